@@ -1,0 +1,90 @@
+"""Typed errors. Each message says what was asked, what was seen and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UqkdError(Exception):
+    """Base of every error that uqkd raises on purpose; the command line shows it in one line."""
+
+
+class ShapeError(UqkdError, ValueError):
+    """An array has the wrong number of axes, too few entries on one, or does not fit another array."""
+
+
+class NotFiniteError(UqkdError, ValueError):
+    """NaN or infinity where numbers are needed."""
+
+
+class OptionError(UqkdError, ValueError):
+    """An unknown option, preset, method or field, or a value outside its range."""
+
+
+class DataError(UqkdError, ValueError):
+    """A data set, prompts file or table cannot be used as it is."""
+
+
+class RankError(DataError):
+    """A design matrix is rank-deficient or too close to it."""
+
+
+class VarianceError(UqkdError, ValueError):
+    """A variance that must be positive or estimable is not."""
+
+
+class SeedReuseError(UqkdError):
+    """The same seed key was used twice in one run."""
+
+
+class IndependenceError(UqkdError):
+    """Draws that must be independent are not."""
+
+
+class StoreError(UqkdError):
+    """A result could not be written or read; everything committed before is intact."""
+
+
+class ProvenanceError(StoreError):
+    """Results of different code, versions, data or parameters would be mixed."""
+
+
+class WorkerError(UqkdError):
+    """A worker process died or a unit of work failed; finished units are committed."""
+
+
+class UqkdWarning(UserWarning):
+    """Base of the warnings: the result stands, but the reader must know something about it."""
+
+
+class FewResponsesWarning(UqkdWarning):
+    """Variances estimated from so few responses that the weights cost accuracy."""
+
+
+def nearest(value: object, valid: Iterable[object]) -> str:
+    """A hint listing the valid names, with the nearest one first.
+
+    Examples
+    --------
+    >>> nearest("quik", ["quick", "paper"])
+    "did you mean 'quick'? Valid: 'paper', 'quick'"
+    """
+    names = sorted(str(v) for v in valid)
+    close = difflib.get_close_matches(str(value), names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Valid: {', '.join(repr(n) for n in names)}"
+
+
+def one_of(argument: str, value: str, valid: Iterable[str]) -> str:
+    """Return `value` if it is one of `valid`; otherwise raise `OptionError` naming the nearest.
+
+    Examples
+    --------
+    >>> one_of("method", "mls", ["mls", "chi2"])
+    'mls'
+    """
+    names = list(valid)
+    if value not in names:
+        raise OptionError(f"{argument} got {value!r}; {nearest(value, names)}.")
+    return value
