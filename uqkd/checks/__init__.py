@@ -1,0 +1,32 @@
+"""Theory held against simulation: every statement with its checks and the wrong versions they must reject."""
+
+from uqkd.checks import components, regression, weighting
+from uqkd.checks.check import CHECKS, FAMILY_ALPHA, THRESHOLD, Check, Outcome, evaluate, moment, replicates_needed
+from uqkd.errors import OptionError
+
+__all__ = [
+    "CHECKS",
+    "FAMILY_ALPHA",
+    "THRESHOLD",
+    "Check",
+    "Outcome",
+    "evaluate",
+    "moment",
+    "register",
+    "replicates_needed",
+]
+
+
+def register() -> dict[str, Check]:
+    """Every check by name; at most `CHECKS`, which share the family-wise error.
+
+    Examples
+    --------
+    >>> len(register()) <= CHECKS
+    True
+    """
+    checks = [*regression.all_checks(), *components.all_checks(), *weighting.all_checks()]
+    found = {check.name: check for check in checks}
+    if len(found) != len(checks) or len(found) > CHECKS:
+        raise OptionError(f"the register needs distinct names and at most {CHECKS} checks; got {len(checks)}.")
+    return found

@@ -1,0 +1,167 @@
+"""The command line: `uqkd study …` and `uqkd verify …`. Errors are one line on stderr, without a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+
+from uqkd.errors import OptionError, UqkdError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+
+_USAGE = 2  # exit code of a wrong command line or of any error that uqkd explains
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like Ctrl-C but for the exit code."""
+
+
+@app.callback()
+def _root() -> None:
+    """Measure what knowledge distillation does to uncertainty, and repair it."""
+
+
+@app.command()
+def study(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME_OR_FILE...", help="a file, a name in ./studies, or 'all'")
+    ],
+    preset: Annotated[str, typer.Option(help="quick, paper or full")] = "quick",
+    out: Annotated[str, typer.Option(help="results folder or fsspec URL")] = "results",
+    workers: Annotated[int | None, typer.Option(help="processes; default: one per core")] = None,
+    executor: Annotated[str, typer.Option(help="local or ray")] = "local",
+    data: Annotated[str | None, typer.Option(help="data set: a name or a file")] = None,
+    target: Annotated[str | None, typer.Option(help="column of the data to predict")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one option")] = None,
+) -> None:
+    """Run studies: measure what is missing, then draw the figures."""
+    from uqkd.run import Run, Workers, load_study, study_names
+    from uqkd.store import Store
+
+    overrides = {**_from_file(config), **_from_flags(settings or [])}
+    overrides |= {key: value for key, value in (("data", data), ("target", target)) if value is not None}
+    wanted = [one for name in names for one in (study_names() if name == "all" else [name])]
+    if not wanted:
+        raise OptionError("there are no studies in ./studies. Run this where that folder is, or give a file.")
+    # Every study is loaded and its options checked before the first one starts.
+    plan = [(loaded, loaded.options(preset, overrides)) for loaded in map(load_study, wanted)]
+    with Workers(workers if workers is not None else _cores(), executor=executor) as pool:
+        store = Store(out)
+        for loaded, options in plan:
+            run = Run(loaded, store, workers=pool)
+            loaded.main(options, run)
+            print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
+    from uqkd import gallery
+
+    gallery.write(store)
+
+
+@app.command()
+def verify(
+    results: Annotated[str, typer.Argument(help="results folder or fsspec URL")] = "results",
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="move the bad files to quarantine/")] = False,
+) -> None:
+    """Check every unit against its hash; list corrupt and foreign files."""
+    from uqkd.store import Store
+
+    report = Store(results, create=False).verify(move=quarantine)
+    for path, reason in report.bad:
+        print(f"bad: {path}: {reason}")
+    moved = ", moved to quarantine" if quarantine and report.bad else ""
+    print(f"{report.ok} units verified, {len(report.bad)} bad{moved}")
+    if report.bad:
+        raise typer.Exit(1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _from_file(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    import yaml
+
+    try:
+        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise OptionError(f"--config {config}: {problem.strerror}. Give a YAML file of options.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise OptionError(f"--config {config} is not YAML: {' '.join(str(problem).split())}.") from None
+    if not isinstance(values, dict):
+        raise OptionError(f"--config {config} holds a {type(values).__name__}; it must map option names to values.")
+    return {str(key): value for key, value in values.items()}
+
+
+def _from_flags(settings: Sequence[str]) -> dict[str, Any]:
+    import yaml
+
+    values = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise OptionError(f"--set got {setting!r}; write it as --set name=value.")
+        try:
+            values[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            values[key.strip()] = text  # not YAML, so it can only be meant as text
+    return values
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _one_line(problem: BaseException) -> str:
+    import pydantic
+
+    if isinstance(problem, pydantic.ValidationError):
+        from uqkd.study import one_line
+
+        return one_line(problem)
+    if isinstance(problem, click.ClickException):
+        return problem.format_message()
+    return str(problem)
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    """Exit code of a command; what went wrong is said in one line."""
+    try:
+        result = command()
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated)
+        print(str(stop) or "interrupted; run the same command again to continue", file=sys.stderr)
+        return 143 if terminated else 130
+    except click.exceptions.NoArgsIsHelpError as problem:
+        print(problem.format_message(), file=sys.stderr)
+        return _USAGE
+    except (UqkdError, click.ClickException) as problem:
+        return _say(problem)
+    except Exception as problem:
+        if type(problem).__name__ != "ValidationError":  # pydantic is not loaded for `--help`
+            raise
+        return _say(problem)
+    return result if isinstance(result, int) else 0
+
+
+def _say(problem: BaseException) -> int:
+    print("error: " + " ".join(_one_line(problem).split()), file=sys.stderr)
+    return _USAGE
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `uqkd` and of `python -m uqkd`."""
+    signal.signal(signal.SIGTERM, _terminate)
+    command = typer.main.get_command(app)
+    code = _guarded(lambda: command.main(args=arguments, prog_name="uqkd", standalone_mode=False))
+    sys.stdout.flush()
+    raise SystemExit(code)

@@ -1,0 +1,231 @@
+"""Inter- and intra-student variance of class probabilities, and what conserves their sum (T4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uqkd.errors import DataError, OptionError, ShapeError
+from uqkd.estimators.checking import finite, shaped
+from uqkd.estimators.variance import PromptMean, prompt_mean
+
+Array = NDArray[np.float64]
+
+
+def distributions(name: str, probs: ArrayLike, *, need_students: int = 0) -> Array:
+    """Return class probabilities (..., C) as finite float64 rows that sum to one, or refuse them.
+
+    A sum of C probabilities, each rounded to the input's precision eps, is off by at most about C·eps; four
+    times that is allowed, and 1e-8 where the input is float64 or exact. Rows are not renormalised.
+
+    Examples
+    --------
+    >>> distributions("probs", [[0.25, 0.75]])
+    array([[0.25, 0.75]])
+    """
+    dtype = np.asarray(probs).dtype
+    array = shaped(name, probs, "S P C", need={"S": need_students}) if need_students else finite(name, probs)
+    if array.ndim == 0 or array.shape[-1] < 2:
+        raise ShapeError(f"{name} needs class probabilities with C >= 2 classes on the last axis; got {array.shape}.")
+    if (array < 0).any():
+        raise DataError(f"{name} holds the negative probability {array.min()}; pass probabilities, not logits.")
+    precision = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+    off = np.abs(array.sum(axis=-1) - 1.0)
+    if off.max() > max(1e-8, 4 * array.shape[-1] * precision):
+        row = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
+        raise DataError(f"{name} must sum to one over classes; row {row} sums to {array[row].sum():.9g}.")
+    return array
+
+
+def gini(probs: ArrayLike) -> Array:
+    """Gini variance 1 − Σ p² of categorical distributions: the variance of a one-hot answer.
+
+    Parameters
+    ----------
+    probs : (..., C) float
+
+    Returns
+    -------
+    (...) float
+        Between 0 (certain) and 1 − 1/C (uniform).
+
+    Examples
+    --------
+    >>> gini([[0.5, 0.5], [1.0, 0.0]])
+    array([0.5, 0. ])
+    """
+    return np.asarray(1.0 - (distributions("probs", probs) ** 2).sum(axis=-1))
+
+
+def entropy(probs: ArrayLike) -> Array:
+    """Shannon entropy of categorical distributions, in nats; 0·log 0 counts as 0.
+
+    Examples
+    --------
+    >>> entropy([[0.5, 0.5], [1.0, 0.0]]).round(4)
+    array([0.6931, 0.    ])
+    """
+    return _entropy(distributions("probs", probs))
+
+
+def _entropy(p: Array) -> Array:
+    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
+    return np.asarray(np.maximum(-(p * logs).sum(axis=-1), 0.0))
+
+
+@dataclass(frozen=True)
+class CategoricalDecomposition:
+    """Gini and entropy decompositions of students' class probabilities, per prompt.
+
+    Attributes
+    ----------
+    inter, intra, total : (P,) float
+        Gini versions: total = intra + inter; inter is unbiased (ddof 1).
+    total_entropy, expected_entropy, mutual_information : (P,) float
+        Nats; total = expected (intra) + mutual information (inter). These are plug-in values: with S students the
+        mutual information is at most log S and too small on average.
+    mutual_information_jackknife : (P,) float
+        The same with the first-order bias in 1/S removed; NaN where S = 2. May be negative.
+    per_student_inter, per_student_intra : (S, P) float
+        Gini pseudo-values, for standard errors.
+    """
+
+    inter: Array
+    intra: Array
+    total: Array
+    total_entropy: Array
+    expected_entropy: Array
+    mutual_information: Array
+    mutual_information_jackknife: Array
+    per_student_inter: Array
+    per_student_intra: Array
+
+    @property
+    def mean(self) -> PromptMean:
+        """Gini averages over prompts with two-way standard errors (students × prompts)."""
+        return prompt_mean(self.per_student_inter, self.per_student_intra, inter=self.inter, intra=self.intra)
+
+    def conservation(self, teacher_probs: ArrayLike) -> Array:
+        """κ = (intra + inter)/G_p per prompt; 1 where the students are mean-unbiased for the teacher (T4).
+
+        Parameters
+        ----------
+        teacher_probs : (P, C) float
+            The teacher's answer distribution. A prompt with a certain teacher (G_p = 0) has no κ: DataError.
+
+        Returns
+        -------
+        (P,) float
+        """
+        spread = gini(teacher_probs)
+        if spread.shape != self.total.shape:
+            raise ShapeError(f"conservation needs teacher_probs (P, C) with P={len(self.total)}; got {spread.shape}.")
+        if (spread <= 0).any():
+            p = int(np.argmin(spread))
+            raise DataError(f"conservation is 0/0 for prompt {p}, where the teacher is certain; leave such prompts out.")
+        return np.asarray(self.total / spread)
+
+
+def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
+    """Split the spread of categorical answers into inter- and intra-student parts (Gini and entropy).
+
+    Parameters
+    ----------
+    probs : (S, P, C) float
+        Class probabilities of student s for prompt p; rows sum to one. Needs S >= 2 and C >= 2.
+
+    Returns
+    -------
+    CategoricalDecomposition
+
+    Raises
+    ------
+    ShapeError
+        Not (S, P, C), S < 2 or C < 2.
+    DataError
+        Negative entries, or rows that do not sum to one.
+    NotFiniteError
+        Any NaN or inf.
+
+    Notes
+    -----
+    T4. intra = mean_s(1 − Σ_c q²), inter = Σ_c Var_s(q_c); E[intra] + inter = 1 − Σ_c E[q_c]².
+
+    Examples
+    --------
+    Two students that memorised one answer each: all the spread lies between them.
+
+    >>> parts = decompose_categorical([[[1.0, 0.0]], [[0.0, 1.0]]])
+    >>> parts.intra, parts.inter, parts.mutual_information.round(4)
+    (array([0.]), array([1.]), array([0.6931]))
+    """
+    q = distributions("probs", probs, need_students=2)
+    students = len(q)
+    mean = q.mean(axis=0)
+    within = 1.0 - (q**2).sum(axis=-1)
+    squared = ((q - mean) ** 2).sum(axis=-1)
+    inter, intra = squared.sum(axis=0) / (students - 1), within.mean(axis=0)
+    pseudo = (students * squared - inter) / (students - 2) if students > 2 else np.full_like(within, np.nan)
+    own = _entropy(q)
+    total_entropy, expected = _entropy(mean), own.mean(axis=0)
+    information = np.maximum(total_entropy - expected, 0.0)  # Jensen: negative by rounding only
+    return CategoricalDecomposition(
+        inter=inter,
+        intra=intra,
+        total=inter + intra,
+        total_entropy=total_entropy,
+        expected_entropy=expected,
+        mutual_information=information,
+        mutual_information_jackknife=_jackknife_information(q, mean, own),
+        per_student_inter=pseudo,
+        per_student_intra=within,
+    )
+
+
+def _jackknife_information(q: Array, mean: Array, own: Array) -> Array:
+    students = len(q)
+    if students < 3:
+        return np.full(own.shape[1], np.nan)
+    without = np.clip((students * mean - q) / (students - 1), 0.0, 1.0)
+    left_out = (_entropy(without) - (own.sum(axis=0) - own) / (students - 1)).mean(axis=0)
+    return np.asarray(students * (_entropy(mean) - own.mean(axis=0)) - (students - 1) * left_out)
+
+
+@dataclass(frozen=True)
+class GiniExpectation:
+    """Expected intra- and inter-student Gini variance of students that memorise k samples (T4)."""
+
+    intra: Array
+    inter: Array
+
+
+def memorised_gini(teacher_probs: ArrayLike, k: int, *, shrinkage: float = 0.0) -> GiniExpectation:
+    """What T4 predicts for q = (1−λ)·p̂_k + λ·p, the mixture of k memorised samples and the teacher's law.
+
+    Parameters
+    ----------
+    teacher_probs : (..., C) float
+    k : int
+        Samples per prompt, >= 1.
+    shrinkage : float
+        λ in [0, 1]: 0 memorises, 1 generalises perfectly.
+
+    Returns
+    -------
+    GiniExpectation
+        intra = G_p·(1 − (1−λ)²/k), inter = G_p·(1−λ)²/k.
+
+    Examples
+    --------
+    >>> memorised_gini([0.5, 0.5], k=1)
+    GiniExpectation(intra=array(0.), inter=array(0.5))
+    """
+    if k < 1:
+        raise OptionError(f"memorised_gini needs k >= 1 samples per prompt; got {k}.")
+    if not 0.0 <= shrinkage <= 1.0:
+        raise OptionError(f"shrinkage must lie in [0, 1]; got {shrinkage}.")
+    spread = gini(teacher_probs)
+    share = (1.0 - shrinkage) ** 2 / k
+    return GiniExpectation(intra=np.asarray(spread * (1 - share)), inter=np.asarray(spread * share))

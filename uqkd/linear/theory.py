@@ -1,0 +1,282 @@
+"""What theory says of linear distillation: one function per statement, checked by simulation in `uqkd.checks`.
+
+Notation: X (P, q) is the fixed design, G = (XᵀX)⁻¹, h(x) = xᵀGx the leverage, `noise_var` the variance of one
+teacher response around the teacher's mean, k the number of responses per prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import integrate, stats
+
+from uqkd.errors import OptionError, VarianceError, one_of
+from uqkd.estimators.checking import finite, shaped
+from uqkd.estimators.weighting_law import graybill_deal_variance
+from uqkd.linear.students import HEADS, Design
+
+Array = NDArray[np.float64]
+
+
+def coef_covariance(X: ArrayLike, noise_var: float, k: int, *, label_var: float = 0.0) -> Array:
+    """Covariance of a student's coefficients (T1).
+
+    Parameters
+    ----------
+    X : (P, q) float
+        Fixed design of teacher and student.
+    noise_var : float
+        Variance of one response.
+    k : int
+        Independent responses averaged per prompt.
+    label_var : float
+        Variance of the labels the teacher was fitted to; 0 gives the covariance given the teacher. This part is common
+        to all students and no k removes it.
+
+    Returns
+    -------
+    (q, q) float
+        (label_var + noise_var/k)·G.
+
+    Examples
+    --------
+    >>> coef_covariance([[1.0], [1.0]], noise_var=4.0, k=2)
+    array([[1.]])
+    """
+    return (label_var + noise_var / k) * Design.of(X).covariance_unscaled
+
+
+def inter_student_variance(X: ArrayLike, X_new: ArrayLike, noise_var: float, k: int) -> Array:
+    """Variance over students of their prediction at new rows, given the teacher: (noise_var/k)·h(x) (T1).
+
+    Students must have independent responses; students that share all draws are identical and have 0.
+
+    Parameters
+    ----------
+    X : (P, q) float
+    X_new : (m, q) float
+    noise_var : float
+    k : int
+
+    Returns
+    -------
+    (m,) float
+        On the training rows its mean is (noise_var/k)·q/P.
+
+    Examples
+    --------
+    >>> inter_student_variance([[1.0], [1.0]], [[1.0], [2.0]], noise_var=4.0, k=2)
+    array([1., 4.])
+    """
+    return noise_var / k * Design.of(X).leverage_at(X_new)
+
+
+@dataclass(frozen=True)
+class ErrorMoments:
+    """Mean and variance over students of the test mean squared error."""
+
+    mean: float
+    variance: float
+
+
+def expected_error(X: ArrayLike, X_test: ArrayLike, residual: ArrayLike, noise_var: float, k: int) -> ErrorMoments:
+    """Mean and variance of a student's test mean squared error, given the teacher (T2).
+
+    Parameters
+    ----------
+    X : (P, q) float
+        Training design.
+    X_test : (m, q) float
+    residual : (m,) float
+        y_test − teacher's mean at X_test.
+    noise_var : float
+    k : int
+
+    Returns
+    -------
+    ErrorMoments
+        With v = noise_var/k, A = X_testᵀX_test/m, b = X_testᵀ·residual/m: mean = MSE_teacher + v·tr(AG),
+        variance = 4v·bᵀGb + 2v²·tr((AG)²) for Gaussian noise.
+
+    Examples
+    --------
+    >>> expected_error([[1.0], [1.0]], [[1.0]], [0.0], noise_var=2.0, k=1)
+    ErrorMoments(mean=1.0, variance=2.0)
+    """
+    rows, error = shaped("X_test", X_test, "m q"), shaped("residual", residual, "m")
+    unscaled = Design.of(X).covariance_unscaled
+    spread = rows.T @ rows / len(rows) @ unscaled
+    b = rows.T @ error / len(rows)
+    v = noise_var / k
+    return ErrorMoments(
+        mean=float(error @ error / len(rows) + v * np.trace(spread)),
+        variance=float(4 * v * b @ unscaled @ b + 2 * v**2 * np.trace(spread @ spread)),
+    )
+
+
+def reported_variance(head: str, noise_var: float, k: int) -> float:
+    """Expected predictive variance that a student reports, by head (T3).
+
+    Parameters
+    ----------
+    head : {"point", "targets", "responses", "carried"}
+        See `uqkd.linear.distill`.
+    noise_var : float
+    k : int
+
+    Returns
+    -------
+    float
+        0, noise_var/k, noise_var, noise_var: averaging the targets hides all but 1/k of the spread.
+
+    Examples
+    --------
+    >>> [reported_variance(head, 6.0, k=3) for head in ("point", "targets", "responses", "carried")]
+    [0.0, 2.0, 6.0, 6.0]
+    """
+    one_of("head", head, HEADS)
+    return {"point": 0.0, "targets": noise_var / k}.get(head, noise_var)
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Weight on the first of two sources and the variance of the combination."""
+
+    weight: float
+    variance: float
+
+
+def combine(first_var: float, second_var: float, *, covariance: float = 0.0) -> Combined:
+    """Best unbiased combination of two sources (T6).
+
+    Parameters
+    ----------
+    first_var, second_var : float
+        Variances; for biased sources pass σ² + b² each.
+    covariance : float
+        Between the sources; for biased ones c + b₁b₂. The weight leaves [0, 1] where it exceeds the smaller variance.
+
+    Returns
+    -------
+    Combined
+        weight = (second − c)/(first + second − 2c), variance = (first·second − c²)/(first + second − 2c).
+
+    Examples
+    --------
+    >>> combine(1.0, 3.0)
+    Combined(weight=0.75, variance=0.75)
+    >>> combine(1.0, 3.0, covariance=1.0)
+    Combined(weight=1.0, variance=1.0)
+    """
+    spread = first_var + second_var - 2 * covariance
+    if first_var <= 0 or second_var <= 0 or spread <= 0 or covariance**2 > first_var * second_var:
+        raise VarianceError(
+            "combine needs positive variances and a covariance that they allow; got "
+            f"{first_var}, {second_var}, covariance {covariance}."
+        )
+    return Combined((second_var - covariance) / spread, (first_var * second_var - covariance**2) / spread)
+
+
+def precision_variance(leverage: ArrayLike, response_mean_var: float, *, draws: str) -> Array:
+    """Variance of a label that blends the mean of k responses with a student's prediction, at known weights (T6).
+
+    Parameters
+    ----------
+    leverage : (P,) float
+        h at the training rows; the least-squares student there has variance v·h, v = `response_mean_var` = σ_T²/k.
+    response_mean_var : float
+        v.
+    draws : {"fresh", "same"}
+        Whether the student was trained on independent draws or on the very draws it is combined with. Both use the
+        naive weight h/(1+h) on the responses.
+
+    Returns
+    -------
+    (P,) float
+        fresh: v·h/(1+h), a gain of 1/(1+h) over the student alone. same: v·[h + h²(1−h)/(1+h)²], a loss.
+
+    Examples
+    --------
+    >>> precision_variance([0.5], 1.0, draws="fresh").round(4), precision_variance([0.5], 1.0, draws="same").round(4)
+    (array([0.3333]), array([0.5556]))
+    """
+    one_of("draws", draws, ["fresh", "same"])
+    h = finite("leverage", leverage)
+    if draws == "fresh":
+        return response_mean_var * h / (1 + h)
+    return response_mean_var * (h + h**2 * (1 - h) / (1 + h) ** 2)
+
+
+def oracle_label_variance(k: int) -> float:
+    """Label variance of the published weighting relative to averaging, Var(z)/(σ_T²/k) (T6).
+
+    The published scripts blend the mean of k responses with the teacher's noise-free mean, and weigh the two by the
+    sample variance (ddof 0) of *one* response against σ_T²: z − m = (T̄ − m)/(1 + s₀²/σ_T²). For Gaussian responses
+    T̄ and s₀² are independent, so the ratio is E[(1 + χ²_{k−1}/k)⁻²], whatever σ_T² is.
+
+    Examples
+    --------
+    >>> [round(oracle_label_variance(k), 3) for k in (3, 4, 5, 10, 50)]
+    [0.491, 0.427, 0.39, 0.317, 0.263]
+    """
+    if k < 2:
+        raise OptionError(f"oracle_label_variance needs k >= 2 responses to have a sample variance; got k={k}.")
+    value, _ = integrate.quad(lambda t: stats.chi2.pdf(t**2, k - 1) * 2 * t / (1 + t**2 / k) ** 2, 0, np.inf)
+    return float(value)
+
+
+def graybill_deal_ratio(k: int, variance_ratio: float) -> float:
+    """Var(Graybill–Deal)/Var(better source) of two normal sources with k draws each and estimated variances (T7).
+
+    Parameters
+    ----------
+    k : int
+        Draws per source, >= 2.
+    variance_ratio : float
+        σ_S²/σ_T² >= 1; source T is the better one.
+
+    Returns
+    -------
+    float
+        Exact, by quadrature. At equal variances (k+1)/(2k); above 1 plug-in weights lose to the better source.
+
+    Examples
+    --------
+    >>> round(graybill_deal_ratio(3, 1.0), 4), round(graybill_deal_ratio(3, 4.0), 2)
+    (0.6667, 1.15)
+    """
+    if k < 2 or variance_ratio < 1:
+        raise OptionError(f"graybill_deal_ratio needs k >= 2 and variance_ratio >= 1; got {k}, {variance_ratio}.")
+    return float(graybill_deal_variance([k, k], [1.0, variance_ratio]) * k)
+
+
+def bootstrap_variance(X: ArrayLike, residual: ArrayLike, X_new: ArrayLike, *, drawn: int) -> Array:
+    """Variance of predictions of students trained on bootstrap resamples of the rows (T9).
+
+    Parameters
+    ----------
+    X : (n, q) float
+        Design that is resampled.
+    residual : (n,) float
+        Labels − fit on all rows. With the teacher's noise-free labels it is 0 and so is the variance.
+    X_new : (m, q) float
+    drawn : int
+        Rows in each resample.
+
+    Returns
+    -------
+    (m,) float
+        Sandwich (n/drawn)·xᵀG(Σ e_i² x_i x_iᵀ)Gx; asymptotic, for drawn ≫ q.
+
+    Examples
+    --------
+    >>> bootstrap_variance([[1.0]] * 4, [1.0, -1.0, 1.0, -1.0], [[1.0]], drawn=4)
+    array([0.25])
+    """
+    design = Design.of(X)
+    error, rows = shaped("residual", residual, "n"), shaped("X_new", X_new, "m q")
+    influence = design.projector * error[:, None]
+    spread = influence @ rows.T
+    return np.asarray(len(error) / drawn * (spread**2).sum(axis=0))

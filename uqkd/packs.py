@@ -1,0 +1,111 @@
+"""Packs: many small units in one Parquet file, each with the very bytes and name it had as a file of its own.
+
+A pack has two columns, `name` and `unit`, and is itself named by its contents, `pack-<content>.parquet`. Because
+a unit inside keeps its name, it is verified in the same way as a loose one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from uqkd.durable import Folder
+from uqkd.errors import StoreError
+from uqkd.units import content_hash, fault_of
+
+PACK_NAME = re.compile(r"pack-([0-9a-f]{32})\.parquet")
+_ROWS_PER_GROUP = 256  # one unit is read by decoding one group: about 1 MB of small units
+_SCHEMA = pa.schema([("name", pa.string()), ("unit", pa.binary())])
+
+
+def encode_pack(units: dict[str, bytes]) -> tuple[str, bytes]:
+    """Name and bytes of the pack that holds `units`; equal units give equal bytes.
+
+    Examples
+    --------
+    >>> name, data = encode_pack({"b": b"2", "a": b"1"})
+    >>> bool(PACK_NAME.fullmatch(name)), list(units_of(pa.BufferReader(data)))
+    (True, [('a', b'1'), ('b', b'2')])
+    """
+    names = sorted(units)
+    table = pa.table({"name": names, "unit": [units[name] for name in names]}, schema=_SCHEMA)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    data = sink.getvalue().to_pybytes()
+    return f"pack-{content_hash(data)}.parquet", data
+
+
+def index(folder: Folder, path: str) -> list[str]:
+    """Names of the units in a pack, in row order; empty if the pack cannot be read."""
+    try:
+        with folder.open(path) as source:
+            names = pq.ParquetFile(source).read(columns=["name"]).column("name").to_pylist()
+            return [name or "" for name in names]
+    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, TypeError):
+        return []
+
+
+def units_of(source: object, *, rows: Iterable[int] | None = None) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of the units in an open pack: all of them, or those in `rows`.
+
+    A row group that cannot be decoded is passed over: its units count as missing, the others are still read.
+    """
+    try:
+        file = pq.ParquetFile(source)
+    except (pa.ArrowException, OSError):
+        return
+    wanted: dict[int, list[int]] = {}
+    for row in range(file.metadata.num_rows) if rows is None else rows:
+        wanted.setdefault(row // _ROWS_PER_GROUP, []).append(row % _ROWS_PER_GROUP)
+    for group, places in sorted(wanted.items()):
+        try:
+            table = file.read_row_group(group, use_threads=False)
+            pairs = [(table["name"][place].as_py(), table["unit"][place].as_py()) for place in places]
+        except (pa.ArrowException, OSError, ValueError, IndexError, KeyError):
+            continue
+        yield from pairs
+
+
+def units_of_bytes(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The units that can still be read from the bytes of a pack."""
+    for name, unit in units_of(pa.BufferReader(data)):
+        if name is not None and unit is not None:
+            yield name, unit
+
+
+def read_rows(folder: Folder, path: str, rows: Iterable[int]) -> dict[str, bytes]:
+    """The units in `rows` of the pack at `path`; those that cannot be read are left out."""
+    try:
+        with folder.open(path) as source:
+            return dict(units_of(source, rows=rows))
+    except FileNotFoundError:
+        return {}
+
+
+def faults_of_pack(folder: Folder, path: str) -> tuple[int, str]:
+    """Count of good units in a pack, and why the pack is bad (empty if it is good)."""
+    data = folder.read(path)
+    match = PACK_NAME.fullmatch(path.rsplit("/", 1)[-1])
+    sound = match is not None and content_hash(data) == match[1]
+    good = sum(not fault_of(name, unit) for name, unit in units_of_bytes(data))
+    return good, "" if sound else f"contents do not match the name ({len(data)} bytes; {good} units still verify)"
+
+
+def check_written(folder: Folder, path: str, units: dict[str, bytes]) -> None:
+    """Re-read a pack and compare every unit with its original.
+
+    Raises
+    ------
+    StoreError
+        Any difference: the loose files must stay.
+    """
+    with folder.open(path) as source:
+        found = dict(units_of(source))
+    if found != units:
+        bad = sorted(name for name in units if found.get(name) != units[name])
+        raise StoreError(
+            f"the pack {path} reads back differently ({len(bad)} of {len(units)} units); nothing was deleted."
+        )

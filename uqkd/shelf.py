@@ -1,0 +1,181 @@
+"""The units of one study, loose or packed: find, verify, set aside what is corrupt, pack."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from uqkd import packs
+from uqkd.durable import Folder
+from uqkd.errors import StoreError
+from uqkd.units import UNIT_NAME, Unit, content_hash, decode, fault_of
+
+_PACK_UNITS, _PACK_BYTES = 10_000, 256 * 2**20  # a pack is held in memory while it is written
+
+
+class Shelf:
+    """The folder `units/<study>` of a store.
+
+    Parameters
+    ----------
+    folder : Folder
+        The store's root.
+    study : str
+        Name of the study.
+
+    Examples
+    --------
+    >>> from uqkd.durable import open_folder
+    >>> Shelf(open_folder("memory://shelf-doc"), "demo").names()
+    {}
+    """
+
+    def __init__(self, folder: Folder, study: str) -> None:
+        self.folder = folder
+        self.study = study
+        self.path = f"units/{study}"
+        self._rows: dict[str, dict[str, int]] = {}  # pack -> unit name -> row; packs never change
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one loose unit."""
+        self.folder.write(f"{self.path}/{name}", data)
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Unit names by key, from one listing (and the index of each pack not seen before)."""
+        loose, packed = self._listing()
+        found: dict[str, tuple[str, ...]] = {name[:32]: (name,) for name in loose}
+        if len(found) < len(loose) or packed:  # twins, or names that may be on both sides
+            found = {}
+            for names in (loose, *(self._index(pack) for pack in packed)):
+                for name in names:
+                    others = found.get(name[:32], ())
+                    if name not in others:
+                        found[name[:32]] = tuple(sorted((*others, name)))
+        return found
+
+    def verified(self, names: Iterable[str]) -> Iterator[tuple[str, Unit]]:
+        """Read and verify units; missing ones are left out, corrupt ones are moved to quarantine and left out.
+
+        Two passes: what a parallel compaction moved, and what was saved from a corrupt pack, is found by the second.
+        """
+        pending = set(names)
+        for _ in range(2):
+            loose, packed = self._listing()
+            here = pending.intersection(loose)
+            for name in sorted(here):
+                if unit := self._read_loose(name):
+                    pending.discard(name)
+                    yield name, unit
+            for pack in packed:
+                for name, unit in self._read_pack(pack, pending - here):
+                    pending.discard(name)
+                    yield name, unit
+            if not pending:
+                return
+
+    def faults(self, *, move: bool = False) -> tuple[int, list[tuple[str, str]]]:
+        """Count of good units, and path and reason of each bad file; `move` puts those in quarantine."""
+        ok, bad = 0, []
+        for name in sorted(self.folder.names(self.path)):
+            path = f"{self.path}/{name}"
+            if packs.PACK_NAME.fullmatch(name):
+                good, reason = packs.faults_of_pack(self.folder, path)
+            else:
+                reason = fault_of(name, self._bytes(path))
+                good = not reason
+            ok += good
+            if reason:
+                bad.append((path, reason))
+            if reason and move:
+                self._set_aside(name, reason)
+        return ok, bad
+
+    def compact(self) -> int:
+        """Gather loose units in packs; each pack is read again and compared before its parts are deleted."""
+        loose, packed = self._listing()
+        left = set(loose)
+        for pack in packed:  # an earlier compaction was stopped between a pack and its deletions
+            done = {name for name, _ in self._read_pack(pack, left)}
+            self._remove(done)
+            left -= done
+        for batch in self._batches(sorted(left)):
+            name, data = packs.encode_pack(batch)
+            self.folder.write(f"{self.path}/{name}", data)
+            packs.check_written(self.folder, f"{self.path}/{name}", batch)
+            self._remove(batch)
+        return len(left)
+
+    def _listing(self) -> tuple[list[str], list[str]]:
+        """Names of the loose units and of the packs."""
+        names = self.folder.names(self.path)
+        packed = sorted(name for name in names if name.startswith("pack-") and packs.PACK_NAME.fullmatch(name))
+        return [name for name in names if UNIT_NAME.fullmatch(name)], packed
+
+    def _index(self, pack: str) -> dict[str, int]:
+        if pack not in self._rows:
+            names = packs.index(self.folder, f"{self.path}/{pack}")
+            self._rows[pack] = {name: row for row, name in enumerate(names) if UNIT_NAME.fullmatch(name)}
+        return self._rows[pack]
+
+    def _bytes(self, path: str) -> bytes:
+        try:
+            return self.folder.read(path)
+        except (FileNotFoundError, IsADirectoryError):
+            return b""
+        except OSError as problem:
+            raise StoreError(f"could not read {path}: {problem.strerror}. Check the disk and run again.") from problem
+
+    def _read_loose(self, name: str) -> Unit | None:
+        data = self._bytes(f"{self.path}/{name}")
+        try:
+            return decode(name, data)
+        except StoreError as problem:
+            if data or name in self.folder.names(self.path):  # not just moved by a parallel compaction
+                self._set_aside(name, str(problem))
+            return None
+
+    def _read_pack(self, pack: str, names: set[str]) -> Iterator[tuple[str, Unit]]:
+        index = self._index(pack)
+        wanted = names.intersection(index)
+        if not wanted and index:
+            return
+        bad = not index
+        found = packs.read_rows(self.folder, f"{self.path}/{pack}", [index[name] for name in wanted])
+        for name in wanted:
+            try:
+                yield name, decode(name, found.get(name, b""))
+            except StoreError:
+                bad = True
+        if bad:
+            self._set_aside(pack, "a unit inside does not verify")
+
+    def _set_aside(self, name: str, reason: str) -> None:
+        """Move a file to quarantine, out of the way of its replacement; the good units of a pack stay, loose."""
+        path = f"{self.path}/{name}"
+        data = self._bytes(path)
+        if packs.PACK_NAME.fullmatch(name):
+            for unit_name, unit in packs.units_of_bytes(data):
+                if not fault_of(unit_name, unit):
+                    self.write(unit_name, unit)
+        self._rows.pop(name, None)
+        self.folder.move(path, f"quarantine/{self.study}/{name}.{content_hash(data)[:8]}")
+        print(f"warning: {path} is corrupt and was moved to quarantine/: {reason.rstrip('.')}.", file=sys.stderr)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.folder.remove(f"{self.path}/{name}")
+
+    def _batches(self, names: Sequence[str]) -> Iterator[dict[str, bytes]]:
+        batch: dict[str, bytes] = {}
+        size = 0
+        for name in names:
+            data = self._bytes(f"{self.path}/{name}")
+            if fault_of(name, data):
+                self._set_aside(name, "found while packing")
+                continue
+            batch[name], size = data, size + len(data)
+            if len(batch) >= _PACK_UNITS or size >= _PACK_BYTES:
+                yield batch
+                batch, size = {}, 0
+        if batch:
+            yield batch

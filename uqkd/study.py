@@ -1,0 +1,175 @@
+"""A study file: one question, its options and presets, its cells, how one cell is measured, and the figure.
+
+>>> Options.model_config["extra"]
+'forbid'
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pydantic
+
+from uqkd.errors import OptionError, UqkdError, nearest
+from uqkd.units import canonical_json
+
+_PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study file has
+
+
+class Options(pydantic.BaseModel):
+    """Base of every study's options: unknown fields are errors, values never change.
+
+    Examples
+    --------
+    >>> class Mine(Options):
+    ...     k: int = 4
+    >>> Mine(k=8).json_text
+    '{"k":8}'
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def json_text(self) -> str:
+        """Canonical JSON, the fingerprint of the options."""
+        return canonical_json(self.model_dump(mode="json"), name=type(self).__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A loaded study file; made by `load_study`."""
+
+    name: str
+    file: Path
+    module: ModuleType
+
+    @property
+    def question(self) -> str:
+        """First line of the file's docstring."""
+        return (self.module.__doc__ or self.name).strip().splitlines()[0]
+
+    @property
+    def main(self) -> Callable[..., Any]:
+        """The study's `main(options, run)`."""
+        return self.module.main  # type: ignore[no-any-return]
+
+    def options(self, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Options:
+        """Options of a preset, with single fields replaced.
+
+        Raises
+        ------
+        OptionError
+            Unknown preset or field (names the nearest), or a value that does not fit.
+        """
+        presets: dict[str, Options] = self.module.PRESETS
+        if preset not in presets:
+            raise OptionError(f"study {self.name!r} has no preset {preset!r}; {nearest(preset, presets)}.")
+        base, changes = presets[preset], dict(overrides or {})
+        for field in changes:
+            if field not in type(base).model_fields:
+                fields = nearest(field, type(base).model_fields)
+                raise OptionError(f"study {self.name!r} has no option {field!r}; {fields}.")
+        try:
+            return type(base).model_validate({**base.model_dump(), **changes})
+        except pydantic.ValidationError as problem:
+            raise OptionError(f"study {self.name!r}: {one_line(problem)}") from None
+
+
+def one_line(problem: pydantic.ValidationError) -> str:
+    """A validation error in one line: each field, the value seen, the reason.
+
+    Examples
+    --------
+    >>> try:
+    ...     pydantic.TypeAdapter(int).validate_python("x")
+    ... except pydantic.ValidationError as problem:
+    ...     print(one_line(problem))
+    value got 'x': Input should be a valid integer, unable to parse string as an integer
+    """
+    lines = []
+    for error in problem.errors(include_url=False):
+        field = ".".join(map(str, error["loc"])) or "value"
+        lines.append(f"option {field!r} got {error['input']!r}: {error['msg']}" if error["loc"] else
+                     f"value got {error['input']!r}: {error['msg']}")  # fmt: skip
+    return "; ".join(lines)
+
+
+def find_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> Path:
+    """Path of a study file; a bare name is a file in `folder`.
+
+    Raises
+    ------
+    OptionError
+        No such file; names the nearest study.
+    """
+    text = str(name_or_file)
+    path = Path(text)
+    if path.suffix == ".py" and path.is_file():
+        return path.resolve()
+    bare = Path(folder) / f"{text.removesuffix('.py')}.py"
+    if "/" not in text and bare.is_file():
+        return bare.resolve()
+    raise OptionError(
+        f"there is no study {text!r} (a file, or a name in {folder}/); {nearest(text, study_names(folder))}."
+    )
+
+
+def study_names(folder: str | Path = "studies") -> list[str]:
+    """Names of the studies in a folder, sorted; files that begin with '_' are not studies."""
+    return sorted(path.stem for path in Path(folder).glob("*.py") if not path.stem.startswith("_"))
+
+
+def load_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> Study:
+    """Load a study file and check that it has all its parts.
+
+    Parameters
+    ----------
+    name_or_file : str or path
+        A file, or the name of one in `folder`.
+    folder : path
+        Where bare names are looked up.
+
+    Raises
+    ------
+    OptionError
+        There is no such study, it does not load, or a part is missing.
+
+    Examples
+    --------
+    >>> load_study("no_such_study", folder="no_such_folder")
+    Traceback (most recent call last):
+    uqkd.errors.OptionError: there is no study 'no_such_study' (a file, or a name in no_such_folder/); Valid: .
+    """
+    file = find_study(name_or_file, folder=folder)
+    return _load(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _load(file: Path, _modified: int) -> Study:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", file.stem):
+        raise OptionError(f"study file {file.name!r} names a folder of results; use letters, digits, '_', '-' and '.'.")
+    module_name = f"uqkd_study_{file.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    assert spec is not None  # a .py file always has one
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # pydantic looks its annotations up there
+    try:
+        spec.loader.exec_module(module)
+    except UqkdError:
+        raise
+    except pydantic.ValidationError as problem:
+        raise OptionError(f"study file {file.name} has bad presets: {one_line(problem)}") from None
+    except Exception as problem:
+        raise OptionError(f"study file {file.name} does not load: {type(problem).__name__}: {problem}") from problem
+    if missing := [part for part in _PARTS if not hasattr(module, part)]:
+        raise OptionError(f"study file {file.name} lacks {', '.join(missing)}; a study has {', '.join(_PARTS)}.")
+    return Study(name=file.stem, file=file, module=module)

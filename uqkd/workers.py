@@ -1,0 +1,258 @@
+"""Where cells are measured: in this process, in local worker processes, or as Ray tasks.
+
+Every way runs `perform` on the same `Task`, and `perform` commits the unit itself, so that nothing finished is lost
+when the parent dies. Outcomes come back as plain values, in the order in which they finish.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from uqkd import seeds
+from uqkd.errors import OptionError, SeedReuseError, WorkerError, one_of
+from uqkd.store import Inputs, Store
+from uqkd.study import load_study
+
+EXECUTORS = ("local", "ray")
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_AHEAD = 4  # tasks handed out per worker: enough to keep it busy, few enough to stop quickly
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+_ORPHAN_CHECK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to measure: plain values only, so that any process can take it."""
+
+    file: Path
+    function: str
+    root: str
+    inputs: Inputs
+    cell: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: the seed keys it used, or why it failed."""
+
+    key: str
+    uses: Mapping[bytes, tuple[tuple[Any, ...], str]] = field(default_factory=dict, hash=False)
+    error: str = ""
+    seed_reuse: bool = False
+
+
+def perform(task: Task) -> Outcome:
+    """Measure one cell, watch its seed keys, commit its table. A failure of the cell is an outcome, not an error."""
+    try:
+        measure = getattr(load_study(task.file).module, task.function)
+        with seeds.ledger() as used:
+            table = measure(dict(task.cell))
+        if not hasattr(table, "columns"):
+            raise TypeError(f"{task.function}() returned a {type(table).__name__}; it must return a pandas.DataFrame")
+        _store(task.root).commit(task.inputs, table, seeds=used.uses, check_twins=False)
+    except Exception as problem:
+        reason = f"{type(problem).__name__}: {problem}"
+        return Outcome(key=task.inputs.key, error=reason, seed_reuse=isinstance(problem, SeedReuseError))
+    return Outcome(key=task.inputs.key, uses=used.uses)
+
+
+@lru_cache(maxsize=8)
+def _store(root: str) -> Store:
+    return Store(root, create=False)
+
+
+class Executor(Protocol):
+    """A way to get tasks done."""
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Each task's outcome, in the order in which they finish."""
+        ...
+
+    def close(self, *, now: bool = False) -> None:
+        """Let the workers go; `now` stops them in the middle of their work."""
+        ...
+
+
+class Inline:
+    """In this process, one after the other, with one thread as in the workers, so that results are the same bits."""
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Each task's outcome, in order."""
+        from threadpoolctl import threadpool_limits
+
+        with _environment(_ONE_THREAD), threadpool_limits(1):
+            yield from map(perform, tasks)
+
+    def close(self, *, now: bool = False) -> None:
+        """Nothing to let go."""
+
+
+class LocalPool:
+    """Worker processes of this machine. They start once and serve every run of a command.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Each task's outcome; `WorkerError` if a worker is killed."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
+            )
+        queue, running = iter(tasks), set()
+        try:
+            while True:
+                with _environment(_ONE_THREAD), _interrupts_held():
+                    for task in islice(queue, self.workers * _AHEAD - len(running)):
+                        running.add(self._pool.submit(perform, task))
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        except BrokenProcessPool:
+            self.close(now=True)
+            raise WorkerError("a worker process was killed (out of memory, or by hand)") from None
+
+    def close(self, *, now: bool = False) -> None:
+        """Let the workers finish and go, or kill them."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        if now:
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class RayTasks:
+    """Ray core tasks, on a cluster that is already connected or on this machine.
+
+    Parameters
+    ----------
+    workers : int
+        Tasks at a time.
+
+    Raises
+    ------
+    OptionError
+        Ray is not installed.
+    """
+
+    def __init__(self, workers: int) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no report is sent anywhere
+        try:
+            import ray
+        except ImportError:
+            raise OptionError(
+                "executor 'ray' needs the package ray, which is not installed: pip install 'uqkd[ray]', or use 'local'."
+            ) from None
+        self.workers = workers
+        self._ray = ray
+        self._own = not ray.is_initialized()
+        if self._own:
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        remote = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD})
+        self._perform = remote(perform)
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Each task's outcome; `WorkerError` if a worker is killed."""
+        queue, running = iter(tasks), list[Any]()
+        while True:
+            running += [self._perform.remote(task) for task in islice(queue, self.workers * _AHEAD - len(running))]
+            if not running:
+                return
+            finished, running = self._ray.wait(running)
+            for reference in finished:
+                try:
+                    yield self._ray.get(reference)
+                except self._ray.exceptions.RayError as problem:
+                    reason = str(problem).strip().splitlines()[0]
+                    raise WorkerError(f"a Ray worker was lost ({type(problem).__name__}: {reason})") from None
+
+    def close(self, *, now: bool = False) -> None:
+        """Disconnect, if this executor connected."""
+        if self._own and self._ray.is_initialized():
+            self._ray.shutdown()
+
+
+def make_executor(name: str, workers: int) -> Executor:
+    """The executor of that name.
+
+    Examples
+    --------
+    >>> type(make_executor("local", 1)).__name__
+    'Inline'
+    >>> make_executor("lokal", 1)
+    Traceback (most recent call last):
+    uqkd.errors.OptionError: executor got 'lokal'; did you mean 'local'? Valid: 'local', 'ray'.
+    """
+    if workers < 1:
+        raise OptionError(f"workers must be at least 1; got {workers}.")
+    if one_of("executor", name, EXECUTORS) == "ray":
+        return RayTasks(workers)
+    return LocalPool(workers) if workers > 1 else Inline()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that children inherit and libraries read when they load; put the old values back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while workers are started: they inherit the mask, so it never reaches them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(parent: int, dies_with_thread: bool) -> None:
+    """Leave Ctrl-C to the parent, and die when it dies, even by kill -9."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux" and dies_with_thread:  # the signal comes when the parent's *thread* ends
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_CHECK_SECONDS)
+    os._exit(1)
