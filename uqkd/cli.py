@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import click
 import typer
 
 from uqkd.errors import OptionError, UqkdError
@@ -24,12 +24,33 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, handled like Ctrl-C but for the exit code."""
 
 
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Ctrl-C and SIGTERM end a command with one line that says how to go on, and with their usual exit codes."""
+
+    @functools.wraps(command)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            print(str(stop) or "interrupted; run the same command again to continue", file=sys.stderr)
+            terminated = isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated)
+            raise typer.Exit(128 + (signal.SIGTERM if terminated else signal.SIGINT)) from None
+
+    return guarded
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
 @app.callback()
 def _root() -> None:
     """Measure what knowledge distillation does to uncertainty, and repair it."""
 
 
 @app.command()
+@_stoppable
 def study(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME_OR_FILE...", help="a file, a name in ./studies, or 'all'")
@@ -66,6 +87,7 @@ def study(
 
 
 @app.command()
+@_stoppable
 def verify(
     results: Annotated[str, typer.Argument(help="results folder or fsspec URL")] = "results",
     quarantine: Annotated[bool, typer.Option("--quarantine", help="move the bad files to quarantine/")] = False,
@@ -117,51 +139,28 @@ def _from_flags(settings: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise _Terminated
-
-
-def _one_line(problem: BaseException) -> str:
-    import pydantic
-
-    if isinstance(problem, pydantic.ValidationError):
+def _explained(problem: Exception) -> str:
+    """The error in one line; empty if it is not one that uqkd explains, and its traceback is wanted."""
+    if isinstance(problem, UqkdError):
+        return str(problem)
+    if hasattr(problem, "format_message"):  # typer's own usage errors, whichever copy of click it brings
+        return str(problem.format_message())
+    if type(problem).__name__ == "ValidationError":  # pydantic's; it is not loaded for `--help`
         from uqkd.study import one_line
 
-        return one_line(problem)
-    if isinstance(problem, click.ClickException):
-        return problem.format_message()
-    return str(problem)
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    """Exit code of a command; what went wrong is said in one line."""
-    try:
-        result = command()
-    except KeyboardInterrupt as stop:
-        terminated = isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated)
-        print(str(stop) or "interrupted; run the same command again to continue", file=sys.stderr)
-        return 143 if terminated else 130
-    except click.exceptions.NoArgsIsHelpError as problem:
-        print(problem.format_message(), file=sys.stderr)
-        return _USAGE
-    except (UqkdError, click.ClickException) as problem:
-        return _say(problem)
-    except Exception as problem:
-        if type(problem).__name__ != "ValidationError":  # pydantic is not loaded for `--help`
-            raise
-        return _say(problem)
-    return result if isinstance(result, int) else 0
-
-
-def _say(problem: BaseException) -> int:
-    print("error: " + " ".join(_one_line(problem).split()), file=sys.stderr)
-    return _USAGE
+        return one_line(problem)  # type: ignore[arg-type]
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `uqkd` and of `python -m uqkd`."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Entry point of `uqkd` and of `python -m uqkd`; ends with `SystemExit`."""
     command = typer.main.get_command(app)
-    code = _guarded(lambda: command.main(args=arguments, prog_name="uqkd", standalone_mode=False))
-    sys.stdout.flush()
-    raise SystemExit(code)
+    try:
+        code = command.main(args=arguments, prog_name="uqkd", standalone_mode=False)
+    except Exception as problem:
+        if not (line := _explained(problem)):
+            raise
+        is_help = type(problem).__name__ == "NoArgsIsHelpError"  # the bare command shows how it is used
+        print(line if is_help else "error: " + " ".join(line.split()), file=sys.stderr)
+        code = _USAGE
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.errors import DataError, OptionError, nearest
+from uqkd.errors import DataError, OptionError, ProvenanceError, nearest
 
 Array = NDArray[np.float64]
 
 # Data sets that the libraries carry, so that they load without a network; the target is the library's own.
 STATSMODELS = ("ccard", "copper", "engel", "fair", "longley", "randhie", "scotland", "stackloss", "statecrime")
 OFFLINE = ("diabetes", *STATSMODELS)
+REGRESSIONS = ("diabetes", "ccard", "statecrime", "fair", "engel", "randhie")  # large enough to be split
 
 
 @dataclass(frozen=True)
@@ -93,25 +95,55 @@ def load(name: str, *, target: str | None = None) -> Dataset:
     >>> dataset.X.shape, dataset.target
     ((442, 10), 'target')
     """
-    import pandas as pd
-
-    if name in STATSMODELS:
-        import statsmodels.api as sm
-
-        package = getattr(sm.datasets, name).load_pandas()
-        endog = pd.Series(package.endog)
-        frame, found = pd.concat([package.exog, endog], axis=1), str(endog.name)
-    elif name == "diabetes":
-        from sklearn.datasets import load_diabetes
-
-        frame, found = load_diabetes(as_frame=True, scaled=False).frame, "target"
-    elif name.startswith("openml:"):
+    if name in OFFLINE:
+        return _bundled(name, target)
+    if name.startswith("openml:"):
         frame, found = _openml(name.removeprefix("openml:"))
     elif "." in name or "/" in name:
         frame, found = _read_file(Path(name)), None
     else:
         raise OptionError(f"data got {name!r}; {nearest(name, OFFLINE)}, a .csv or .parquet path, or openml:NAME.")
     return from_frame(frame, name=name, target=target or found)
+
+
+@lru_cache(maxsize=32)
+def _bundled(name: str, target: str | None) -> Dataset:
+    import pandas as pd
+
+    if name == "diabetes":
+        from sklearn.datasets import load_diabetes
+
+        frame, found = load_diabetes(as_frame=True, scaled=False).frame, "target"
+    else:
+        import statsmodels.datasets as bundled
+
+        package = getattr(bundled, name).load_pandas()
+        endog = pd.Series(package.endog)
+        frame, found = pd.concat([package.exog, endog], axis=1), str(endog.name)
+    return from_frame(frame, name=name, target=target or found)
+
+
+def cell(name: str, target: str | None) -> dict[str, str | None]:
+    """What identifies a data set in a study's cell: name, target and fingerprint of the contents.
+
+    Examples
+    --------
+    >>> sorted(cell("diabetes", None))
+    ['data', 'data_fingerprint', 'target']
+    """
+    dataset = load(name, target=target)
+    return {"data": name, "target": dataset.target, "data_fingerprint": dataset.fingerprint}
+
+
+def of_cell(cell: Mapping[str, Any]) -> Dataset:
+    """The data set of a study's cell; `ProvenanceError` if its contents are no longer those of the fingerprint."""
+    dataset = load(cell["data"], target=cell["target"])
+    if dataset.fingerprint != cell["data_fingerprint"]:
+        raise ProvenanceError(
+            f"data {cell['data']} changed during the run: fingerprint {dataset.fingerprint}, planned with "
+            f"{cell['data_fingerprint']}. Start the study again."
+        )
+    return dataset
 
 
 def from_frame(frame: Any, *, name: str, target: str | None) -> Dataset:

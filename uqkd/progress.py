@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 _QUIET_SECONDS = 2.0
-_LINES = 5  # about as many plain lines as a long run writes
+_LINES = 10  # as many plain lines as a long run writes, at most
 
 
 class Progress:
@@ -27,7 +27,7 @@ class Progress:
         self.total = total
         self.done = done
         self._started = time.monotonic()
-        self._next_line = done + (total - done) / _LINES
+        self._lines = 0
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -40,8 +40,8 @@ class Progress:
             return
         if sys.stderr.isatty():
             self._draw()
-        elif self.done >= self._next_line:
-            self._next_line = self.done + (self.total - self.done) / _LINES
+        elif self.done * _LINES // self.total > self._lines:
+            self._lines = self.done * _LINES // self.total
             seconds = time.monotonic() - self._started
             print(f"{self.name}: {self.done} of {self.total} units, {seconds:.0f} s", file=sys.stderr, flush=True)
 

@@ -180,10 +180,12 @@ class Run:
                     progress.advance()
         except KeyboardInterrupt:
             self.workers.close(now=True)
-            raise Interrupted(f"interrupted: {self._standing(tasks, total)}") from None
+            standing = self._standing(tasks, total)
+            raise Interrupted(f"interrupted: {standing}; run the same command again to continue.") from None
         except WorkerError as problem:
             raise WorkerError(
-                f"study {self.study!r}: {problem}; {self._standing(tasks, total)} (fewer workers need less memory)."
+                f"study {self.study!r}: {problem}; {self._standing(tasks, total)}. Run the same command again to continue, "
+                "with fewer workers if memory ran out."
             ) from None
         except BaseException:
             self.workers.close(now=True)
@@ -197,14 +199,15 @@ class Run:
         kind = SeedReuseError if failed[first].seed_reuse else WorkerError
         raise kind(
             f"study {self.study!r}: cell {self._cells[first]} failed with {failed[first].error.rstrip('.')}; "
-            f"{len(failed)} of {len(tasks)} cells failed, {self._standing(tasks, total)}."
+            f"{len(failed)} of {len(tasks)} cells failed; {self._standing(tasks, total)}. Mend it and run again: only what "
+            "is missing is computed."
         )
 
     def _standing(self, tasks: list[Task], total: int) -> str:
         """How far the run has come, from the store itself."""
         committed = self.store.committed(self.study)
         left = sum(task.inputs.key not in committed for task in tasks)
-        return f"{total - left} of {total} units are committed, {left} remain; run the same command again to continue"
+        return f"{total - left} of {total} units are committed, {left} remain"
 
     def _note_seeds(self, unit: str, uses: Mapping[bytes, tuple[Any, str]]) -> None:
         for digest, (key, site) in uses.items():

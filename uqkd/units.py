@@ -152,7 +152,9 @@ def encode(inputs: Inputs, table: pd.DataFrame, *, seeds: Iterable[bytes] = ()) 
     # Own metadata only: pandas would add its version, and equal results would differ between installations.
     metadata = {_INPUTS: base64.b64encode(text), _SEEDS: base64.b64encode(b"".join(sorted(seeds)))}
     sink = pa.BufferOutputStream()
-    pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd")
+    texts = [column.name for column in arrow.schema if not pa.types.is_primitive(column.type)]
+    # Dictionaries pay for texts; for random numbers they cost a quarter in size and half the time.
+    pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd", use_dictionary=texts or False)
     data = sink.getvalue().to_pybytes()
     return f"{content_hash(text)}-{content_hash(data)}.parquet", data
 

@@ -7,6 +7,7 @@ when the parent dies. Outcomes come back as plain values, in the order in which 
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from uqkd.store import Inputs, Store
 from uqkd.study import load_study
 
 EXECUTORS = ("local", "ray")
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _AHEAD = 4  # tasks handed out per worker: enough to keep it busy, few enough to stop quickly
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 _ORPHAN_CHECK_SECONDS = 0.5
@@ -124,7 +125,7 @@ class LocalPool:
                 initializer=_start_worker,
                 initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
             )
-        queue, running = iter(tasks), set()
+        queue, running = iter(tasks), set[Future[Outcome]]()
         try:
             while True:
                 with _environment(_ONE_THREAD), _interrupts_held():
@@ -176,7 +177,7 @@ class RayTasks:
         self._ray = ray
         self._own = not ray.is_initialized()
         if self._own:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         remote = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD})
         self._perform = remote(perform)
 

@@ -9,11 +9,10 @@ import time
 import numpy as np
 import pandas as pd
 
-from uqkd import seeds
-from uqkd.run import Options, Run
+from uqkd import run, seeds
 
 
-class ToyOptions(Options):
+class Options(run.Options):
     """Sizes of the toy study."""
 
     cells: int = 20
@@ -23,8 +22,7 @@ class ToyOptions(Options):
     share_seed: bool = False
 
 
-Options = ToyOptions
-PRESETS = {"quick": ToyOptions(), "paper": ToyOptions(draws=10_000), "full": ToyOptions(cells=40, draws=10_000)}
+PRESETS = {"quick": Options(), "paper": Options(draws=10_000), "full": Options(cells=40, draws=10_000)}
 
 
 def cells(options):
@@ -42,7 +40,7 @@ def measure(cell):
     return pd.DataFrame({"cell": cell["cell"], "mean": draws.mean(axis=0), "eigenvalue": gram})
 
 
-def plot(run: Run, table: pd.DataFrame) -> None:
+def plot(run, table):
     run.store.write_bytes("toy_study/table.csv", table.to_csv(index=False).encode())
 
 

@@ -14,6 +14,7 @@ from uqkd.estimators.components import Components, variance_components
 from uqkd.estimators.intervals import Interval, chi_square_interval, mean_square_interval, variance_interval
 from uqkd.estimators.graybill_deal import EstimatedCombination, graybill_deal
 from uqkd.estimators.shrinkage import Shrunk, shrink_variances
+from uqkd.estimators.streaming import Moments
 from uqkd.estimators.variance import (
     PromptMean,
     VarianceDecomposition,

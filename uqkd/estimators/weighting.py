@@ -11,8 +11,8 @@ import numpy as np
 
 from uqkd.errors import FewResponsesWarning, ShapeError, VarianceError, one_of
 from uqkd.estimators.checking import Array, shaped
-from uqkd.estimators.shrinkage import shrink_variances
 from uqkd.estimators.precision import Combination, blue, inverse_variance_weight, positive
+from uqkd.estimators.shrinkage import shrink_variances
 from uqkd.estimators.weighting_law import claimed_variance_expected, plug_in_cost
 
 __all__ = ["Combination", "EstimatedCombination", "blue", "graybill_deal", "inverse_variance_weight"]

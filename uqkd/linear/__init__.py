@@ -1,7 +1,8 @@
 """Layer 1: linear regression, where every claim has a closed form."""
 
 from uqkd.linear import theory
+from uqkd.linear.bootstrap import bootstrap_students
 from uqkd.linear.students import Design, Students, Targets, distill, weigh
 from uqkd.linear.teacher import OLS, Teacher, fit_ols
 
-__all__ = ["OLS", "Design", "Students", "Targets", "Teacher", "distill", "fit_ols", "theory", "weigh"]
+__all__ = ["OLS", "Design", "Students", "Targets", "Teacher", "bootstrap_students", "distill", "fit_ols", "theory", "weigh"]

@@ -280,3 +280,66 @@ def bootstrap_variance(X: ArrayLike, residual: ArrayLike, X_new: ArrayLike, *, d
     influence = design.projector * error[:, None]
     spread = influence @ rows.T
     return np.asarray(len(error) / drawn * (spread**2).sum(axis=0))
+
+
+def blended_student_variance(X: ArrayLike, X_new: ArrayLike, response_mean_var: float, *, draws: str) -> Array:
+    """Variance over students trained on labels that blend k responses with an earlier student (T6, known weights).
+
+    Parameters
+    ----------
+    X : (P, q) float
+    X_new : (m, q) float
+    response_mean_var : float
+        v = σ_T²/k.
+    draws : {"fresh", "same"}
+        As in `precision_variance`.
+
+    Returns
+    -------
+    (m,) float
+        With D = diag(h/(1+h)), H the hat matrix and a = XGx: fresh v·aᵀ[D² + (I−D)H(I−D)]a,
+        same v·‖[D + H(I−D)]a‖². Averaging alone gives v·h(x), averaging twice as many responses half of it.
+
+    Examples
+    --------
+    >>> blended_student_variance([[1.0], [1.0]], [[1.0]], 1.0, draws="fresh").round(4)
+    array([0.2778])
+    """
+    one_of("draws", draws, ["fresh", "same"])
+    design = Design.of(X)
+    weight = design.leverage / (1 + design.leverage)
+    influence = shaped("X_new", X_new, "m q") @ design.projector.T  # rows aᵀ
+    through = (influence * (1 - weight)) @ design.projector @ design.X.T
+    own = influence * weight
+    if draws == "same":
+        return np.asarray(response_mean_var * ((own + through) ** 2).sum(axis=1))
+    return np.asarray(response_mean_var * ((own**2).sum(axis=1) + (through**2).sum(axis=1)))
+
+
+def estimated_label_variance(leverage: ArrayLike, k: int) -> Array:
+    """Label variance relative to averaging, Var(z)/(σ_T²/k), when the weight uses each prompt's own s² (T6, T7).
+
+    Parameters
+    ----------
+    leverage : (P,) float
+        The second source is an independent least-squares student on fresh draws, of known variance v·h.
+    k : int
+        Responses per prompt behind s² (ddof 1), >= 2.
+
+    Returns
+    -------
+    (P,) float
+        E[w²] + h·E[(1−w)²] with w = h/(h + χ²_{k−1}/(k−1)); for k → ∞ it falls to h/(1+h).
+
+    Examples
+    --------
+    >>> estimated_label_variance([0.5], 3).round(3), estimated_label_variance([0.5], 3000).round(3)
+    (array([0.391]), array([0.333]))
+    """
+    if k < 2:
+        raise OptionError(f"estimated_label_variance needs k >= 2 responses to have a sample variance; got k={k}.")
+    h, dof = finite("leverage", leverage), k - 1
+    # midpoint rule over the quantiles of χ²: bounded integrand, error O(1/nodes)
+    nodes = stats.chi2.ppf((np.arange(4000) + 0.5) / 4000, dof) / dof
+    weight = h[:, None] / (h[:, None] + nodes)
+    return np.asarray((weight**2).mean(axis=1) + h * ((1 - weight) ** 2).mean(axis=1))

@@ -1,0 +1,104 @@
+"""How wrong is the variance of student means as a measure of inter-student variance?
+
+With R answers per student and prompt the variance of their means holds the students' own spread divided by R (T10). The
+plug-in is compared with the unbiased estimate on students whose true inter-student variance T1 gives exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures
+from uqkd.estimators import decompose_variance, variance_of_means
+from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Run
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes", "statecrime")
+    target: str | None = None
+    responses: tuple[int, ...] = (2, 3, 5, 8, 15, 30, 60, 120)
+    k: int = 4
+    alpha: float = 0.5
+    students: int = 10
+    repeats: int = 300
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(repeats=3_000),
+    "full": Options(data=data.REGRESSIONS, repeats=3_000),
+}
+
+ESTIMATORS = {"plug-in": "variance of student means (plug-in)", "unbiased": "unbiased (T10)"}
+
+
+def cells(options: Options) -> list[dict]:
+    shared = {"k": options.k, "alpha": options.alpha, "students": options.students, "repeats": options.repeats}
+    return [
+        {**data.cell(name, options.target), **shared, "responses": responses}
+        for name in options.data
+        for responses in options.responses
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, k = data.split(data.of_cell(cell)), cell["k"]
+    teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * float(part.y.var()))
+    design = Design.of(part.X)
+    truth = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
+
+    found: dict[str, list[float]] = {"plug-in": [], "unbiased": []}
+    for repeat in range(cell["repeats"]):
+        key = ("estimator bias", cell["data_fingerprint"], cell["responses"], repeat)
+        targets = weigh(teacher.respond(part.X, k, students=cell["students"], key=(*key, "train")), "average")
+        students = distill(design, targets, head="carried")
+        draws = students.predict(part.X_test, cell["responses"], key=(*key, "answers"))
+        found["plug-in"].append(variance_of_means(draws).mean() / truth)
+        found["unbiased"].append(decompose_variance(draws).mean.inter / truth)
+
+    own = teacher.noise_var / truth / cell["responses"]
+    rows = []
+    for estimator, predicted in (("plug-in", 1.0 + own), ("unbiased", 1.0)):
+        values = np.array(found[estimator])
+        numbers = (predicted, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
+        spread = {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
+        rows.append({"estimator": estimator, **figures.comparison("T10", f"{estimator} / truth", *numbers), **spread})
+    about = {"data": cell["data"], "responses": cell["responses"], "students": cell["students"], "repeats": cell["repeats"]}
+    return pd.DataFrame([{**about, **row} for row in rows])
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    names = table["data"].unique()
+    figure, axes = figures.panels(1, len(names), height=3.0, sharey=True)
+    for axis, name in zip(axes[0], names, strict=True):
+        for (estimator, label), colour in zip(ESTIMATORS.items(), figures.colours(2), strict=True):
+            rows = table[(table["data"] == name) & (table["estimator"] == estimator)]
+            figures.theory(axis, rows["responses"], rows["predicted"], color=colour)
+            figures.simulation(axis, rows["responses"], rows["simulated"], rows["standard_error"], color=colour, label=label)
+            axis.fill_between(rows["responses"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+        axis.set(xscale="log", yscale="symlog", xlabel="answers per student and prompt, R", title=name)
+        axis.set_xticks([2, 5, 15, 30, 60, 120], labels=["2", "5", "15", "30", "60", "120"], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.set_yticks([-1, 0, 1, 3, 10, 30, 100], labels=["−1", "0", "1", "3", "10", "30", "100"])
+        axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
+    axes[0, 0].set_ylabel("estimate / true inter-student variance")
+    figures.legend_below(figure, axes[0, 0], "lines: theory; points: mean ± 95 %; bands: 95 % of single estimates")
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    few = min(options.responses)
+    first = table[(table["data"] == table["data"].iloc[0]) & (table["responses"] == few)].set_index("estimator")
+    caption = (
+        f"{options.students} students, mean over test rows, {options.repeats} repetitions. At R = {few} the plug-in reports "
+        f"{first.loc['plug-in', 'simulated']:.1f} times the truth on {table['data'].iloc[0]} (theory "
+        f"{first.loc['plug-in', 'predicted']:.1f}); the unbiased estimate {first.loc['unbiased', 'simulated']:.2f} ± "
+        f"{1.96 * first.loc['unbiased', 'standard_error']:.2f}. Single unbiased estimates may be negative; they are drawn as "
+        "they are."
+    )
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

@@ -1,0 +1,109 @@
+"""What does a student trained on averaged answers believe about the teacher's spread?
+
+Every student has the same mean; they differ in what their Gaussian head was fitted to. T3: after averaging k labels the
+head reports σ_T²/k, from all raw responses or from the spread that the average carries along it reports σ_T². Students
+answer by sampling, and the unbiased decomposition (T10) reads the intra-student variance off their answers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from uqkd import data, figures, seeds
+from uqkd.estimators import decompose_variance
+from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Run
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    ks: tuple[int, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
+    alpha: float = 0.5
+    students: int = 200
+    responses: int = 8
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(data=("diabetes", "ccard", "statecrime"), students=1_000),
+    "full": Options(data=data.REGRESSIONS, students=1_000, responses=32),
+}
+
+HEADS = {
+    "point": "point student",
+    "targets": "head fitted to the averages",
+    "responses": "head fitted to all raw responses",
+    "carried": "average with its spread carried along",
+}
+
+
+def cells(options: Options) -> list[dict]:
+    shared = {"alpha": options.alpha, "students": options.students, "responses": options.responses}
+    return [{**data.cell(name, options.target), **shared, "k": k} for name in options.data for k in options.ks]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, k = data.split(data.of_cell(cell)), cell["k"]
+    teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * float(part.y.var()))
+    design = Design.of(part.X)
+
+    key = ("intra suppression", cell["data_fingerprint"], cell["alpha"], k)
+    targets = weigh(teacher.respond(part.X, k, students=cell["students"], key=(*key, "train")), "average")
+    fresh = teacher.respond(part.X_test, 1, students=cell["students"], key=(*key, "test"))[:, :, 0]
+
+    rows = []
+    for head in HEADS:
+        students = distill(design, targets, head=head)
+        draws = students.predict(part.X_test, cell["responses"], key=(*key, "answers", head))
+        intra = decompose_variance(draws).mean
+        inside = np.abs(fresh - students.means(part.X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
+        per_student = inside.mean(axis=1)
+        expected = theory.reported_variance(head, 1.0, k)
+        row = figures.comparison(
+            "T3", "intra-student variance", expected, intra.intra / teacher.noise_var, intra.intra_se / teacher.noise_var
+        )
+        cover = {"coverage": per_student.mean(), "coverage_se": per_student.std(ddof=1) / np.sqrt(len(per_student))}
+        nominal = 2 * stats.norm.cdf(1.96 * np.sqrt(expected)) - 1
+        rows.append({"head": head, **row, **cover, "coverage_predicted": nominal})
+    about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "students": cell["students"]}
+    return pd.DataFrame([{**about, **row} for row in rows])
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, (axes,) = figures.panels(1, 2, height=3.2)
+    rows = table[table["data"] == table["data"].iloc[0]]
+    for (head, label), colour in zip(HEADS.items(), figures.colours(len(HEADS)), strict=True):
+        part = rows[rows["head"] == head]
+        nudge = {"responses": 0.97, "carried": 1.03}.get(head, 1.0)  # the two coincide: show both
+        for axis, what, error, expected in (
+            (axes[0], "simulated", "standard_error", "predicted"),
+            (axes[1], "coverage", "coverage_se", "coverage_predicted"),
+        ):
+            figures.theory(axis, part["k"], part[expected], color=colour)
+            figures.simulation(axis, part["k"] * nudge, part[what], part[error], color=colour, label=label)
+            axis.set(xscale="log", xlabel="responses averaged, k", ylim=(-0.04, 1.15))
+            axis.set_xticks([2, 3, 5, 10, 20, 50], labels=["2", "3", "5", "10", "20", "50"], minor=False)
+            axis.set_xticks([], minor=True)
+    axes[0].set(title="intra-student variance", ylabel="share of the teacher's variance kept")
+    axes[1].set(title="does its 95 % interval hold the teacher's answer?", ylabel="share of fresh teacher responses inside")
+    axes[1].axhline(0.95, color="0.6", linestyle=":", zorder=1)
+    figures.legend_below(figure, axes[0], "lines: theory (right: for a student with the exact mean); points: simulation ± 95 %")
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    first = table[table["data"] == table["data"].iloc[0]].set_index(["head", "k"])
+    k = 10 if 10 in options.ks else max(options.ks)
+    caption = (
+        f"{options.students} students, {options.responses} answers each per test row. At k = {k} a student trained on averages "
+        f"keeps {first.loc[('targets', k), 'simulated']:.3f} of the teacher's variance (theory {1 / k:.3f}) and its 95 % "
+        f"interval holds {first.loc[('targets', k), 'coverage']:.0%} of the teacher's answers; with the spread carried along it "
+        f"keeps {first.loc[('carried', k), 'simulated']:.3f} and holds {first.loc[('carried', k), 'coverage']:.0%}."
+    )
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

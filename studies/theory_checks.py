@@ -1,0 +1,69 @@
+"""Does every statement hold in simulation, and would the check notice a wrong one?
+
+Each check compares a prediction with a simulation sized to see the stated bias with power .99, at a family-wise error of
+one in a thousand for the whole page. Beside it stand named wrong versions of the statement, which must be rejected.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import checks, figures
+from uqkd.run import Options as Base
+from uqkd.run import Run
+
+
+class Options(Base):
+    salt: str = ""  # another salt repeats the whole suite with fresh seeds
+
+
+PRESETS = {"quick": Options(), "paper": Options(), "full": Options(salt="full")}
+
+
+def cells(options: Options) -> list[dict]:
+    return [{"check": name, "salt": options.salt} for name in checks.register()]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    check = checks.register()[cell["check"]]
+    rows = []
+    for outcome in checks.evaluate(check, salt=cell["salt"]):
+        numbers = (outcome.predicted, outcome.simulated, outcome.standard_error)
+        true = outcome.version == "theory"
+        # wrong versions keep an empty statement, so that the gallery's table of checks holds the true ones only
+        row = figures.comparison(check.statement if true else "", check.quantity, *numbers)
+        version = {"check": check.name, "version": outcome.version, "rejected": outcome.rejected, "bias": check.bias}
+        rows.append({**version, "replicates": outcome.replicates, **row, "z": outcome.z})
+    return pd.DataFrame(rows)
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    names = list(table["check"].unique())
+    figure, ((axis,),) = figures.panels(1, 1, height=0.19 * len(names) + 0.9)
+    place = table["check"].map({name: i for i, name in enumerate(names)})
+    size = table["z"].abs().clip(lower=0.05, upper=1000)  # a wrong version without any spread has an infinite z
+    true = table["version"] == "theory"
+    blue, orange = figures.colours(2)
+    axis.axvspan(0.05, checks.THRESHOLD, color="0.93", zorder=0)
+    axis.axvline(checks.THRESHOLD, color="0.4", linestyle="--", linewidth=1)
+    axis.plot(size[~true], place[~true], "x", color=orange, label="wrong version", zorder=3)
+    axis.plot(size[true], place[true], "o", color=blue, label="theory", zorder=3)
+    axis.set(xscale="log", xlim=(0.05, 1300), xlabel="|z| = |simulated − predicted| / standard error")
+    axis.set_yticks(np.arange(len(names)), labels=names, fontsize=7)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.legend(loc="lower left", frameon=True)
+    axis.set_title(f"accepted left of {checks.THRESHOLD:.2f} (dashed), rejected to its right")
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    true = table["version"] == "theory"
+    caption = (
+        f"{true.sum()} checks of {table.loc[true, 'statement'].nunique()} statements; largest |z| of the true versions "
+        f"{table.loc[true, 'z'].abs().max():.2f} (threshold {checks.THRESHOLD:.2f}: one false alarm in a thousand runs of the "
+        f"page). {table.loc[~true, 'rejected'].sum()} of {(~true).sum()} wrong versions rejected."
+    )
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

@@ -1,0 +1,164 @@
+"""When does weighting a student's answers against the teacher's by inverse variance help, and when does it hurt?
+
+Labels blend the mean of k responses with a second source: the teacher's noise-free mean (the published scripts: an
+oracle), a student trained on the same draws, a student of fresh draws with known or with estimated variances, or a
+student that lacks the strongest feature and is therefore biased. Judged by the mean squared error of the label and of the
+student distilled from it, around the teacher's mean and relative to plain averaging of k responses. A student of fresh
+draws costs k more responses, so averaging 2k is the fair rival.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.errors import FewResponsesWarning
+from uqkd.estimators import Moments
+from uqkd.linear import Design, Targets, Teacher, distill, theory, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Run
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    ks: tuple[int, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
+    alpha: float = 0.5
+    replicates: int = 2_000
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(data=("diabetes", "ccard", "statecrime"), replicates=10_000),
+    "full": Options(data=data.REGRESSIONS, replicates=20_000),
+}
+
+METHODS = {
+    "average": "average of k",
+    "average of 2k": "average of 2k (same cost as fresh)",
+    "oracle": "oracle (published)",
+    "same draws": "student of the same draws",
+    "fresh, known": "fresh student, known variances",
+    "fresh, estimated": "fresh student, estimated variances",
+    "fresh, shrunk": "fresh student, shrunk variances",
+    "biased, ignored": "biased student, bias ignored",
+    "biased, counted": "biased student, bias counted",
+}
+
+
+def cells(options: Options) -> list[dict]:
+    return [
+        {**data.cell(name, options.target), "alpha": options.alpha, "k": k, "replicates": options.replicates}
+        for name in options.data
+        for k in options.ks
+    ]
+
+
+def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: int, size: int) -> dict[str, Targets]:
+    """The blended labels of every method, all from the same k responses per prompt."""
+    k, v = cell["k"], teacher.noise_var / cell["k"]
+    key = ("variance weighting", cell["data_fingerprint"], cell["alpha"], k, chunk)
+    mine = teacher.respond(design.X, k, students=size, key=(*key, "responses"))
+    fresh = teacher.respond(design.X, k, students=size, key=(*key, "fresh"))
+    same_student = distill(design, weigh(mine)).means(design.X)
+    student = distill(design, weigh(fresh)).means(design.X)
+    biased = distill(weak, weigh(fresh)).means(weak.X)
+    bias = teacher.mean(design.X) @ weak.projector @ weak.X.T - teacher.mean(design.X)
+    v_student, v_biased = v * design.leverage, v * weak.leverage
+    known = {"response_var": teacher.noise_var}
+    return {
+        "average": weigh(mine, "average"),
+        "average of 2k": weigh(np.concatenate([mine, fresh], axis=2), "average"),
+        "oracle": weigh(mine, "oracle", source=teacher.mean(design.X), source_var=teacher.noise_var),
+        "same draws": weigh(mine, "known", source=same_student, source_var=v_student, **known),
+        "fresh, known": weigh(mine, "known", source=student, source_var=v_student, **known),
+        "fresh, estimated": weigh(mine, "estimated", source=student, source_var=v_student),
+        "fresh, shrunk": weigh(mine, "shrunk", source=student, source_var=v_student),
+        "biased, ignored": weigh(mine, "known", source=biased, source_var=v_biased, **known),
+        "biased, counted": weigh(mine, "known", source=biased, source_var=v_biased + bias**2, **known),
+    }
+
+
+def predicted(part: data.Split, design: Design, k: int, v: float) -> dict[str, tuple[float, float]]:
+    """Label and student variance of the methods that theory covers, averaged over rows, relative to averaging."""
+    h, at_test = design.leverage, design.leverage_at(part.X_test).mean()
+
+    def student(draws: str) -> float:
+        return float(theory.blended_student_variance(part.X, part.X_test, v, draws=draws).mean() / (v * at_test))
+
+    oracle = theory.oracle_label_variance(k)
+    return {
+        "average": (1.0, 1.0),
+        "average of 2k": (0.5, 0.5),
+        "oracle": (oracle, oracle),
+        "same draws": (float(theory.precision_variance(h, 1.0, draws="same").mean()), student("same")),
+        "fresh, known": (float(theory.precision_variance(h, 1.0, draws="fresh").mean()), student("fresh")),
+        "fresh, estimated": (float(theory.estimated_label_variance(h, k).mean()), float("nan")),
+    }
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, k = data.split(data.of_cell(cell)), cell["k"]
+    teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * float(part.y.var()))
+    design = Design.of(part.X)
+    strongest = 1 + int(np.argmax(np.abs(teacher.coef[1:])))
+    weak = Design.of(np.delete(part.X, strongest, axis=1))
+    at_train, at_test = teacher.mean(part.X), teacher.mean(part.X_test)
+
+    label = {method: Moments.about(at_train) for method in METHODS}
+    student = {method: Moments.about(at_test) for method in METHODS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FewResponsesWarning)  # what few responses cost is the question
+        for chunk, size in seeds.chunks(cell["replicates"]):
+            for method, targets in labels(teacher, design, weak, cell, chunk, size).items():
+                label[method] = label[method].add(targets.values)
+                student[method] = student[method].add(distill(design, targets).means(part.X_test))
+
+    v = teacher.noise_var / k
+    scale = {"label error": v, "student error": v * float(design.leverage_at(part.X_test).mean())}
+    expected, rows = predicted(part, design, k, v), []
+    for method in METHODS:
+        for i, (quantity, stream) in enumerate((("label error", label[method]), ("student error", student[method]))):
+            unit = scale[quantity]
+            numbers = (expected.get(method, (np.nan, np.nan))[i], stream.mean_square / unit, stream.mean_variance_se / unit)
+            rows.append({"method": method, **figures.comparison("T6", quantity, *numbers)})
+    about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "replicates": cell["replicates"]}
+    return pd.DataFrame([{**about, **row} for row in rows])
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(1, 2, height=3.9)
+    rows = table[table["data"] == table["data"].iloc[0]]
+    for axis, quantity in zip(axes[0], ("label error", "student error"), strict=True):
+        for (method, label), colour in zip(METHODS.items(), figures.colours(len(METHODS)), strict=True):
+            part = rows[(rows["method"] == method) & (rows["quantity"] == quantity)]
+            figures.theory(axis, part["k"], part["predicted"], color=colour)
+            figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
+        axis.set(xscale="log", yscale="log", xlabel="teacher responses per prompt, k")
+        axis.set_xticks([2, 3, 5, 10, 20, 50], labels=["2", "3", "5", "10", "20", "50"], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
+    axes[0, 0].set(title="mean squared error of the label", ylabel="relative to averaging k responses")
+    axes[0, 1].set(title="mean squared error of the distilled student")
+    figures.legend_below(figure, axes[0, 1], "lines: theory; points: simulation ± 95 %")
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    first = table[table["data"] == table["data"].iloc[0]]
+    student = first[first["quantity"] == "student error"].set_index(["method", "k"])["simulated"]
+    last = max(options.ks)
+    caption = (
+        f"{options.replicates:,} students per point, α = {options.alpha:g}. A blended label looks far better than the average "
+        f"(left), but a least-squares student smooths its labels anyway (right): at k = {last} its error is "
+        f"{student['fresh, known', last]:.2f} of averaging's with a fresh student, {student['same draws', last]:.2f} with the "
+        f"same draws, and {student['average of 2k', last]:.2f} if the fresh responses are simply averaged in. The published "
+        f"gain ({student['oracle', last]:.2f}) comes from blending in the noise-free mean. A biased student whose bias is "
+        f"ignored costs {student['biased, ignored', last]:.0f} times averaging's error."
+    )
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

@@ -1,0 +1,129 @@
+"""Fault 28: a million small units are listed in seconds; packs are verified before their parts go."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+import pandas as pd
+import pytest
+
+from uqkd import packs
+from uqkd.durable import LocalFolder
+from uqkd.errors import StoreError
+from uqkd.store import Inputs, Store
+
+UNITS = int(os.environ.get("UQKD_UNITS", "100000"))  # `make faults` asks for the full million
+SECONDS_PER_MILLION = 8.0  # "in seconds"; 1.5 to 3 s seen on two busy cores, loose or packed
+
+
+def _name(i: int) -> str:
+    key, content = (hashlib.blake2b(f"{what}{i}".encode(), digest_size=16).hexdigest() for what in ("key", "content"))
+    return f"{key}-{content}.parquet"
+
+
+def _listing_seconds(root) -> float:
+    store = Store(root)  # a new one, that remembers no index
+    started = time.perf_counter()
+    assert len(store.committed("many")) == UNITS
+    return time.perf_counter() - started
+
+
+def test_listing_of_loose_units(tmp_path):
+    folder = tmp_path / "units" / "many"
+    folder.mkdir(parents=True)
+    for i in range(UNITS):
+        os.close(os.open(folder / _name(i), os.O_CREAT | os.O_WRONLY))
+    assert _listing_seconds(tmp_path) < SECONDS_PER_MILLION * UNITS / 1e6
+
+
+def test_listing_of_packed_units(tmp_path):
+    store = Store(tmp_path)
+    for first in range(0, UNITS, 10_000):
+        name, data = packs.encode_pack({_name(i): b"unit" for i in range(first, min(UNITS, first + 10_000))})
+        store.folder.write(f"units/many/{name}", data)
+    assert _listing_seconds(tmp_path) < SECONDS_PER_MILLION * UNITS / 1e6
+
+
+@pytest.fixture
+def inputs():
+    """Names of 600 units: more than two row groups of a pack."""
+    return [Inputs("many", {"i": i}, method="m") for i in range(600)]
+
+
+@pytest.fixture
+def store(tmp_path, inputs):
+    """A store that holds them."""
+    store = Store(tmp_path)
+    for i, one in enumerate(inputs):
+        store.commit(one, pd.DataFrame({"i": [i]}), check_twins=False)
+    return store
+
+
+def _values(store, inputs):
+    return [unit and unit.table["i"][0].as_py() for unit in store.read_units(inputs)]
+
+
+def test_packed_units_read_like_loose_ones(store, inputs, tmp_path):
+    loose = store.read_study("many")
+    keys = store.committed("many")
+    assert store.compact("many") == 600
+    assert [name[:5] for name in os.listdir(tmp_path / "units" / "many")] == ["pack-"]
+    for reader in (store, Store(tmp_path)):
+        assert reader.committed("many") == keys
+        assert _values(reader, inputs) == list(range(600))
+        pd.testing.assert_frame_equal(reader.read_study("many"), loose, check_exact=True)
+        assert (reader.verify().ok, reader.verify().bad) == (600, ())
+    assert store.compact("many") == 0
+
+
+def test_units_committed_after_a_compaction_are_found_beside_it(store, inputs):
+    store.compact("many")
+    more = Inputs("many", {"i": 600}, method="m")
+    store.commit(more, pd.DataFrame({"i": [600]}))
+    assert _values(store, [*inputs, more]) == list(range(601))
+    assert store.compact("many") == 1
+    assert _values(store, [*inputs, more]) == list(range(601))
+
+
+def test_a_reader_with_an_old_listing_survives_a_compaction(store, inputs, monkeypatch):
+    before = store.committed("many")
+    store.compact("many")
+    monkeypatch.setattr(store, "committed", lambda _study: before)
+    assert _values(store, inputs) == list(range(600))
+
+
+def test_a_compaction_stopped_at_any_deletion_is_finished_by_the_next(store, inputs, monkeypatch, tmp_path):
+    remove, calls = LocalFolder.remove, []
+
+    def stop_midway(self, path):
+        calls.append(path)
+        if len(calls) == 300:
+            raise KeyboardInterrupt
+        remove(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFolder, "remove", stop_midway)
+        with pytest.raises(KeyboardInterrupt):
+            store.compact("many")
+    assert _values(Store(tmp_path), inputs) == list(range(600))
+    assert max(map(len, Store(tmp_path).committed("many").values())) == 1  # in the pack and loose, but one unit
+    Store(tmp_path).compact("many")
+    assert len(os.listdir(tmp_path / "units" / "many")) == 1
+    assert _values(Store(tmp_path), inputs) == list(range(600))
+
+
+def test_parts_stay_when_the_pack_reads_back_differently(store, inputs, monkeypatch, tmp_path):
+    write = LocalFolder.write
+
+    def flip(self, path, data):
+        middle = len(data) // 2
+        write(self, path, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFolder, "write", flip)
+        with pytest.raises(StoreError, match=r"reads back differently \(\d+ of 600 units\); nothing was deleted"):
+            store.compact("many")
+    assert len([name for name in os.listdir(tmp_path / "units" / "many") if name[:5] != "pack-"]) == 600
+    assert _values(Store(tmp_path), inputs) == list(range(600))

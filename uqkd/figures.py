@@ -1,0 +1,149 @@
+"""Figures in one style: theory as lines, simulation as points with intervals; PDF, PNG and the tidy table together."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uqkd.errors import OptionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from uqkd.run import Run
+
+WIDTH = 7.0  # inches: the text width of a page
+CHECK_COLUMNS = ("statement", "quantity", "predicted", "simulated", "standard_error", "z")
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text
+    "svg.hashsalt": "uqkd",
+}
+
+
+def _use_style() -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")  # draws without a display
+    mpl.rcParams.update(STYLE)
+
+
+def panels(rows: int = 1, columns: int = 1, *, height: float = 2.7, **options: Any) -> tuple[Figure, Any]:
+    """A figure of the text width in the project's style, and its axes (always a 2-D array)."""
+    import matplotlib.pyplot as plt
+
+    _use_style()
+    return plt.subplots(rows, columns, figsize=(WIDTH, height * rows), squeeze=False, **options)
+
+
+def colours(n: int) -> list[Any]:
+    """n colours that colour-blind readers can tell apart."""
+    import seaborn as sns
+
+    if n > 10:
+        raise OptionError(f"ten colours can be told apart; got a request for {n}. Use panels or one sequential map.")
+    return list(sns.color_palette("colorblind", n))
+
+
+def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
+    """Theory: a line without markers."""
+    axes.plot(x, y, **{"zorder": 2, **options})
+
+
+def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, **options: Any) -> None:
+    """Simulation: points with 95 % intervals, y ± 1.96 standard errors."""
+    bars = 1.96 * np.asarray(standard_error, dtype=float)
+    axes.errorbar(x, y, yerr=bars, **{"fmt": "o", "capsize": 2, "elinewidth": 0.9, "zorder": 3, **options})
+
+
+def legend_below(figure: Figure, axes: Axes, title: str) -> None:
+    """One legend for all panels, below them, with the entries of `axes`."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), 5))
+
+
+def comparison(
+    statement: str, quantity: str, predicted: float, simulated: float, standard_error: float
+) -> dict[str, Any]:
+    """One tidy row that holds theory against simulation; put the cell's columns before it.
+
+    A standard error of 0 (nothing random, such as no noise) leaves z empty.
+
+    Examples
+    --------
+    >>> comparison("T1", "variance", 1.0, 1.5, 0.25)["z"]
+    2.0
+    """
+    z = (simulated - predicted) / standard_error if standard_error > 0 else float("nan")
+    values = (statement, quantity, float(predicted), float(simulated), float(standard_error), float(z))
+    return dict(zip(CHECK_COLUMNS, values, strict=True))
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    # Without dates and version numbers equal figures are equal files.
+    metadata = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}[kind]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def publish(
+    run: Run,
+    figure: Figure,
+    *,
+    table: pd.DataFrame,
+    title: str,
+    caption: str,
+    more: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Write a study's figure (PDF and PNG), its tidy table and its caption into the results.
+
+    Parameters
+    ----------
+    run : Run
+        Of the study; its name is the figure's.
+    figure : matplotlib Figure
+        Closed afterwards.
+    table : DataFrame
+        Tidy: every number in the figure and in the caption comes from it. Rows made with `comparison` appear among
+        the theory checks of the gallery.
+    title, caption : str
+        What is asked; what is seen.
+    more : mapping of name to DataFrame, optional
+        Further tables behind the figure, written beside it as `<study>.<name>.csv`.
+    """
+    import matplotlib.pyplot as plt
+
+    name = run.study
+    for kind in ("pdf", "png"):
+        run.store.write_bytes(f"figures/{name}.{kind}", _bytes(figure, kind))
+    plt.close(figure)
+    run.store.write_bytes(f"tables/{name}.csv", table.to_csv(index=False).encode())
+    for part, extra in (more or {}).items():
+        run.store.write_bytes(f"tables/{name}.{part}.csv", extra.to_csv(index=False).encode())
+    about = {"title": title, "caption": caption, "study": run.study}
+    run.store.write_bytes(f"figures/{name}.json", json.dumps(about, ensure_ascii=False, indent=1).encode())
