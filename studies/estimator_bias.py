@@ -24,13 +24,13 @@ class Options(Base):
     k: int = 4
     alpha: float = 0.5
     students: int = 10
-    repeats: int = 300
+    repeats: int = 1_000
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(repeats=3_000),
-    "full": Options(data=data.REGRESSIONS, repeats=3_000),
+    "paper": Options(repeats=5_000),
+    "full": Options(data=data.REGRESSIONS, repeats=5_000),
 }
 
 ESTIMATORS = {"plug-in": "variance of student means (plug-in)", "unbiased": "unbiased (T10)"}

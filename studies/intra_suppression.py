@@ -90,9 +90,10 @@ def plot(table: pd.DataFrame) -> Figure:
             axis.set_xticks([2, 3, 5, 10, 20, 50], labels=["2", "3", "5", "10", "20", "50"], minor=False)
             axis.set_xticks([], minor=True)
     axes[0].set(title="intra-student variance", ylabel="share of the teacher's variance kept")
-    axes[1].set(title="does its 95 % interval hold the teacher's answer?", ylabel="share of fresh teacher responses inside")
+    axes[1].set(title="coverage of its 95 % interval", ylabel="share of fresh teacher responses inside")
     axes[1].axhline(0.95, color="0.6", linestyle=":", zorder=1)
-    figures.legend_below(figure, axes[0], "lines: theory (right: for a student with the exact mean); points: simulation ± 95 %")
+    note = "lines: theory (right: for a student with the exact mean); points: simulation ± 95 %"
+    figures.legend_below(figure, axes[0], note, columns=2)
     return figure
 
 

@@ -105,17 +105,17 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     axes[0, 0].legend(ncols=2)
     settings = fitted[["data", "alpha"]].drop_duplicates()
     labels = [f"{row.data}, α={row.alpha:g}" if table["data"].nunique() > 1 else f"α = {row.alpha:g}" for row in settings.itertuples()]
-    for axis, what, truth in ((axes[0, 1], "exponent", -1.0), (axes[0, 2], "floor", 0.0)):
+    for axis, what, truth, scale in ((axes[0, 1], "exponent", -1.0, 1), (axes[0, 2], "floor", 0.0, 100)):
         rows = fitted[fitted["what"] == what]
         place = np.arange(len(rows))
-        bars = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
-        axis.errorbar(rows["estimate"], place, xerr=bars, fmt="o", color="0.2", capsize=2)
+        bars = np.stack([rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]])
+        axis.errorbar(rows["estimate"] * scale, place, xerr=bars * scale, fmt="o", color="0.2", capsize=2)
         axis.axvline(truth, color="0.5", linestyle="--")
         axis.set_yticks(place, labels=labels)
         axis.invert_yaxis()
         axis.locator_params(axis="x", nbins=4)
-    axes[0, 1].set(title="fitted exponent", xlabel="theory: −1")
-    axes[0, 2].set(title="fitted floor", xlabel="share of the variance at k = 1")
+    axes[0, 1].set(title="fitted exponent", xlabel="theory (dashed): −1")
+    axes[0, 2].set(title="fitted floor", xlabel="% of V(k = 1)")
     axes[0, 2].set_yticklabels([])
     return figure
 

@@ -86,7 +86,7 @@ def plot(table: pd.DataFrame) -> Figure:
     error.set(title="test error, mean", ylabel="units of the teacher's error")
     variance.set(title="test error, variance", ylabel="same units, squared", yscale="log")
     spread.set(title="inter-student variance", ylabel="units of Var y")
-    figure.supxlabel("variance of one teacher response, α (units of Var y)", fontsize=9)
+    variance.set_xlabel("variance of one teacher response, α (units of Var y)")
     figures.legend_below(figure, spread, "lines: theory; points: simulation ± 95 %")
     return figure
 

@@ -53,7 +53,7 @@ def plot(table: pd.DataFrame) -> Figure:
     axis.set(xscale="log", xlim=(0.05, 1300), xlabel="|z| = |simulated − predicted| / standard error")
     axis.set_yticks(np.arange(len(names)), labels=names, fontsize=7)
     axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.legend(loc="lower left", frameon=True)
+    figures.legend_below(figure, axis, "")
     axis.set_title(f"accepted left of {checks.THRESHOLD:.2f} (dashed), rejected to its right")
     return figure
 

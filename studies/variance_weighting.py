@@ -58,6 +58,12 @@ def cells(options: Options) -> list[dict]:
     ]
 
 
+def omitted_bias(teacher: Teacher, design: Design, weak: Design) -> np.ndarray:
+    """Bias at the training rows of a student that lacks a feature."""
+    truth = teacher.mean(design.X)
+    return truth @ weak.projector @ weak.X.T - truth
+
+
 def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: int, size: int) -> dict[str, Targets]:
     """The blended labels of every method, all from the same k responses per prompt."""
     k, v = cell["k"], teacher.noise_var / cell["k"]
@@ -67,7 +73,7 @@ def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: in
     same_student = distill(design, weigh(mine)).means(design.X)
     student = distill(design, weigh(fresh)).means(design.X)
     biased = distill(weak, weigh(fresh)).means(weak.X)
-    bias = teacher.mean(design.X) @ weak.projector @ weak.X.T - teacher.mean(design.X)
+    bias = omitted_bias(teacher, design, weak)
     v_student, v_biased = v * design.leverage, v * weak.leverage
     known = {"response_var": teacher.noise_var}
     return {
@@ -83,8 +89,15 @@ def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: in
     }
 
 
-def predicted(part: data.Split, design: Design, k: int, v: float) -> dict[str, tuple[float, float]]:
-    """Label and student variance of the methods that theory covers, averaged over rows, relative to averaging."""
+def biased_label_error(v: float, student_var: np.ndarray, bias: np.ndarray, *, counted: bool) -> float:
+    """Mean squared error of a label blended with a biased student, weights told of the bias or not (T6)."""
+    told = student_var + bias**2 if counted else student_var
+    weight = told / (v + told)
+    return float((weight**2 * v + (1 - weight) ** 2 * (student_var + bias**2)).mean() / v)
+
+
+def predicted(part: data.Split, design: Design, weak: Design, bias: np.ndarray, k: int, v: float) -> dict:
+    """Label and student error of the methods where theory has them, averaged over rows, relative to averaging."""
     h, at_test = design.leverage, design.leverage_at(part.X_test).mean()
 
     def student(draws: str) -> float:
@@ -97,7 +110,9 @@ def predicted(part: data.Split, design: Design, k: int, v: float) -> dict[str, t
         "oracle": (oracle, oracle),
         "same draws": (float(theory.precision_variance(h, 1.0, draws="same").mean()), student("same")),
         "fresh, known": (float(theory.precision_variance(h, 1.0, draws="fresh").mean()), student("fresh")),
-        "fresh, estimated": (float(theory.estimated_label_variance(h, k).mean()), float("nan")),
+        "fresh, estimated": (float(theory.estimated_label_variance(h, k).mean()), np.nan),
+        "biased, ignored": (biased_label_error(v, v * weak.leverage, bias, counted=False), np.nan),
+        "biased, counted": (biased_label_error(v, v * weak.leverage, bias, counted=True), np.nan),
     }
 
 
@@ -120,7 +135,7 @@ def measure(cell: dict) -> pd.DataFrame:
 
     v = teacher.noise_var / k
     scale = {"label error": v, "student error": v * float(design.leverage_at(part.X_test).mean())}
-    expected, rows = predicted(part, design, k, v), []
+    expected, rows = predicted(part, design, weak, omitted_bias(teacher, design, weak), k, v), []
     for method in METHODS:
         for i, (quantity, stream) in enumerate((("label error", label[method]), ("student error", student[method]))):
             unit = scale[quantity]
@@ -137,6 +152,8 @@ def plot(table: pd.DataFrame) -> Figure:
         for (method, label), colour in zip(METHODS.items(), figures.colours(len(METHODS)), strict=True):
             part = rows[(rows["method"] == method) & (rows["quantity"] == quantity)]
             figures.theory(axis, part["k"], part["predicted"], color=colour)
+            if part["predicted"].isna().all():
+                axis.plot(part["k"], part["simulated"], ":", color=colour, linewidth=0.8)  # no closed form: a guide
             figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
         axis.set(xscale="log", yscale="log", xlabel="teacher responses per prompt, k")
         axis.set_xticks([2, 3, 5, 10, 20, 50], labels=["2", "3", "5", "10", "20", "50"], minor=False)
@@ -144,7 +161,7 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
     axes[0, 0].set(title="mean squared error of the label", ylabel="relative to averaging k responses")
     axes[0, 1].set(title="mean squared error of the distilled student")
-    figures.legend_below(figure, axes[0, 1], "lines: theory; points: simulation ± 95 %")
+    figures.legend_below(figure, axes[0, 1], "lines: theory (dotted: a guide to the eye); points: simulation ± 95 %")
     return figure
 
 

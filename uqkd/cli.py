@@ -29,13 +29,15 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def guarded(*arguments: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             command(*arguments, **options)
         except KeyboardInterrupt as stop:
             print(str(stop) or "interrupted; run the same command again to continue", file=sys.stderr)
             terminated = isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated)
             raise typer.Exit(128 + (signal.SIGTERM if terminated else signal.SIGINT)) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     return guarded
 

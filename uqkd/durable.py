@@ -42,12 +42,14 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _take_lock(descriptor: int) -> bool:
-    """Take the lock without waiting; False if a living writer has it."""
+def _take_lock(descriptor: int, *, without_locks: bool) -> bool:
+    """Take the lock without waiting; False if another has it. `without_locks` is the answer of disks that lack them."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return without_locks
     return True
 
 
@@ -69,7 +71,9 @@ class LocalFolder:
     def create(self) -> None:
         """Make the root folder if it is not there."""
         with _reporting("create", self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True, exist_ok=True)
+                _sync_folder(self.root.parent)
 
     def exists(self) -> bool:
         """Whether the root folder is there."""
@@ -137,7 +141,7 @@ class LocalFolder:
         descriptor = os.open(path, os.O_RDWR)
         try:
             # The writer may have renamed its file while we took the lock; then the name no longer leads to it.
-            if not _take_lock(descriptor) or os.fstat(descriptor).st_ino != path.stat().st_ino:
+            if not _take_lock(descriptor, without_locks=False) or os.fstat(descriptor).st_ino != path.stat().st_ino:
                 return False
             path.unlink()
             return True
@@ -161,7 +165,7 @@ class LocalFolder:
         self._make(folder)
         while True:
             descriptor, path = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
-            if _take_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            if _take_lock(descriptor, without_locks=True) and os.fstat(descriptor).st_nlink:
                 os.fchmod(descriptor, 0o644)  # mkstemp makes it private; results are to be shared
                 return descriptor, path
             os.close(descriptor)

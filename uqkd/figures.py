@@ -80,10 +80,10 @@ def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, **options: Any) 
     axes.errorbar(x, y, yerr=bars, **{"fmt": "o", "capsize": 2, "elinewidth": 0.9, "zorder": 3, **options})
 
 
-def legend_below(figure: Figure, axes: Axes, title: str) -> None:
+def legend_below(figure: Figure, axes: Axes, title: str, *, columns: int = 3) -> None:
     """One legend for all panels, below them, with the entries of `axes`."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), 5))
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), columns))
 
 
 def comparison(

@@ -184,8 +184,8 @@ class Run:
             raise Interrupted(f"interrupted: {standing}; run the same command again to continue.") from None
         except WorkerError as problem:
             raise WorkerError(
-                f"study {self.study!r}: {problem}; {self._standing(tasks, total)}. Run the same command again to continue, "
-                "with fewer workers if memory ran out."
+                f"study {self.study!r}: {problem}; {self._standing(tasks, total)}. Run the same command again to "
+                "continue, with fewer workers if memory ran out."
             ) from None
         except BaseException:
             self.workers.close(now=True)
@@ -199,8 +199,8 @@ class Run:
         kind = SeedReuseError if failed[first].seed_reuse else WorkerError
         raise kind(
             f"study {self.study!r}: cell {self._cells[first]} failed with {failed[first].error.rstrip('.')}; "
-            f"{len(failed)} of {len(tasks)} cells failed; {self._standing(tasks, total)}. Mend it and run again: only what "
-            "is missing is computed."
+            f"{len(failed)} of {len(tasks)} cells failed; {self._standing(tasks, total)}. Mend it and run again: only "
+            "what is missing is computed."
         )
 
     def _standing(self, tasks: list[Task], total: int) -> str:

@@ -122,7 +122,7 @@ class Store:
         name, data = encode(inputs, table, seeds=seeds)
         self._shelf(inputs.study).write(name, data)
         if check_twins:
-            _refuse_twins(inputs, self.committed(inputs.study))
+            self._only_name(inputs, self.committed(inputs.study))
         return name
 
     def write_bytes(self, relative_path: str, data: bytes) -> None:
@@ -176,8 +176,8 @@ class Store:
         listing = self.committed(inputs[0].study)
         wanted: dict[str, int] = {}
         for place, one in enumerate(inputs):
-            if names := _refuse_twins(one, listing):
-                wanted[names[0]] = place
+            if name := self._only_name(one, listing):
+                wanted[name] = place
         units: list[Unit | None] = [None] * len(inputs)
         for name, unit in self._shelf(inputs[0].study).verified(wanted):
             units[wanted[name]] = unit
@@ -204,7 +204,7 @@ class Store:
         units = [u for u in units if method in (None, u.inputs.method) and data in (None, u.inputs.data)]
         _refuse_mixture(study, [unit.inputs for unit in units])
         for unit in units:
-            _refuse_twins(unit.inputs, listing)
+            self._only_name(unit.inputs, listing)
         return concatenate(sorted(units, key=lambda unit: unit.inputs.json))
 
     def verify(self, *, move: bool = False) -> Report:
@@ -232,6 +232,18 @@ class Store:
         """
         return self._shelf(study).compact()
 
+    def _only_name(self, inputs: Inputs, listing: Mapping[str, tuple[str, ...]]) -> str:
+        """The unit's name in a listing, empty if it is not there; two that both verify are an error."""
+        names = listing.get(inputs.key, ())
+        if len(names) > 1:  # a damaged index can list a name that never was: only what verifies counts
+            names = tuple(name for name, _ in self._shelf(inputs.study).verified(names))
+        if len(names) > 1:
+            raise ProvenanceError(
+                f"{inputs.study!r} {dict(inputs.params)} has {len(names)} different results for the same inputs: "
+                f"{', '.join(names)}. Both are kept; find what measure() does not reproduce and delete the wrong one."
+            )
+        return names[0] if names else ""
+
     def _is_file(self, path: str) -> bool:
         try:
             self.folder.read(path)
@@ -245,16 +257,6 @@ class Store:
                 raise OptionError(f"study name {study!r} names a folder; use letters, digits, '_', '-' and '.'.")
             self._shelves[study] = Shelf(self.folder, study)
         return self._shelves[study]
-
-
-def _refuse_twins(inputs: Inputs, listing: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    names = listing.get(inputs.key, ())
-    if len(names) > 1:
-        raise ProvenanceError(
-            f"{inputs.study!r} {dict(inputs.params)} has {len(names)} different results for the same inputs: "
-            f"{', '.join(names)}. Both are kept; find what is not reproducible in measure(), and delete the wrong one."
-        )
-    return names
 
 
 def _refuse_mixture(study: str, inputs: Iterable[Inputs]) -> None:

@@ -62,7 +62,7 @@ class Study:
         return self.module.main  # type: ignore[no-any-return]
 
     def options(self, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Options:
-        """Options of a preset, with single fields replaced.
+        """Options of a preset, with single fields replaced; one value stands for a list of one.
 
         Raises
         ------
@@ -77,6 +77,8 @@ class Study:
             if field not in type(base).model_fields:
                 fields = nearest(field, type(base).model_fields)
                 raise OptionError(f"study {self.name!r} has no option {field!r}; {fields}.")
+            if isinstance(getattr(base, field), tuple) and not isinstance(changes[field], (tuple, list)):
+                changes[field] = (changes[field],)  # `--data wine` where a study takes several
         try:
             return type(base).model_validate({**base.model_dump(), **changes})
         except pydantic.ValidationError as problem:

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from uqkd import seeds
-from uqkd.errors import OptionError, SeedReuseError, WorkerError, one_of
+from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, WorkerError, one_of
+from uqkd.provenance import method_fingerprint
 from uqkd.store import Inputs, Store
 from uqkd.study import load_study
 
@@ -61,6 +62,8 @@ def perform(task: Task) -> Outcome:
     """Measure one cell, watch its seed keys, commit its table. A failure of the cell is an outcome, not an error."""
     try:
         measure = getattr(load_study(task.file).module, task.function)
+        if method_fingerprint(task.file, task.function) != task.inputs.method:
+            raise ProvenanceError(f"{task.file.name} changed while it ran; run it again with the code as it is now")
         with seeds.ledger() as used:
             table = measure(dict(task.cell))
         if not hasattr(table, "columns"):
@@ -74,7 +77,7 @@ def perform(task: Task) -> Outcome:
 
 @lru_cache(maxsize=8)
 def _store(root: str) -> Store:
-    return Store(root, create=False)
+    return Store(root, create="://" in root)  # a local root that vanished must not come back empty
 
 
 class Executor(Protocol):
@@ -146,7 +149,7 @@ class LocalPool:
         if pool is None:
             return
         if now:
-            for process in list((pool._processes or {}).values()):
+            for process in list((pool._processes or {}).values()):  # public only from Python 3.14: kill_workers()
                 process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 

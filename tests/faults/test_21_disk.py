@@ -26,7 +26,8 @@ def commit(store, unit, size):
 
 def report(store, error, committed):
     checked = store.verify()
-    print(json.dumps({"error": error, "committed": committed, "ok": checked.ok, "bad": checked.bad, "left": os.listdir(store.root + "/.tmp")}))
+    left = os.listdir(store.root + "/.tmp")
+    print(json.dumps({"error": error, "committed": committed, "ok": checked.ok, "bad": checked.bad, "left": left}))
 """
 
 LIMITED = """

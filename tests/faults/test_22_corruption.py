@@ -1,4 +1,4 @@
-"""Fault 22: bit flips, truncations, appended bytes, empty and foreign files are all caught, set aside and recomputed."""
+"""Fault 22: flipped, truncated, extended, empty and foreign files are all caught, set aside and recomputed."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_changed_code_computes_anew_and_is_not_mixed_with_the_old(toy, tmp_path)
     assert (changed.computed, changed.reused) == (20, 0)
     store = Store(tmp_path / "results")
     assert len(store.committed("toy_study")) == 40  # nothing committed is touched
-    with pytest.raises(ProvenanceError, match="2 different fingerprints of method: .* must not be mixed"):
+    with pytest.raises(ProvenanceError, match=r"2 different fingerprints of method: .* must not be mixed"):
         store.read_study("toy_study")
     method = provenance.method_fingerprint(file)
     assert len(store.read_study("toy_study", method=method)) == 80

@@ -1,4 +1,4 @@
-"""Fault 24: two processes run the same cells. Equal contents are one file; different contents are an error, both kept."""
+"""Fault 24: two processes, the same cells. Equal contents are one file; different contents are an error, both kept."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def _unsafe_places(tree: ast.AST) -> list[str]:
 def test_no_module_of_uqkd_loads_pickle():
     files = sorted(Path(uqkd.__file__).parent.rglob("*.py"))
     assert len(files) > 10
-    assert {file.name: _unsafe_places(ast.parse(file.read_bytes())) for file in files} == {file.name: [] for file in files}
+    assert {file.name: _unsafe_places(ast.parse(file.read_bytes())) for file in files} == {
+        file.name: [] for file in files
+    }
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ socket.socket.connect = socket.socket.connect_ex = socket.create_connection = so
 def offline(tmp_path):
     """Environment in which every Python process, workers too, is refused any connection."""
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "usercustomize.py").write_text(NO_NETWORK)
     (tmp_path / "site" / "sitecustomize.py").write_text(NO_NETWORK)
     return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])}
 

@@ -166,7 +166,7 @@ def crossed_checks() -> list[Check]:
     checks = []
     for effect, true in TRUE.items():
         simulate: Simulation = partial(_crossed_component, effect=effect)
-        checks.append(Check("T11", f"component {effect}", true, simulate, wrong_theory=wrong[effect], bias=0.1))
+        checks.append(Check("T11", f"component {effect}", true, simulate, wrong_theory=wrong[effect], bias=0.08))
     frozen = TRUE["teacher"] + TRUE["teacher:init"] + TRUE["residual"]
     checks.append(
         Check(

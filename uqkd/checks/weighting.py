@@ -96,7 +96,7 @@ def known_checks() -> list[Check]:
             _squared_error,
             wrong_theory={"forgets the bias": best.variance},
             wrong_simulation={"weights ignore the bias": partial(_squared_error, told=0.0)},
-            bias=0.05,
+            bias=0.02,
         ),
         Check(
             "T6",
@@ -190,7 +190,7 @@ def estimated_checks() -> list[Check]:
                 "variance",
                 wrong_theory=wrong,
                 wrong_simulation={"weights known": partial(_oracle_weights, k=k, ratio=ratio)},
-                bias=0.03,
+                bias=0.015 if (k, ratio) == (10, 2.0) else 0.03,  # equal weights come within 2.3 % there
             )
         )
     claimed = claimed_variance_expected([2, 2], [1.0, 1.0])

@@ -29,8 +29,8 @@ _PIGEONHOLE = {
     "expanded": "pigeonhole, conservative: means with student and prompt effects covered 95.8-98.5 % (10 x 30, 20 x 20)"
     + _WIDE,
     "percentile": "pigeonhole: means with student and prompt effects covered 91.9-95.6 % (10 x 30, 20 x 20)" + _WIDE,
-    "basic": "BASIC2" + _WIDE,
-    "bca": "BCA2" + _WIDE,
+    "basic": "pigeonhole: means with student and prompt effects covered 92.0-94.3 % (10 x 30, 20 x 20)" + _WIDE,
+    "bca": "pigeonhole: means with student and prompt effects covered 91.5-93.9 % (10 x 30, 20 x 20)" + _WIDE,
     "studentized": "pigeonhole: depends on the standard error passed; not measured",
 }
 

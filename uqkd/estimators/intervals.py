@@ -15,6 +15,7 @@ from scipy import special
 from uqkd.errors import ShapeError, VarianceError, one_of
 from uqkd.estimators import checking
 from uqkd.estimators.checking import Array, confidence_level, shaped
+from uqkd.estimators.large_sample import modified_large_sample, satterthwaite_limits
 from uqkd.estimators.pivotal import pivotal_limits
 
 MEAN_SQUARE_METHODS = ("mls", "generalized", "satterthwaite")
@@ -174,12 +175,12 @@ def mean_square_interval(
         return Interval(one.estimate, one.low, one.high, one.level, method, one.note)
     note = "normal effects"
     if method == "satterthwaite":
-        low, high = _satterthwaite(column * squares, freedom, tail)
+        low, high = satterthwaite_limits(column * squares, freedom, tail)
         note += (
             "; covers 94.1-95.9 % of one-way totals at S = 10, R = 2, but 90.6 % at R = 30 and 69 % at S = 2, R = 30"
         )
     else:
-        low, high = _modified_large_sample(column * squares, freedom, tail)
+        low, high = modified_large_sample(column * squares, freedom, tail)
         if method == "generalized":
             low, high = pivotal_limits(column * squares, freedom, low, high, tail=tail)
     return Interval(estimate[()], low[()], high[()], float(level), method, note)
@@ -198,51 +199,6 @@ def _combination(mean_squares: Any, dof: Any, coefficients: Any) -> tuple[Array,
     if not used.any():
         raise VarianceError("all coefficients are zero; there is nothing to estimate.")
     return squares[used], freedom[used], weight[used]
-
-
-def _modified_large_sample(terms: Array, dof: Array, tail: float) -> tuple[Array, Array]:
-    """Limits from terms cᵢ MSᵢ; an upper limit is minus the lower limit of the combination with all signs turned."""
-    estimate = terms.sum(axis=0)
-    return estimate - _reach(terms, dof, tail), estimate + _reach(-terms, dof, tail)
-
-
-def _reach(terms: Array, dof: Array, tail: float) -> Array:
-    """Distance from the estimate to the lower limit (Ting et al. 1990, eq. for V_L; Burdick & Graybill 1992, §3.3)."""
-    # A sign is the coefficient's: a zero mean square contributes nothing either way.
-    plus = [i for i in range(dof.size) if np.any(terms[i] > 0)]
-    minus = [i for i in range(dof.size) if i not in plus]
-    below = 1.0 - dof / special.chdtri(dof, tail)
-    above = dof / special.chdtri(dof, 1.0 - tail) - 1.0
-    square = np.zeros(terms.shape[1:])
-    for i in plus:
-        square = square + (below[i] * terms[i]) ** 2
-    for j in minus:
-        square = square + (above[j] * terms[j]) ** 2
-        for i in plus:
-            ratio = special.fdtri(dof[i], dof[j], 1.0 - tail)
-            cross = ((ratio - 1.0) ** 2 - (below[i] * ratio) ** 2 - above[j] ** 2) / ratio
-            square = square + cross * terms[i] * np.abs(terms[j])
-    if minus:  # exactness where two positive terms face negative ones
-        for a, i in enumerate(plus):
-            for j in plus[a + 1 :]:
-                square = square + _like_signs(dof[i], dof[j], tail) / (len(plus) - 1) * terms[i] * terms[j]
-    return np.sqrt(np.maximum(square, 0.0))
-
-
-def _like_signs(first: float, second: float, tail: float) -> float:
-    both = first + second
-    below = 1.0 - np.array([first, second, both]) / special.chdtri(np.array([first, second, both]), tail)
-    cross = below[2] ** 2 * both**2 / (first * second) - below[0] ** 2 * first / second - below[1] ** 2 * second / first
-    return float(cross)
-
-
-def _satterthwaite(terms: Array, dof: Array, tail: float) -> tuple[Array, Array]:
-    if np.any(terms < 0):
-        raise VarianceError("satterthwaite needs coefficients of one sign; use method='mls' for a difference.")
-    total = terms.sum(axis=0)
-    share = terms / np.where(total > 0, total, 1.0)
-    matched = 1.0 / np.maximum((share**2 / dof.reshape((-1,) + (1,) * (terms.ndim - 1))).sum(axis=0), 1e-300)
-    return total * matched / special.chdtri(matched, tail), total * matched / special.chdtri(matched, 1.0 - tail)
 
 
 def variance_interval(draws: Any, *, component: str, method: str | None = None, level: float = 0.95) -> Interval:

@@ -71,8 +71,8 @@ def graybill_deal(samples: Sequence[Any], *, variances: str = "own") -> Estimate
     Notes
     -----
     T7; Graybill & Deal (1959), unbiased. Honest variance: Meier (1953), claimed · (1 + 4 Σ uᵢ(1 − uᵢ) / νᵢ), good to
-    first order in 1 / ν; at k = 3 it still states only about three quarters of the truth
-    (`weighting_law.graybill_deal_variance` is exact for given true variances).
+    first order in 1 / ν: with equal variances it states 83, 90, 95, 98 % of the truth at k = 2, 3, 5, 10 for two
+    sources, and 23, 46, 73, 92 % for five. `weighting_law.graybill_deal_variance` is exact for given true variances.
 
     Examples
     --------

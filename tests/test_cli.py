@@ -1,0 +1,140 @@
+"""The command line: what it runs, and that every error is one line with exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from uqkd import cli
+from uqkd.store import Store
+
+TOY = Path(__file__).parent / "faults" / "toy_study.py"
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("study", "nope"), "there is no study 'nope'"),
+        (("study", TOY, "--preset", "quik"), "has no preset 'quik'; did you mean 'quick'?"),
+        (("study", TOY, "--set", "drws=3"), "has no option 'drws'; did you mean 'draws'?"),
+        (("study", TOY, "--set", "draws=many"), "option 'draws' got 'many': Input should be a valid integer"),
+        (("study", TOY, "--set", "draws"), "--set got 'draws'; write it as --set name=value"),
+        (("study", TOY, "--data", "wine"), "has no option 'data'; Valid: 'cells'"),
+        (("study", TOY, "--workers", "0"), "workers must be at least 1; got 0"),
+        (("study", TOY, "--workers", "two"), "Invalid value for '--workers'"),
+        (("study", TOY, "--executor", "rya"), "executor got 'rya'; did you mean 'ray'?"),
+        (("study", TOY, "--config", "missing.yaml"), "--config missing.yaml: No such file"),
+        (("study", TOY, "--bogus"), "No such option"),
+        (("study",), "Missing argument 'NAME_OR_FILE...'"),
+        (("study", "all"), "there are no studies in ./studies"),
+        (("stdy", TOY), "No such command 'stdy'"),
+        (("verify", "nowhere"), "there is no results folder"),
+        (("study", TOY, "--set", "fail_at=1", "--workers", "1"), "failed with ValueError: this cell was told to fail"),
+        (("study", TOY, "--set", "share_seed=true", "--workers", "1"), "was used by two units of one run"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(call, elsewhere, arguments, message):
+    code, _, errors = call(*arguments)
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert errors.startswith("error: ")
+    assert message in errors
+
+
+def test_wrong_options_stop_before_any_study_runs(call, elsewhere):
+    other = elsewhere / "other.py"
+    other.write_text(TOY.read_text().replace("draws: int", "throws: int").replace("draws=", "throws="))
+    code, _, errors = call("study", TOY, other, "--set", "draws=10")
+    assert code == 2
+    assert "'other' has no option 'draws'" in errors
+    assert not (elsewhere / "results").exists()
+
+
+def test_study_by_name_then_again_then_verify(call, elsewhere):
+    (elsewhere / "studies").mkdir()
+    (elsewhere / "studies" / "toy.py").write_text(TOY.read_text())
+    for name, said in (("toy", "toy: 20 units computed, 0 read"), ("all", "toy: 0 units computed, 20 read")):
+        code, output, errors = call("study", name, "--workers", "1")
+        assert (code, errors) == (0, "")
+        assert output.startswith(said)
+    code, output, _ = call("verify", "results")
+    assert (code, output) == (0, "20 units verified, 0 bad\n")
+
+
+def test_verify_lists_and_moves_only_when_asked(call, elsewhere):
+    call("study", TOY, "--workers", "1")
+    unit, *_ = sorted((elsewhere / "results" / "units" / "toy_study").iterdir())
+    unit.write_bytes(b"")
+    code, output, _ = call("verify", "results")
+    assert code == 1
+    assert output.splitlines() == [f"bad: units/toy_study/{unit.name}: empty file", "19 units verified, 1 bad"]
+    assert unit.exists()
+    assert call("verify", "results", "--quarantine")[0] == 1
+    assert not unit.exists()
+    assert call("verify", "results")[0] == 0
+
+
+def test_options_come_from_preset_then_file_then_flags(call, elsewhere):
+    (elsewhere / "options.yaml").write_text("cells: 3\ndraws: 50\n")
+    call("study", TOY, "--workers", "1", "--config", "options.yaml", "--set", "cells=2")
+    units = Store(elsewhere / "results").committed("toy_study")
+    assert len(units) == 2
+    table = Store(elsewhere / "results").read_study("toy_study")
+    assert len(table) == 8
+    for text, message in (("- 1", "holds a list; it must map"), ("a: [", "is not YAML")):
+        (elsewhere / "options.yaml").write_text(text)
+        code, _, errors = call("study", TOY, "--config", "options.yaml")
+        assert (code, errors.count("\n")) == (2, 1)
+        assert message in errors
+
+
+def test_help_names_the_commands_and_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom uqkd import cli\n"
+        "try:\n    cli.main(['--help'])\n"
+        "except SystemExit as stop:\n    assert stop.code == 0\n"
+        "heavy = {'pandas', 'pyarrow', 'numpy', 'scipy', 'pydantic', 'matplotlib', 'torch', 'ray', 'rich.progress'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "study" in done.stdout
+    assert "verify" in done.stdout
+
+
+def test_the_bare_command_shows_its_use(call):
+    code, output, errors = call()
+    assert code == 2
+    assert "Usage: uqkd" in output + errors
+
+
+def test_an_error_that_uqkd_does_not_know_keeps_its_traceback(monkeypatch, elsewhere):
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Store, "__init__", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["verify", "results"])

@@ -1,0 +1,276 @@
+"""Runs: only what is missing is computed, in any process, and failures leave everything finished in place."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from uqkd.errors import OptionError, WorkerError
+from uqkd.provenance import method_fingerprint
+from uqkd.run import Options, Run, Workers, load_study
+from uqkd.store import Store
+
+STUDY = '''
+"""What is the square of i?
+
+More words.
+"""
+import os
+import signal
+import pandas as pd
+from uqkd import run
+TITLE = "Squares"
+SCALE = 1
+class Options(run.Options):
+    n: int = 6
+    bad: tuple[int, ...] = ()
+    killer: int | None = None
+    pid: int = 0
+PRESETS = {"quick": Options(), "full": Options(n=12)}
+def cells(options):
+    return [{"i": i, "bad": i in options.bad, "kill": i == options.killer} for i in range(options.n)]
+def square(i):
+    """A docstring."""
+    return SCALE * i * i
+def measure(cell):
+    if cell["bad"]:
+        raise ValueError(f"{cell['i']} cannot be squared.")
+    if cell["kill"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pd.DataFrame({"i": [cell["i"]], "square": [square(cell["i"])]})
+def plot(table):
+    return TITLE
+def main(options, run):
+    return run.cells(cells(options), measure)
+'''
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """A small study file."""
+    path = tmp_path / "squares.py"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def go(file, tmp_path):
+    """Run the study file; returns the run and its table."""
+
+    def start(*, workers=None, **options):
+        study = load_study(file)
+        run = Run(study, Store(tmp_path / "results"), workers=workers)
+        return run, study.main(study.options("quick", options), run)
+
+    return start
+
+
+def test_only_what_is_missing_is_computed(go):
+    run, table = go(n=4)
+    assert (run.computed, run.reused) == (4, 0)
+    run, longer = go(n=6)
+    assert (run.computed, run.reused) == (2, 4)
+    assert longer["square"].tolist() == [0, 1, 4, 9, 16, 25]
+    pd.testing.assert_frame_equal(longer.head(4), table, check_exact=True)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_failing_cell_lets_the_others_finish_and_is_named(go, count):
+    with Workers(count) as workers:
+        with pytest.raises(WorkerError) as caught:
+            go(workers=workers, bad=(1, 4))
+        assert str(caught.value).startswith('study \'squares\': cell {"bad": true, "i": 1')
+        assert (
+            "failed with ValueError: 1 cannot be squared; 2 of 6 cells failed; 4 of 6 units are committed, 2 remain"
+            in str(caught.value)
+        )
+        run, _ = go(workers=workers)  # the other options make other cells of 1 and 4
+        assert (run.computed, run.reused) == (2, 4)
+
+
+def test_a_killed_worker_keeps_what_is_finished_and_says_what_remains(go, tmp_path):
+    with Workers(2) as workers:
+        with pytest.raises(
+            WorkerError, match=r"a worker process was killed .*; \d of 6 units are committed, \d remain\."
+        ):
+            go(workers=workers, killer=5)
+        committed = len(Store(tmp_path / "results").committed("squares"))
+        run, table = go(workers=workers)  # a new pool takes over
+    assert run.computed == 6 - committed
+    assert table["i"].tolist() == list(range(6))
+
+
+def test_workers_are_other_processes_and_one_worker_is_this_one(file, go, tmp_path):
+    text = STUDY.replace('"square": [square(cell["i"])]', '"pid": [os.getpid()]')
+    file.write_text(text)
+    with Workers(2) as workers:
+        _, table = go(workers=workers)
+        assert os.getpid() not in set(table["pid"])
+        assert workers._started is not None
+    file.write_text(text.replace("SCALE = 1", "SCALE = 2").replace("[os.getpid()]", "[os.getpid() * SCALE // 2]"))
+    _, table = go()
+    assert set(table["pid"]) == {os.getpid()}
+
+
+def test_no_process_is_started_for_nothing_or_for_one_cell(go):
+    go(n=5)
+    with Workers(2) as workers:
+        go(workers=workers, n=5)
+        go(workers=workers, n=6)
+        assert workers._started is None
+
+
+def test_measure_gets_the_cell_as_its_canonical_form(file, go):
+    file.write_text(
+        STUDY.replace('"i": i,', '"i": i, "pair": (1, 2),').replace('square(cell["i"])', "repr(cell['pair'])")
+    )
+    _, table = go(n=1)
+    assert table["square"].tolist() == ["[1, 2]"]  # equal keys, equal inputs
+
+
+def test_equal_cells_no_cells_and_a_foreign_measure_are_refused(file, tmp_path):
+    study = load_study(file)
+    run = Run(study, Store(tmp_path / "results"))
+    cell = {"i": 1, "bad": False, "kill": False}
+    with pytest.raises(OptionError, match="cells 0 and 1 are equal"):
+        run.cells([cell, dict(cell)], study.module.measure)
+    with pytest.raises(OptionError, match="got no cells"):
+        run.cells([], study.module.measure)
+    with pytest.raises(OptionError, match=r"<lambda> is not a function of squares\.py"):
+        run.cells([cell], lambda _: pd.DataFrame())
+
+
+def test_what_is_not_a_table_is_refused(file, go):
+    file.write_text(STUDY.replace("return pd.DataFrame(", "return dict("))
+    with pytest.raises(WorkerError, match=r"measure\(\) returned a dict; it must return a pandas\.DataFrame"):
+        go(n=1)
+
+
+def test_data_counts_by_fingerprint_and_name_not_by_folder(file, tmp_path):
+    study = load_study(file)
+    run = Run(study, Store(tmp_path / "results"))
+    base = {"i": 1, "bad": False, "kill": False}
+    for cell, computed in [
+        ({**base, "data": "/here/wine.csv", "data_fingerprint": "a"}, 1),
+        ({**base, "data": "/there/wine.csv", "data_fingerprint": "a"}, 1),
+        ({**base, "data": "/here/wine.csv", "data_fingerprint": "b"}, 2),
+        ({**base, "data": "/here/iris.csv", "data_fingerprint": "b"}, 3),
+    ]:
+        run.cells([cell], study.module.measure)
+        assert run.computed == computed
+    (unit, *_) = run.store.read_study("squares", data="a").to_dict("records")
+    assert unit == {"i": 1, "square": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ("SCALE = 1", "SCALE = 2", True),  # a constant that measure reaches through a function
+        ("return SCALE * i * i", "return SCALE * i**2", True),
+        ("import os\n", "import os\nfrom uqkd import seeds\nprint(seeds.seed63(1))\n", True),  # runs when loaded
+        ("import os\n", "import os\nfrom os.path import *\n", True),  # might replace any name
+        ("from uqkd import run\n", "from uqkd import run, seeds as pd\n", True),  # another thing under the same name
+        ('TITLE = "Squares"', 'TITLE = "SQUARES"', False),
+        ("return TITLE", "return TITLE.upper()", False),
+        ('"full": Options(n=12)', '"full": Options(n=13)', False),
+        ('"""A docstring."""', '"""Another."""', False),
+        ("SCALE * i * i", "(SCALE  *  i * i)  # a comment", False),
+    ],
+)
+def test_what_changes_the_method(file, old, new, counts):
+    before = method_fingerprint(file)
+    assert old in STUDY
+    changed = file.with_name("changed.py")
+    changed.write_text(STUDY.replace(old, new))
+    assert (method_fingerprint(changed) != before) == counts
+
+
+def test_a_module_beside_the_study_and_those_of_uqkd_count(file):
+    beside = file.with_name("beside.py")
+    beside.write_text("SCALE = 1\n")
+    file.write_text(STUDY.replace("SCALE = 1", "from beside import SCALE"))
+    copy = file.with_name("copy.py")
+    copy.write_text(file.read_text())
+    before = method_fingerprint(file)
+    beside.write_text("SCALE = 2\n")
+    assert method_fingerprint(copy) != before
+    copy.write_text(STUDY.replace("SCALE = 1", "from uqkd.seeds import _PERSON as SCALE"))
+    assert method_fingerprint(copy) != before
+
+
+def test_dynamic_lookups_make_everything_but_drawing_count(file):
+    dynamic = STUDY.replace("SCALE * i * i", 'globals()["SCALE"] * i * i')
+    copies = []
+    for i, text in enumerate(
+        [dynamic, dynamic.replace("Squares", "Other"), dynamic.replace("return TITLE", "return 1")]
+    ):
+        copy = file.with_name(f"copy{i}.py")
+        copy.write_text(text)
+        copies.append(method_fingerprint(copy))
+    assert copies[0] != copies[1]
+    assert copies[0] == copies[2]
+
+
+def test_a_study_edited_while_it_runs_is_not_mixed_under_one_name(file, go, tmp_path):
+    edit = "    open(__file__, 'a').write('def square(i): return 0\\n') if cell['i'] == 2 else None\n"
+    file.write_text(STUDY.replace('    if cell["bad"]:', edit + '    if cell["bad"]:'))
+    with pytest.raises(WorkerError, match=r"squares\.py changed while it ran; .* 3 of 6 cells failed"):
+        go()
+    assert Store(tmp_path / "results").read_study("squares")["square"].tolist() == [0, 1, 4]
+
+
+def test_load_study_by_name_and_by_file(file):
+    by_name = load_study("squares", folder=file.parent)
+    assert by_name.file == load_study(file).file
+    assert by_name.question == "What is the square of i?"
+    with pytest.raises(OptionError, match=r"there is no study 'square' .*did you mean 'squares'"):
+        load_study("square", folder=file.parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def measure(:", "broken.py does not load: SyntaxError"),
+        ("import no_such_module", "broken.py does not load: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("cells = measure = main = 1", "broken.py lacks Options, PRESETS"),
+        (STUDY.replace("Options(n=12)", "Options(m=12)"), "broken.py has bad presets: option 'm' got 12: Extra inputs"),
+    ],
+)
+def test_a_broken_study_file_is_named(tmp_path, text, message):
+    (tmp_path / "broken.py").write_text(textwrap.dedent(text))
+    with pytest.raises(OptionError, match=message):
+        load_study(tmp_path / "broken.py")
+
+
+def test_options_name_the_nearest(file):
+    study = load_study(file)
+    assert study.options("full").n == 12
+    assert study.options("full", {"n": 3}).n == 3
+    assert study.options("quick", {"bad": 3}).bad == (3,)
+    with pytest.raises(OptionError, match="no preset 'ful'; did you mean 'full'"):
+        study.options("ful")
+    with pytest.raises(OptionError, match="no option 'bda'; did you mean 'bad'"):
+        study.options("quick", {"bda": 1})
+    with pytest.raises(OptionError, match="'squares': option 'n' got 'many': Input should be a valid integer"):
+        study.options("quick", {"n": "many"})
+
+
+def test_options_are_frozen_and_closed():
+    class Mine(Options):
+        k: int = 1
+
+    with pytest.raises(ValueError, match="frozen"):
+        Mine().k = 2
+    with pytest.raises(ValueError, match="Extra inputs"):
+        Mine(j=2)
+
+
+def test_bad_workers_and_executors_are_named_before_any_work():
+    with pytest.raises(OptionError, match="workers must be at least 1; got 0"):
+        Workers(0)
+    with pytest.raises(OptionError, match="executor got 'lokal'; did you mean 'local'"):
+        Workers(1, executor="lokal")
