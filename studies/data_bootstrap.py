@@ -68,7 +68,11 @@ def measure(cell: dict) -> pd.DataFrame:
         spread.mean_variance_se / unit,
     )
     about = {"data": cell["data"], "labels": cell["labels"], "fraction": cell["fraction"], "drawn": drawn}
-    rank = {"coefficients": part.X.shape[1], "students": len(students.coef), "deficient": cell["replicates"] - len(students.coef)}
+    rank = {
+        "coefficients": part.X.shape[1],
+        "students": len(students.coef),
+        "deficient": cell["replicates"] - len(students.coef),
+    }
     return pd.DataFrame([{**about, **rank, **row}])
 
 
@@ -101,13 +105,16 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
+    zero = table.loc[table["labels"] == "teacher", "simulated"].max()
     truth = table[table["labels"] == "truth"]
-    zero, excess = table.loc[table["labels"] == "teacher", "simulated"].max(), truth["simulated"] / truth["predicted"]
-    per_coefficient = truth["drawn"] / truth["coefficients"]
+    truth = truth.assign(
+        per_coefficient=truth["drawn"] / truth["coefficients"], excess=truth["simulated"] / truth["predicted"]
+    )
+    few, many = (truth.sort_values("per_coefficient").iloc[place] for place in (0, -1))
     caption = (
         f"{options.replicates} students per point; {table['deficient'].sum()} rank-deficient resamples left out. With the "
         f"teacher's answers the variance never exceeds {zero:.0e} of Var y: rounding. With ground truth the large-sample "
-        f"sandwich is right to {abs(excess[per_coefficient.idxmax()] - 1):.0%} at {per_coefficient.max():.0f} rows per "
-        f"coefficient and too small by a factor {excess[per_coefficient.idxmin()]:.1f} at {per_coefficient.min():.0f}."
+        f"sandwich is right to {abs(many['excess'] - 1):.0%} at {many['per_coefficient']:.0f} rows per coefficient and too "
+        f"small by a factor of {few['excess']:.1f} at {few['per_coefficient']:.0f}."
     )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

@@ -67,7 +67,12 @@ def measure(cell: dict) -> pd.DataFrame:
         numbers = (predicted, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
         spread = {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
         rows.append({"estimator": estimator, **figures.comparison("T10", f"{estimator} / truth", *numbers), **spread})
-    about = {"data": cell["data"], "responses": cell["responses"], "students": cell["students"], "repeats": cell["repeats"]}
+    about = {
+        "data": cell["data"],
+        "responses": cell["responses"],
+        "students": cell["students"],
+        "repeats": cell["repeats"],
+    }
     return pd.DataFrame([{**about, **row} for row in rows])
 
 
@@ -78,7 +83,9 @@ def plot(table: pd.DataFrame) -> Figure:
         for (estimator, label), colour in zip(ESTIMATORS.items(), figures.colours(2), strict=True):
             rows = table[(table["data"] == name) & (table["estimator"] == estimator)]
             figures.theory(axis, rows["responses"], rows["predicted"], color=colour)
-            figures.simulation(axis, rows["responses"], rows["simulated"], rows["standard_error"], color=colour, label=label)
+            figures.simulation(
+                axis, rows["responses"], rows["simulated"], rows["standard_error"], color=colour, label=label
+            )
             axis.fill_between(rows["responses"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
         axis.set(xscale="log", yscale="symlog", xlabel="answers per student and prompt, R", title=name)
         axis.set_xticks([2, 5, 15, 30, 60, 120], labels=["2", "5", "15", "30", "60", "120"], minor=False)

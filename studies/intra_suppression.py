@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from uqkd import data, figures, seeds
+from uqkd import data, figures
 from uqkd.estimators import decompose_variance
 from uqkd.linear import Design, Teacher, distill, theory, weigh
 from uqkd.run import Options as Base
@@ -65,7 +65,11 @@ def measure(cell: dict) -> pd.DataFrame:
         per_student = inside.mean(axis=1)
         expected = theory.reported_variance(head, 1.0, k)
         row = figures.comparison(
-            "T3", "intra-student variance", expected, intra.intra / teacher.noise_var, intra.intra_se / teacher.noise_var
+            "T3",
+            "intra-student variance",
+            expected,
+            intra.intra / teacher.noise_var,
+            intra.intra_se / teacher.noise_var,
         )
         cover = {"coverage": per_student.mean(), "coverage_se": per_student.std(ddof=1) / np.sqrt(len(per_student))}
         nominal = 2 * stats.norm.cdf(1.96 * np.sqrt(expected)) - 1
@@ -104,7 +108,7 @@ def main(options: Options, run: Run) -> None:
     caption = (
         f"{options.students} students, {options.responses} answers each per test row. At k = {k} a student trained on averages "
         f"keeps {first.loc[('targets', k), 'simulated']:.3f} of the teacher's variance (theory {1 / k:.3f}) and its 95 % "
-        f"interval holds {first.loc[('targets', k), 'coverage']:.0%} of the teacher's answers; with the spread carried along it "
-        f"keeps {first.loc[('carried', k), 'simulated']:.3f} and holds {first.loc[('carried', k), 'coverage']:.0%}."
+        f"interval holds {first.loc[('targets', k), 'coverage']:.0%} of the teacher's answers; with the spread carried along "
+        f"it keeps {first.loc[('carried', k), 'simulated']:.3f} and holds {first.loc[('carried', k), 'coverage']:.0%}."
     )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

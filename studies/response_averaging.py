@@ -104,7 +104,10 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     axes[0, 0].set_xticks([], minor=True)
     axes[0, 0].legend(ncols=2)
     settings = fitted[["data", "alpha"]].drop_duplicates()
-    labels = [f"{row.data}, α={row.alpha:g}" if table["data"].nunique() > 1 else f"α = {row.alpha:g}" for row in settings.itertuples()]
+    labels = [
+        f"{row.data}, α={row.alpha:g}" if table["data"].nunique() > 1 else f"α = {row.alpha:g}"
+        for row in settings.itertuples()
+    ]
     for axis, what, truth, scale in ((axes[0, 1], "exponent", -1.0, 1), (axes[0, 2], "floor", 0.0, 100)):
         rows = fitted[fitted["what"] == what]
         place = np.arange(len(rows))
@@ -130,4 +133,6 @@ def main(options: Options, run: Run) -> None:
         f"{((exponents['high'] - exponents['low']) / 2).mean():.4f}; smallest lack-of-fit p-value of the line in 1/k: "
         f"{fitted['lack_of_fit_p'].min():.2f}. Least-squares students have no floor."
     )
-    figures.publish(run, plot(table, fitted), table=table, title=__doc__.splitlines()[0], caption=caption, more={"fits": fitted})
+    figures.publish(
+        run, plot(table, fitted), table=table, title=__doc__.splitlines()[0], caption=caption, more={"fits": fitted}
+    )

@@ -31,6 +31,7 @@ PRESETS = {
     "full": Options(data=data.REGRESSIONS, replicates=20_000),
 }
 
+
 def cells(options: Options) -> list[dict]:
     return [
         {**data.cell(name, options.target), "alpha": alpha, "replicates": options.replicates}

@@ -139,7 +139,11 @@ def measure(cell: dict) -> pd.DataFrame:
     for method in METHODS:
         for i, (quantity, stream) in enumerate((("label error", label[method]), ("student error", student[method]))):
             unit = scale[quantity]
-            numbers = (expected.get(method, (np.nan, np.nan))[i], stream.mean_square / unit, stream.mean_variance_se / unit)
+            numbers = (
+                expected.get(method, (np.nan, np.nan))[i],
+                stream.mean_square / unit,
+                stream.mean_variance_se / unit,
+            )
             rows.append({"method": method, **figures.comparison("T6", quantity, *numbers)})
     about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "replicates": cell["replicates"]}
     return pd.DataFrame([{**about, **row} for row in rows])

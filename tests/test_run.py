@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from uqkd.errors import OptionError, WorkerError
+from uqkd.progress import Progress
 from uqkd.provenance import method_fingerprint
 from uqkd.run import Options, Run, Workers, load_study
 from uqkd.store import Store
+from uqkd.workers import make_executor
 
 STUDY = '''
 """What is the square of i?
@@ -216,8 +219,10 @@ def test_dynamic_lookups_make_everything_but_drawing_count(file):
 
 
 def test_a_study_edited_while_it_runs_is_not_mixed_under_one_name(file, go, tmp_path):
-    edit = "    open(__file__, 'a').write('def square(i): return 0\\n') if cell['i'] == 2 else None\n"
-    file.write_text(STUDY.replace('    if cell["bad"]:', edit + '    if cell["bad"]:'))
+    edited = "Path(__file__).write_text(Path(__file__).read_text() + 'def square(i): return 0')"
+    line = f"    if cell['i'] == 2:\n        {edited}\n"
+    text = STUDY.replace("import os\n", "from pathlib import Path\nimport os\n")
+    file.write_text(text.replace('    if cell["bad"]:', line + '    if cell["bad"]:'))
     with pytest.raises(WorkerError, match=r"squares\.py changed while it ran; .* 3 of 6 cells failed"):
         go()
     assert Store(tmp_path / "results").read_study("squares")["square"].tolist() == [0, 1, 4]
@@ -274,3 +279,42 @@ def test_bad_workers_and_executors_are_named_before_any_work():
         Workers(0)
     with pytest.raises(OptionError, match="executor got 'lokal'; did you mean 'local'"):
         Workers(1, executor="lokal")
+
+
+@pytest.fixture
+def slow_clock(monkeypatch):
+    """Every reading of the clock is three seconds after the one before."""
+    readings = iter(range(0, 10**6, 3))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(readings)))
+
+
+def test_progress_is_a_few_plain_lines_where_there_is_no_terminal(slow_clock, capsys):
+    with Progress("demo", total=1000, done=500) as progress:
+        for _ in range(500):
+            progress.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) <= 10
+    assert lines[-1].startswith("demo: 1000 of 1000 units, ")
+
+
+def test_progress_is_a_bar_on_a_terminal(slow_clock, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress("demo", total=4) as progress:
+        for _ in range(3):
+            progress.advance()
+        (task,) = progress._bar.tasks
+        assert (task.completed, task.total) == (3, 4)
+    assert "3 of 4" not in capsys.readouterr().err
+
+
+def test_progress_is_silent_for_what_is_quick(capsys):
+    with Progress("demo", total=5) as progress:
+        for _ in range(5):
+            progress.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_ray_is_asked_for_by_name_when_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(OptionError, match=r"needs the package ray.*pip install 'uqkd\[ray\]', or use 'local'"):
+        make_executor("ray", 2)

@@ -171,12 +171,10 @@ def test_canonical_json_is_equal_exactly_for_equal_values(a, b):
 
 def _shape(value):
     if isinstance(value, dict):
-        return sorted((key, _shape(item)) for key, item in value.items())
-    return (
-        [_shape(item) for item in value]
-        if isinstance(value, list)
-        else repr(value + 0.0 if value == 0 and isinstance(value, float) else value)
-    )
+        return {key: _shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shape(item) for item in value]
+    return repr(abs(value)) if isinstance(value, float) and value == 0 else repr(value)
 
 
 def test_numpy_numbers_are_the_same_parameters_as_python_numbers():

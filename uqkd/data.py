@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -197,7 +197,7 @@ def _read_file(path: Path) -> Any:
     from uqkd.store import refuse_unsafe
 
     refuse_unsafe(str(path))
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], Any]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     if path.suffix not in readers:
         raise DataError(f"data {path} ends in {path.suffix!r}; a .csv or a .parquet file is needed.")
     if not path.is_file():

@@ -49,7 +49,7 @@ def _use_style() -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")  # draws without a display
-    mpl.rcParams.update(STYLE)
+    mpl.rcParams.update(STYLE)  # type: ignore[arg-type]  # the stubs list every name as a literal
 
 
 def panels(rows: int = 1, columns: int = 1, *, height: float = 2.7, **options: Any) -> tuple[Figure, Any]:

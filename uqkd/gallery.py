@@ -23,7 +23,8 @@ PAGE = """<!doctype html>
 <title>uqkd results</title>
 <style>
 :root {{ color-scheme: light; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; }}
+body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
 h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.2rem; margin-top: 3rem; }}
 img {{ width: 100%; height: auto; }}
 p.note {{ color: #555; }}
@@ -37,7 +38,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">What knowledge distillation does to uncertainty. Lines are theory, points are simulation with 95 % intervals.</p>
+<p class="note">What knowledge distillation does to uncertainty: theory as lines, simulation as points with 95 % intervals.</p>
 {overview}
 {sections}
 </body>
@@ -107,10 +108,11 @@ def _overview(items: list[Published], limit: float) -> str:
         link = f'<a href="#{html.escape(item.name)}">{html.escape(item.title)}</a>'
         rows.append((False, [link, str(len(z)), inside, largest, str(int((z > limit).sum()))]))
     total = sum(len(item.checks) for item in items)
+    once = f"{1 / FAMILY_ALPHA:,.0f}"
     note = (
-        f'<p class="note">{total} comparisons of theory with simulation on this page. One is marked where |z| exceeds {limit:.2f}: '
-        f"a page of true statements has a marked row once in {1 / FAMILY_ALPHA:,.0f} times. About 95 % of |z| should lie below "
-        "1.96.</p>"
+        f'<p class="note">{total} comparisons of theory with simulation on this page. One is marked where |z| exceeds '
+        f"{limit:.2f}: a page of true statements has a marked row once in {once} times. About 95 % of |z| should lie "
+        "below 1.96.</p>"
     )
     head = ["study", "comparisons", "|z| &lt; 1.96", "largest |z|", "marked"]
     return note + _html_table(head, rows, text_columns=1)
@@ -140,7 +142,9 @@ def _checks(checks: pd.DataFrame, limit: float) -> str:
     rows = []
     for record in checks.to_dict("records"):
         text = [_escaped(record[c]) for c in ("statement", "quantity", *where)]
-        rows.append((abs(record["z"]) > limit, text + [f"{record[c]:.4g}" for c in numbers[:3]] + [f"{record['z']:.2f}"]))
+        rows.append(
+            (abs(record["z"]) > limit, text + [f"{record[c]:.4g}" for c in numbers[:3]] + [f"{record['z']:.2f}"])
+        )
     body = _html_table([html.escape(h) for h in head], rows, text_columns=2)
     return f'<details><summary>{len(checks)} theory checks</summary><div class="wide">{body}</div></details>'
 

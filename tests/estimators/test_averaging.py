@@ -29,8 +29,8 @@ def test_average_carries_the_spread_of_one_response():
 
 
 @pytest.mark.parametrize(("shape", "axis", "out"), [
-    ((5,), None, ()), ((4, 5), None, (4,)), ((4, 5, 3), 1, (4, 3)), ((2, 4, 5), 2, (2, 4)), ((2, 4, 5, 3), None, (2, 4, 3)),
-    ((2, 4, 5), -1, (2, 4)),
+    ((5,), None, ()), ((4, 5), None, (4,)), ((4, 5, 3), 1, (4, 3)), ((2, 4, 5), 2, (2, 4)),
+    ((2, 4, 5, 3), None, (2, 4, 3)), ((2, 4, 5), -1, (2, 4)),
 ])  # fmt: skip
 def test_average_axes(shape, axis, out):
     responses = generator("test", "averaging", "axes", shape).normal(size=shape)
@@ -58,7 +58,7 @@ def test_average_refuses():
         average_responses(np.zeros((0, 3)))
     with pytest.raises(ShapeError, match="axis=7"):
         average_responses(np.zeros((2, 3)), axis=7)
-    with pytest.raises(NotFiniteError, match=r"2 values that are not finite among 4; the first is nan at index \(0, 1\)"):
+    with pytest.raises(NotFiniteError, match=r"2 values .* among 4; the first is nan at index \(0, 1\)"):
         average_responses([[1.0, np.nan], [np.inf, 1.0]])
     with pytest.raises(NotFiniteError, match="not finite"):
         average_responses(np.ma.array([[1.0, 2.0]], mask=[[False, True]]))

@@ -82,7 +82,7 @@ def test_students_are_scored_one_by_one_and_order_does_not_matter(score):
     together = score(np.stack(drawn), labels)
     assert together.shape == (3,)
     for s in range(3):
-        assert score(drawn[s], labels) == together[s]
+        assert score(drawn[s], labels) == pytest.approx(together[s], rel=1e-13)  # another order of summation
     order = generator("test", "calibration", "order").permutation(60)
     assert score(drawn[0][order], labels[order]) == pytest.approx(together[0], rel=1e-12)
 
@@ -216,7 +216,7 @@ def test_temperature_diverges_with_a_clear_error():
         fit_temperature([[2.0, 0.0], [0.0, 1.0]], [1, 0])
     with pytest.raises(DataError, match="no more than chance"):
         fit_temperature([[1.0, 1.0], [0.0, 0.0]], [1, 0])
-    with pytest.raises(DataError, match="T goes to 0 of|of student 1"):
+    with pytest.raises(DataError, match="largest logit of student 1"):
         fit_temperature([[[2.0, 0.0], [1.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [1.0, 0.0], [2.0, 0.0]]], [0, 0, 0])
 
 

@@ -154,7 +154,7 @@ def test_refusals():
     with pytest.raises(NotFiniteError, match=r"index \(0, 1, 0\)"):
         variance_interval([[[1.0, 2.0], [np.nan, 1.0]], [[1.0, 2.0], [1.0, 1.0]]], component="intra")
     with pytest.raises(OptionError, match="did you mean 'inter'"):
-        variance_interval(np.ones((3, 1, 2)), component="intre")
+        variance_interval(np.ones((3, 1, 2)), component="inters")
     with pytest.raises(OptionError, match="did you mean 'mls'"):
         variance_interval(np.ones((3, 1, 2)), component="inter", method="mlss")
     for level in (0.0, 1.0, 95, True, "x"):
@@ -196,7 +196,7 @@ def test_bootstrap_is_keyed_and_equivariant(method):
 
 
 def test_percentile_against_scipy():
-    """Same statistic, 4,000 replicates each: quantiles of the mean's bootstrap agree to 3.9 Monte Carlo sd (0.05 se)."""
+    """Same statistic, 4,000 replicates each: quantiles of the mean's bootstrap agree to 3.9 Monte Carlo sd."""
     sample = generator("test", "bootstrap", "scipy").exponential(size=40)
     for method, name in (("percentile", "percentile"), ("basic", "basic"), ("bca", "BCa")):
         ours = bootstrap_interval(

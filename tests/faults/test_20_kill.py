@@ -14,7 +14,7 @@ from uqkd import seeds
 from uqkd.store import Inputs, Store
 
 TOY = Path(__file__).with_name("toy_study.py")
-KILLS = int(os.environ.get("UQKD_KILLS", "6"))  # of the whole command, 1-3 s each; `make faults` asks for 500
+KILLS = int(os.environ.get("UQKD_KILLS", "5"))  # of the whole command, 1-3 s each; `make faults` asks for 500
 STORE_KILLS = max(150, KILLS)  # of a writer alone, 20 ms each
 ARGUMENTS = ("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out")
 

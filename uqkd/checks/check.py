@@ -123,7 +123,9 @@ def replicates_needed(check: Check, *, salt: str = "") -> int:
         raise OptionError(f"check {check.name!r} predicts 0; say what its bias is relative to with scale=.")
     needed = math.ceil(PILOT * (standard_error * (THRESHOLD + float(stats.norm.isf(1 - POWER))) / reach) ** 2)
     if needed > MOST:
-        raise OptionError(f"check {check.name!r} needs {needed} replicates to see {check.bias:.0%}; allow a larger bias.")
+        raise OptionError(
+            f"check {check.name!r} needs {needed} replicates to see {check.bias:.0%}; allow a larger bias."
+        )
     return max(needed, PILOT)
 
 

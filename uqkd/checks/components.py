@@ -74,7 +74,9 @@ def categorical_checks() -> list[Check]:
             "intra + inter of mean-unbiased students (conservation)",
             spread,
             partial(_gini_part, part="total", shrinkage=SHRINKAGE),
-            wrong_theory={"ddof 0": spread - float(memorised_gini(TEACHER_PROBS, K, shrinkage=SHRINKAGE).inter) / STUDENTS},
+            wrong_theory={
+                "ddof 0": spread - float(memorised_gini(TEACHER_PROBS, K, shrinkage=SHRINKAGE).inter) / STUDENTS
+            },
             wrong_simulation={"students sharpened towards the mode": _sharpened},
             bias=0.02,
         )
@@ -137,7 +139,12 @@ def _crossed(n: int, key: Key) -> Array:
     """n crossed designs (n, teacher, init, repeats) with the true components."""
     generator = seeds.generator(*key)
     a, b = LEVELS.values()
-    shapes = {"teacher": (n, a, 1, 1), "init": (n, 1, b, 1), "teacher:init": (n, a, b, 1), "residual": (n, a, b, REPEATS)}
+    shapes = {
+        "teacher": (n, a, 1, 1),
+        "init": (n, 1, b, 1),
+        "teacher:init": (n, a, b, 1),
+        "residual": (n, a, b, REPEATS),
+    }
     return np.asarray(sum(np.sqrt(TRUE[e]) * generator.standard_normal(shape) for e, shape in shapes.items()))
 
 
@@ -145,7 +152,10 @@ def _crossed_component(n: int, key: Key, *, effect: str) -> Array:
     teacher, init, _ = np.meshgrid(*(range(m) for m in (*LEVELS.values(), REPEATS)), indexing="ij")
     table = {"teacher": teacher.ravel(), "init": init.ravel()}
     return np.array(
-        [variance_components({**table, "value": values.ravel()}, list(LEVELS)).of(effect) for values in _crossed(n, key)]
+        [
+            variance_components({**table, "value": values.ravel()}, list(LEVELS)).of(effect)
+            for values in _crossed(n, key)
+        ]
     )
 
 
@@ -158,8 +168,14 @@ def crossed_checks() -> list[Check]:
     """T11: every component of a crossed design, and what freezing all factors but one shows."""
     a, b = LEVELS.values()
     wrong: dict[str, dict[str, float]] = {
-        "teacher": {"interaction not subtracted": TRUE["teacher"] + TRUE["teacher:init"] / b, "forgets levels": TRUE["teacher"] * b},
-        "init": {"interaction not subtracted": TRUE["init"] + TRUE["teacher:init"] / a, "forgets levels": TRUE["init"] * a},
+        "teacher": {
+            "interaction not subtracted": TRUE["teacher"] + TRUE["teacher:init"] / b,
+            "forgets levels": TRUE["teacher"] * b,
+        },
+        "init": {
+            "interaction not subtracted": TRUE["init"] + TRUE["teacher:init"] / a,
+            "forgets levels": TRUE["init"] * a,
+        },
         "teacher:init": {"residual not subtracted": TRUE["teacher:init"] + TRUE["residual"] / REPEATS, "absent": 0.0},
         "residual": {"ddof 0": TRUE["residual"] / 2, "interaction counted in": TRUE["residual"] + TRUE["teacher:init"]},
     }

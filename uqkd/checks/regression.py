@@ -127,7 +127,9 @@ def error_checks() -> list[Check]:
     teacher_error = float(RESIDUAL @ RESIDUAL / len(RESIDUAL))
 
     def excess(n: int, key: Key) -> Array:
-        return np.concatenate([((s.means(X_TEST) - labels) ** 2).mean(axis=1) for s in _students(n, key)]) - teacher_error
+        return (
+            np.concatenate([((s.means(X_TEST) - labels) ** 2).mean(axis=1) for s in _students(n, key)]) - teacher_error
+        )
 
     moments = theory.expected_error(X, X_TEST, RESIDUAL, NOISE_VAR, K)
     v, G = NOISE_VAR / K, DESIGN.covariance_unscaled

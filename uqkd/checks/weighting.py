@@ -85,7 +85,10 @@ def known_checks() -> list[Check]:
             correlated.variance,
             partial(_combined, covariance=COVARIANCE),
             "variance",
-            wrong_theory={"forgets the covariance": best.variance, "forgets c²": FIRST_VAR * SECOND_VAR / (FIRST_VAR + SECOND_VAR - 2 * COVARIANCE)},
+            wrong_theory={
+                "forgets the covariance": best.variance,
+                "forgets c²": FIRST_VAR * SECOND_VAR / (FIRST_VAR + SECOND_VAR - 2 * COVARIANCE),
+            },
             wrong_simulation={"weights ignore the covariance": partial(_combined, covariance=COVARIANCE, told=0.0)},
             bias=0.02,
         ),

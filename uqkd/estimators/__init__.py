@@ -1,7 +1,27 @@
 """What is measured: pure functions of arrays, NumPy and SciPy only."""
 
-from uqkd.estimators.averaging import Averaged, average_responses
-from uqkd.estimators.averaging_law import AveragingLaw, PowerLaw, fit_averaging_law, fit_power_law
+from uqkd.estimators.averaging import (
+    Averaged,
+    average_responses,
+)
+from uqkd.estimators.averaging_law import (
+    AveragingLaw,
+    PowerLaw,
+    fit_averaging_law,
+    fit_power_law,
+)
+from uqkd.estimators.bootstrap import (
+    bootstrap_interval,
+)
+from uqkd.estimators.calibration import (
+    ReliabilityCurve,
+    brier_score,
+    expected_calibration_error,
+    negative_log_likelihood,
+    overconfidence_error,
+    reliability_curve,
+    signed_gap,
+)
 from uqkd.estimators.categorical import (
     CategoricalDecomposition,
     GiniExpectation,
@@ -10,11 +30,28 @@ from uqkd.estimators.categorical import (
     gini,
     memorised_gini,
 )
-from uqkd.estimators.components import Components, variance_components
-from uqkd.estimators.intervals import Interval, chi_square_interval, mean_square_interval, variance_interval
-from uqkd.estimators.graybill_deal import EstimatedCombination, graybill_deal
-from uqkd.estimators.shrinkage import Shrunk, shrink_variances
-from uqkd.estimators.streaming import Moments
+from uqkd.estimators.components import (
+    Components,
+    variance_components,
+)
+from uqkd.estimators.intervals import (
+    Interval,
+    chi_square_interval,
+    mean_square_interval,
+    variance_interval,
+)
+from uqkd.estimators.shrinkage import (
+    Shrunk,
+    shrink_variances,
+)
+from uqkd.estimators.streaming import (
+    Moments,
+)
+from uqkd.estimators.temperature import (
+    Temperature,
+    apply_temperature,
+    fit_temperature,
+)
 from uqkd.estimators.variance import (
     PromptMean,
     VarianceDecomposition,
@@ -25,5 +62,66 @@ from uqkd.estimators.variance import (
     two_way_standard_error,
     variance_of_means,
 )
-from uqkd.estimators.weighting import Combination, blue, inverse_variance_weight
-from uqkd.estimators.weighting_law import claimed_variance_expected, graybill_deal_variance, plug_in_cost
+from uqkd.estimators.weighting import (
+    Combination,
+    EstimatedCombination,
+    blue,
+    graybill_deal,
+    inverse_variance_weight,
+)
+from uqkd.estimators.weighting_law import (
+    claimed_variance_expected,
+    graybill_deal_variance,
+    plug_in_cost,
+)
+
+__all__ = [
+    "Averaged",
+    "AveragingLaw",
+    "CategoricalDecomposition",
+    "Combination",
+    "Components",
+    "EstimatedCombination",
+    "GiniExpectation",
+    "Interval",
+    "Moments",
+    "PowerLaw",
+    "PromptMean",
+    "ReliabilityCurve",
+    "Shrunk",
+    "Temperature",
+    "VarianceDecomposition",
+    "apply_temperature",
+    "average_responses",
+    "blue",
+    "bootstrap_interval",
+    "brier_score",
+    "chi_square_interval",
+    "claimed_variance_expected",
+    "decompose_categorical",
+    "decompose_gaussian",
+    "decompose_variance",
+    "entropy",
+    "expected_calibration_error",
+    "fit_averaging_law",
+    "fit_power_law",
+    "fit_temperature",
+    "gini",
+    "graybill_deal",
+    "graybill_deal_variance",
+    "inter_student_variance",
+    "intra_student_variance",
+    "inverse_variance_weight",
+    "mean_square_interval",
+    "memorised_gini",
+    "negative_log_likelihood",
+    "overconfidence_error",
+    "plug_in_cost",
+    "reliability_curve",
+    "shrink_variances",
+    "signed_gap",
+    "two_way_standard_error",
+    "variance_components",
+    "variance_interval",
+    "variance_of_means",
+]

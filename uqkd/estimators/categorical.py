@@ -124,7 +124,9 @@ class CategoricalDecomposition:
             raise ShapeError(f"conservation needs teacher_probs (P, C) with P={len(self.total)}; got {spread.shape}.")
         if (spread <= 0).any():
             p = int(np.argmin(spread))
-            raise DataError(f"conservation is 0/0 for prompt {p}, where the teacher is certain; leave such prompts out.")
+            raise DataError(
+                f"conservation is 0/0 for prompt {p}, where the teacher is certain; leave such prompts out."
+            )
         return np.asarray(self.total / spread)
 
 

@@ -177,9 +177,7 @@ def _mean_squares(cube: Array, names: list[str]) -> tuple[dict[str, float], dict
     return square, dof
 
 
-def _contrast(
-    effect: str, square: dict[str, float], cube: Array, names: list[str]
-) -> tuple[dict[str, float], float]:
+def _contrast(effect: str, square: dict[str, float], cube: Array, names: list[str]) -> tuple[dict[str, float], float]:
     """Signs of the mean squares whose sum has expectation scale × component (inclusion and exclusion)."""
     if effect == "residual":
         return {"residual": 1.0}, 1.0

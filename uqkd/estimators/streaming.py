@@ -96,12 +96,7 @@ class Moments:
     def variance_se(self) -> Array:
         """(P,) standard error of `variance`, from the fourth moment: no distribution is assumed."""
         n, shift = self.count, self.powers[0] / self.count
-        fourth = (
-            self.powers[3] / n
-            - 4 * shift * self.powers[2] / n
-            + 6 * shift**2 * self.powers[1] / n
-            - 3 * shift**4
-        )
+        fourth = self.powers[3] / n - 4 * shift * self.powers[2] / n + 6 * shift**2 * self.powers[1] / n - 3 * shift**4
         return np.sqrt(np.maximum(fourth - self.variance**2, 0.0) / n)
 
     @property
@@ -124,4 +119,3 @@ class Moments:
     def _enough(self) -> None:
         if self.count < 2:
             raise ShapeError(f"a variance needs at least 2 replicates; got {self.count}.")
-

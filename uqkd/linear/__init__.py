@@ -5,4 +5,15 @@ from uqkd.linear.bootstrap import bootstrap_students
 from uqkd.linear.students import Design, Students, Targets, distill, weigh
 from uqkd.linear.teacher import OLS, Teacher, fit_ols
 
-__all__ = ["OLS", "Design", "Students", "Targets", "Teacher", "bootstrap_students", "distill", "fit_ols", "theory", "weigh"]
+__all__ = [
+    "OLS",
+    "Design",
+    "Students",
+    "Targets",
+    "Teacher",
+    "bootstrap_students",
+    "distill",
+    "fit_ols",
+    "theory",
+    "weigh",
+]

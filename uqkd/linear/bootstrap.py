@@ -59,7 +59,9 @@ def bootstrap_students(
         raise ShapeError(f"X has {len(design)} rows but y has {len(labels)} values; they must be equal.")
     width = design.shape[1]
     if drawn <= width or students < 1:
-        raise OptionError(f"bootstrap_students needs drawn > q={width} rows and students >= 1; got {drawn}, {students}.")
+        raise OptionError(
+            f"bootstrap_students needs drawn > q={width} rows and students >= 1; got {drawn}, {students}."
+        )
     rows = seeds.generator(*key).integers(len(design), size=(students, drawn))
     block = max(1, BLOCK_VALUES // (drawn * width))
     parts = [_solve(design[index], labels[index]) for index in np.array_split(rows, range(block, students, block))]

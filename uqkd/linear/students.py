@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
-from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
+from uqkd.errors import FewResponsesWarning, OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators.checking import shaped
 from uqkd.estimators.shrinkage import shrink_variances
 from uqkd.linear.teacher import _Factor
@@ -97,11 +98,20 @@ def weigh(
         first = _positive("response_var", response_var) / k
     else:
         first = _positive("the sample variance of the responses", _spread(responses, ddof=1))
+        if method == "estimated" and k < 16:
+            warnings.warn(_few(k), FewResponsesWarning, stacklevel=2)
         if method == "shrunk":
             first = np.stack([shrink_variances(row, k - 1).variance for row in first])
         first = first / k
     weights = second / (first + second)
     return Targets(weights * mean + (1.0 - weights) * source, responses, weights, method)
+
+
+def _few(k: int) -> str:
+    return (
+        f"weights from the sample variance of k={k} responses (fewer than 16): with two sources of equal variance the mean "
+        f"squared error is {(k + 1) / k:.3g} times that of the best weights. Compare method='average', or use 'shrunk'."
+    )
 
 
 def _positive(name: str, value: ArrayLike | None) -> Array:
