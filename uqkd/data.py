@@ -253,7 +253,7 @@ def split(dataset: Dataset, *, test_fraction: float = 0.2) -> Split:
     --------
     >>> part = split(load("diabetes"))
     >>> part.X.shape, part.X_test.shape
-    ((353, 11), (89, 11))
+    ((354, 11), (88, 11))
     >>> bool(np.allclose(part.X[:, 1:].mean(axis=0), 0, atol=1e-12)), bool(abs(part.X_test[:, 1].mean()) > 1e-3)
     (True, True)
     """

@@ -1,0 +1,37 @@
+# Every verb sets up .venv by itself, once; nothing is done again while pyproject.toml and constraints.txt are unchanged.
+PYTHON ?= python3
+PRESET ?= quick
+OUT ?= results
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: setup figures test check bench faults clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,test,check,ray]"
+	@touch $(READY)
+
+figures: $(READY)
+	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)
+	@echo "open $(OUT)/index.html"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+faults: $(READY)
+	UQKD_KILLS=500 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults
+
+clean:
+	rm -rf .venv $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

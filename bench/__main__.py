@@ -1,0 +1,12 @@
+"""Print the bench's table; `python -m bench linear` for one part."""
+
+import sys
+
+from bench import foundation, linear
+from bench.measuring import show
+
+PARTS = {"foundation": foundation.rows, "linear": linear.rows}
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or list(PARTS)
+    show([row for name in wanted for row in PARTS[name]()])

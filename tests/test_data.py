@@ -1,0 +1,158 @@
+"""Data sets: names, files, checks with one clear line each, split and scaling."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uqkd import data, seeds
+from uqkd.errors import DataError, OptionError, ProvenanceError
+
+
+@pytest.fixture
+def frame():
+    x = np.arange(12.0)
+    return pd.DataFrame({"a": x, "b": (x - 5) ** 2, "y": 3 * x + 1})
+
+
+@pytest.mark.parametrize("name", data.OFFLINE)
+def test_every_offline_set_loads(name):
+    dataset = data.load(name)
+    assert dataset.X.shape == (len(dataset.y), len(dataset.columns))
+    assert np.isfinite(dataset.X).all()
+
+
+def test_csv_and_parquet_give_the_same_data(frame, tmp_path):
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    frame.to_parquet(tmp_path / "d.parquet")
+    csv, parquet = (data.load(str(tmp_path / name), target="y") for name in ("d.csv", "d.parquet"))
+    assert csv.fingerprint == parquet.fingerprint
+    np.testing.assert_array_equal(csv.X, frame[["a", "b"]])
+    np.testing.assert_array_equal(csv.y, frame["y"])
+
+
+def test_the_fingerprint_follows_the_contents(frame):
+    base = data.from_frame(frame, name="a", target="y").fingerprint
+    changed = frame.copy()
+    changed.loc[3, "b"] += 1e-12
+    assert data.from_frame(frame, name="b", target="y").fingerprint == base
+    assert data.from_frame(changed, name="a", target="y").fingerprint != base
+    assert data.from_frame(frame.rename(columns={"a": "c"}), name="a", target="y").fingerprint != base
+
+
+BAD = {
+    "text": (lambda f: f.assign(b=["x"] + ["1"] * 11), r"column 'b' .* text \('x'\) in row 1 \(1 such rows of 12\)"),
+    "nan": (lambda f: f.assign(a=f["a"].where(f["a"] != 4)), r"column 'a' .* missing or infinite value in row 5"),
+    "infinite": (lambda f: f.assign(a=f["a"].replace(4, np.inf)), r"column 'a' .* missing or infinite"),
+    "constant": (lambda f: f.assign(b=7), r"column 'b' .* constant \(7\); drop it"),
+    "constant target": (lambda f: f.assign(y=1.0), r"column 'y' .* constant"),
+    "too few rows": (lambda f: f.iloc[:3], r"n=3 rows and 2 feature columns"),
+    "no rows": (lambda f: f.iloc[:0], r"n=0 rows"),
+    "no features": (lambda f: f[["y"]], r"0 feature columns"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_columns_are_named(frame, tmp_path, fault):
+    spoil, message = BAD[fault]
+    spoil(frame).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match=message):
+        data.load(str(tmp_path / "d.csv"), target="y")
+
+
+def test_bad_names_and_files(frame, tmp_path):
+    with pytest.raises(OptionError, match="did you mean 'diabetes'"):
+        data.load("diabets")
+    with pytest.raises(DataError, match=r"no\.csv does not exist"):
+        data.load(str(tmp_path / "no.csv"), target="y")
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match="no column 'yy'; did you mean 'y'"):
+        data.load(str(tmp_path / "d.csv"), target="yy")
+    with pytest.raises(OptionError, match=r"--target; it has \['a', 'b', 'y'\]"):
+        data.load(str(tmp_path / "d.csv"))
+    (tmp_path / "d.parquet").write_bytes(b"not parquet")
+    with pytest.raises(DataError, match="cannot be read as parquet"):
+        data.load(str(tmp_path / "d.parquet"), target="y")
+    (tmp_path / "e.csv").write_text("")
+    with pytest.raises(DataError, match="cannot be read as csv"):
+        data.load(str(tmp_path / "e.csv"), target="y")
+    with pytest.raises(DataError, match=r"ends in '\.txt'"):
+        data.load(str(tmp_path / "d.txt"), target="y")
+    with pytest.raises(OptionError, match="pickle"):
+        data.load(str(tmp_path / "d.pkl"), target="y")
+    with pytest.raises(DataError, match="'a' twice"):
+        data.from_frame(pd.DataFrame(np.arange(12.0).reshape(6, 2), columns=["a", "a"]), name="d", target="a")
+
+
+def test_openml_without_a_network_is_one_clear_line(tmp_path):
+    """A process without sockets: the message names the set and what works offline."""
+    code = (
+        "import socket\n"
+        "def refuse(*a, **k): raise OSError('no network')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "from uqkd import data\n"
+        "from uqkd.errors import DataError\n"
+        "import sklearn.datasets._openml as o\n"
+        "o.time.sleep = lambda s: None\n"
+        "try: data.load('openml:boston')\n"
+        "except DataError as e: print(e)\n"
+    )
+    env = {"SCIKIT_LEARN_DATA": str(tmp_path), "PYTHONWARNINGS": "ignore", "PATH": ""}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert out.stdout.startswith("OpenML data 'boston' could not be fetched")
+    assert "Offline: diabetes" in out.stdout
+
+
+def test_split_scales_by_the_training_part_only():
+    dataset = data.load("diabetes")
+    part = data.split(dataset)
+    np.testing.assert_allclose(part.X[:, 1:].mean(axis=0), 0, atol=1e-12)  # rounding of 354 values of size 1
+    np.testing.assert_allclose(part.X[:, 1:].std(axis=0), 1, rtol=1e-12)
+    order = seeds.generator("data", "split", dataset.fingerprint, 0.2, shared=True).permutation(442)
+    train, test = np.sort(order[88:]), np.sort(order[:88])
+    own = (dataset.X[test] - dataset.X[train].mean(axis=0)) / dataset.X[train].std(axis=0)
+    leaked = (dataset.X[test] - dataset.X.mean(axis=0)) / dataset.X.std(axis=0)
+    np.testing.assert_allclose(part.X_test[:, 1:], own, rtol=1e-12)
+    assert np.abs(part.X_test[:, 1:] - leaked).max() > 1e-3  # a scaler fitted on all rows is told apart
+    np.testing.assert_array_equal(part.y, dataset.y[train])
+    assert (part.X[:, 0] == 1).all()
+
+
+def test_split_is_keyed_by_the_data_and_every_row_is_used_once():
+    dataset = data.load("statecrime")
+    first, second = data.split(dataset), data.split(dataset)
+    np.testing.assert_array_equal(first.y_test, second.y_test)
+    np.testing.assert_array_equal(np.sort(np.concatenate([first.y, first.y_test])), np.sort(dataset.y))
+
+
+def test_split_refuses_what_leaves_too_few_rows(frame):
+    dataset = data.from_frame(frame, name="toy", target="y")
+    with pytest.raises(DataError, match="leaves 3 training rows for 3 coefficients"):
+        data.split(dataset, test_fraction=0.75)
+    with pytest.raises(OptionError, match="test_fraction"):
+        data.split(dataset, test_fraction=1.0)
+    lonely = data.from_frame(frame.assign(b=np.eye(12)[0]), name="lonely", target="y")
+    alone = [f for f in np.linspace(0.1, 0.7, 13) if _is_constant_on_training(lonely, f)]
+    assert alone, "some split holds out the only differing row"
+    with pytest.raises(DataError, match="'b' of data lonely is constant on the training part"):
+        data.split(lonely, test_fraction=alone[0])
+
+
+def _is_constant_on_training(dataset, fraction):
+    try:
+        data.split(dataset, test_fraction=fraction)
+    except DataError:
+        return True
+    return False
+
+
+def test_a_file_that_changes_after_planning_is_noticed(frame, tmp_path):
+    path = tmp_path / "d.csv"
+    frame.to_csv(path, index=False)
+    cell = data.cell(str(path), "y")
+    data.of_cell(cell)
+    frame.assign(a=frame["a"] + 1).to_csv(path, index=False)
+    with pytest.raises(ProvenanceError, match="changed during the run"):
+        data.of_cell(cell)
