@@ -96,7 +96,7 @@ def plot(table: pd.DataFrame) -> Figure:
     figure.legend(
         [h for hs, _ in handles for h in hs],
         [text for _, texts in handles for text in texts],
-        title="line: sandwich (T9); points: simulation ± 95 %; below: rounding error of float64",
+        title="line: sandwich (T9); points: simulation ± 1.96 standard errors; below: rounding error of float64",
         loc="outside lower center",
         ncols=2,
     )

@@ -93,7 +93,9 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.set_yticks([-1, 0, 1, 3, 10, 30, 100], labels=["−1", "0", "1", "3", "10", "30", "100"])
         axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
     axes[0, 0].set_ylabel("estimate / true inter-student variance")
-    figures.legend_below(figure, axes[0, 0], "lines: theory; points: mean ± 95 %; bands: 95 % of single estimates")
+    figures.legend_below(
+        figure, axes[0, 0], "lines: theory; points: mean ± 1.96 standard errors; bands: 95 % of single estimates"
+    )
     return figure
 
 

@@ -96,7 +96,7 @@ def plot(table: pd.DataFrame) -> Figure:
     axes[0].set(title="intra-student variance", ylabel="share of the teacher's variance kept")
     axes[1].set(title="coverage of its 95 % interval", ylabel="share of fresh teacher responses inside")
     axes[1].axhline(0.95, color="0.6", linestyle=":", zorder=1)
-    note = "lines: theory (right: for a student with the exact mean); points: simulation ± 95 %"
+    note = "lines: theory (right: for a student with the exact mean); points: simulation ± 1.96 standard errors"
     figures.legend_below(figure, axes[0], note, columns=2)
     return figure
 

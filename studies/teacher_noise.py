@@ -88,7 +88,7 @@ def plot(table: pd.DataFrame) -> Figure:
     variance.set(title="test error, variance", ylabel="same units, squared", yscale="log")
     spread.set(title="inter-student variance", ylabel="units of Var y")
     variance.set_xlabel("variance of one teacher response, α (units of Var y)")
-    figures.legend_below(figure, spread, "lines: theory; points: simulation ± 95 %")
+    figures.legend_below(figure, spread, "lines: theory; points: simulation ± 1.96 standard errors")
     return figure
 
 
@@ -96,6 +96,6 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     caption = (
         f"{int(table['replicates'].max()):,} students per point. Lines are T1 and T2 without any fitted number; points are "
-        f"simulations with 95 % intervals. Largest |z| of {table['z'].notna().sum()} comparisons: {table['z'].abs().max():.2f}."
+        f"simulations ± 1.96 standard errors. Largest |z| of {table['z'].notna().sum()} comparisons: {table['z'].abs().max():.2f}."
     )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

@@ -165,7 +165,9 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
     axes[0, 0].set(title="mean squared error of the label", ylabel="relative to averaging k responses")
     axes[0, 1].set(title="mean squared error of the distilled student")
-    figures.legend_below(figure, axes[0, 1], "lines: theory (dotted: a guide to the eye); points: simulation ± 95 %")
+    figures.legend_below(
+        figure, axes[0, 1], "lines: theory (dotted: a guide to the eye); points: simulation ± 1.96 standard errors"
+    )
     return figure
 
 

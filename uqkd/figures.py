@@ -1,4 +1,4 @@
-"""Figures in one style: theory as lines, simulation as points with intervals; PDF, PNG and the tidy table together."""
+"""Figures in one style: theory as lines, simulation as points with bars; PDF, PNG and the tidy table together."""
 
 from __future__ import annotations
 
@@ -75,7 +75,12 @@ def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
 
 
 def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, **options: Any) -> None:
-    """Simulation: points with 95 % intervals, y ± 1.96 standard errors."""
+    """Simulation: points with bars of ± 1.96 standard errors.
+
+    Not called 95 % intervals: at 1,000 replicates they hold the truth in about 94.4 % of the cases for means and for
+    variances of Gaussian quantities, and in 92.5 % for the variance of a skewed one (a squared Gaussian, the worst case
+    of a test error); measured in tests/estimators/test_coverage.py.
+    """
     bars = 1.96 * np.asarray(standard_error, dtype=float)
     axes.errorbar(x, y, yerr=bars, **{"fmt": "o", "capsize": 2, "elinewidth": 0.9, "zorder": 3, **options})
 

@@ -38,7 +38,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">What knowledge distillation does to uncertainty: theory as lines, simulation as points with 95 % intervals.</p>
+<p class="note">What knowledge distillation does to uncertainty: theory as lines, simulation as points ± 1.96 standard errors.</p>
 {overview}
 {sections}
 </body>
