@@ -1,0 +1,115 @@
+"""Figures and the gallery: same bytes for the same table, everything published is on the page, text is escaped."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uqkd import figures, gallery
+from uqkd.errors import OptionError
+from uqkd.store import Store
+
+
+class FakeRun:
+    """What `publish` needs of a run."""
+
+    def __init__(self, store, study="demo"):
+        self.store, self.study = store, study
+
+
+def table(z_shift=0.0):
+    rows = [
+        {
+            "k": k,
+            **figures.comparison("T1", "inter-student variance", 1.0 / k, 1.0 / k + 0.01 * (i % 3 - 1) + z_shift, 0.01),
+        }
+        for i, k in enumerate((1, 2, 4, 8))
+    ]
+    return pd.DataFrame(rows)
+
+
+def publish(store, data, **options):
+    figure, axes = figures.panels(1, 1)
+    figures.theory(axes[0, 0], data["k"], data["predicted"])
+    figures.simulation(axes[0, 0], data["k"], data["simulated"], data["standard_error"], label="points")
+    figures.legend_below(figure, axes[0, 0], "legend")
+    figures.publish(FakeRun(store), figure, **{"table": data, "title": "What?", "caption": "Seen.", **options})
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_equal_tables_give_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        store = Store(tmp_path / name)
+        publish(store, table())
+        gallery.write(store)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert {"figures/demo.pdf", "figures/demo.png", "tables/demo.csv", "index.html"} <= set(contents(tmp_path / "a"))
+
+
+def test_the_table_beside_the_figure_holds_its_numbers(tmp_path):
+    publish(Store(tmp_path), table(), more={"fits": pd.DataFrame({"slope": [1.5]})})
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "demo.csv"), table())
+    assert pd.read_csv(tmp_path / "tables" / "demo.fits.csv")["slope"][0] == 1.5
+
+
+def test_the_gallery_counts_and_marks(tmp_path):
+    store = Store(tmp_path)
+    publish(store, table())
+    gallery.write(store)
+    page = (tmp_path / "index.html").read_text()
+    assert "4 theory checks" in page
+    assert 'class="out"' not in page
+    publish(store, table(z_shift=0.2))  # twenty standard errors off: every row must be marked
+    gallery.write(store)
+    assert (tmp_path / "index.html").read_text().count('class="out"') == 4
+
+
+def test_the_threshold_shares_the_error_over_the_page():
+    assert gallery.threshold(1) == pytest.approx(3.2905, abs=1e-4)  # normal quantile of .0005, from tables
+    assert gallery.threshold(1000) > gallery.threshold(100) > gallery.threshold(1)
+
+
+def test_rows_with_nothing_random_are_no_check(tmp_path):
+    assert math.isnan(figures.comparison("T1", "variance", 0.0, 0.0, 0.0)["z"])
+    store = Store(tmp_path)
+    publish(store, pd.concat([table(), pd.DataFrame([{"k": 9, **figures.comparison("T1", "none", 0.0, 0.0, 0.0)}])]))
+    assert len(gallery.published(store)[0].checks) == 4
+
+
+def test_text_is_escaped(tmp_path):
+    """Fault 31: titles, captions and cells are data, not markup."""
+    store = Store(tmp_path)
+    evil = "<script>alert(1)</script> & =cmd()"
+    publish(
+        store, table().assign(data=[evil] * 2 + ["plain"] * 2)[["data", *table().columns]], title=evil, caption=evil
+    )
+    gallery.write(store)
+    page = (tmp_path / "index.html").read_text()
+    assert "<script>" not in page
+    assert page.count("&lt;script&gt;") >= 4
+
+
+def test_the_about_file_is_json(tmp_path):
+    publish(Store(tmp_path), table(), caption="± α")
+    about = json.loads((tmp_path / "figures" / "demo.json").read_text())
+    assert about == {"title": "What?", "caption": "± α", "study": "demo"}
+
+
+def test_bars_are_196_standard_errors():
+    figure, axes = figures.panels(1, 1)
+    figures.simulation(axes[0, 0], [1.0], [5.0], [0.5])
+    (bars,) = axes[0, 0].containers
+    low, high = bars.lines[2][0].get_segments()[0][:, 1]
+    np.testing.assert_allclose([low, high], [5 - 0.98, 5 + 0.98], rtol=1e-12)
+    assert figure.get_size_inches()[0] == figures.WIDTH
+
+
+def test_more_colours_than_can_be_told_apart_are_refused():
+    assert len(figures.colours(10)) == 10
+    with pytest.raises(OptionError, match="ten colours"):
+        figures.colours(11)

@@ -1,0 +1,81 @@
+"""The README is true: its code runs, its commands run, what it names exists, and its counts are those of the code."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from uqkd import seeds
+from uqkd.checks import register
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^\.venv/bin/uqkd .*$", TEXT, re.MULTILINE)]
+
+
+def test_the_example_runs_and_measures_what_theory_says(capsys):
+    """T1: the mean inter-student variance is σ²/k·q/n = .5/8·2/100 = .00125; T3: the intra-student variance is .5."""
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    scope: dict = {}
+    exec(code, scope)
+    parts = scope["parts"]
+    assert abs(parts.inter - 0.00125) < 4 * parts.inter_se
+    assert abs(parts.intra - 0.5) < 4 * parts.intra_se
+    assert parts.inter_se < 0.005
+    assert "inter-student" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the studies and a table of one's own, as a reader of the README has it."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "studies", folder / "studies")
+    generator = seeds.generator("test", "readme")
+    size, rooms = generator.standard_normal(80), generator.integers(1, 9, size=80)
+    price = 3 * size + rooms + generator.standard_normal(80)
+    pd.DataFrame({"size": size, "rooms": rooms, "price": price}).to_csv(folder / "my.csv", index=False)
+    return folder
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_runs(command, folder):
+    """In the order of the README, since the last one verifies what the first ones made."""
+    words = [sys.executable, "-m", "uqkd", *shlex.split(command)[1:]]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if "verify" not in words:
+        assert (folder / "my-results" / "index.html").is_file()
+    else:
+        assert "0 bad" in done.stdout
+
+
+def test_the_make_commands_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)", TEXT))
+    assert named <= targets
+    assert {"figures", "test", "check", "bench", "faults"} <= named
+
+
+def test_studies_pictures_and_rooms_exist():
+    named = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
+    assert named == {path.stem for path in (ROOT / "studies").glob("*.py") if not path.stem.startswith("_")}
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXT):
+        assert (ROOT / picture).is_file()
+    (rooms,) = re.findall(r"## Rooms\n\n```\n(.*?)```", TEXT, re.DOTALL)
+    for room in re.findall(r"(?:uqkd|studies|tests|bench)/[a-z_]*(?:\.py|/)?", rooms):
+        assert (ROOT / room).exists(), room
+
+
+def test_the_counts_are_those_of_the_code():
+    checks, wrong = map(int, re.search(r"(\d+) checks, (\d+) wrong versions", TEXT).groups())
+    assert checks == len(register())
+    assert wrong == sum(len(c.wrong_theory) + len(c.wrong_simulation) for c in register().values())
