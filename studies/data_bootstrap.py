@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures
-from uqkd.estimators import Moments
+from uqkd.estimators import Moments, comparison
 from uqkd.linear import Teacher, bootstrap_students, theory
 from uqkd.run import Options as Base
 from uqkd.run import Run
@@ -60,7 +60,7 @@ def measure(cell: dict) -> pd.DataFrame:
     # a large-sample statement: it counts as a check from 200 rows per coefficient, below it is drawn but not judged
     large = cell["labels"] == "truth" and drawn >= 200 * part.X.shape[1]
     sandwich = theory.bootstrap_variance(part.X, part.y - answers, part.X_test, drawn=drawn).mean() / unit
-    row = figures.comparison(
+    row = comparison(
         "T9" if large else "",
         "inter-student variance",
         sandwich if cell["labels"] == "truth" else np.nan,

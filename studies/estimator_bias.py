@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures
-from uqkd.estimators import decompose_variance, variance_of_means
+from uqkd.estimators import comparison, decompose_variance, variance_of_means
 from uqkd.linear import Design, Teacher, distill, theory, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Run
@@ -66,7 +66,7 @@ def measure(cell: dict) -> pd.DataFrame:
         values = np.array(found[estimator])
         numbers = (predicted, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
         spread = {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
-        rows.append({"estimator": estimator, **figures.comparison("T10", f"{estimator} / truth", *numbers), **spread})
+        rows.append({"estimator": estimator, **comparison("T10", f"{estimator} / truth", *numbers), **spread})
     about = {
         "data": cell["data"],
         "responses": cell["responses"],

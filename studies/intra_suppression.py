@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from uqkd import data, figures
-from uqkd.estimators import decompose_variance
+from uqkd.estimators import comparison, decompose_variance
 from uqkd.linear import Design, Teacher, distill, theory, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Run
@@ -64,7 +64,7 @@ def measure(cell: dict) -> pd.DataFrame:
         inside = np.abs(fresh - students.means(part.X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
         per_student = inside.mean(axis=1)
         expected = theory.reported_variance(head, 1.0, k)
-        row = figures.comparison(
+        row = comparison(
             "T3",
             "intra-student variance",
             expected,

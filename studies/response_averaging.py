@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
-from uqkd.estimators import Moments, fit_averaging_law, fit_power_law
+from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law
 from uqkd.linear import Design, Teacher, distill, theory, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Run
@@ -55,7 +55,7 @@ def measure(cell: dict) -> pd.DataFrame:
         spread = spread.add(students.means(part.X_test))
 
     between = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
-    row = figures.comparison("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se)
+    row = comparison("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se)
     about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "label_var": label_var}
     return pd.DataFrame([{**about, "replicates": cell["replicates"], **row}])
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
-from uqkd.estimators import Moments
+from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Teacher, distill, theory, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Run
@@ -64,7 +64,7 @@ def measure(cell: dict) -> pd.DataFrame:
         ("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se),
     ]
     about = {"data": cell["data"], "alpha": cell["alpha"], "label_var": label_var, "replicates": cell["replicates"]}
-    return pd.DataFrame([{**about, **figures.comparison(*row)} for row in rows])
+    return pd.DataFrame([{**about, **comparison(*row)} for row in rows])
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -96,6 +96,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     caption = (
         f"{int(table['replicates'].max()):,} students per point. Lines are T1 and T2 without any fitted number; points are "
-        f"simulations ± 1.96 standard errors. Largest |z| of {table['z'].notna().sum()} comparisons: {table['z'].abs().max():.2f}."
+        f"simulations ± 1.96 standard errors. Largest |z| of {table['z'].notna().sum()} comparisons: "
+        f"{table['z'].abs().max():.2f}."
     )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)

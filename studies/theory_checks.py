@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import checks, figures
+from uqkd.estimators import comparison
 from uqkd.run import Options as Base
 from uqkd.run import Run
 
@@ -33,7 +34,7 @@ def measure(cell: dict) -> pd.DataFrame:
         numbers = (outcome.predicted, outcome.simulated, outcome.standard_error)
         true = outcome.version == "theory"
         # wrong versions keep an empty statement, so that the gallery's table of checks holds the true ones only
-        row = figures.comparison(check.statement if true else "", check.quantity, *numbers)
+        row = comparison(check.statement if true else "", check.quantity, *numbers)
         version = {"check": check.name, "version": outcome.version, "rejected": outcome.rejected, "bias": check.bias}
         rows.append({**version, "replicates": outcome.replicates, **row, "z": outcome.z})
     return pd.DataFrame(rows)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
 from uqkd.errors import FewResponsesWarning
-from uqkd.estimators import Moments
+from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Targets, Teacher, distill, theory, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Run
@@ -144,7 +144,7 @@ def measure(cell: dict) -> pd.DataFrame:
                 stream.mean_square / unit,
                 stream.mean_variance_se / unit,
             )
-            rows.append({"method": method, **figures.comparison("T6", quantity, *numbers)})
+            rows.append({"method": method, **comparison("T6", quantity, *numbers)})
     about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "replicates": cell["replicates"]}
     return pd.DataFrame([{**about, **row} for row in rows])
 

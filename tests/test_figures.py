@@ -9,6 +9,7 @@ import pytest
 
 from uqkd import figures, gallery
 from uqkd.errors import OptionError
+from uqkd.estimators import comparison
 from uqkd.store import Store
 
 
@@ -23,7 +24,7 @@ def table(z_shift=0.0):
     rows = [
         {
             "k": k,
-            **figures.comparison("T1", "inter-student variance", 1.0 / k, 1.0 / k + 0.01 * (i % 3 - 1) + z_shift, 0.01),
+            **comparison("T1", "inter-student variance", 1.0 / k, 1.0 / k + 0.01 * (i % 3 - 1) + z_shift, 0.01),
         }
         for i, k in enumerate((1, 2, 4, 8))
     ]
@@ -75,9 +76,9 @@ def test_the_threshold_shares_the_error_over_the_page():
 
 
 def test_rows_with_nothing_random_are_no_check(tmp_path):
-    assert math.isnan(figures.comparison("T1", "variance", 0.0, 0.0, 0.0)["z"])
+    assert math.isnan(comparison("T1", "variance", 0.0, 0.0, 0.0)["z"])
     store = Store(tmp_path)
-    publish(store, pd.concat([table(), pd.DataFrame([{"k": 9, **figures.comparison("T1", "none", 0.0, 0.0, 0.0)}])]))
+    publish(store, pd.concat([table(), pd.DataFrame([{"k": 9, **comparison("T1", "none", 0.0, 0.0, 0.0)}])]))
     assert len(gallery.published(store)[0].checks) == 4
 
 

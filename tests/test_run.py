@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from uqkd.errors import OptionError, WorkerError
-from uqkd.progress import Progress
-from uqkd.provenance import method_fingerprint
 from uqkd.run import Options, Run, Workers, load_study
+from uqkd.run.progress import Progress
+from uqkd.run.provenance import method_fingerprint
+from uqkd.run.workers import make_executor
 from uqkd.store import Store
-from uqkd.workers import make_executor
 
 STUDY = '''
 """What is the square of i?

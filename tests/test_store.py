@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError, StoreError
 from uqkd.store import Inputs, Store
-from uqkd.units import canonical_json, content_hash, encode
+from uqkd.store.units import canonical_json, content_hash, encode
 
 INPUTS = Inputs("demo", {"k": 4, "alpha": 0.5}, method="m", data="d")
 TABLE = pd.DataFrame(

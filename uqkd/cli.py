@@ -148,7 +148,7 @@ def _explained(problem: Exception) -> str:
     if hasattr(problem, "format_message"):  # typer's own usage errors, whichever copy of click it brings
         return str(problem.format_message())
     if type(problem).__name__ == "ValidationError":  # pydantic's; it is not loaded for `--help`
-        from uqkd.study import one_line
+        from uqkd.run.study import one_line
 
         return one_line(problem)  # type: ignore[arg-type]
     return ""

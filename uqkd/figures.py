@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from uqkd.run import Run
 
 WIDTH = 7.0  # inches: the text width of a page
-CHECK_COLUMNS = ("statement", "quantity", "predicted", "simulated", "standard_error", "z")
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 100,
@@ -91,23 +90,6 @@ def legend_below(figure: Figure, axes: Axes, title: str, *, columns: int = 3) ->
     figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), columns))
 
 
-def comparison(
-    statement: str, quantity: str, predicted: float, simulated: float, standard_error: float
-) -> dict[str, Any]:
-    """One tidy row that holds theory against simulation; put the cell's columns before it.
-
-    A standard error of 0 (nothing random, such as no noise) leaves z empty.
-
-    Examples
-    --------
-    >>> comparison("T1", "variance", 1.0, 1.5, 0.25)["z"]
-    2.0
-    """
-    z = (simulated - predicted) / standard_error if standard_error > 0 else float("nan")
-    values = (statement, quantity, float(predicted), float(simulated), float(standard_error), float(z))
-    return dict(zip(CHECK_COLUMNS, values, strict=True))
-
-
 def _bytes(figure: Figure, kind: str) -> bytes:
     # Without dates and version numbers equal figures are equal files.
     metadata = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}[kind]
@@ -134,8 +116,8 @@ def publish(
     figure : matplotlib Figure
         Closed afterwards.
     table : DataFrame
-        Tidy: every number in the figure and in the caption comes from it. Rows made with `comparison` appear among
-        the theory checks of the gallery.
+        Tidy: every number in the figure and in the caption comes from it. Rows of `uqkd.estimators.comparison` are listed
+        among the theory checks of the gallery.
     title, caption : str
         What is asked; what is seen.
     more : mapping of name to DataFrame, optional

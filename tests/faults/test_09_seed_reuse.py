@@ -6,6 +6,7 @@ import pytest
 
 from uqkd import run as runs
 from uqkd.errors import SeedReuseError
+from uqkd.store import Store
 
 TWICE = '''
 """Does a cell that draws twice from one key get caught?"""
@@ -45,7 +46,7 @@ def test_one_unit_with_one_key_twice(tmp_path):
     file = tmp_path / "twice.py"
     file.write_text(TWICE)
     study = runs.load_study(file)
-    run = runs.Run(study, runs.Store(tmp_path / "results"))
+    run = runs.Run(study, Store(tmp_path / "results"))
     with pytest.raises(SeedReuseError, match=r"cell \{\"i\": 0\} failed with .*\('twice', 0\) was used twice"):
         study.main(study.options(), run)
     assert run.store.committed("twice") == {}

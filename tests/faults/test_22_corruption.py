@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.store import Inputs, Store
-from uqkd.units import fault_of
+from uqkd.store.units import fault_of
 
 FLIPS = 1000
 INPUTS = Inputs("damaged", {"k": 1}, method="m")
@@ -75,7 +75,7 @@ def test_foreign_files_are_listed_and_never_read_as_units(unit, tmp_path):
 
 
 def test_parquet_of_another_program_with_a_fitting_content_hash_is_foreign():
-    from uqkd.units import content_hash
+    from uqkd.store.units import content_hash
 
     data = pd.DataFrame({"x": [1]}).to_parquet()
     assert fault_of(f"{'0' * 32}-{content_hash(data)}.parquet", data) == "foreign file: not a Parquet file of uqkd"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from uqkd import provenance
 from uqkd.errors import ProvenanceError
-from uqkd.run import Run, load_study
+from uqkd.run import Run, load_study, provenance
 from uqkd.store import Inputs, Store
 
 TABLE = pd.DataFrame({"x": [1.0]})

@@ -9,10 +9,9 @@ import time
 import pandas as pd
 import pytest
 
-from uqkd import packs
-from uqkd.durable import LocalFolder
 from uqkd.errors import StoreError
-from uqkd.store import Inputs, Store
+from uqkd.store import Inputs, Store, packs
+from uqkd.store.durable import LocalFolder
 
 UNITS = int(os.environ.get("UQKD_UNITS", "100000"))  # `make faults` asks for the full million
 SECONDS_PER_MILLION = 8.0  # "in seconds"; 1.5 to 3 s seen on two busy cores, loose or packed

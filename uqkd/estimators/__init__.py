@@ -30,6 +30,9 @@ from uqkd.estimators.categorical import (
     gini,
     memorised_gini,
 )
+from uqkd.estimators.comparing import (
+    comparison,
+)
 from uqkd.estimators.components import (
     Components,
     variance_components,
@@ -98,6 +101,7 @@ __all__ = [
     "brier_score",
     "chi_square_interval",
     "claimed_variance_expected",
+    "comparison",
     "decompose_categorical",
     "decompose_gaussian",
     "decompose_variance",

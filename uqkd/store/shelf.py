@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from uqkd import packs
-from uqkd.durable import Folder
 from uqkd.errors import StoreError
-from uqkd.units import UNIT_NAME, Unit, content_hash, decode, fault_of
+from uqkd.store import packs
+from uqkd.store.durable import Folder
+from uqkd.store.units import UNIT_NAME, Unit, content_hash, decode, fault_of
 
 _PACK_UNITS, _PACK_BYTES = 10_000, 256 * 2**20  # a pack is held in memory while it is written
 
@@ -25,7 +25,7 @@ class Shelf:
 
     Examples
     --------
-    >>> from uqkd.durable import open_folder
+    >>> from uqkd.store.durable import open_folder
     >>> Shelf(open_folder("memory://shelf-doc"), "demo").names()
     {}
     """

@@ -19,7 +19,7 @@ from typing import Any
 import pydantic
 
 from uqkd.errors import OptionError, UqkdError, nearest
-from uqkd.units import canonical_json
+from uqkd.store.units import canonical_json
 
 _PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study file has
 

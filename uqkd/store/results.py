@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from uqkd.durable import LocalFolder, open_folder
 from uqkd.errors import OptionError, ProvenanceError, StoreError
-from uqkd.shelf import Shelf
-from uqkd.units import Inputs, Unit, concatenate, encode
+from uqkd.store.durable import LocalFolder, open_folder
+from uqkd.store.shelf import Shelf
+from uqkd.store.units import Inputs, Unit, concatenate, encode
 
 __all__ = ["Inputs", "Report", "Store", "Unit", "refuse_unsafe"]
 

@@ -14,14 +14,12 @@ from typing import Any, Self
 import pandas as pd
 
 from uqkd.errors import OptionError, SeedReuseError, StoreError, WorkerError, one_of
-from uqkd.progress import Progress
-from uqkd.provenance import method_fingerprint
+from uqkd.run.progress import Progress
+from uqkd.run.provenance import method_fingerprint
+from uqkd.run.study import Study
+from uqkd.run.workers import EXECUTORS, Executor, Inline, Outcome, Task, make_executor
 from uqkd.store import Inputs, Store, Unit
-from uqkd.study import Options, Study, find_study, load_study, study_names
-from uqkd.units import canonical_json, concatenate
-from uqkd.workers import EXECUTORS, Executor, Inline, Outcome, Task, make_executor
-
-__all__ = ["Interrupted", "Options", "Run", "Study", "Workers", "find_study", "load_study", "study_names"]
+from uqkd.store.units import canonical_json, concatenate
 
 Cell = Mapping[str, Any]
 Measure = Callable[[dict[str, Any]], pd.DataFrame]

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uqkd.durable import Folder
 from uqkd.errors import StoreError
-from uqkd.units import content_hash, fault_of
+from uqkd.store.durable import Folder
+from uqkd.store.units import content_hash, fault_of
 
 PACK_NAME = re.compile(r"pack-([0-9a-f]{32})\.parquet")
 _ROWS_PER_GROUP = 256  # one unit is read by decoding one group: about 1 MB of small units

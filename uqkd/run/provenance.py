@@ -17,10 +17,7 @@ import uqkd
 
 _PACKAGE = Path(uqkd.__file__).parent
 # Modules that cannot change a number: drawing, storing, running, messages.
-_NO_METHOD = frozenset(
-    {"errors", "figures", "gallery", "cli", "__main__", "run", "study", "workers", "progress", "provenance"}
-    | {"store", "shelf", "packs", "durable", "units"}
-)
+_NO_METHOD = frozenset({"errors", "figures", "gallery", "cli", "__main__", "run", "store"})
 _DYNAMIC = frozenset({"globals", "locals", "vars", "eval", "exec", "getattr", "__import__"})
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "PIL": "pillow"}  # imported under another name
 

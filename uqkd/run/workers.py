@@ -26,9 +26,9 @@ from typing import Any, Protocol
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, WorkerError, one_of
-from uqkd.provenance import method_fingerprint
+from uqkd.run.provenance import method_fingerprint
+from uqkd.run.study import load_study
 from uqkd.store import Inputs, Store
-from uqkd.study import load_study
 
 EXECUTORS = ("local", "ray")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
