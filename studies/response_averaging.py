@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from uqkd import data, figures, seeds
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law
@@ -89,50 +90,54 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
-    figure, axes = figures.panels(1, 3, height=2.9, width_ratios=[2, 1, 1])
-    alphas = table["alpha"].unique()
-    for alpha, colour in zip(alphas, figures.colours(len(alphas)), strict=True):
-        rows = table[(table["alpha"] == alpha) & (table["data"] == table["data"].iloc[0])]
-        unit = rows["label_var"]
-        figures.theory(axes[0, 0], rows["k"], rows["predicted"] / unit, color=colour)
-        label = f"α = {alpha:g}"
-        bars = rows["standard_error"] / unit
-        figures.simulation(axes[0, 0], rows["k"], rows["simulated"] / unit, bars, color=colour, label=label)
-    axes[0, 0].set(xscale="log", yscale="log", xlabel="responses averaged, k", ylabel="inter-student variance (Var y)")
-    axes[0, 0].set_title(f"{table['data'].iloc[0]}: lines are T1")
-    axes[0, 0].set_xticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"], minor=False)
-    axes[0, 0].set_xticks([], minor=True)
-    axes[0, 0].legend(ncols=2)
+    figure, axes = figures.panels(2, 2, height=2.2, width_ratios=[2, 1], height_ratios=[1.6, 1])
+    (level, exponent), (ratio, floor) = axes
+    name, alphas = table["data"].iloc[0], table["alpha"].unique()
+    for i, (alpha, colour) in enumerate(zip(alphas, figures.colours(len(alphas)), strict=True)):
+        rows = table[(table["alpha"] == alpha) & (table["data"] == name)]
+        unit, bars = rows["label_var"], rows["standard_error"]
+        figures.theory(level, rows["k"], rows["predicted"] / unit, color=colour)
+        figures.simulation(
+            level, rows["k"], rows["simulated"] / unit, bars / unit, color=colour, label=f"α = {alpha:g}"
+        )
+        beside = rows["k"] * 1.02 ** (i - 1.5)  # side by side, so that no bar hides another
+        figures.simulation(ratio, beside, rows["simulated"] / rows["predicted"], bars / rows["predicted"], color=colour)
+    ratio.axhline(1.0, color="0.3", linewidth=1)
+    for axis in (level, ratio):
+        figures.k_axis(axis, (1, 2, 5, 10, 20, 50))
+    level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are T1, nothing fitted")
+    level.legend(ncols=2, title="simulation ± 1.96 s.e.")
+    ratio.set(xlabel="responses averaged, k", ylabel="simulated / T1")
     settings = fitted[["data", "alpha"]].drop_duplicates()
-    labels = [
-        f"{row.data}, α={row.alpha:g}" if table["data"].nunique() > 1 else f"α = {row.alpha:g}"
-        for row in settings.itertuples()
-    ]
-    for axis, what, truth, scale in ((axes[0, 1], "exponent", -1.0, 1), (axes[0, 2], "floor", 0.0, 100)):
+    several = table["data"].nunique() > 1
+    labels = [f"{row.data}, α={row.alpha:g}" if several else f"α = {row.alpha:g}" for row in settings.itertuples()]
+    for axis, what, truth, scale in ((exponent, "exponent", -1.0, 1), (floor, "floor", 0.0, 100)):
         rows = fitted[fitted["what"] == what]
         place = np.arange(len(rows))
-        bars = np.stack([rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]])
-        axis.errorbar(rows["estimate"] * scale, place, xerr=bars * scale, fmt="o", color="0.2", capsize=2)
+        bars = np.stack([rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]) * scale
+        axis.errorbar(rows["estimate"] * scale, place, xerr=bars, fmt="o", color="0.2", capsize=2, ms=3.5)
         axis.axvline(truth, color="0.5", linestyle="--")
         axis.set_yticks(place, labels=labels)
-        axis.invert_yaxis()
+        axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.locator_params(axis="x", nbins=4)
-    axes[0, 1].set(title="fitted exponent", xlabel="theory (dashed): −1")
-    axes[0, 2].set(title="fitted floor", xlabel="% of V(k = 1)")
-    axes[0, 2].set_yticklabels([])
+    exponent.set(title="fitted, 95 % intervals", xlabel="exponent of k")
+    floor.set(xlabel="floor, % of V(k = 1)")
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = fits(table)
-    exponents = fitted[fitted["what"] == "exponent"]
+    power, floors = (fitted[fitted["what"] == what] for what in ("exponent", "floor"))
+    misses = int(((power["low"] > -1) | (power["high"] < -1)).sum())
+    z = (power["estimate"] + 1) / ((power["high"] - power["low"]) / (2 * 1.96))
     caption = (
-        f"{options.replicates:,} students per point. Fitted exponents {exponents['estimate'].min():.4f} to "
-        f"{exponents['estimate'].max():.4f} (theory −1), 95 % intervals of half-width "
-        f"{((exponents['high'] - exponents['low']) / 2).mean():.4f}; smallest lack-of-fit p-value of the line in 1/k: "
-        f"{fitted['lack_of_fit_p'].min():.2f}. Least-squares students have no floor."
+        f"{options.replicates:,} students per point. Fitted exponents {power['estimate'].min():.4f} to "
+        f"{power['estimate'].max():.4f} (theory −1); {misses} of {len(power)} 95 % intervals miss −1 (all together: p = "
+        f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). Any floor is below {100 * floors['high'].max():.2f} % of the "
+        f"variance at k = 1: averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
+    title = __doc__.splitlines()[0]
     figures.publish(
-        run, plot(table, fitted), table=table, title=__doc__.splitlines()[0], caption=caption, more={"fits": fitted}
+        run, plot(table, fitted), table=table, title=title, caption=caption, more={"fits": fitted}, place=20
     )

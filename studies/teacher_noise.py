@@ -63,8 +63,12 @@ def measure(cell: dict) -> pd.DataFrame:
         ("T2", "variance of test error", expected.variance, error.variance[0], error.variance_se[0]),
         ("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se),
     ]
-    about = {"data": cell["data"], "alpha": cell["alpha"], "label_var": label_var, "replicates": cell["replicates"]}
-    return pd.DataFrame([{**about, **comparison(*row)} for row in rows])
+    teacher_error = float(residual @ residual / len(residual))
+    about = {"data": cell["data"], "rows": len(part.X), "alpha": cell["alpha"], "label_var": label_var}
+    about |= {"teacher_error": teacher_error, "teacher_r2": 1 - teacher_error / part.y_test.var()}
+    random = cell["alpha"] > 0  # without noise there is nothing to judge
+    rows = [(statement if random else "", *numbers) for statement, *numbers in rows]
+    return pd.DataFrame([{**about, "replicates": cell["replicates"], **comparison(*row)} for row in rows])
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -72,31 +76,33 @@ def plot(table: pd.DataFrame) -> Figure:
     error, variance, spread = axes[0]
     names = table["data"].unique()
     for name, colour in zip(names, figures.colours(len(names)), strict=True):
-        rows = table[table["data"] == name]
-        teacher_error = rows.loc[rows["alpha"] == 0, "simulated"].iloc[0] if (rows["alpha"] == 0).any() else 1.0
-        for axis, quantity, unit in (
-            (error, "mean test error", teacher_error),
-            (variance, "variance of test error", teacher_error**2),
-            (spread, "inter-student variance", rows["label_var"].iloc[0]),
+        rows = table[(table["data"] == name) & (table["alpha"] > 0)]
+        first = rows.iloc[0]
+        unit = first["label_var"]
+        label = f"{name}: {first['rows']:,} rows, R² {first['teacher_r2']:.2f}"
+        for axis, quantity, offset, scale in (
+            (error, "mean test error", first["teacher_error"], unit),
+            (variance, "variance of test error", 0.0, unit**2),
+            (spread, "inter-student variance", 0.0, unit),
         ):
-            part = rows[(rows["quantity"] == quantity) & (rows["alpha"] > 0)]
-            figures.theory(axis, part["alpha"], part["predicted"] / unit, color=colour)
-            figures.simulation(
-                axis, part["alpha"], part["simulated"] / unit, part["standard_error"] / unit, color=colour, label=name
-            )
-    error.set(title="test error, mean", ylabel="units of the teacher's error")
-    variance.set(title="test error, variance", ylabel="same units, squared", yscale="log")
-    spread.set(title="inter-student variance", ylabel="units of Var y")
-    variance.set_xlabel("variance of one teacher response, α (units of Var y)")
-    figures.legend_below(figure, spread, "lines: theory; points: simulation ± 1.96 standard errors")
+            part = rows[rows["quantity"] == quantity]
+            figures.theory(axis, part["alpha"], (part["predicted"] - offset) / scale, color=colour)
+            values, bars = (part["simulated"] - offset) / scale, part["standard_error"] / scale
+            figures.simulation(axis, part["alpha"], values, bars, color=colour, label=label)
+    error.set(title="test error above the teacher's", ylabel="mean (Var y)")
+    variance.set(title="test error", ylabel="variance (Var² y)", yscale="log")
+    spread.set(title="inter-student variance", ylabel="mean over test rows (Var y)")
+    variance.set_xlabel("variance of one teacher response, α (Var y)")
+    note = "lines: theory; points: simulation ± 1.96 standard errors; R²: the teacher's, on test rows"
+    figures.legend_below(figure, spread, note)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
+    judged = table[table["statement"] != ""]
     caption = (
-        f"{int(table['replicates'].max()):,} students per point. Lines are T1 and T2 without any fitted number; points are "
-        f"simulations ± 1.96 standard errors. Largest |z| of {table['z'].notna().sum()} comparisons: "
-        f"{table['z'].abs().max():.2f}."
+        f"{options.replicates:,} students per point. Lines are T1 and T2 without any fitted number; points are simulations "
+        f"± 1.96 standard errors. Largest |z| of {len(judged)} comparisons: {judged['z'].abs().max():.2f}."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=10)

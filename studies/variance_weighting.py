@@ -24,7 +24,7 @@ from uqkd.run import Run
 
 
 class Options(Base):
-    data: tuple[str, ...] = ("diabetes",)
+    data: tuple[str, ...] = ("diabetes", "ccard", "statecrime")
     target: str | None = None
     ks: tuple[int, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
     alpha: float = 0.5
@@ -33,21 +33,23 @@ class Options(Base):
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(data=("diabetes", "ccard", "statecrime"), replicates=10_000),
+    "paper": Options(replicates=10_000),
     "full": Options(data=data.REGRESSIONS, replicates=20_000),
 }
 
 METHODS = {
     "average": "average of k",
-    "average of 2k": "average of 2k (same cost as fresh)",
-    "oracle": "oracle (published)",
+    "average of 2k": "average of 2k",
+    "oracle": "noise-free mean, weighted as if of variance σ_T² (published)",
     "same draws": "student of the same draws",
-    "fresh, known": "fresh student, known variances",
-    "fresh, estimated": "fresh student, estimated variances",
-    "fresh, shrunk": "fresh student, shrunk variances",
-    "biased, ignored": "biased student, bias ignored",
-    "biased, counted": "biased student, bias counted",
+    "fresh, known": "fresh student, inverse variance",
+    "fresh, estimated": "fresh student, inverse of estimated variance",
+    "fresh, shrunk": "fresh student, inverse of shrunk variance",
+    "fresh, equal": "fresh student, equal weights",
+    "biased, ignored": "biased fresh student, bias ignored",
+    "biased, counted": "biased fresh student, bias counted",
 }
+DRAWN = [m for m in METHODS if m not in ("average", "average of 2k", "fresh, shrunk")]  # lines at 1 and ½; as "known"
 
 
 def cells(options: Options) -> list[dict]:
@@ -84,6 +86,7 @@ def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: in
         "fresh, known": weigh(mine, "known", source=student, source_var=v_student, **known),
         "fresh, estimated": weigh(mine, "estimated", source=student, source_var=v_student),
         "fresh, shrunk": weigh(mine, "shrunk", source=student, source_var=v_student),
+        "fresh, equal": weigh(mine, "known", source=student, source_var=v, **known),
         "biased, ignored": weigh(mine, "known", source=biased, source_var=v_biased, **known),
         "biased, counted": weigh(mine, "known", source=biased, source_var=v_biased + bias**2, **known),
     }
@@ -111,6 +114,7 @@ def predicted(part: data.Split, design: Design, weak: Design, bias: np.ndarray, 
         "same draws": (float(theory.precision_variance(h, 1.0, draws="same").mean()), student("same")),
         "fresh, known": (float(theory.precision_variance(h, 1.0, draws="fresh").mean()), student("fresh")),
         "fresh, estimated": (float(theory.estimated_label_variance(h, k).mean()), np.nan),
+        "fresh, equal": (float((1 + h).mean() / 4), 0.5),
         "biased, ignored": (biased_label_error(v, v * weak.leverage, bias, counted=False), np.nan),
         "biased, counted": (biased_label_error(v, v * weak.leverage, bias, counted=True), np.nan),
     }
@@ -145,29 +149,43 @@ def measure(cell: dict) -> pd.DataFrame:
                 stream.mean_variance_se / unit,
             )
             rows.append({"method": method, **comparison("T6", quantity, *numbers)})
-    about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "replicates": cell["replicates"]}
+    bias_share = float((omitted_bias(teacher, design, weak) ** 2).mean() / teacher.noise_var)
+    about = {
+        "data": cell["data"],
+        "alpha": cell["alpha"],
+        "k": k,
+        "replicates": cell["replicates"],
+        "bias_share": bias_share,
+    }
     return pd.DataFrame([{**about, **row} for row in rows])
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    figure, axes = figures.panels(1, 2, height=3.9)
+    figure, axes = figures.panels(1, 2, height=4.0, sharey=True)
     rows = table[table["data"] == table["data"].iloc[0]]
     for axis, quantity in zip(axes[0], ("label error", "student error"), strict=True):
-        for (method, label), colour in zip(METHODS.items(), figures.colours(len(METHODS)), strict=True):
+        for method, colour in zip(DRAWN, figures.colours(len(DRAWN)), strict=True):
             part = rows[(rows["method"] == method) & (rows["quantity"] == quantity)]
             figures.theory(axis, part["k"], part["predicted"], color=colour)
             if part["predicted"].isna().all():
                 axis.plot(part["k"], part["simulated"], ":", color=colour, linewidth=0.8)  # no closed form: a guide
-            figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
-        axis.set(xscale="log", yscale="log", xlabel="teacher responses per prompt, k")
-        axis.set_xticks([2, 3, 5, 10, 20, 50], labels=["2", "3", "5", "10", "20", "50"], minor=False)
-        axis.set_xticks([], minor=True)
-        axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
-    axes[0, 0].set(title="mean squared error of the label", ylabel="relative to averaging k responses")
-    axes[0, 1].set(title="mean squared error of the distilled student")
-    figures.legend_below(
-        figure, axes[0, 1], "lines: theory (dotted: a guide to the eye); points: simulation ± 1.96 standard errors"
+            values, bars = part["simulated"], part["standard_error"]
+            figures.simulation(axis, part["k"], values, bars, color=colour, label=METHODS[method])
+        for height, text in ((1.0, "average of k"), (0.5, "average of 2k")):
+            axis.axhline(height, color="0.25", linestyle="--", linewidth=1, zorder=1)
+            axis.annotate(text, (52, height), fontsize=7, color="0.25", ha="right", va="bottom")
+        axis.set(yscale="log", xlabel="teacher responses per prompt, k")
+        figures.k_axis(axis, (2, 3, 5, 10, 20, 50))
+        axis.set_yticks(
+            [0.03, 0.1, 0.3, 1, 3, 10, 30], labels=["0.03", "0.1", "0.3", "1", "3", "10", "30"], minor=False
+        )
+        axis.set_yticks([], minor=True)
+    axes[0, 0].set(
+        title="error of the label", ylabel="squared error around the teacher's mean,\nrelative to averaging k responses"
     )
+    axes[0, 1].set(title="error of the student distilled from it")
+    note = "lines: theory (dotted: a guide to the eye); points: simulation ± 1.96 standard errors"
+    figures.legend_below(figure, axes[0, 1], note, columns=2)
     return figure
 
 
@@ -175,13 +193,17 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     first = table[table["data"] == table["data"].iloc[0]]
     student = first[first["quantity"] == "student error"].set_index(["method", "k"])["simulated"]
-    last = max(options.ks)
+    few, last = min(options.ks), max(options.ks)
     caption = (
-        f"{options.replicates:,} students per point, α = {options.alpha:g}. A blended label looks far better than the average "
-        f"(left), but a least-squares student smooths its labels anyway (right): at k = {last} its error is "
-        f"{student['fresh, known', last]:.2f} of averaging's with a fresh student, {student['same draws', last]:.2f} with the "
-        f"same draws, and {student['average of 2k', last]:.2f} if the fresh responses are simply averaged in. The published "
-        f"gain ({student['oracle', last]:.2f}) comes from blending in the noise-free mean. A biased student whose bias is "
-        f"ignored costs {student['biased, ignored', last]:.0f} times averaging's error."
+        f"{first['data'].iloc[0]}, α = {options.alpha:g}, {options.replicates:,} students per point. Blending a student's answers "
+        f"in makes the label far better (left), but a least-squares student smooths its labels anyway (right): with the weights "
+        f"that are best for the label its error is {student['fresh, known', last]:.2f} of averaging's, with equal weights "
+        f"{student['fresh, equal', last]:.2f}, the same as averaging all 2k responses. Weights estimated from k = {few} responses "
+        f"do better ({student['fresh, estimated', few]:.2f}): by error they come out nearer to equal. A student of the "
+        f"same draws adds nothing ({student['same draws', last]:.2f}). The published gain ({student['oracle', last]:.2f} at k = "
+        f"{last}) comes from blending in the noise-free mean. A biased student (strongest feature missing, mean bias² "
+        f"{first['bias_share'].iloc[0]:.3f} of σ_T²) costs {student['biased, ignored', few]:.1f} to "
+        f"{student['biased, ignored', last]:.0f} times averaging's error, and {student['biased, counted', few]:.1f} to "
+        f"{student['biased, counted', last]:.1f} times when its bias is counted in the weights."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption)
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=30)

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 from uqkd import seeds
 from uqkd.checks import register
+from uqkd.linear.theory import combine, graybill_deal_ratio
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -56,6 +59,27 @@ def test_every_command_runs(command, folder):
         assert (folder / "my-results" / "index.html").is_file()
     else:
         assert "0 bad" in done.stdout
+
+
+def test_the_picture_is_what_the_study_draws(folder):
+    """Pixel by pixel, under the pinned versions; a stale picture fails."""
+    words = [sys.executable, "-m", "uqkd", "study", "teacher_noise", "--out", "picture"]
+    subprocess.run(words, cwd=folder, check=True, capture_output=True)
+    fresh, shown = (
+        plt.imread(path) for path in (folder / "picture/figures/teacher_noise.png", ROOT / "docs/teacher_noise.png")
+    )
+    np.testing.assert_array_equal(fresh, shown)
+
+
+def test_the_table_of_graybill_deal_is_exact():
+    """Every number of docs/theory.md's table, to the four digits printed."""
+    rows = re.findall(r"^\| (\d+) ((?:\| \d?\.\d+ )+)\|$", (ROOT / "docs/theory.md").read_text(), re.MULTILINE)
+    assert [int(ratio) for ratio, _ in rows] == [1, 2, 4, 10, 30]
+    for ratio, cells in rows:
+        *exact, known = map(float, cells.replace("|", " ").split())
+        for k, printed in zip((3, 5, 10, 11, 20), exact, strict=True):
+            assert abs(printed - graybill_deal_ratio(k, float(ratio))) <= 0.5e-4
+        assert abs(known - combine(1.0, float(ratio)).variance) <= 0.5e-4
 
 
 def test_the_make_commands_exist():

@@ -81,7 +81,15 @@ def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, **options: Any) 
     of a test error); measured in tests/estimators/test_coverage.py.
     """
     bars = 1.96 * np.asarray(standard_error, dtype=float)
-    axes.errorbar(x, y, yerr=bars, **{"fmt": "o", "capsize": 2, "elinewidth": 0.9, "zorder": 3, **options})
+    hollow = {"fmt": "o", "mfc": "white", "mew": 0.9, "ms": 3.5, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
+    axes.errorbar(x, y, yerr=bars, **{**hollow, **options})  # type: ignore[arg-type]
+
+
+def k_axis(axes: Axes, ticks: tuple[int, ...]) -> None:
+    """Logarithmic x-axis with these whole numbers written out."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, labels=[str(k) for k in ticks], minor=False)
+    axes.set_xticks([], minor=True)
 
 
 def legend_below(figure: Figure, axes: Axes, title: str, *, columns: int = 3) -> None:
@@ -106,6 +114,7 @@ def publish(
     title: str,
     caption: str,
     more: Mapping[str, pd.DataFrame] | None = None,
+    place: int = 100,
 ) -> None:
     """Write a study's figure (PDF and PNG), its tidy table and its caption into the results.
 
@@ -122,6 +131,8 @@ def publish(
         What is asked; what is seen.
     more : mapping of name to DataFrame, optional
         Further tables behind the figure, written beside it as `<study>.<name>.csv`.
+    place : int
+        Where in the gallery's order the figure stands.
     """
     import matplotlib.pyplot as plt
 
@@ -132,5 +143,5 @@ def publish(
     run.store.write_bytes(f"tables/{name}.csv", table.to_csv(index=False).encode())
     for part, extra in (more or {}).items():
         run.store.write_bytes(f"tables/{name}.{part}.csv", extra.to_csv(index=False).encode())
-    about = {"title": title, "caption": caption, "study": run.study}
+    about = {"title": title, "caption": caption, "study": run.study, "place": place}
     run.store.write_bytes(f"figures/{name}.json", json.dumps(about, ensure_ascii=False, indent=1).encode())

@@ -55,18 +55,26 @@ class Published:
     caption: str
     table: pd.DataFrame
     files: tuple[str, ...]
+    place: int
 
     @property
     def checks(self) -> pd.DataFrame:
-        """The rows that compare theory with simulation and have something random to compare."""
-        needed = ["statement", "z"]
-        if not set(needed) <= set(self.table.columns):
+        """The rows that hold a statement against a simulation with something random in it."""
+        return self._compared(judged=True)
+
+    @property
+    def unjudged(self) -> pd.DataFrame:
+        """Rows with a prediction that is drawn but no statement: a limit outside its range, a wrong version."""
+        return self._compared(judged=False)
+
+    def _compared(self, *, judged: bool) -> pd.DataFrame:
+        if not {"statement", "z"} <= set(self.table.columns):
             return self.table.iloc[:0]
-        return self.table[self.table["statement"].fillna("").ne("") & self.table["z"].notna()]
+        return self.table[(self.table["statement"].fillna("") != "").eq(judged) & self.table["z"].notna()]
 
 
 def published(store: Store) -> list[Published]:
-    """Every figure in the store, by name."""
+    """Every figure in the store, in the order of the gallery."""
     files = [f"{room}/{file}" for room in ("figures", "tables") for file in store.folder.names(room)]
     found = []
     for about in (path for path in files if path.startswith("figures/") and path.endswith(".json")):
@@ -74,8 +82,8 @@ def published(store: Store) -> list[Published]:
         text = json.loads(store.folder.read(about))
         table = pd.read_csv(io.BytesIO(store.folder.read(f"tables/{name}.csv")))
         own = [path for path in files if path.split("/", 1)[1].split(".", 1)[0] == name and not path.endswith(".json")]
-        found.append(Published(name, text["title"], text["caption"], table, tuple(sorted(own))))
-    return sorted(found, key=lambda item: item.name)
+        found.append(Published(name, text["title"], text["caption"], table, tuple(sorted(own)), text["place"]))
+    return sorted(found, key=lambda item: (item.place, item.name))
 
 
 def threshold(comparisons: int) -> float:
@@ -106,15 +114,17 @@ def _overview(items: list[Published], limit: float) -> str:
         inside = f"{(z < 1.96).mean():.1%}" if len(z) else "–"
         largest = f"{z.max():.2f}" if len(z) else "–"
         link = f'<a href="#{html.escape(item.name)}">{html.escape(item.title)}</a>'
-        rows.append((False, [link, str(len(z)), inside, largest, str(int((z > limit).sum()))]))
+        numbers = [str(len(z)), inside, largest, str(int((z > limit).sum())), str(len(item.unjudged))]
+        rows.append((False, [link, *numbers]))
     total = sum(len(item.checks) for item in items)
     once = f"{1 / FAMILY_ALPHA:,.0f}"
     note = (
         f'<p class="note">{total} comparisons of theory with simulation on this page. One is marked where |z| exceeds '
-        f"{limit:.2f}: a page of true statements has a marked row once in {once} times. About 95 % of |z| should lie "
-        "below 1.96.</p>"
+        f"{limit:.2f}: a page of true statements has a marked row once in {once} times at most, however "
+        "the comparisons depend on one another (many share their draws). About 95 % of |z| should lie below 1.96. Rows that "
+        "are drawn but not judged (a large-sample limit at small samples, wrong versions) are listed with no colour.</p>"
     )
-    head = ["study", "comparisons", "|z| &lt; 1.96", "largest |z|", "marked"]
+    head = ["study", "comparisons", "|z| &lt; 1.96", "largest |z|", "marked", "not judged"]
     return note + _html_table(head, rows, text_columns=1)
 
 
@@ -128,11 +138,13 @@ def _section(item: Published, limit: float) -> str:
         f'<p class="note">{links}</p>',
     ]
     if len(item.checks):
-        parts.append(_checks(item.checks, limit))
+        parts.append(_checks(f"{len(item.checks)} theory checks", item.checks, limit))
+    if len(item.unjudged):
+        parts.append(_checks(f"{len(item.unjudged)} comparisons that are not judged", item.unjudged, float("inf")))
     return "\n".join(parts)
 
 
-def _checks(checks: pd.DataFrame, limit: float) -> str:
+def _checks(summary: str, checks: pd.DataFrame, limit: float) -> str:
     numbers = ["predicted", "simulated", "standard_error", "z"]
     # the cell's columns say which point it is; those that never vary are left out
     where = [c for c in checks.columns if c not in {*numbers, "statement", "quantity"}]
@@ -146,11 +158,13 @@ def _checks(checks: pd.DataFrame, limit: float) -> str:
             (abs(record["z"]) > limit, text + [f"{record[c]:.4g}" for c in numbers[:3]] + [f"{record['z']:.2f}"])
         )
     body = _html_table([html.escape(h) for h in head], rows, text_columns=2)
-    return f'<details><summary>{len(checks)} theory checks</summary><div class="wide">{body}</div></details>'
+    return f'<details><summary>{html.escape(summary)}</summary><div class="wide">{body}</div></details>'
 
 
 def _escaped(value: Any) -> str:
-    return html.escape(f"{value:g}" if isinstance(value, float) else str(value))
+    if isinstance(value, float):
+        return "" if value != value else f"{value:g}"  # an empty cell comes back as NaN
+    return html.escape(str(value))
 
 
 def _html_table(head: list[str], rows: list[tuple[bool, list[str]]], *, text_columns: int) -> str:

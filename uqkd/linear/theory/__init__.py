@@ -10,6 +10,7 @@ from uqkd.linear.theory.regression import (
     coef_covariance,
     expected_error,
     inter_student_variance,
+    interval_coverage,
     reported_variance,
 )
 from uqkd.linear.theory.weighting import (
@@ -33,6 +34,7 @@ __all__ = [
     "expected_error",
     "graybill_deal_ratio",
     "inter_student_variance",
+    "interval_coverage",
     "oracle_label_variance",
     "precision_variance",
     "reported_variance",

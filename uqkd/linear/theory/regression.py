@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from uqkd.errors import one_of
 from uqkd.estimators.checking import shaped
@@ -133,6 +134,38 @@ def reported_variance(head: str, noise_var: float, k: int) -> float:
     """
     one_of("head", head, HEADS)
     return {"point": 0.0, "targets": noise_var / k}.get(head, noise_var)
+
+
+def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, level: float = 0.95) -> Array:
+    """Share of fresh teacher responses inside a student's nominal predictive interval (T1 and T3).
+
+    Parameters
+    ----------
+    X : (P, q) float
+        Training design.
+    X_new : (m, q) float
+    head : str
+        As in `reported_variance`.
+    k : int
+        Responses averaged per prompt.
+    level : float
+        Nominal level of mean ± z·√(reported variance).
+
+    Returns
+    -------
+    (m,) float
+        2Φ(z·√(ρ/(1 + h(x)/k))) − 1 with ρ the share of the variance that the head reports: a fresh response misses the
+        student's mean by the teacher's noise and by the student's own error. Large-sample in the head's dof.
+
+    Examples
+    --------
+    >>> X = np.ones((1000, 1))
+    >>> interval_coverage(X, X[:1], "carried", 4).round(3), interval_coverage(X, X[:1], "targets", 4).round(3)
+    (array([0.95]), array([0.673]))
+    """
+    share = reported_variance(head, 1.0, k)
+    spread = 1.0 + Design.of(X).leverage_at(X_new) / k
+    return np.asarray(2 * stats.norm.cdf(stats.norm.isf((1 - level) / 2) * np.sqrt(share / spread)) - 1)
 
 
 def bootstrap_variance(X: ArrayLike, residual: ArrayLike, X_new: ArrayLike, *, drawn: int) -> Array:
