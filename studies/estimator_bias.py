@@ -92,7 +92,8 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.set_yticks([], minor=True)
         axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
     axes[0, 0].set_ylabel("estimate / truth")
-    note = "lines: theory; points: mean ± 1.96 standard errors; bands: 95 % of single estimates\n(axis linear between −1 and 1, logarithmic beyond)"
+    note = "lines: theory; points: mean ± 1.96 standard errors; bands: 95 % of single estimates\n"
+    note += "(axis linear between −1 and 1, logarithmic beyond)"
     figures.legend_below(figure, axes[0, 0], note)
     return figure
 

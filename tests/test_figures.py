@@ -98,7 +98,7 @@ def test_text_is_escaped(tmp_path):
 def test_the_about_file_is_json(tmp_path):
     publish(Store(tmp_path), table(), caption="± α")
     about = json.loads((tmp_path / "figures" / "demo.json").read_text())
-    assert about == {"title": "What?", "caption": "± α", "study": "demo"}
+    assert about == {"title": "What?", "caption": "± α", "study": "demo", "place": 100}
 
 
 def test_bars_are_196_standard_errors():

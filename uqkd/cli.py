@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from uqkd.errors import OptionError, UqkdError
+
+if TYPE_CHECKING:
+    from uqkd.run import Options, Study
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -67,25 +70,37 @@ def study(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one option")] = None,
 ) -> None:
     """Run studies: measure what is missing, then draw the figures."""
-    from uqkd.run import Run, Workers, load_study, study_names
+    from uqkd import gallery
+    from uqkd.run import Run, Workers
     from uqkd.store import Store
 
     overrides = {**_from_file(config), **_from_flags(settings or [])}
     overrides |= {key: value for key, value in (("data", data), ("target", target)) if value is not None}
-    wanted = [one for name in names for one in (study_names() if name == "all" else [name])]
-    if not wanted:
-        raise OptionError("there are no studies in ./studies. Run this where that folder is, or give a file.")
-    # Every study is loaded and its options checked before the first one starts.
-    plan = [(loaded, loaded.options(preset, overrides)) for loaded in map(load_study, wanted)]
+    plan = _planned(names, preset, overrides)
     with Workers(workers if workers is not None else _cores(), executor=executor) as pool:
         store = Store(out)
         for loaded, options in plan:
             run = Run(loaded, store, workers=pool)
             loaded.main(options, run)
+            gallery.write(store)
             print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
-    from uqkd import gallery
 
-    gallery.write(store)
+
+def _planned(names: Sequence[str], preset: str, overrides: dict[str, Any]) -> list[tuple[Study, Options]]:
+    """Every study loaded and its options checked before the first one starts; 'all' leaves out those without data."""
+    from uqkd.run import load_study, study_names
+
+    plan = []
+    for name in names:
+        for loaded in map(load_study, study_names() if name == "all" else [name]):
+            fields = type(loaded.options(preset)).model_fields
+            if name == "all" and "data" in overrides and "data" not in fields:
+                print(f"{loaded.name}: left out, it takes no data", flush=True)
+                continue
+            plan.append((loaded, loaded.options(preset, overrides)))
+    if not plan:
+        raise OptionError("there are no studies in ./studies. Run this where that folder is, or give a file.")
+    return plan
 
 
 @app.command()
