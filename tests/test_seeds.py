@@ -68,12 +68,13 @@ def test_reuse_names_both_uses():
 
 
 def test_shared_draws_and_other_ledgers_are_not_reuse():
-    with seeds.ledger():
+    with seeds.ledger() as first:
         seeds.generator("shared", shared=True)
         seeds.generator("shared", shared=True)
         seeds.generator("once")
-    with seeds.ledger():
+    with seeds.ledger() as second:
         seeds.generator("once")
+    assert len(first.uses) == len(second.uses) == 1
 
 
 def test_ledgers_merge_and_notice_reuse_across_units():

@@ -34,7 +34,7 @@ def test_refused_with_the_safe_form(path, safe):
 
 @pytest.mark.parametrize("path", ["a.parquet", "a.csv.gz", "model.safetensors", "a.npz", "bin", "a.bin.csv", ""])
 def test_safe_forms_pass(path):
-    refuse_unsafe(path)
+    assert refuse_unsafe(path) is None
 
 
 def _unsafe_places(tree: ast.AST) -> list[str]:

@@ -201,7 +201,9 @@ def _combination(mean_squares: Any, dof: Any, coefficients: Any) -> tuple[Array,
     return squares[used], freedom[used], weight[used]
 
 
-def variance_interval(draws: Any, *, component: str, method: str | None = None, level: float = 0.95) -> Interval:
+def variance_interval(
+    draws: Any, *, component: str = "inter", method: str | None = None, level: float = 0.95
+) -> Interval:
     """Interval for the inter-student, intra-student or total variance of each prompt.
 
     Parameters

@@ -1,0 +1,108 @@
+"""Importing is quick and light: `import uqkd` loads nothing, the core needs NumPy and SciPy only, torch is never needed."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+import uqkd.estimators as estimators
+import uqkd.linear as linear
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_import_is_under_three_tenths_of_a_second():
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert python("import uqkd").returncode == 0
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.3
+
+
+def test_import_loads_no_library():
+    done = python(
+        "import sys, uqkd; print([m for m in ('numpy', 'scipy', 'pandas', 'torch', 'vllm') if m in sys.modules])"
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# A finder that makes libraries unimportable, as if they were not installed.
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {names}: raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+"""
+HEAVY = ("torch", "vllm", "pandas", "pyarrow", "matplotlib", "sklearn", "statsmodels", "pydantic", "typer")
+
+
+def test_the_core_runs_with_numpy_and_scipy_alone():
+    """Every other dependency is made unimportable; layer 1 still runs end to end."""
+    code = WITHOUT.format(names=HEAVY) + (
+        "import numpy as np\n"
+        "from uqkd import estimators, linear, seeds, checks\n"
+        "X = np.column_stack([np.ones(9), np.arange(9.0)])\n"
+        "t = linear.Teacher.fit(X, np.arange(9.0) ** 2, noise_var=1.0)\n"
+        "s = linear.distill(linear.Design.of(X), linear.weigh(t.respond(X, 3, students=4, key=('t',))), head='carried')\n"
+        "print(estimators.decompose_variance(s.predict(X, 3, key=('u',))).mean.inter)\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_needs_torch():
+    code = WITHOUT.format(names=("torch", "vllm")) + (
+        "import uqkd.cli, uqkd.run, uqkd.store, uqkd.data, uqkd.figures, uqkd.gallery, uqkd.checks, uqkd.linear\n"
+        "from uqkd.run import load_study, study_names\n"
+        "print([load_study(n).name for n in study_names()])\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert "theory_checks" in done.stdout
+
+
+# What others build on; a name that disappears here breaks them.
+CONTRACT = [
+    "decompose_variance",
+    "inter_student_variance",
+    "intra_student_variance",
+    "decompose_gaussian",
+    "decompose_categorical",
+    "average_responses",
+    "fit_averaging_law",
+    "inverse_variance_weight",
+    "blue",
+    "graybill_deal",
+    "shrink_variances",
+    "variance_components",
+    "bootstrap_interval",
+    "variance_interval",
+    "expected_calibration_error",
+    "overconfidence_error",
+    "signed_gap",
+    "brier_score",
+    "negative_log_likelihood",
+    "fit_temperature",
+    "reliability_curve",
+]
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_names_that_others_rely_on(name):
+    assert callable(getattr(estimators, name))
+    assert ">>>" in getattr(estimators, name).__doc__
+
+
+def test_every_public_name_exists_and_is_documented_with_an_example():
+    for package in (estimators, linear):
+        for name in package.__all__:
+            thing = getattr(package, name)
+            assert (thing.__doc__ or "").strip(), name
+            if callable(thing) and not isinstance(thing, type):
+                assert ">>>" in thing.__doc__, name
