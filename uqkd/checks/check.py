@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,10 @@ class Check:
     def name(self) -> str:
         """Statement and quantity: the check's identity."""
         return f"{self.statement} {self.quantity}"
+
+    def without_wrong_versions(self) -> Check:
+        """The true statement alone, for repetitions with fresh seeds."""
+        return replace(self, wrong_theory={}, wrong_simulation={})
 
 
 @dataclass(frozen=True)
