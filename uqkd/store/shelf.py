@@ -96,6 +96,8 @@ class Shelf:
         left = set(loose)
         for pack in packed:  # an earlier compaction was stopped between a pack and its deletions
             done = {name for name, _ in self._read_pack(pack, left)}
+            if pack not in self._listing()[1]:
+                continue  # it was damaged: now it is in quarantine, and its good units are loose once more
             self._remove(done)
             left -= done
         for batch in self._batches(sorted(left)):
