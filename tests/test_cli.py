@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from uqkd import cli
+from uqkd.run import Workers
 from uqkd.store import Store
 
 TOY = Path(__file__).parent / "faults" / "toy_study.py"
@@ -109,6 +111,75 @@ def test_options_come_from_preset_then_file_then_flags(call, elsewhere):
         code, _, errors = call("study", TOY, "--config", "options.yaml")
         assert (code, errors.count("\n")) == (2, 1)
         assert message in errors
+
+
+ECHO = '''
+"""What was asked for?"""
+import pandas as pd
+from uqkd import run
+class Options(run.Options):
+    data: str = "a.csv"
+    target: str = "x"
+    sizes: tuple[int, ...] = (1,)
+    k: int = 1
+PRESETS = {"quick": Options()}
+def cells(options):
+    return [options.model_dump()]
+def measure(cell):
+    if cell["k"] == 13:
+        raise ValueError("of two\\nlines")
+    return pd.DataFrame({**cell, "sizes": [str(cell["sizes"])]})
+def main(options, run):
+    run.cells(cells(options), measure)
+'''
+
+
+@pytest.fixture
+def echo(elsewhere):
+    """A study whose table says which options reached it."""
+    file = elsewhere / "echo.py"
+    file.write_text(ECHO)
+    return file
+
+
+def test_flags_of_data_and_single_options_reach_the_study_together(call, echo, elsewhere):
+    code, _, errors = call("study", echo, "--data", "b.csv", "--target", "y", "--set", "k=2", "--set", "sizes=[3, 4]")
+    assert (code, errors) == (0, "")
+    (seen,) = Store(elsewhere / "results").read_study("echo").to_dict("records")
+    assert seen == {"data": "b.csv", "target": "y", "sizes": "[3, 4]", "k": 2}
+
+
+def test_an_error_of_many_lines_is_one_line(call, echo):
+    code, _, errors = call("study", echo, "--set", "k=13")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "failed with ValueError: of two lines" in errors
+
+
+def test_workers_are_one_per_core_unless_said_and_of_the_kind_asked_for(call, echo, monkeypatch):
+    asked = []
+
+    class Recorded(Workers):
+        def __init__(self, count, *, executor):
+            asked.append((count, executor))
+            super().__init__(1)
+
+    monkeypatch.setattr("uqkd.run.Workers", Recorded)
+    monkeypatch.setattr(cli, "_cores", lambda: 7)
+    for options in ((), ("--workers", 3), ("--executor", "ray")):
+        assert call("study", echo, *options)[0] == 0
+    assert asked == [(7, "local"), (3, "local"), (7, "ray")]
+
+
+def test_the_signal_handler_of_the_caller_comes_back(call, echo):
+    def mine(*_arguments: object) -> None:
+        """Never called."""
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        call("study", echo)
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_help_names_the_commands_and_loads_nothing_heavy():

@@ -1,7 +1,9 @@
 """Data sets: names, files, checks with one clear line each, split and scaling."""
 
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +42,26 @@ def test_the_fingerprint_follows_the_contents(frame):
     assert data.from_frame(frame, name="b", target="y").fingerprint == base
     assert data.from_frame(changed, name="a", target="y").fingerprint != base
     assert data.from_frame(frame.rename(columns={"a": "c"}), name="a", target="y").fingerprint != base
+    assert data.from_frame(frame.assign(y=frame["y"] + 1), name="a", target="y").fingerprint != base
+    assert data.from_frame(frame.rename(columns={"y": "z"}), name="a", target="z").fingerprint != base
+    split_names = (frame.set_axis(names, axis=1) for names in (["ab", "c", "y"], ["a", "bc", "y"]))
+    assert len({data.from_frame(f, name="a", target="y").fingerprint for f in split_names}) == 2
+
+
+def test_bundled_sets_are_in_their_own_units_and_any_column_may_be_the_target():
+    diabetes = data.load("diabetes")
+    assert (diabetes.X[0, 0], diabetes.y[0]) == (59.0, 151.0)  # years and the score, not scikit-learn's scaled ones
+    engel, turned = data.load("engel"), data.load("engel", target=data.load("engel").columns[0])
+    assert (turned.target, turned.columns) == (engel.columns[0], (engel.target,))
+    np.testing.assert_array_equal(turned.X[:, 0], engel.y)
+    np.testing.assert_array_equal(turned.y, engel.X[:, 0])
+
+
+def test_openml_target_is_the_one_that_openml_names(frame, monkeypatch):
+    bunch = SimpleNamespace(frame=frame[["y", "a", "b"]], target=frame["y"])  # not the last column
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **_options: bunch)
+    assert data.load("openml:toy").target == "y"
+    assert data.load("openml:toy", target="a").target == "a"
 
 
 BAD = {
@@ -99,7 +121,7 @@ def test_openml_without_a_network_is_one_clear_line(tmp_path):
         "try: data.load('openml:boston')\n"
         "except DataError as e: print(e)\n"
     )
-    env = {"SCIKIT_LEARN_DATA": str(tmp_path), "PYTHONWARNINGS": "ignore", "PATH": ""}
+    env = {**os.environ, "SCIKIT_LEARN_DATA": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert out.stdout.startswith("OpenML data 'boston' could not be fetched")
     assert "Offline: diabetes" in out.stdout
@@ -125,6 +147,12 @@ def test_split_is_keyed_by_the_data_and_every_row_is_used_once():
     first, second = data.split(dataset), data.split(dataset)
     np.testing.assert_array_equal(first.y_test, second.y_test)
     np.testing.assert_array_equal(np.sort(np.concatenate([first.y, first.y_test])), np.sort(dataset.y))
+
+
+def test_the_test_part_is_the_nearest_whole_number_of_rows(frame):
+    dataset = data.from_frame(frame, name="toy", target="y")
+    sizes = [len(data.split(dataset, test_fraction=f).y_test) for f in (0.01, 0.2, 0.3)]
+    assert sizes == [1, 2, 4]  # of 12 rows: .12 but at least one, 2.4, 3.6
 
 
 def test_split_refuses_what_leaves_too_few_rows(frame):

@@ -2,10 +2,13 @@
 
 import json
 import math
+import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 
 from uqkd import figures, gallery
 from uqkd.errors import OptionError
@@ -36,7 +39,8 @@ def publish(store, data, **options):
     figures.theory(axes[0, 0], data["k"], data["predicted"])
     figures.simulation(axes[0, 0], data["k"], data["simulated"], data["standard_error"], label="points")
     figures.legend_below(figure, axes[0, 0], "legend")
-    figures.publish(FakeRun(store), figure, **{"table": data, "title": "What?", "caption": "Seen.", **options})
+    run = FakeRun(store, options.pop("study", "demo"))
+    figures.publish(run, figure, **{"table": data, "title": "What?", "caption": "Seen.", **options})
 
 
 def contents(folder):
@@ -50,6 +54,25 @@ def test_equal_tables_give_equal_bytes(tmp_path):
         gallery.write(store)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert {"figures/demo.pdf", "figures/demo.png", "tables/demo.csv", "index.html"} <= set(contents(tmp_path / "a"))
+
+
+def test_files_name_no_time_and_no_version_and_figures_are_closed(tmp_path):
+    publish(Store(tmp_path), table())
+    assert plt.get_fignums() == []  # a run of all studies would hold every figure in memory
+    for kind in ("pdf", "png"):
+        data = (tmp_path / "figures" / f"demo.{kind}").read_bytes()
+        assert not [trace for trace in (b"CreationDate", b"Matplotlib", b"Producer", b"Software") if trace in data]
+
+
+def test_style_theory_below_points_and_colours_for_everyone():
+    figure, ((axes,),) = figures.panels(1, 1)
+    figures.theory(axes, [1.0, 2.0], [1.0, 2.0])
+    figures.simulation(axes, [1.0], [1.0], [0.5])
+    (points,) = axes.containers
+    assert axes.lines[0].get_zorder() < points.lines[0].get_zorder()
+    assert not axes.spines["top"].get_visible()
+    assert figures.colours(3) == list(sns.color_palette("colorblind", 3))
+    plt.close(figure)
 
 
 def test_the_table_beside_the_figure_holds_its_numbers(tmp_path):
@@ -70,6 +93,38 @@ def test_the_gallery_counts_and_marks(tmp_path):
     assert (tmp_path / "index.html").read_text().count('class="out"') == 4
 
 
+def test_both_signs_are_marked_and_summed_up(tmp_path):
+    store = Store(tmp_path)
+    publish(store, table(z_shift=-0.2))  # z = -21, -20, -19, -21
+    gallery.write(store)
+    page = (tmp_path / "index.html").read_text()
+    assert page.count('class="out"') == 4
+    assert "<td>4</td><td>0.0%</td><td>21.00</td><td>4</td>" in page
+    publish(store, table().assign(z=[0.5, -1.9, 2.5, -3.0]))
+    gallery.write(store)
+    assert "<td>4</td><td>50.0%</td><td>3.00</td><td>0</td>" in (tmp_path / "index.html").read_text()
+
+
+def test_the_page_shows_every_study_with_its_own_files(tmp_path):
+    """Two studies, one's name the beginning of the other's: each has its picture, its caption and its own tables."""
+    store = Store(tmp_path)
+    publish(store, table(), caption="Seen first.")
+    publish(store, table(), caption="Seen second.", study="demo_more", more={"fits": pd.DataFrame({"slope": [1.5]})})
+    gallery.write(store)
+    page = (tmp_path / "index.html").read_text()
+    assert f"|z| exceeds {gallery.threshold(8):.2f}" in page  # eight comparisons on the page share the error
+    _, first, second = page.split("<h2 ")
+    assert "<p>Seen first.</p>" in first
+    assert "<p>Seen second.</p>" in second
+    expected = ["figures/demo.pdf", "figures/demo.png", "tables/demo.csv"]
+    for section, files in ((first, expected), (second, [p.replace("demo", "demo_more") for p in expected])):
+        shown = re.findall(r'(?:href|src)="([^"]+)"', section)
+        own = [*files, "tables/demo_more.fits.csv"] if "more" in files[0] else files
+        assert sorted(set(shown)) == sorted(own)
+        assert all((tmp_path / path).is_file() for path in shown)
+        assert f'<img src="{files[1]}"' in section
+
+
 def test_the_threshold_shares_the_error_over_the_page():
     assert gallery.threshold(1) == pytest.approx(3.2905, abs=1e-4)  # normal quantile of .0005, from tables
     assert gallery.threshold(1000) > gallery.threshold(100) > gallery.threshold(1)
@@ -78,7 +133,8 @@ def test_the_threshold_shares_the_error_over_the_page():
 def test_rows_with_nothing_random_are_no_check(tmp_path):
     assert math.isnan(comparison("T1", "variance", 0.0, 0.0, 0.0)["z"])
     store = Store(tmp_path)
-    publish(store, pd.concat([table(), pd.DataFrame([{"k": 9, **comparison("T1", "none", 0.0, 0.0, 0.0)}])]))
+    more = [comparison("T1", "none", 0.0, 0.0, 0.0), comparison("", "shown, not judged", 1.0, 2.0, 0.1)]
+    publish(store, pd.concat([table(), pd.DataFrame([{"k": 9, **row} for row in more])]))
     assert len(gallery.published(store)[0].checks) == 4
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from uqkd.errors import OptionError, WorkerError
-from uqkd.run import Options, Run, Workers, load_study
+from uqkd.errors import OptionError, StoreError, WorkerError
+from uqkd.run import Options, Run, Workers, load_study, provenance
 from uqkd.run.progress import Progress
 from uqkd.run.provenance import method_fingerprint
-from uqkd.run.workers import make_executor
+from uqkd.run.workers import LocalPool, make_executor, perform
 from uqkd.store import Store
 
 STUDY = '''
@@ -153,6 +155,78 @@ def test_what_is_not_a_table_is_refused(file, go):
         go(n=1)
 
 
+def test_units_that_vanish_while_it_runs_are_an_error_not_a_shorter_table(go, monkeypatch):
+    read, calls = Store.read_units, []
+
+    def once(self, inputs):
+        calls.append(inputs)
+        found = read(self, inputs)
+        return found if len(calls) == 1 else [None, *found[1:]]
+
+    monkeypatch.setattr(Store, "read_units", once)
+    with pytest.raises(StoreError, match="1 of 6 units vanished or were damaged while it ran"):
+        go()
+
+
+def test_a_run_sweeps_what_dead_writers_left_before_and_while_it_ran(file, go, tmp_path):
+    folder = tmp_path / "results" / ".tmp"
+    go(n=1)
+    (folder / "unfinished-before").write_bytes(b"x")
+    go(n=1)
+    assert list(folder.iterdir()) == []
+    leave = f"    open('{folder}/unfinished-during', 'w').close()\n    if cell['bad']:"
+    file.write_text(STUDY.replace('    if cell["bad"]:', leave))
+    go(n=1)
+    assert list(folder.iterdir()) == []
+
+
+def _tasks(file, root, n):
+    study = load_study(file)
+    run = Run(study, Store(root))
+    return run._tasks(study.module.cells(study.options("quick", {"n": n})), study.module.measure)
+
+
+def test_a_root_that_vanished_is_not_made_again_by_a_worker(file, tmp_path):
+    (task,) = _tasks(file, tmp_path / "results", 1)
+    shutil.rmtree(tmp_path / "results")
+    assert perform(task).error.startswith("StoreError: there is no results folder")
+    assert not (tmp_path / "results").exists()
+
+
+def test_workers_closed_now_do_not_finish_their_cells(file, tmp_path):
+    file.write_text(STUDY.replace("    if cell[", "    import time\n    time.sleep(60 * cell['i'])\n    if cell[", 1))
+    pool = LocalPool(2)
+    next(pool.outcomes(_tasks(file, tmp_path / "results", 2)))  # the other sleeps for a minute
+    started = time.monotonic()
+    pool.close(now=True)
+    assert time.monotonic() - started < 20.0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_cells_have_one_thread_each_and_ctrl_c_is_left_to_the_parent(file, go, count):
+    seen = (
+        '"threads": [max([pool["num_threads"] for pool in threadpoolctl.threadpool_info()], default=1)], '
+        '"ignored": [signal.getsignal(signal.SIGINT) == signal.SIG_IGN], '
+        '"held": [signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])], "i"'
+    )
+    text = STUDY.replace('"i": [cell', f"{seen}: [cell").replace(
+        "import signal\n", "import signal\nimport threadpoolctl\n"
+    )
+    file.write_text(text.replace("import threadpoolctl\n", "import threadpoolctl\nimport numpy.linalg\n"))
+    with Workers(count) as workers:
+        _, table = go(workers=workers)
+    assert set(table["threads"]) == {1}
+    assert set(table["ignored"]) == set(table["held"]) == {count > 1}
+
+
+def test_the_environment_is_as_before_a_run(go, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    before = dict(os.environ)
+    go(n=1)
+    assert dict(os.environ) == before
+
+
 def test_data_counts_by_fingerprint_and_name_not_by_folder(file, tmp_path):
     study = load_study(file)
     run = Run(study, Store(tmp_path / "results"))
@@ -203,6 +277,56 @@ def test_a_module_beside_the_study_and_those_of_uqkd_count(file):
     assert method_fingerprint(copy) != before
     copy.write_text(STUDY.replace("SCALE = 1", "from uqkd.seeds import _PERSON as SCALE"))
     assert method_fingerprint(copy) != before
+
+
+PACKAGE = {
+    "__init__.py": "",
+    "seeds.py": "SIZE = 1\n",
+    "errors.py": "SIZE = 1\n",
+    "figures.py": "SIZE = 1\n",
+    "run/__init__.py": "SIZE = 1\n",
+    "estimators/__init__.py": "SIZE = 1\n",
+    "estimators/variance.py": "SIZE = 1\n",
+    "linear/__init__.py": "from .teacher import fit\nSIZE = 1\n",
+    "linear/teacher.py": "from ..estimators import variance\nfrom uqkd.errors import SIZE\nfit = 1\nSIZE = 1\n",
+    "linear/unused.py": "SIZE = 1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("seeds.py", True),
+        ("linear/__init__.py", True),
+        ("linear/teacher.py", True),  # reached by `from .teacher import`
+        ("estimators/variance.py", True),  # and from there by `from ..estimators import`
+        ("errors.py", False),
+        ("figures.py", False),
+        ("run/__init__.py", False),
+        ("linear/unused.py", False),
+    ],
+)
+def test_which_modules_of_uqkd_count(file, tmp_path, monkeypatch, name, counts):
+    """A package that stands in for uqkd, one module of it changed: the study's own text stays the same."""
+    package = tmp_path / "lib" / "uqkd"
+    for path, text in PACKAGE.items():
+        (package / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / path).write_text(text)
+    monkeypatch.setattr(provenance, "_PACKAGE", package)
+    file.write_text(
+        STUDY.replace("from uqkd import run\n", "from uqkd import figures, run, seeds\nfrom uqkd.linear import fit\n")
+        .replace("SCALE * i * i", "SCALE * i * i * fit * seeds.SIZE * figures.SIZE")
+    )  # fmt: skip
+    before = provenance._fingerprint(file, "measure", -1)
+    (package / name).write_text(PACKAGE[name] + "SIZE = 2\n")
+    assert (provenance._fingerprint(file, "measure", -2) != before) == counts
+
+
+def test_versions_of_imported_libraries_count_and_are_found_under_their_own_names(file, monkeypatch):
+    assert provenance._version("sklearn") != ""
+    version, before = provenance._version, provenance._fingerprint(file, "measure", -1)
+    monkeypatch.setattr(provenance, "_version", lambda name: "0.0" if name == "pandas" else version(name))
+    assert provenance._fingerprint(file, "measure", -2) != before
 
 
 def test_dynamic_lookups_make_everything_but_drawing_count(file):

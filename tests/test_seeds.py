@@ -41,6 +41,18 @@ def test_keys_that_a_naive_join_would_confuse(a, b):
     assert seeds.seed63(*a) != seeds.seed63(*b)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [(0.0, -0.0), (3, np.int64(3)), (0.5, np.float64(0.5)), (True, np.bool_(True)), ((1, "x"), [1, "x"])]
+)
+def test_parts_that_mean_the_same_are_one_key(a, b):
+    assert seeds.seed63("part", a) == seeds.seed63("part", b)
+
+
+def test_text_that_utf8_cannot_hold_is_kept_apart():
+    """A file name may hold lone surrogates; replaced by '?', two of them would share their draws."""
+    assert len({seeds.seed63(text) for text in ("\ud800", "\udfff", "?", "\ufffd")}) == 4
+
+
 def test_no_collisions():
     """10⁷ keys in the full fault run, 3·10⁵ otherwise; expected collisions m²/2⁶⁴ = 5e-6 and 5e-9."""
     count = 10_000_000 if os.environ.get("UQKD_FAULTS") == "full" else 300_000

@@ -138,6 +138,8 @@ def test_low_precision_rows_pass_and_wrong_rows_do_not():
         assert signed_gap(probs.astype(dtype), labels) == pytest.approx(signed_gap(probs, labels), abs=1e-3)
     with pytest.raises(DataError, match="sum to one"):
         signed_gap(probs.astype(np.float16).astype(np.float64) * 1.001, labels)
+    with pytest.raises(DataError, match="sum to one within 3.6e-07"):  # 6 · 2⁻²⁴: a slip, not a rounding error
+        signed_gap([[0.500001, 0.5]], [0])
     with pytest.raises(DataError, match=r"row 1|row \(1,\)"):
         brier_score([[0.5, 0.5], [0.5, 0.4]], [0, 1])
 
@@ -196,6 +198,14 @@ def test_temperature_against_scipy(scale):
     assert fitted.nll == pytest.approx(best.fun, rel=1e-10)
     unit = fit_temperature(logits, labels)
     assert fitted.temperature == pytest.approx(scale * unit.temperature, rel=1e-12)
+
+
+def test_temperature_is_the_root_of_its_equation_to_rounding():
+    """Mean of E_T[z] − z_true vanishes at T; the mean of 200 logits of size 2 is rounded at 1e-16 · 2."""
+    logits, _, labels = _drawn("root", points=200)
+    logits[np.arange(200), labels] += 1.0
+    weight = apply_temperature(logits, fit_temperature(logits, labels).temperature)
+    assert abs(((weight * logits).sum(axis=1) - logits[np.arange(200), labels]).mean()) < 1e-14
 
 
 def test_temperature_per_student_and_shift():

@@ -62,6 +62,13 @@ def test_entropies_add_up_and_information_is_a_divergence():
     np.testing.assert_allclose(parts.total_entropy, parts.expected_entropy + parts.mutual_information, rtol=1e-13)
 
 
+def test_information_of_students_that_agree_is_not_negative_by_rounding():
+    q = np.broadcast_to(seeds.generator("test", "agree").dirichlet(np.ones(5), size=200), (7, 200, 5))
+    information = decompose_categorical(q).mutual_information
+    assert information.min() == 0.0
+    assert information.max() < 1e-14
+
+
 def test_jackknife_removes_most_of_the_bias_of_mutual_information():
     """Dirichlet students: the plug-in over 4 of them is low by about a quarter, the jackknife by much less."""
     q = seeds.generator("test", "information").dirichlet(np.ones(4), size=(4, 20_000))
@@ -84,6 +91,12 @@ def test_conservation_is_one_for_students_that_agree_with_the_teacher():
     np.testing.assert_allclose(parts.conservation([P, P]), [1.0, 1.0], rtol=1e-14)
 
 
+def test_conservation_counts_both_parts():
+    """Two students that memorised one answer each: intra 0, inter 1, and G_p = 1/2, so κ = 2; a half within, κ = 1."""
+    assert decompose_categorical([[[1.0, 0.0]], [[0.0, 1.0]]]).conservation([[0.5, 0.5]]) == [2.0]
+    assert decompose_categorical([[[1.0, 0.0]], [[0.5, 0.5]]]).conservation([[0.5, 0.5]]) == [1.0]
+
+
 def test_conservation_refuses_a_certain_teacher_and_another_shape():
     parts = decompose_categorical(np.broadcast_to(P, (3, 2, 3)))
     with pytest.raises(DataError, match="prompt 1, where the teacher is certain"):
@@ -100,6 +113,8 @@ def test_float32_probabilities_are_accepted_and_float64_slips_are_not():
     assert decompose_categorical(soft).intra.dtype == np.float64
     with pytest.raises(DataError, match=r"row \(1, 0\) sums to 1.00001"):
         decompose_categorical([[[0.5, 0.5]], [[0.50001, 0.5]]])
+    with pytest.raises(DataError, match="sum to one"):  # 1e-8 is allowed in float64
+        gini([0.5000001, 0.5])
 
 
 def test_bad_input():

@@ -10,7 +10,7 @@ from statsmodels.stats.anova import anova_lm
 
 from uqkd import seeds
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators import decompose_variance, variance_components
+from uqkd.estimators import chi_square_interval, decompose_variance, mean_square_interval, variance_components
 
 
 def crossed(levels, replicates, name="test"):
@@ -91,6 +91,19 @@ def test_limits_hold_the_estimates_and_carry_their_level():
     parts = variance_components(crossed({"a": 5, "b": 4}, 2), ["a", "b"], level=0.9)
     assert parts.level == 0.9
     assert ((parts.low <= parts.estimate) & (parts.estimate <= parts.high)).all()
+
+
+@pytest.mark.parametrize("level", [0.95, 0.8])
+def test_limits_are_those_of_the_mean_squares_above(level):
+    """3 × 4 levels, one value a cell: a = (MS_a − MS_res)/4 on 2 and 6 degrees of freedom, b = (MS_b − MS_res)/3 on 3, 6."""
+    parts = variance_components(crossed({"a": 3, "b": 4}, 1), ["a", "b"], level=level)
+    ms_a, ms_b, ms_residual = parts.mean_square
+    expected = [
+        mean_square_interval([ms_a, ms_residual], [2, 6], [1 / 4, -1 / 4], level=level),
+        mean_square_interval([ms_b, ms_residual], [3, 6], [1 / 3, -1 / 3], level=level),
+        chi_square_interval(ms_residual, 6, level=level),
+    ]
+    np.testing.assert_allclose(np.transpose([parts.low, parts.high]), [[*one] for one in expected], rtol=1e-12)
 
 
 def test_bad_input():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from uqkd.errors import NotFiniteError, OptionError, ShapeError, VarianceError
-from uqkd.estimators.bootstrap import bootstrap_interval
+from uqkd.estimators import pivotal
+from uqkd.estimators.bootstrap import _influence, bootstrap_interval
 from uqkd.estimators.intervals import Interval, chi_square_interval, mean_square_interval, variance_interval
 from uqkd.estimators.pivotal import pivotal_cdf
 from uqkd.seeds import generator
@@ -56,6 +57,39 @@ def test_modified_large_sample_by_hand():
     both = mean_square_interval(s, n, c)
     np.testing.assert_allclose(both.low, x + y - np.hypot(g[0] * x, g[1] * y), rtol=1e-12)
     np.testing.assert_allclose(both.high, x + y + np.hypot(h[0] * x, h[1] * y), rtol=1e-12)
+
+
+def test_modified_large_sample_of_two_positive_terms_against_a_negative_by_hand():
+    """Ting et al. (1990): beside the terms of each pair of unlike signs, one for the pair of like signs."""
+    s, n, c = np.array([9.0, 4.0, 2.0]), np.array([6, 8, 12]), np.array([0.5, 0.25, 0.25])
+    x = c * s
+    g = 1 - n / stats.chi2.isf(0.025, n)
+    h = n[2] / stats.chi2.isf(0.975, n[2]) - 1
+    f = stats.f.isf(0.025, n[:2], n[2])
+    unlike = ((f - 1) ** 2 - g[:2] ** 2 * f**2 - h**2) / f
+    both = 1 - 14 / stats.chi2.isf(0.025, 14)
+    like = (
+        both**2 * 14**2 / (6 * 8) - g[0] ** 2 * 6 / 8 - g[1] ** 2 * 8 / 6
+    )  # divided by the two positive terms less one
+    square = (g[:2] ** 2 * x[:2] ** 2).sum() + h**2 * x[2] ** 2 + (unlike * x[:2]).sum() * x[2] + like * x[0] * x[1]
+    interval = mean_square_interval(s, n, [0.5, 0.25, -0.25])
+    np.testing.assert_allclose(interval.low, x[0] + x[1] - x[2] - np.sqrt(square), rtol=1e-12)
+    assert abs(like * x[0] * x[1]) > 0.01 * square  # leaving it out would be seen
+
+
+@pytest.mark.parametrize(("dof", "share"), [((4.0, 5.0), 2e-3), ((1.0, 1.0), 4e-2)])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_quadrature_is_as_fine_as_said(monkeypatch, dof, share, sign):
+    """Against a grid eight times finer the generalized limits move by less than the stated share of their width."""
+    squares = np.array([[9.0, 0.3, 40.0, 2.0], [2.0, 3.0, 0.1, 2.0]])
+
+    def limits():
+        return np.array([*mean_square_interval(squares, dof, [0.5, sign * 0.5], method="generalized")])
+
+    coarse = limits()
+    monkeypatch.setattr(pivotal, "_NODES", {terms: 8 * nodes for terms, nodes in pivotal._NODES.items()})
+    fine = limits()
+    assert np.all(np.abs(coarse - fine).max(axis=0) <= share * (fine[1] - fine[0]))
 
 
 @given(st.floats(0.5, 20), st.floats(0.5, 20), st.sampled_from(["mls", "generalized"]))
@@ -242,6 +276,31 @@ def test_pigeonhole_variance_against_owen():
     assert half_width((0, 1)) == pytest.approx(np.sqrt(expected), rel=0.08)
     assert half_width(0) < 0.9 * np.sqrt(expected)
     assert half_width(1) < 0.9 * np.sqrt(expected)
+
+
+def test_influence_of_an_entry_on_a_mean_is_its_deviation_over_n():
+    """Exact, and on one scale for all axes: students and prompts add up in the acceleration of a pigeonhole BCa."""
+    table = generator("test", "bootstrap", "influence").exponential(size=(4, 9))
+    for axis, size in ((0, 4), (1, 9)):
+        expected = (table.mean(axis=1 - axis) - table.mean()) / size
+        np.testing.assert_allclose(_influence(table, axis, np.mean), expected, rtol=1e-10)
+
+
+def test_ties_with_the_estimate_count_half_in_bca():
+    """A symmetric sample of few values: without a bias the limits are symmetric, though many replicates equal 0."""
+    sample = np.array([-1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    interval = bootstrap_interval(
+        sample, np.mean, generator=generator("test", "bootstrap", "ties"), replicates=3999, method="bca", level=0.8
+    )
+    assert interval.low == pytest.approx(-interval.high, abs=1e-12)
+    assert interval.low < 0.0
+
+
+def test_the_fewest_replicates_have_a_tail_inside_the_sample():
+    options = {"generator": generator("test", "bootstrap", "fewest")}
+    assert bootstrap_interval(np.arange(10.0), np.mean, replicates=39, **options).low > 0.0
+    with pytest.raises(OptionError, match="at least 39; got 38"):
+        bootstrap_interval(np.arange(10.0), np.mean, replicates=38, **options)
 
 
 def test_bootstrap_of_arrays_and_studentized():

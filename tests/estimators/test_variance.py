@@ -17,6 +17,7 @@ from uqkd.estimators import (
     two_way_standard_error,
     variance_of_means,
 )
+from uqkd.estimators.variance import prompt_mean
 
 DRAWS = seeds.generator("test", "variance").standard_normal((5, 3, 4))
 
@@ -84,6 +85,26 @@ def test_two_way_standard_error_by_hand():
     np.testing.assert_allclose(two_way_standard_error([[1.0], [3.0]]), 1.0, rtol=1e-15)  # students only
 
 
+def test_two_way_standard_error_with_an_interaction_by_hand():
+    """[[1, 2], [3, 4], [5, 9]]: MS_rows = 15.5, MS_columns = 6, MS_both = 3/2, so Var = (15.5 + 6 − 1.5)/6."""
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]
+    np.testing.assert_allclose(two_way_standard_error(table), np.sqrt(20 / 6), rtol=1e-14)
+
+
+def test_two_way_standard_error_is_held_at_what_the_interaction_alone_gives():
+    """Signs with a small row effect: MS_rows = 1, MS_columns = 0, MS_both = 4; 1 + 0 − 4 < 4, so Var = 4/4."""
+    np.testing.assert_allclose(two_way_standard_error([[1.5, -0.5], [-1.5, 0.5]]), 1.0, rtol=1e-15)
+
+
+def test_what_inter_gains_and_intra_loses_has_no_part_in_the_error_of_the_total():
+    """The parts are dependent (T4 conserves their sum): the total's error is that of the sum, not of two errors."""
+    pseudo = DRAWS[:, :, 0]
+    mean = prompt_mean(pseudo, 2.0 - pseudo, inter=pseudo.mean(axis=0), intra=2.0 - pseudo.mean(axis=0))
+    assert mean.total == pytest.approx(2.0, rel=1e-15)
+    assert mean.total_se < 1e-15
+    assert mean.inter_se == pytest.approx(mean.intra_se, rel=1e-12)
+
+
 def simulated_mean_error(columns: bool) -> tuple[float, float]:
     """True variance of a grand mean and the average of its squared standard error (columns: count prompts too)."""
     generator = seeds.generator("test", "two-way error")
@@ -120,6 +141,15 @@ def test_gaussian_by_hand():
         decompose_gaussian([[1.0], [3.0]], [[0.5, 1.0], [1.0, 1.0]])
     with pytest.raises(ShapeError, match="S >= 2"):
         decompose_gaussian([[1.0]], [[0.5]])
+
+
+def test_gaussian_pseudo_values_are_the_jackknife():
+    means, variances = DRAWS[:, :, 0], DRAWS[:, :, 1] ** 2
+    parts = decompose_gaussian(means, variances)
+    for s in range(5):
+        without = decompose_gaussian(np.delete(means, s, axis=0), np.delete(variances, s, axis=0))
+        np.testing.assert_allclose(parts.per_student_inter[s], 5 * parts.inter - 4 * without.inter, rtol=1e-11)
+        np.testing.assert_allclose(parts.per_student_intra[s], 5 * parts.intra - 4 * without.intra, rtol=1e-11)
 
 
 @given(st.integers(min_value=-100, max_value=100))

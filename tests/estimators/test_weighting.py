@@ -138,6 +138,8 @@ def test_refusals():
         blue([1.0, 2.0], [[1.0, 2.0], [2.0, 1.0]])
     with pytest.raises(VarianceError, match="not symmetric"):
         blue([1.0, 2.0], [[1.0, 0.2], [0.1, 1.0]])
+    with pytest.raises(VarianceError, match="not symmetric: its halves differ by 1e-08"):
+        blue([1.0, 2.0], [[1.0, 0.2], [0.2 + 1e-8, 1.0]])
     with pytest.raises(ShapeError, match="covariance needs shape"):
         blue([1.0, 2.0], np.eye(3))
     with pytest.raises(ShapeError, match="P=3"):
@@ -160,10 +162,34 @@ def test_refusals():
         graybill_deal_variance([2, 3], [1.0, 0.0])
 
 
+def test_two_sources_of_the_same_draws_are_refused_whatever_rounding_makes_of_them():
+    """The least eigenvalue of such a correlation matrix comes out anywhere within rounding of zero, above it too."""
+    rng = generator("test", "weighting", "same draws")
+    for _ in range(50):
+        root = rng.normal(size=(3, 5))[[0, 1, 2, 0]] * 10.0 ** rng.uniform(-3, 3, size=(4, 1))
+        root[3] = 1.7 * root[0]
+        covariance = root @ root.T
+        with pytest.raises(VarianceError, match="not positive definite"):
+            blue(np.arange(4.0), (covariance + covariance.T) / 2)
+
+
+@few
+def test_pooled_weights_by_hand():
+    """Own variances (1, 4, 4) and (2, 4, 6) at three prompts: pooled 3 and 4, so 3/3 and 3/4 weigh 4 to 3 at each."""
+    line = np.array([0.0, 1.0, 2.0])  # of variance 1
+    samples = [[line, 2 * line, 2 * line], [2**0.5 * line, 2 * line, 6**0.5 * line]]
+    both = graybill_deal(samples, variances="pooled")
+    np.testing.assert_allclose(both.weights, np.repeat([[4 / 7], [3 / 7]], 3, axis=1), rtol=1e-13)
+    np.testing.assert_allclose(both.claimed_variance, 1 / (3 / 3 + 3 / 4), rtol=1e-13)
+    np.testing.assert_allclose(both.plain_variance, [(1 + 2) / 3 / 4, (4 + 4) / 3 / 4, (4 + 6) / 3 / 4], rtol=1e-13)
+
+
 def test_warning_names_the_factor_and_stops_at_sixteen():
     rng = generator("test", "weighting", "warning")
     with pytest.warns(FewResponsesWarning, match=r"on 4 responses .* 1\.25 times .* 0\.6 of the true one"):
         graybill_deal([rng.normal(size=4), rng.normal(size=4)])
+    with pytest.warns(FewResponsesWarning, match="on 15 responses"):
+        graybill_deal([rng.normal(size=15), rng.normal(size=40)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         graybill_deal([rng.normal(size=16), rng.normal(size=16)])
@@ -276,6 +302,12 @@ def test_shrinkage_against_the_moment_equations():
     expected = (2 * half * shrunk.prior_var + dof * variances) / (2 * half + dof)
     np.testing.assert_allclose(shrunk.variance, expected, rtol=1e-10)
     np.testing.assert_allclose(shrunk.dof, 2 * half + dof, rtol=1e-10)
+
+
+def test_variances_without_excess_spread_are_pooled_by_their_degrees_of_freedom():
+    shrunk = shrink_variances([1.0, 1.1], [2.0, 6.0])
+    assert shrunk.prior_dof == np.inf
+    np.testing.assert_allclose(shrunk.variance, [8.6 / 8, 8.6 / 8], rtol=1e-14)  # (2 · 1 + 6 · 1.1) / 8
 
 
 def test_shrinkage_recovers_its_prior():

@@ -12,6 +12,7 @@ import pytest
 
 from uqkd.errors import StoreError
 from uqkd.store import Inputs, Store
+from uqkd.store.durable import LocalFolder
 
 COMMIT = """
 import json, os, sys
@@ -116,6 +117,60 @@ def test_a_vanished_root_is_an_error_and_is_not_silently_recreated(tmp_path):
     with pytest.raises(StoreError, match=r"units/disk/\w{32}-\w{32}\.parquet \(\d+ bytes\): No such file or directory"):
         store.commit(Inputs("disk", {"unit": 1}, method="m"), table)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_write_is_synced_then_renamed_and_every_folder_it_changed_is_synced(tmp_path, monkeypatch):
+    """No test can cut the power, but the order of the system calls that a power cut tests can be seen."""
+    calls, sync, rename = [], os.fsync, os.rename
+
+    def place(path: object) -> str:
+        name = os.path.relpath(str(path), tmp_path)
+        return "unfinished" if "unfinished-" in name else name
+
+    def watched_sync(descriptor: int) -> None:
+        calls.append(("sync", place(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        sync(descriptor)
+
+    def watched_rename(source: object, target: object) -> None:
+        calls.append(("rename", place(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(os, "rename", watched_rename)
+    store = Store(tmp_path / "results")
+    assert calls == [("sync", ".")]  # the new root is in its parent
+    calls.clear()
+    store.write_bytes("figures/a.csv", b"x")
+    assert calls == [
+        ("sync", "results"),  # holds figures/
+        ("sync", "results"),  # holds .tmp/
+        ("sync", "unfinished"),
+        ("rename", "results/figures/a.csv"),
+        ("sync", "results/figures"),
+    ]
+
+
+def test_results_are_readable_for_others(tmp_path):
+    Store(tmp_path).write_bytes("figures/a.csv", b"x")
+    assert (tmp_path / "figures" / "a.csv").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_disk_that_cannot_be_read_or_moved_on_is_an_error_not_a_missing_unit(tmp_path, monkeypatch):
+    """A read error taken for a missing unit would be computed anew, and a corrupt file that stays would come back."""
+    store, inputs = Store(tmp_path), Inputs("disk", {"unit": 0}, method="m")
+    name = store.commit(inputs, pd.DataFrame({"x": [1.0]}))
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFolder, "read", refuse)
+        with pytest.raises(StoreError, match=rf"could not read units/disk/{name}: Input/output error"):
+            store.read(inputs)
+    (tmp_path / "units" / "disk" / name).write_bytes(b"")
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(StoreError, match=rf"could not move .*{name}: Input/output error"):
+        store.read(inputs)
 
 
 def test_a_failed_replacement_leaves_the_older_figure(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ import pytest
 from uqkd.errors import StoreError
 from uqkd.store import Inputs, Store, packs
 from uqkd.store.durable import LocalFolder
+from uqkd.store.shelf import Shelf
+from uqkd.store.units import fault_of
 
 UNITS = int(os.environ.get("UQKD_UNITS", "100000"))  # `make faults` asks for the full million
 SECONDS_PER_MILLION = 8.0  # "in seconds"; 1.5 to 3 s seen on two busy cores, loose or packed
@@ -91,6 +93,50 @@ def test_a_reader_with_an_old_listing_survives_a_compaction(store, inputs, monke
     store.compact("many")
     monkeypatch.setattr(store, "committed", lambda _study: before)
     assert _values(store, inputs) == list(range(600))
+
+
+def test_a_reader_whose_listing_is_overtaken_by_a_compaction_looks_again(store, inputs, monkeypatch):
+    stale, listing = store._shelf("many")._listing(), Shelf._listing
+    store.compact("many")
+    answers = iter([stale, stale])  # one for the names, one for the reading; then the truth
+    monkeypatch.setattr(Shelf, "_listing", lambda self: next(answers, None) or listing(self))
+    assert _values(store, inputs) == list(range(600))
+
+
+@pytest.fixture
+def damaged_pack(store, inputs, tmp_path, monkeypatch):
+    """Loose units beside a pack of the same, whose index is whole but some of whose units are not; what it can give."""
+
+    def stop(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFolder, "remove", stop)
+        with pytest.raises(KeyboardInterrupt):
+            store.compact("many")
+    (pack,) = (tmp_path / "units" / "many").glob("pack-*")
+    data = pack.read_bytes()
+    for place in range(len(data) // 3, len(data), 101):
+        pack.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        names = packs.index(store.folder, f"units/many/{pack.name}")
+        good = sum(not fault_of(name, unit) for name, unit in packs.units_of_bytes(pack.read_bytes()))
+        if len(set(names)) == 600 and 0 < good < 600:
+            return good
+    raise AssertionError("no flip spoilt a unit and spared the index")
+
+
+def test_loose_units_stay_when_the_pack_of_a_stopped_compaction_is_damaged(damaged_pack, inputs, tmp_path):
+    Store(tmp_path).compact("many")
+    assert _values(Store(tmp_path), inputs) == list(range(600))
+
+
+def test_the_good_units_of_a_damaged_pack_are_saved_for_later_reads(damaged_pack, inputs, tmp_path):
+    for path in (tmp_path / "units" / "many").iterdir():
+        if not path.name.startswith("pack-"):
+            path.unlink()
+    for _ in range(2):  # the first read sets the pack aside
+        assert sum(value is not None for value in _values(Store(tmp_path), inputs)) == damaged_pack
+    assert len(os.listdir(tmp_path / "quarantine" / "many")) == 1
 
 
 def test_a_compaction_stopped_at_any_deletion_is_finished_by_the_next(store, inputs, monkeypatch, tmp_path):

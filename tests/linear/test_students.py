@@ -5,7 +5,8 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import FewResponsesWarning, OptionError, RankError, ShapeError, VarianceError
-from uqkd.linear import Design, Students, Teacher, bootstrap_students, distill, fit_ols, weigh
+from uqkd.estimators import shrink_variances
+from uqkd.linear import Design, Students, Teacher, bootstrap, bootstrap_students, distill, fit_ols, weigh
 
 X = np.column_stack([np.ones(9), np.linspace(-1, 1, 9), np.linspace(-1, 1, 9) ** 2])
 DESIGN = Design.of(X)
@@ -47,7 +48,9 @@ def test_leverage():
 def test_weights_by_hand():
     responses = np.array([[[1.0, 3.0]]])  # mean 2, variance 2 (ddof 1) or 1 (ddof 0)
     source, var = np.array([5.0]), 3.0
-    np.testing.assert_allclose(weigh(responses, "single").values, [[1.0]])
+    single = weigh(responses, "single")
+    np.testing.assert_array_equal(single.values, [[1.0]])
+    np.testing.assert_array_equal(single.responses, [[[1.0]]])  # the others were never drawn: no head may see them
     known = weigh(responses, "known", source=source, source_var=var, response_var=2.0)
     np.testing.assert_allclose(known.weights, [[0.75]])  # 3 / (2/2 + 3)
     np.testing.assert_allclose(known.values, [[0.75 * 2 + 0.25 * 5]])
@@ -65,6 +68,22 @@ def test_shrunk_weights_lie_between_own_and_pooled():
     shrunk = weigh(RESPONSES, "shrunk", source=source, source_var=var).weights
     assert (shrunk.max(axis=1) <= own.max(axis=1)).all()
     assert (shrunk.min(axis=1) >= own.min(axis=1)).all()
+
+
+def test_shrunk_weights_by_hand():
+    """Each student's prompts shrink among themselves, on k − 1 degrees of freedom; then v/k against the source's."""
+    source, var = np.zeros(9), 0.1
+    weights = weigh(RESPONSES, "shrunk", source=source, source_var=var).weights
+    for seen, responses in zip(weights, RESPONSES, strict=True):
+        own = shrink_variances(responses.var(axis=1, ddof=1), 3).variance / 4
+        np.testing.assert_allclose(seen, var / (own + var), rtol=1e-13)
+
+
+def test_few_responses_warn_up_to_fifteen():
+    many = Teacher(np.zeros(3), 0.5).respond(X, 16, students=1, key=("test", "many"))
+    with pytest.warns(FewResponsesWarning, match="k=15"):
+        weigh(many[:, :, :15], "estimated", source=np.zeros(9), source_var=0.1)
+    weigh(many, "estimated", source=np.zeros(9), source_var=0.1)  # a warning would be an error here
 
 
 def test_weighing_refuses_what_it_cannot_estimate():
@@ -101,6 +120,13 @@ def test_bootstrap_students_equal_separate_fits_on_the_same_rows():
     rows = seeds.generator("test", "bootstrap", shared=True).integers(9, size=(5, 12))
     for coef, index in zip(students.coef, rows, strict=True):
         np.testing.assert_allclose(coef, fit_ols(X[index], y[index]).coef, rtol=1e-9)
+
+
+def test_bootstrap_students_do_not_depend_on_the_blocks_they_are_solved_in(monkeypatch):
+    y, options = RESPONSES[0, :, 0], {"drawn": 12, "students": 5, "key": ("test", "bootstrap")}
+    whole = bootstrap_students(X, y, **options)
+    monkeypatch.setattr(bootstrap, "BLOCK_VALUES", 2 * 12 * 3)  # two students at a time
+    np.testing.assert_array_equal(bootstrap_students(X, y, **options).coef, whole.coef)
 
 
 def test_noise_free_labels_make_every_bootstrap_student_the_teacher():

@@ -167,7 +167,7 @@ def test_t6_t7_estimated_label_against_quadrature():
         return (w**2 + h * (1 - w) ** 2) * stats.chi2.pdf(x, k - 1)
 
     value, _ = integrate.quad(moment, 0, np.inf)
-    np.testing.assert_allclose(theory.estimated_label_variance([h], k), [value], rtol=1e-3)  # 4,000 midpoints
+    np.testing.assert_allclose(theory.estimated_label_variance([h], k), [value], rtol=1e-5)  # 4,000 midpoints: 1.5e-6
 
 
 def test_t9_by_hand():
@@ -178,8 +178,9 @@ def test_t9_by_hand():
 
 
 def test_bad_arguments_name_themselves():
-    with pytest.raises(VarianceError, match="covariance"):
-        theory.combine(1.0, 1.0, covariance=1.5)
+    for second, covariance in ((1.0, 1.5), (4.0, 2.2)):  # Var(T − S) < 0; Var(T − S) = .6 but a correlation of 1.1
+        with pytest.raises(VarianceError, match="covariance"):
+            theory.combine(1.0, second, covariance=covariance)
     with pytest.raises(OptionError, match="k >= 2"):
         theory.oracle_label_variance(1)
     with pytest.raises(OptionError, match="'fresh'"):

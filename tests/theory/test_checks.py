@@ -5,7 +5,19 @@ import pytest
 from scipy import stats
 
 from uqkd import seeds
-from uqkd.checks import CHECKS, FAMILY_ALPHA, THRESHOLD, Check, Outcome, evaluate, moment, register, replicates_needed
+from uqkd.checks import (
+    CHECKS,
+    FAMILY_ALPHA,
+    THRESHOLD,
+    Check,
+    Outcome,
+    components,
+    evaluate,
+    moment,
+    register,
+    replicates_needed,
+)
+from uqkd.checks.check import PILOT
 from uqkd.errors import OptionError
 
 REGISTER = register()
@@ -14,7 +26,9 @@ STATEMENTS = {"T1", "T2", "T3", "T4", "T6", "T7", "T9", "T10", "T11"}
 
 @pytest.mark.parametrize("name", REGISTER)
 def test_theory_holds_and_wrong_versions_are_rejected(name):
-    theory, *wrong = evaluate(REGISTER[name])
+    check = REGISTER[name]
+    theory, *wrong = evaluate(check)
+    assert [outcome.version for outcome in (theory, *wrong)] == ["theory", *check.wrong_theory, *check.wrong_simulation]
     assert not theory.rejected, f"z = {theory.z:.2f}"
     accepted = [outcome.version for outcome in wrong if not outcome.rejected]
     assert not accepted, f"wrong versions that passed: {accepted}"
@@ -52,6 +66,24 @@ def test_power_is_as_stated(bias):
     assert sum(wrong) >= 18  # fewer has probability 1e-3 at power .99
 
 
+def test_moments_by_hand_assume_no_distribution():
+    """0, 0, 0, 4: deviations −1, −1, −1, 3; variance 12/3, fourth moment 84/4 = 21. Normal theory would say √(2/4)·4."""
+    values = np.array([0.0, 0.0, 0.0, 4.0])
+    np.testing.assert_allclose(moment(values, "mean"), [1.0, 1.0], rtol=1e-15)
+    np.testing.assert_allclose(moment(values, "variance"), [4.0, np.sqrt((21 - 16) / 4)], rtol=1e-15)
+
+
+def test_a_salt_names_other_draws_of_pilot_and_simulation():
+    """Fresh salts are independent repetitions: nothing is shared, and one salt repeats itself to the bit."""
+    check = Check("T0", "salted", 1.0, normal, "variance", wrong_simulation={"other": normal}, bias=10.0)
+    first, second = evaluate(check, salt="a"), evaluate(check, salt="b")
+    assert first == evaluate(check, salt="a")
+    assert {outcome.replicates for outcome in (*first, *second)} == {PILOT}  # so that only the draws can differ
+    assert len({outcome.simulated for outcome in (*first, *second)}) == 4
+    sized = Check("T0", "salted", 1.0, normal, "variance", bias=0.1)
+    assert replicates_needed(sized, salt="a") != replicates_needed(sized, salt="b")
+
+
 def test_the_standard_errors_are_calibrated():
     """z over 400 independent checks of a true statement is standard normal (Kolmogorov–Smirnov at 1e-3)."""
     z = []
@@ -66,6 +98,14 @@ def test_the_standard_errors_are_calibrated():
 def test_a_wrong_version_without_spread_is_rejected_and_a_right_one_is_not():
     assert Outcome("c", "v", 1.0, 0.0, 0.0, 10).rejected
     assert not Outcome("c", "v", 1.0, 1.0, 0.0, 10).rejected
+
+
+def test_no_check_runs_on_fewer_replicates_than_the_pilot_and_no_two_share_a_name(monkeypatch):
+    assert replicates_needed(Check("T0", "mean", 1.0, normal, bias=10.0)) == PILOT
+    twice = components.one_way_checks()[:1] * 2
+    monkeypatch.setattr(components, "all_checks", lambda: twice)
+    with pytest.raises(OptionError, match="distinct names"):
+        register()
 
 
 def test_a_zero_prediction_needs_a_scale_and_an_impossible_bias_is_refused():

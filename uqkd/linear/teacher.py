@@ -158,7 +158,7 @@ def _refined(design: Array, target: Array, factor: _Factor) -> NDArray[np.longdo
     """Least-squares coefficients after three steps of refinement with extended-precision residuals.
 
     Björck's augmented system: residual r and coefficients b are corrected together, which is what a design with a
-    large residual needs. Three steps suffice up to CONDITION_LIMIT: each multiplies the error by about condition·eps.
+    large residual needs. Each step multiplies the error by about condition·eps, down to about condition·2⁻⁶⁴.
     """
     wide, y = design.astype(np.longdouble), target.astype(np.longdouble)
     coef = factor.solve(target).astype(np.longdouble)

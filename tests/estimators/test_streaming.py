@@ -1,0 +1,50 @@
+"""Moments of a stream: equal to NumPy's over all replicates at once, about any centre and in any blocks."""
+
+import numpy as np
+import pytest
+
+from uqkd import seeds
+from uqkd.errors import ShapeError
+from uqkd.estimators import Moments
+
+# Skewed, and away from the centre: a term of the binomial expansion that is wrong or missing cannot hide.
+VALUES = seeds.generator("test", "streaming").exponential(size=(50, 3)) + np.array([0.0, 1.0, -2.0])
+CENTRE = np.array([0.5, 0.0, 1.0])
+
+
+@pytest.fixture(params=[(50,), (20, 30), (1, 48, 1)])
+def stream(request):
+    """The same replicates in one block, or in several."""
+    found = Moments.about(CENTRE)
+    for block in np.split(VALUES, np.cumsum(request.param)[:-1]):
+        found = found.add(block)
+    return found
+
+
+def test_mean_and_variance_are_numpys(stream):
+    np.testing.assert_allclose(stream.mean, VALUES.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(stream.variance, VALUES.var(axis=0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(stream.mean_se, VALUES.std(axis=0, ddof=1) / np.sqrt(50), rtol=1e-12)
+    np.testing.assert_allclose(stream.mean_variance, VALUES.var(axis=0, ddof=1).mean(), rtol=1e-12)
+
+
+def test_standard_error_of_the_variance_is_that_of_the_central_fourth_moment(stream):
+    fourth = ((VALUES - VALUES.mean(axis=0)) ** 4).mean(axis=0)
+    expected = np.sqrt((fourth - VALUES.var(axis=0, ddof=1) ** 2) / 50)
+    np.testing.assert_allclose(stream.variance_se, expected, rtol=1e-11)
+
+
+def test_errors_over_points_are_those_of_the_replicates_mean_squares(stream):
+    """Points of one replicate may be dependent, so a replicate counts as one value: its mean square about the centre."""
+    of_row = ((VALUES - CENTRE) ** 2).mean(axis=1)
+    np.testing.assert_allclose(stream.mean_square, of_row.mean(), rtol=1e-13)
+    np.testing.assert_allclose(stream.mean_variance_se, of_row.std(ddof=1) / np.sqrt(50), rtol=1e-11)
+
+
+def test_streams_merge_about_one_centre_only():
+    halves = [Moments.about(CENTRE).add(part) for part in (VALUES[:20], VALUES[20:])]
+    np.testing.assert_allclose(halves[0].merge(halves[1]).variance, VALUES.var(axis=0, ddof=1), rtol=1e-12)
+    with pytest.raises(ShapeError, match="different centres"):
+        halves[0].merge(Moments.about(CENTRE + 1.0).add(VALUES[20:]))
+    with pytest.raises(ShapeError, match="at least 2 replicates; got 1"):
+        _ = Moments.about(CENTRE).add(VALUES[:1]).variance
