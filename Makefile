@@ -16,7 +16,6 @@ $(READY): pyproject.toml constraints.txt
 
 figures: $(READY)
 	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)
-	@echo "open $(OUT)/index.html"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -14,14 +14,14 @@ from uqkd import data, figures
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Teacher, bootstrap_students, theory
 from uqkd.run import Options as Base
-from uqkd.run import Run
+from uqkd.run import Replicates, Run, Share
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "fair")
     target: str | None = None
-    fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    replicates: int = 1_000
+    fractions: tuple[Share, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    replicates: Replicates = 1_000
 
 
 PRESETS = {
@@ -35,12 +35,14 @@ LABELS = {"truth": "ground-truth labels", "teacher": "the teacher's noise-free a
 
 
 def cells(options: Options) -> list[dict]:
-    return [
-        {**data.cell(name, options.target), "fraction": fraction, "labels": labels, "replicates": options.replicates}
-        for name in options.data
-        for labels in LABELS
-        for fraction in options.fractions
-    ]
+    planned = []
+    for name in options.data:
+        X = data.split(data.load(name, target=options.target)).X
+        # resamples of fewer than twice as many rows as coefficients are mostly rank-deficient
+        fractions = [f for f in options.fractions if round(f * len(X)) >= 2 * X.shape[1]]
+        shared = {**data.cell(name, options.target), "replicates": options.replicates}
+        planned += [{**shared, "fraction": f, "labels": labels} for labels in LABELS for f in fractions]
+    return planned
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -68,8 +70,9 @@ def measure(cell: dict) -> pd.DataFrame:
         sandwich if cell["labels"] == "truth" else np.nan,
         spread.mean_variance / unit,
         spread.mean_variance_se / unit,
+        variance_of=len(students.coef),
     )
-    about = {"data": cell["data"], "labels": cell["labels"], "fraction": cell["fraction"], "drawn": drawn}
+    about = {"data": data.label(cell), "labels": cell["labels"], "fraction": cell["fraction"], "drawn": drawn}
     rank = {
         "coefficients": part.X.shape[1],
         "students": len(students.coef),

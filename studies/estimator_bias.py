@@ -13,31 +13,31 @@ from matplotlib.figure import Figure
 from uqkd import data, figures
 from uqkd.estimators import comparison, decompose_variance, variance_of_means
 from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
 from uqkd.run import Options as Base
-from uqkd.run import Run
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "statecrime")
     target: str | None = None
-    responses: tuple[int, ...] = (2, 3, 5, 8, 15, 30, 60, 120)
-    k: int = 4
-    alpha: float = 0.5
-    students: int = 10
-    repeats: int = 1_000
+    responses: tuple[SampledResponses, ...] = (2, 3, 5, 8, 15, 30, 60, 120)
+    k: SampledResponses = 4
+    alpha: NoiseLevel = 0.5
+    students: Replicates = 10
+    replicates: Replicates = 1_000
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(repeats=5_000),
-    "full": Options(data=data.REGRESSIONS, repeats=5_000),
+    "paper": Options(replicates=5_000),
+    "full": Options(data=data.REGRESSIONS, replicates=5_000),
 }
 
 ESTIMATORS = {"plug-in": "variance of student means (plug-in)", "unbiased": "unbiased (T10)"}
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {"k": options.k, "alpha": options.alpha, "students": options.students, "repeats": options.repeats}
+    shared = {"k": options.k, "alpha": options.alpha, "students": options.students, "replicates": options.replicates}
     return [
         {**data.cell(name, options.target), **shared, "responses": responses}
         for name in options.data
@@ -52,7 +52,7 @@ def measure(cell: dict) -> pd.DataFrame:
     truth = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
 
     found: dict[str, list[float]] = {"plug-in": [], "unbiased": []}
-    for repeat in range(cell["repeats"]):
+    for repeat in range(cell["replicates"]):
         key = ("estimator bias", cell["data_fingerprint"], cell["responses"], repeat)
         targets = weigh(teacher.respond(part.X, k, students=cell["students"], key=(*key, "train")), "average")
         students = distill(design, targets, head="carried")
@@ -67,7 +67,9 @@ def measure(cell: dict) -> pd.DataFrame:
         numbers = (predicted, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
         spread = {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
         rows.append({"estimator": estimator, **comparison("T10", f"{estimator} / truth", *numbers), **spread})
-    about = {name: cell[name] for name in ("data", "responses", "k", "alpha", "students", "repeats")}
+    about = {"data": data.label(cell)} | {
+        name: cell[name] for name in ("responses", "k", "alpha", "students", "replicates")
+    }
     about["own_over_truth"] = teacher.noise_var / truth  # intra-student variance in units of the truth
     return pd.DataFrame([{**about, **row} for row in rows])
 
@@ -104,7 +106,7 @@ def main(options: Options, run: Run) -> None:
     few, many = min(options.responses), max(options.responses)
     plug_in, unbiased = first.loc["plug-in"], first.loc["unbiased"]
     caption = (
-        f"Inter-student variance of {options.students} students, k = {options.k}, mean over the test rows; {options.repeats:,} "
+        f"Inter-student variance of {options.students} students, k = {options.k}, mean over the test rows; {options.replicates:,} "
         f"repetitions. On {table['data'].iloc[0]} at R = {few} the plug-in reports {plug_in.loc[few, 'simulated']:.0f} times the "
         f"truth (theory {plug_in.loc[few, 'predicted']:.0f}), at R = {many} still {plug_in.loc[many, 'simulated']:.1f}. The "
         f"unbiased estimate is right on average at every R, but a single one scatters: 95 % lie between "

@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data, figures, seeds
 from uqkd.estimators import comparison, decompose_variance
-from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.linear import Design, Students, Teacher, distill, theory, weigh
+from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
 from uqkd.run import Options as Base
-from uqkd.run import Run
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[int, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
-    alpha: float = 0.5
-    students: int = 200
-    responses: int = 8
+    ks: tuple[SampledResponses, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
+    alpha: NoiseLevel = 0.5
+    students: Replicates = 200
+    responses: SampledResponses = 8
 
 
 PRESETS = {
@@ -52,13 +52,18 @@ def measure(cell: dict) -> pd.DataFrame:
     design = Design.of(part.X)
 
     key = ("intra suppression", cell["data_fingerprint"], cell["alpha"], k)
-    targets = weigh(teacher.respond(part.X, k, students=cell["students"], key=(*key, "train")), "average")
-    fresh = teacher.respond(part.X_test, 1, students=cell["students"], key=(*key, "test"))[:, :, 0]
+    X_test = part.X_test[:: 1 + len(part.X_test) // 2_000]  # of many test rows an even sample is enough
+    taught: dict[str, list[Students]] = {head: [] for head in HEADS}
+    for chunk, size in seeds.chunks(cell["students"], values=k * len(part.X)):
+        targets = weigh(teacher.respond(part.X, k, students=size, key=(*key, "train", chunk)), "average")
+        for head in HEADS:
+            taught[head].append(distill(design, targets, head=head))
+    fresh = teacher.respond(X_test, 1, students=cell["students"], key=(*key, "test"))[:, :, 0]
 
     rows = []
     for head in HEADS:
-        students = distill(design, targets, head=head)
-        draws = students.predict(part.X_test, cell["responses"], key=(*key, "answers", head))
+        students = Students.joined(taught[head])
+        draws = students.predict(X_test, cell["responses"], key=(*key, "answers", head))
         intra = decompose_variance(draws).mean
         numbers = (
             theory.reported_variance(head, 1.0, k),
@@ -67,12 +72,12 @@ def measure(cell: dict) -> pd.DataFrame:
         )
         rows.append({"head": head, **comparison("T3", "intra-student variance", *numbers)})
 
-        inside = np.abs(fresh - students.means(part.X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
+        inside = np.abs(fresh - students.means(X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
         per_student = inside.mean(axis=1)
-        expected = theory.interval_coverage(part.X, part.X_test, head, k).mean()
+        expected = theory.interval_coverage(part.X, X_test, head, k).mean()
         numbers = expected, per_student.mean(), per_student.std(ddof=1) / np.sqrt(len(per_student))
         rows.append({"head": head, **comparison("T3", "coverage of the 95 % interval", *numbers)})
-    about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "students": cell["students"]}
+    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": k, "students": cell["students"]}
     return pd.DataFrame([{**about, **row} for row in rows])
 
 

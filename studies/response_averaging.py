@@ -12,18 +12,19 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from uqkd import data, figures, seeds
+from uqkd.errors import VarianceError
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law
 from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.run import NoiseLevel, Replicates, Responses, Run
 from uqkd.run import Options as Base
-from uqkd.run import Run
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
-    alphas: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
-    replicates: int = 1_000
+    ks: tuple[Responses, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+    alphas: tuple[NoiseLevel, ...] = (0.01, 0.1, 0.5, 1.0)
+    replicates: Replicates = 1_000
 
 
 PRESETS = {
@@ -49,16 +50,18 @@ def measure(cell: dict) -> pd.DataFrame:
     design, centre = Design.of(part.X), teacher.mean(part.X_test)
 
     spread = Moments.about(centre)
-    for chunk, size in seeds.chunks(cell["replicates"]):
+    for chunk, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
         key = ("response averaging", cell["data_fingerprint"], cell["alpha"], k, chunk)
         responses = teacher.respond(part.X, k, students=size, key=key)
         students = distill(design, weigh(responses, "average"))
         spread = spread.add(students.means(part.X_test))
 
     between = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
-    row = comparison("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se)
-    about = {"data": cell["data"], "alpha": cell["alpha"], "k": k, "label_var": label_var}
-    return pd.DataFrame([{**about, "replicates": cell["replicates"], **row}])
+    n = cell["replicates"]
+    numbers = between, spread.mean_variance, spread.mean_variance_se
+    row = comparison("T1", "inter-student variance", *numbers, variance_of=n)
+    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": k, "label_var": label_var}
+    return pd.DataFrame([{**about, "replicates": n, **row}])
 
 
 def fits(table: pd.DataFrame) -> pd.DataFrame:
@@ -66,13 +69,17 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (name, alpha), group in table.groupby(["data", "alpha"], sort=False):
         numbers = group["k"].to_numpy(), group["simulated"].to_numpy(), group["standard_error"].to_numpy()
-        power, law = fit_power_law(*numbers), fit_averaging_law(*numbers, proportional=True)
+        power = fit_power_law(*numbers)
+        try:
+            law = fit_averaging_law(*numbers, proportional=True)
+        except VarianceError:  # too few replicates: the fitted variance falls below zero
+            law = None
         unit = float(group["predicted"].iloc[0] * group["k"].iloc[0])  # the slope that T1 predicts
         values = {
             "exponent": (power.exponent, power.exponent_interval),
-            "floor": (law.floor, law.floor_interval),
-            "slope": (law.slope, law.slope_interval),
         }
+        if law is not None:
+            values |= {"floor": (law.floor, law.floor_interval), "slope": (law.slope, law.slope_interval)}
         for what, (estimate, interval) in values.items():
             scale = 1.0 if what == "exponent" else unit
             rows.append(
@@ -83,7 +90,7 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
                     "estimate": estimate / scale,
                     "low": float(interval.low) / scale,
                     "high": float(interval.high) / scale,
-                    "lack_of_fit_p": law.p_value,
+                    "lack_of_fit_p": law.p_value if law is not None else None,
                 }
             )
     return pd.DataFrame(rows)
@@ -108,16 +115,17 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are T1, nothing fitted")
     level.legend(ncols=2, title="simulation ± 1.96 s.e.")
     ratio.set(xlabel="responses averaged, k", ylabel="simulated / T1")
-    settings = fitted[["data", "alpha"]].drop_duplicates()
     several = table["data"].nunique() > 1
-    labels = [f"{row.data}, α={row.alpha:g}" if several else f"α = {row.alpha:g}" for row in settings.itertuples()]
     for axis, what, truth, scale in ((exponent, "exponent", -1.0, 1), (floor, "floor", 0.0, 100)):
         rows = fitted[fitted["what"] == what]
         place = np.arange(len(rows))
         bars = np.stack([rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]) * scale
         axis.errorbar(rows["estimate"] * scale, place, xerr=bars, fmt="o", color="0.2", capsize=2, ms=3.5)
         axis.axvline(truth, color="0.5", linestyle="--")
-        axis.set_yticks(place, labels=labels)
+        axis.set_yticks(
+            place,
+            labels=[f"{row.data}, α={row.alpha:g}" if several else f"α = {row.alpha:g}" for row in rows.itertuples()],
+        )
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.locator_params(axis="x", nbins=4)
     exponent.set(title="fitted, 95 % intervals", xlabel="exponent of k")
@@ -130,12 +138,15 @@ def main(options: Options, run: Run) -> None:
     fitted = fits(table)
     power, floors = (fitted[fitted["what"] == what] for what in ("exponent", "floor"))
     misses = int(((power["low"] > -1) | (power["high"] < -1)).sum())
+    floor = f"Any floor is below {100 * floors['high'].max():.2f} % of the variance at k = 1:"
+    if len(floors) < len(power):
+        floor = f"The floor could be fitted for {len(floors)} of {len(power)} settings only (more replicates!):"
     z = (power["estimate"] + 1) / ((power["high"] - power["low"]) / (2 * 1.96))
     caption = (
         f"{options.replicates:,} students per point. Fitted exponents {power['estimate'].min():.4f} to "
         f"{power['estimate'].max():.4f} (theory −1); {misses} of {len(power)} 95 % intervals miss −1 (all together: p = "
-        f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). Any floor is below {100 * floors['high'].max():.2f} % of the "
-        f"variance at k = 1: averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
+        f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). {floor} "
+        "averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
     title = __doc__.splitlines()[0]
     figures.publish(

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from uqkd import data, figures, seeds
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.run import NoiseLevel, Replicates, Run
 from uqkd.run import Options as Base
-from uqkd.run import Run
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "ccard", "statecrime")
     target: str | None = None
-    alphas: tuple[float, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
-    replicates: int = 1_000
+    alphas: tuple[NoiseLevel, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
+    replicates: Replicates = 1_000
 
 
 PRESETS = {
@@ -48,7 +48,7 @@ def measure(cell: dict) -> pd.DataFrame:
     residual = part.y_test - centre
 
     spread, error = Moments.about(centre), Moments.about([residual @ residual / len(residual)])
-    for chunk, size in seeds.chunks(cell["replicates"]):
+    for chunk, size in seeds.chunks(cell["replicates"], values=len(part.X)):
         key = ("teacher noise", cell["data_fingerprint"], cell["alpha"], chunk)
         responses = teacher.respond(part.X, k=1, students=size, key=key)
         students = distill(design, weigh(responses, "single"))
@@ -64,11 +64,12 @@ def measure(cell: dict) -> pd.DataFrame:
         ("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se),
     ]
     teacher_error = float(residual @ residual / len(residual))
-    about = {"data": cell["data"], "rows": len(part.X), "alpha": cell["alpha"], "label_var": label_var}
+    about = {"data": data.label(cell), "rows": len(part.X), "alpha": cell["alpha"], "label_var": label_var}
     about |= {"teacher_error": teacher_error, "teacher_r2": 1 - teacher_error / part.y_test.var()}
     random = cell["alpha"] > 0  # without noise there is nothing to judge
     rows = [(statement if random else "", *numbers) for statement, *numbers in rows]
-    return pd.DataFrame([{**about, "replicates": cell["replicates"], **comparison(*row)} for row in rows])
+    n = cell["replicates"]
+    return pd.DataFrame([{**about, "replicates": n, **comparison(*row, variance_of=n)} for row in rows])
 
 
 def plot(table: pd.DataFrame) -> Figure:

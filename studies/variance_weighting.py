@@ -19,16 +19,16 @@ from uqkd import data, figures, seeds
 from uqkd.errors import FewResponsesWarning
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Targets, Teacher, distill, theory, weigh
+from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
 from uqkd.run import Options as Base
-from uqkd.run import Run
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "ccard", "statecrime")
     target: str | None = None
-    ks: tuple[int, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
-    alpha: float = 0.5
-    replicates: int = 2_000
+    ks: tuple[SampledResponses, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
+    alpha: NoiseLevel = 0.5
+    replicates: Replicates = 2_000
 
 
 PRESETS = {
@@ -132,7 +132,7 @@ def measure(cell: dict) -> pd.DataFrame:
     student = {method: Moments.about(at_test) for method in METHODS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FewResponsesWarning)  # what few responses cost is the question
-        for chunk, size in seeds.chunks(cell["replicates"]):
+        for chunk, size in seeds.chunks(cell["replicates"], values=2 * k * len(part.X)):
             for method, targets in labels(teacher, design, weak, cell, chunk, size).items():
                 label[method] = label[method].add(targets.values)
                 student[method] = student[method].add(distill(design, targets).means(part.X_test))
@@ -148,10 +148,10 @@ def measure(cell: dict) -> pd.DataFrame:
                 stream.mean_square / unit,
                 stream.mean_variance_se / unit,
             )
-            rows.append({"method": method, **comparison("T6", quantity, *numbers)})
+            rows.append({"method": method, **comparison("T6", quantity, *numbers, variance_of=cell["replicates"])})
     bias_share = float((omitted_bias(teacher, design, weak) ** 2).mean() / teacher.noise_var)
     about = {
-        "data": cell["data"],
+        "data": data.label(cell),
         "alpha": cell["alpha"],
         "k": k,
         "replicates": cell["replicates"],
@@ -176,12 +176,18 @@ def plot(table: pd.DataFrame) -> Figure:
             axis.annotate(text, (52, height), fontsize=7, color="0.25", ha="right", va="bottom")
         axis.set(yscale="log", xlabel="teacher responses per prompt, k")
         figures.k_axis(axis, (2, 3, 5, 10, 20, 50))
-        axis.set_yticks(
-            [0.03, 0.1, 0.3, 1, 3, 10, 30], labels=["0.03", "0.1", "0.3", "1", "3", "10", "30"], minor=False
-        )
-        axis.set_yticks([], minor=True)
+    judged = "squared error around the teacher's mean,\nrelative to averaging k responses"
+    # 1, 3, 10, 30 ... as far as the points reach; both panels share the axis
+    exponents = range(
+        int(np.floor(np.log10(rows["simulated"].min()))), int(np.ceil(np.log10(rows["simulated"].max()))) + 1
+    )
+    low, high = axes[0, 0].get_ylim()
+    shown = [t for e in exponents for t in (10.0**e, 3 * 10.0**e) if low <= t <= high]
+    axes[0, 0].set_yticks(shown, labels=[f"{t:g}" for t in shown], minor=False)
+    axes[0, 0].set_yticks([], minor=True)
     axes[0, 0].set(
-        title="error of the label", ylabel="squared error around the teacher's mean,\nrelative to averaging k responses"
+        title=f"{rows['data'].iloc[0]}: error of the label",
+        ylabel=judged,
     )
     axes[0, 1].set(title="error of the student distilled from it")
     note = "lines: theory (dotted: a guide to the eye); points: simulation ± 1.96 standard errors"

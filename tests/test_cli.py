@@ -54,7 +54,7 @@ def elsewhere(tmp_path, monkeypatch):
         (("study", "all"), "there are no studies in ./studies"),
         (("stdy", TOY), "No such command 'stdy'"),
         (("verify", "nowhere"), "there is no results folder"),
-        (("study", TOY, "--set", "fail_at=1", "--workers", "1"), "failed with ValueError: this cell was told to fail"),
+        (("study", TOY, "--set", "fail_at=1", "--workers", "1"), "this cell was told to fail"),
         (("study", TOY, "--set", "share_seed=true", "--workers", "1"), "was used by two units of one run"),
     ],
 )
@@ -152,7 +152,8 @@ def test_flags_of_data_and_single_options_reach_the_study_together(call, echo, e
 def test_an_error_of_many_lines_is_one_line(call, echo):
     code, _, errors = call("study", echo, "--set", "k=13")
     assert (code, errors.count("\n")) == (2, 1)
-    assert "failed with ValueError: of two lines" in errors
+    assert "failed with ValueError (echo.py:" in errors
+    assert "of two lines" in errors
 
 
 def test_workers_are_one_per_core_unless_said_and_of_the_kind_asked_for(call, echo, monkeypatch):

@@ -106,5 +106,5 @@ def test_bad_keys_are_refused():
 
 
 def test_chunks_cover_everything_once_and_begin_alike():
-    assert [size for _, size in seeds.chunks(1_000, size=128)] == [128] * 7 + [104]
+    assert [size for _, size in seeds.chunks(1_000)] == [128] * 7 + [104]
     assert list(seeds.chunks(1_280))[:10] == list(seeds.chunks(12_800))[:10]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uqkd.errors import OptionError, UqkdError
+from uqkd.errors import OptionError, UqkdError, WorkerError
 
 if TYPE_CHECKING:
     from uqkd.run import Options, Study
@@ -77,30 +77,78 @@ def study(
     overrides = {**_from_file(config), **_from_flags(settings or [])}
     overrides |= {key: value for key, value in (("data", data), ("target", target)) if value is not None}
     plan = _planned(names, preset, overrides)
+    if data is not None:
+        _describe(data, target)
+    failed: list[str] = []
     with Workers(workers if workers is not None else _cores(), executor=executor) as pool:
         store = Store(out)
         for loaded, options in plan:
             run = Run(loaded, store, workers=pool)
-            loaded.main(options, run)
+            try:
+                loaded.main(options, run)
+            except WorkerError as problem:  # one study's cells failed: the others still run
+                failed.append(loaded.name)
+                print("error: " + " ".join(str(problem).split()), file=sys.stderr, flush=True)
+                continue
             gallery.write(store)
             print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
+    if failed:
+        raise typer.Exit(_USAGE)
+    print(f"open {store.root}/index.html")
 
 
 def _planned(names: Sequence[str], preset: str, overrides: dict[str, Any]) -> list[tuple[Study, Options]]:
-    """Every study loaded and its options checked before the first one starts; 'all' leaves out those without data."""
+    """Every study loaded and its options checked before the first one starts.
+
+    Under 'all' an option goes to the studies that have it; one that no study has is an error, and studies without data
+    are left out where data are given.
+    """
     from uqkd.run import load_study, study_names
 
     plan = []
     for name in names:
-        for loaded in map(load_study, study_names() if name == "all" else [name]):
-            fields = type(loaded.options(preset)).model_fields
-            if name == "all" and "data" in overrides and "data" not in fields:
-                print(f"{loaded.name}: left out, it takes no data", flush=True)
-                continue
-            plan.append((loaded, loaded.options(preset, overrides)))
+        group = [load_study(one) for one in (study_names() if name == "all" else [name])]
+        fields = {one.name: type(one.options(preset)).model_fields for one in group}
+        for loaded in group:
+            own = dict(overrides)
+            if name == "all":
+                if "data" in overrides and "data" not in fields[loaded.name]:
+                    print(f"{loaded.name}: left out, it takes no data", flush=True)
+                    continue
+                known = {key for of_study in fields.values() for key in of_study}
+                own = {key: value for key, value in overrides.items() if key in fields[loaded.name] or key not in known}
+            plan.append((loaded, loaded.options(preset, own)))
     if not plan:
         raise OptionError("there are no studies in ./studies. Run this where that folder is, or give a file.")
     return plan
+
+
+def _describe(name: str, target: str | None) -> None:
+    """One line on one's own data before the work starts, so that an index taken for a feature is seen."""
+    from uqkd import data
+
+    try:
+        dataset = data.load(name, target=target)
+    except UqkdError:
+        return  # the study says what is wrong, or reads its data in a way of its own
+    features = ", ".join(dataset.columns[:8]) + (", ..." if len(dataset.columns) > 8 else "")
+    print(
+        f"{data.label({'data': name})}: {len(dataset.y):,} rows, features {features}; target {dataset.target}",
+        flush=True,
+    )
+    for column, values in zip(dataset.columns, dataset.X.T, strict=True):
+        if len(set(values.tolist())) == len(values) and (values == values.round()).all():
+            print(f"note: {column!r} holds a different whole number in every row; drop it if it only numbers the rows")
+
+
+@app.command("list")
+def list_studies() -> None:
+    """List the studies in ./studies: their questions and options."""
+    from uqkd.run import load_study, study_names
+
+    for loaded in map(load_study, study_names()):
+        print(f"{loaded.name}: {loaded.question}")
+        print(f"    {', '.join(f'{key}={value}' for key, value in loaded.options().model_dump(mode='json').items())}")
 
 
 @app.command()
@@ -109,10 +157,13 @@ def verify(
     results: Annotated[str, typer.Argument(help="results folder or fsspec URL")] = "results",
     quarantine: Annotated[bool, typer.Option("--quarantine", help="move the bad files to quarantine/")] = False,
 ) -> None:
-    """Check every unit against its hash; list corrupt and foreign files."""
+    """Check every unit against its hash; list corrupt and foreign files. Figures and tables are made anew by a run."""
     from uqkd.store import Store
 
-    report = Store(results, create=False).verify(move=quarantine)
+    store = Store(results, create=False)
+    if not store.studies():
+        raise OptionError(f"{results!r} holds no units; give the --out of an earlier run.")
+    report = store.verify(move=quarantine)
     for path, reason in report.bad:
         print(f"bad: {path}: {reason}")
     moved = ", moved to quarantine" if quarantine and report.bad else ""
@@ -136,6 +187,8 @@ def _from_file(config: Path | None) -> dict[str, Any]:
         raise OptionError(f"--config {config}: {problem.strerror}. Give a YAML file of options.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise OptionError(f"--config {config} is not YAML: {' '.join(str(problem).split())}.") from None
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise OptionError(f"--config {config} holds a {type(values).__name__}; it must map option names to values.")
     return {str(key): value for key, value in values.items()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ Array = NDArray[np.float64]
 # Data sets that the libraries carry, so that they load without a network; the target is the library's own.
 STATSMODELS = ("ccard", "copper", "engel", "fair", "longley", "randhie", "scotland", "stackloss", "statecrime")
 OFFLINE = ("diabetes", *STATSMODELS)
+CONDITION_LIMIT = 1e12  # of the standardised features, as for the teacher's fit
 REGRESSIONS = ("diabetes", "ccard", "statecrime", "fair", "engel", "randhie")  # large enough to be split
 
 
@@ -100,7 +102,7 @@ def load(name: str, *, target: str | None = None) -> Dataset:
     if name.startswith("openml:"):
         frame, found = _openml(name.removeprefix("openml:"))
     elif "." in name or "/" in name:
-        frame, found = _read_file(Path(name)), None
+        frame, found = _read_file(Path(name).expanduser()), None
     else:
         raise OptionError(f"data got {name!r}; {nearest(name, OFFLINE)}, a .csv or .parquet path, or openml:NAME.")
     return from_frame(frame, name=name, target=target or found)
@@ -132,7 +134,19 @@ def cell(name: str, target: str | None) -> dict[str, str | None]:
     ['data', 'data_fingerprint', 'target']
     """
     dataset = load(name, target=target)
+    split(dataset)  # what no teacher can be fitted to is refused here, before any work
     return {"data": name, "target": dataset.target, "data_fingerprint": dataset.fingerprint}
+
+
+def label(cell: Mapping[str, Any]) -> str:
+    """Name of a cell's data set for tables and figures: a file's name without its folder.
+
+    Examples
+    --------
+    >>> label({"data": "some/folder/mine.csv"}), label({"data": "diabetes"})
+    ('mine.csv', 'diabetes')
+    """
+    return PurePath(cell["data"]).name
 
 
 def of_cell(cell: Mapping[str, Any]) -> Dataset:
@@ -179,6 +193,10 @@ def from_frame(frame: Any, *, name: str, target: str | None) -> Dataset:
 def _numbers(series: Any, name: str, column: str) -> Array:
     import pandas as pd
 
+    if series.dtype.kind in "mM" or isinstance(series.dtype, pd.PeriodDtype | pd.IntervalDtype):
+        raise DataError(
+            f"column {column!r} of data {name} holds {series.dtype}, no numbers; convert it or leave it out."
+        )
     values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
@@ -198,14 +216,34 @@ def _read_file(path: Path) -> Any:
 
     refuse_unsafe(str(path))
     readers: dict[str, Callable[[Path], Any]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    if path.suffix not in readers:
+    kind = path.suffix.lower()
+    if kind not in readers:
         raise DataError(f"data {path} ends in {path.suffix!r}; a .csv or a .parquet file is needed.")
     if not path.is_file():
         raise DataError(f"data {path} does not exist (looked in {path.resolve().parent}); check the path.")
     try:
-        return readers[path.suffix](path)
-    except (ValueError, OSError) as error:  # parser, encoding and Arrow errors are all of these kinds
-        raise DataError(f"data {path} cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
+        frame = readers[kind](path)
+        names = _header(path) if kind == ".csv" else [str(c) for c in frame.columns]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"data {path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8."
+        ) from error
+    except (ValueError, OSError) as error:  # parser and Arrow errors are all of these kinds
+        raise DataError(f"data {path} cannot be read as {kind[1:]}: {str(error).splitlines()[0]}") from error
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        raise DataError(
+            f"data {path} has one column named {names[0]!r}: it seems to be separated by ';' or tabs. Save it with commas "
+            "between columns and points in decimals."
+        )
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise DataError(f"data {path} names the column {twice[0]!r} twice; rename one.")
+    return frame
+
+
+def _header(path: Path) -> list[str]:
+    """Column names as they stand in a CSV file; pandas would rename repeated ones."""
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        return next(csv.reader(lines), [])
 
 
 def _openml(name: str) -> tuple[Any, str]:
@@ -275,4 +313,21 @@ def split(dataset: Dataset, *, test_fraction: float = 0.2) -> Split:
             "drop it."
         )
     X = np.column_stack([np.ones(n), (dataset.X - centre) / scale])
+    _refuse_dependent(dataset, X[train, 1:])
     return Split(X[train], dataset.y[train], X[test], dataset.y[test], ("intercept", *dataset.columns))
+
+
+def _refuse_dependent(dataset: Dataset, standardised: Array) -> None:
+    """Name the features that are linear combinations of one another on the training part."""
+    _, singular, right = np.linalg.svd(standardised, full_matrices=False)
+    if singular[-1] > singular[0] / CONDITION_LIMIT:
+        return
+    involved = [
+        c
+        for c, weight in zip(dataset.columns, np.abs(right[-1]), strict=True)
+        if weight > 0.1 * np.abs(right[-1]).max()
+    ]
+    raise DataError(
+        f"columns {', '.join(map(repr, involved))} of data {dataset.name} are linearly dependent (condition number "
+        f"{singular[0] / max(singular[-1], np.finfo(float).tiny):.1g}); drop one of them."
+    )

@@ -158,10 +158,14 @@ def seed63(*key: Any, shared: bool = False) -> int:
 
 
 CHUNK = 128  # replicates per generator: 128 × 400 float64 responses stay in a core's second-level cache
+CHUNK_VALUES = 2**23  # float64 values that a chunk may hold (64 MB), so that memory stays flat for any number of rows
 
 
-def chunks(total: int, *, size: int = CHUNK) -> Iterator[tuple[int, int]]:
-    """Fixed-size chunks of replicates, as (index, length); the last one may be shorter.
+def chunks(total: int, *, values: int = 1) -> Iterator[tuple[int, int]]:
+    """Chunks of replicates, as (index, length); the last one may be shorter.
+
+    All others hold `CHUNK` replicates, or fewer where one replicate holds so many `values` that a chunk would exceed
+    `CHUNK_VALUES`: a size that depends on the problem alone, never on the machine or the number of workers.
 
     Give each chunk a generator of its own, `generator(*key, index)`: results then do not depend on how chunks are
     spread over workers, and the first m replicates are the same however many follow in whole chunks.
@@ -170,6 +174,9 @@ def chunks(total: int, *, size: int = CHUNK) -> Iterator[tuple[int, int]]:
     --------
     >>> list(chunks(300))
     [(0, 128), (1, 128), (2, 44)]
+    >>> list(chunks(300, values=2**16))[0], list(chunks(300, values=2**22))[0]
+    ((0, 128), (0, 2))
     """
+    size = min(CHUNK, max(1, CHUNK_VALUES // values))
     for index, start in enumerate(range(0, total, size)):
         yield index, min(size, total - start)

@@ -117,7 +117,7 @@ def test_draws_have_the_students_means_and_variances():
 def test_bootstrap_students_equal_separate_fits_on_the_same_rows():
     y = RESPONSES[0, :, 0]
     students = bootstrap_students(X, y, drawn=12, students=5, key=("test", "bootstrap"))
-    rows = seeds.generator("test", "bootstrap", shared=True).integers(9, size=(5, 12))
+    rows = seeds.generator("test", "bootstrap", 0, shared=True).integers(9, size=(5, 12))
     for coef, index in zip(students.coef, rows, strict=True):
         np.testing.assert_allclose(coef, fit_ols(X[index], y[index]).coef, rtol=1e-9)
 

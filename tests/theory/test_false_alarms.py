@@ -12,7 +12,7 @@ SALTS = 30 if FULL else 3
 
 
 def test_z_of_fresh_repetitions_are_standard_normal():
-    """Shape (Kolmogorov–Smirnov) and spread (Σz²), each at 1e-3, over all checks and salts; the slow crossed designs join in the full run."""
+    """Shape (Kolmogorov–Smirnov) and spread (Σz²), each at 1e-3; the slow crossed designs join in the full run."""
     z = [
         evaluate(check, salt=f"fresh {salt}")[0].z
         for salt in range(SALTS)

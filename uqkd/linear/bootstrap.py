@@ -62,9 +62,11 @@ def bootstrap_students(
         raise OptionError(
             f"bootstrap_students needs drawn > q={width} rows and students >= 1; got {drawn}, {students}."
         )
-    rows = seeds.generator(*key).integers(len(design), size=(students, drawn))
-    block = max(1, BLOCK_VALUES // (drawn * width))
-    parts = [_solve(design[index], labels[index]) for index in np.array_split(rows, range(block, students, block))]
+    parts = []
+    for chunk, size in seeds.chunks(students, values=drawn):
+        rows = seeds.generator(*key, chunk).integers(len(design), size=(size, drawn))
+        block = max(1, BLOCK_VALUES // (drawn * width))
+        parts += [_solve(design[index], labels[index]) for index in np.array_split(rows, range(block, size, block))]
     coef, condition = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     full = condition < CONDITION_LIMIT
     if not full.all() and deficient != "exclude":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +189,11 @@ class Students:
 
     coef: Array
     head_var: Array
+
+    @classmethod
+    def joined(cls, parts: Sequence[Students]) -> Students:
+        """Students of several chunks as one set, in the order given."""
+        return cls(np.concatenate([p.coef for p in parts]), np.concatenate([p.head_var for p in parts]))
 
     def means(self, X: ArrayLike) -> Array:
         """Predictive means at the rows of X (P, q), as (S, P)."""

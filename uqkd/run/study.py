@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
@@ -22,6 +22,14 @@ from uqkd.errors import OptionError, UqkdError, nearest
 from uqkd.store.units import canonical_json
 
 _PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study file has
+
+
+# Ranges that the options of several studies share.
+Replicates = Annotated[int, pydantic.Field(ge=2)]  # a variance needs two
+Responses = Annotated[int, pydantic.Field(ge=1)]
+SampledResponses = Annotated[int, pydantic.Field(ge=2)]
+NoiseLevel = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, pydantic.Field(gt=0, le=1)]
 
 
 class Options(pydantic.BaseModel):
@@ -119,9 +127,13 @@ def find_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> P
     bare = Path(folder) / f"{text.removesuffix('.py')}.py"
     if "/" not in text and bare.is_file():
         return bare.resolve()
-    raise OptionError(
-        f"there is no study {text!r} (a file, or a name in {folder}/); {nearest(text, study_names(folder))}."
-    )
+    if path.suffix == ".py" or "/" in text:
+        raise OptionError(f"there is no study file {text!r}; a study is a .py file. Check the path.")
+    if not study_names(folder):
+        raise OptionError(
+            f"there is no study {text!r}: no folder {folder}/ with studies here. Run where it is, or give a file."
+        )
+    raise OptionError(f"there is no study {text!r} in {folder}/; {nearest(text, study_names(folder))}.")
 
 
 def study_names(folder: str | Path = "studies") -> list[str]:
@@ -148,7 +160,7 @@ def load_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> S
     --------
     >>> load_study("no_such_study", folder="no_such_folder")
     Traceback (most recent call last):
-    uqkd.errors.OptionError: there is no study 'no_such_study' (a file, or a name in no_such_folder/); Valid: .
+    uqkd.errors.OptionError: there is no study 'no_such_study': no folder no_such_folder/ with studies here. ...
     """
     file = find_study(name_or_file, folder=folder)
     return _load(file, file.stat().st_mtime_ns)

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from uqkd import seeds
-from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, WorkerError, one_of
+from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, one_of
 from uqkd.run.provenance import method_fingerprint
 from uqkd.run.study import load_study
 from uqkd.store import Inputs, Store
@@ -70,9 +71,17 @@ def perform(task: Task) -> Outcome:
             raise TypeError(f"{task.function}() returned a {type(table).__name__}; it must return a pandas.DataFrame")
         _store(task.root).commit(task.inputs, table, seeds=used.uses, check_twins=False)
     except Exception as problem:
-        reason = f"{type(problem).__name__}: {problem}"
+        reason = f"{type(problem).__name__}{_place_in(task.file, problem)}: {problem}"
         return Outcome(key=task.inputs.key, error=reason, seed_reuse=isinstance(problem, SeedReuseError))
     return Outcome(key=task.inputs.key, uses=used.uses)
+
+
+def _place_in(file: Path, problem: Exception) -> str:
+    """Where in the study's own file an unforeseen error arose; uqkd's own errors say enough without it."""
+    if isinstance(problem, UqkdError):
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(file)]
+    return f" ({file.name}:{lines[-1]})" if lines else ""
 
 
 @lru_cache(maxsize=8)

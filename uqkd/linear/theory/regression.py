@@ -194,5 +194,5 @@ def bootstrap_variance(X: ArrayLike, residual: ArrayLike, X_new: ArrayLike, *, d
     design = Design.of(X)
     error, rows = shaped("residual", residual, "n"), shaped("X_new", X_new, "m q")
     influence = design.projector * error[:, None]
-    spread = influence @ rows.T
-    return np.asarray(len(error) / drawn * (spread**2).sum(axis=0))
+    meat = influence.T @ influence  # (q, q): nothing of size rows × rows
+    return np.asarray(len(error) / drawn * np.einsum("mi,ij,mj->m", rows, meat, rows))
