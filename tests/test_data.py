@@ -84,6 +84,36 @@ def test_bad_columns_are_named(frame, tmp_path, fault):
         data.load(str(tmp_path / "d.csv"), target="y")
 
 
+def test_files_that_only_look_right_are_refused(frame, tmp_path):
+    (tmp_path / "euro.csv").write_text("Fläche;Preis\n1,5;2\n2,5;3\n3,5;5\n4,5;4\n")
+    with pytest.raises(DataError, match="separated by ';' or tabs"):
+        data.load(str(tmp_path / "euro.csv"), target="Preis")
+    (tmp_path / "latin.csv").write_bytes("Fläche,y\n1,2\n".encode("latin-1"))
+    with pytest.raises(DataError, match="is not UTF-8"):
+        data.load(str(tmp_path / "latin.csv"), target="y")
+    (tmp_path / "twice.csv").write_text("a,a,y\n" + "".join(f"{i},{i * i},{i + 1}\n" for i in range(9)))
+    with pytest.raises(DataError, match="'a' twice"):
+        data.load(str(tmp_path / "twice.csv"), target="y")
+    frame.assign(when=pd.date_range("2026-01-01", periods=12)).to_parquet(tmp_path / "dates.parquet")
+    with pytest.raises(DataError, match=r"'when' .* holds datetime64"):
+        data.load(str(tmp_path / "dates.parquet"), target="y")
+
+
+def test_umlauts_capital_suffixes_booleans_and_whole_numbers_are_fine(tmp_path):
+    flags = pd.DataFrame({"Fläche in m²": np.arange(9.0) ** 2, "neu": [True, False, True] * 3, "y": range(9)})
+    flags.to_csv(tmp_path / "D.CSV", index=False)
+    flags.to_parquet(tmp_path / "d.parquet")
+    upper, parquet = (data.load(str(tmp_path / name), target="y") for name in ("D.CSV", "d.parquet"))
+    assert upper.fingerprint == parquet.fingerprint
+    np.testing.assert_array_equal(upper.X[:, 1], [1, 0, 1] * 3)
+
+
+def test_dependent_columns_are_named_when_the_study_is_planned(frame, tmp_path):
+    frame.assign(a2=frame["a"] * 2 + 1).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match=r"columns 'a', 'a2' of data .*d\.csv are linearly dependent"):
+        data.cell(str(tmp_path / "d.csv"), "y")
+
+
 def test_bad_names_and_files(frame, tmp_path):
     with pytest.raises(OptionError, match="did you mean 'diabetes'"):
         data.load("diabets")

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import seaborn as sns
 
-from uqkd import figures, gallery
+from uqkd import figures, gallery, seeds
 from uqkd.errors import OptionError
-from uqkd.estimators import comparison
+from uqkd.estimators import Moments, comparison
 from uqkd.store import Store
 
 
@@ -170,3 +170,24 @@ def test_more_colours_than_can_be_told_apart_are_refused():
     assert len(figures.colours(10)) == 10
     with pytest.raises(OptionError, match="ten colours"):
         figures.colours(11)
+
+
+def exceeding(replicates, **options):
+    """Share of |z| above 4.8 over 20,000 variances of a squared Gaussian, a skewed quantity."""
+    x = seeds.generator("test", "skewed", replicates, shared=True).standard_normal((20_000, replicates)) ** 2
+    stream = Moments.about(np.ones(20_000)).add(x.T)
+    rows = zip(stream.variance, stream.variance_se, strict=True)
+    z = [comparison("T2", "variance", 2.0, float(v), float(se), **options)["z"] for v, se in rows]
+    return float((np.abs(z) > 4.8).mean())
+
+
+def test_a_variance_is_judged_by_its_standard_error_at_the_prediction():
+    """At 200 replicates: 1.2 % of false marks with the sample's own standard error, less than a twentieth of that with it."""
+    assert exceeding(200) > 0.005
+    assert exceeding(200, variance_of=200) < 0.0006
+
+
+def test_few_replicates_are_shown_but_not_judged():
+    assert comparison("T1", "variance", 1.0, 2.0, 0.1, variance_of=199)["statement"] == ""
+    assert comparison("T1", "variance", 1.0, 2.0, 0.1, variance_of=200)["statement"] == "T1"
+    assert comparison("T1", "mean", 1.0, 2.0, 0.1)["statement"] == "T1"

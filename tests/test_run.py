@@ -89,10 +89,7 @@ def test_a_failing_cell_lets_the_others_finish_and_is_named(go, count):
         with pytest.raises(WorkerError) as caught:
             go(workers=workers, bad=(1, 4))
         assert str(caught.value).startswith('study \'squares\': cell {"bad": true, "i": 1')
-        assert (
-            "1 cannot be squared; 2 of 6 cells failed; 4 of 6 units are committed, 2 remain"
-            in str(caught.value)
-        )
+        assert "1 cannot be squared; 2 of 6 cells failed; 4 of 6 units are committed, 2 remain" in str(caught.value)
         run, _ = go(workers=workers)  # the other options make other cells of 1 and 4
         assert (run.computed, run.reused) == (2, 4)
 

@@ -242,7 +242,7 @@ def test_laws_refuse():
         fit_averaging_law([1, 2], [1.0, 1.0], [0.1, 0.1], level=95)
     with pytest.raises(NotFiniteError, match="variance holds 1 value"):
         fit_averaging_law([1, 2], [1.0, np.nan], [0.1, 0.1])
-    with pytest.raises(DataError, match="fitted variance"):
+    with pytest.raises(VarianceError, match="fitted variance"):
         fit_averaging_law([1, 2, 1000], [1.0, 0.001, 0.001], [0.01, 0.00099, 0.1], proportional=True)
 
 

@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 from uqkd.errors import OptionError, VarianceError
 from uqkd.estimators import graybill_deal_variance
-from uqkd.linear import Design, theory
+from uqkd.linear import Design, Teacher, distill, theory, weigh
 
 X = np.array([[1.0, -1.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
 G = np.array([[0.3, -0.1], [-0.1, 0.2]])  # inverse of [[4, 2], [2, 6]], by hand
@@ -185,3 +185,23 @@ def test_bad_arguments_name_themselves():
         theory.oracle_label_variance(1)
     with pytest.raises(OptionError, match="'fresh'"):
         theory.precision_variance([0.1], 1.0, draws="frsh")
+
+
+@pytest.mark.parametrize("head", ["targets", "responses", "carried"])
+def test_t3_coverage_by_simulation_on_a_tiny_design(head):
+    """Four rows, so that the head has 2 to 10 degrees of freedom; 40,000 students know a share to ± .0025."""
+    teacher = Teacher(np.array([0.0, 0.0]), 2.0)
+    students = distill(
+        Design.of(X), weigh(teacher.respond(X, 3, students=40_000, key=("test", "coverage", head))), head=head
+    )
+    fresh = teacher.respond(X[:1], 1, students=40_000, key=("test", "coverage", head, "fresh"))[:, 0, 0]
+    inside = np.abs(fresh - students.means(X[:1])[:, 0]) <= 1.959964 * np.sqrt(students.head_var)
+    exact = theory.interval_coverage(X, X[:1], head, 3)[0]
+    limit = 4.4 * np.sqrt(exact * (1 - exact) / 40_000)  # |z| of 4.4: chance 1e-5
+    assert abs(inside.mean() - exact) < limit
+    share = theory.reported_variance(head, 1.0, 3)
+    for wrong in (
+        2 * stats.norm.cdf(1.96 * np.sqrt(share / (1 + 0.7 / 3))) - 1,
+        2 * stats.norm.cdf(1.96 * np.sqrt(share)) - 1,
+    ):
+        assert abs(inside.mean() - wrong) > limit  # normal instead of t; forgets the student's own error too

@@ -239,7 +239,7 @@ def _settled_errors(design: Array, value: Array, error: Array) -> Array:
     for _ in range(_MAX_ROUNDS):
         new = design @ _weighted_line(design, value, relative_se * fitted).coef
         if new.min() <= 0:
-            raise DataError(
+            raise VarianceError(
                 f"the fitted variance is {new.min():g} at index {int(new.argmin())}; standard errors proportional "
                 "to it make no sense. Use proportional=False or measure at more values of k."
             )

@@ -154,8 +154,9 @@ def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, leve
     Returns
     -------
     (m,) float
-        2Φ(z·√(ρ/(1 + h(x)/k))) − 1 with ρ the share of the variance that the head reports: a fresh response misses the
-        student's mean by the teacher's noise and by the student's own error. Large-sample in the head's dof.
+        2·F(z·√(ρ/(1 + h(x)/k))) − 1 with ρ the share of the variance that the head reports and F Student's t with the
+        head's degrees of freedom: a fresh response misses the student's mean by the teacher's noise and by the student's
+        own error, and the head's variance is an estimate independent of both. Exact for Gaussian noise.
 
     Examples
     --------
@@ -163,9 +164,11 @@ def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, leve
     >>> interval_coverage(X, X[:1], "carried", 4).round(3), interval_coverage(X, X[:1], "targets", 4).round(3)
     (array([0.95]), array([0.673]))
     """
-    share = reported_variance(head, 1.0, k)
-    spread = 1.0 + Design.of(X).leverage_at(X_new) / k
-    return np.asarray(2 * stats.norm.cdf(stats.norm.isf((1 - level) / 2) * np.sqrt(share / spread)) - 1)
+    share, design = reported_variance(head, 1.0, k), Design.of(X)
+    rows, width = design.X.shape
+    dof = {"point": 1, "targets": rows - width, "responses": rows * k - width, "carried": rows * (k - 1)}[head]
+    reach = stats.norm.isf((1 - level) / 2) * np.sqrt(share / (1.0 + design.leverage_at(X_new) / k))
+    return np.asarray(2 * stats.t.cdf(reach, max(dof, 1)) - 1)
 
 
 def bootstrap_variance(X: ArrayLike, residual: ArrayLike, X_new: ArrayLike, *, drawn: int) -> Array:
