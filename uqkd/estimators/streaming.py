@@ -62,9 +62,9 @@ class Moments:
         same_shape("centre", self.centre, "one replicate", block[0])
         d = block - self.centre
         squared = d * d
-        cubes, fourths = np.einsum("bp,bp->p", squared, d), np.einsum("bp,bp->p", squared, squared)
-        powers = np.stack([d.sum(axis=0), squared.sum(axis=0), cubes, fourths])
-        per_row = squared.mean(axis=1)
+        ones = np.ones(len(block))  # sums over replicates as products: several times faster than reductions
+        powers = np.stack([ones @ d, ones @ squared, ones @ (squared * d), ones @ (squared * squared)])
+        per_row = squared @ np.full(d.shape[1], 1.0 / d.shape[1])
         return self.merge(Moments(len(block), self.centre, powers, np.array([per_row.sum(), per_row @ per_row])))
 
     def merge(self, other: Moments) -> Moments:
