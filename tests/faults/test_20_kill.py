@@ -16,7 +16,11 @@ from uqkd.store import Inputs, Store
 TOY = Path(__file__).with_name("toy_study.py")
 KILLS = int(os.environ.get("UQKD_KILLS", "5"))  # of the whole command, 1-3 s each; `make faults` asks for 500
 STORE_KILLS = max(150, KILLS)  # of a writer alone, 20 ms each
-ARGUMENTS = ("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out")
+REAL = Path(__file__).parents[2] / "studies" / "teacher_noise.py"
+COMMANDS = {  # what is killed, and how often: a study of many quick cells, and a real one with its figures and its page
+    "toy_study": (("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out"), KILLS),
+    "teacher_noise": (("study", REAL, "--workers", 2, "--out"), max(4, KILLS // 20)),
+}
 
 
 def _group_is_gone(leader: int, *, within_s: float) -> bool:
@@ -30,25 +34,26 @@ def _group_is_gone(leader: int, *, within_s: float) -> bool:
     return False
 
 
-@pytest.fixture
-def uninterrupted(command, contents, tmp_path):
+def uninterrupted(arguments, command, contents, tmp_path):
     """Bytes of a run without kills, and its duration."""
     started = time.monotonic()
-    process = command(*ARGUMENTS, tmp_path / "reference")
+    process = command(*arguments, tmp_path / "reference")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return contents(tmp_path / "reference"), time.monotonic() - started
 
 
-def test_command_killed_at_random_instants_ends_with_the_same_bytes(command, contents, tmp_path, uninterrupted):
-    reference, duration_s = uninterrupted
+@pytest.mark.parametrize("study", COMMANDS)
+def test_command_killed_at_random_instants_ends_with_the_same_bytes(study, command, contents, tmp_path):
+    arguments, wanted = COMMANDS[study]
+    reference, duration_s = uninterrupted(arguments, command, contents, tmp_path)
     assert len(reference) > 20  # the units and the table
     kills, attempt, root, seen = 0, 0, tmp_path / "0", set()
-    while kills < KILLS or seen:
-        process = command(*ARGUMENTS, root)
-        delay_s = seeds.generator("faults", "kill", attempt).uniform(0.0, duration_s)
+    while kills < wanted or seen:
+        process = command(*arguments, root)
+        delay_s = seeds.generator("faults", "kill", study, attempt).uniform(0.0, duration_s)
         attempt += 1
-        if kills < KILLS:
+        if kills < wanted:
             time.sleep(delay_s)
             process.kill()  # only the command itself: its workers must notice
         _, errors = process.communicate(timeout=120)
@@ -60,11 +65,11 @@ def test_command_killed_at_random_instants_ends_with_the_same_bytes(command, con
         assert _group_is_gone(process.pid, within_s=5.0), "worker processes outlived the command"
         kills += 1
         store = Store(root)
-        now = {name for names in store.committed("toy_study").values() for name in names}
+        now = {name for names in store.committed(study).values() for name in names}
         assert seen <= now, "a committed unit was lost"
         assert store.verify().bad == ()
         seen = now
-    assert kills == KILLS
+    assert kills == wanted
 
 
 WRITER = """
