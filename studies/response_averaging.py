@@ -113,7 +113,7 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     for axis in (level, ratio):
         figures.k_axis(axis, (1, 2, 5, 10, 20, 50))
     level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are T1, nothing fitted")
-    level.legend(ncols=2, title="simulation ± 1.96 s.e.")
+    level.legend(ncols=2, title="simulation ± 1.96 s.e.", loc="lower left")
     ratio.set(xlabel="responses averaged, k", ylabel="simulated / T1")
     several = table["data"].nunique() > 1
     for axis, what, truth, scale in ((exponent, "exponent", -1.0, 1), (floor, "floor", 0.0, 100)):

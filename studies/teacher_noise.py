@@ -67,7 +67,9 @@ def measure(cell: dict) -> pd.DataFrame:
     about = {"data": data.label(cell), "rows": len(part.X), "alpha": cell["alpha"], "label_var": label_var}
     about |= {"teacher_error": teacher_error, "teacher_r2": 1 - teacher_error / part.y_test.var()}
     random = cell["alpha"] > 0  # without noise there is nothing to judge
-    rows = [(statement if random else "", *numbers) for statement, *numbers in rows]
+    rows = (
+        rows if random else [("", quantity, predicted, simulated, 0.0) for _, quantity, predicted, simulated, _ in rows]
+    )
     n = cell["replicates"]
     return pd.DataFrame([{**about, "replicates": n, **comparison(*row, variance_of=n)} for row in rows])
 
