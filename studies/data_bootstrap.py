@@ -60,8 +60,8 @@ def measure(cell: dict) -> pd.DataFrame:
     )
     spread = Moments.about(centre).add(students.means(part.X_test))
     unit = float(part.y.var())
-    # T9 is a large-sample statement. By convention it is judged from 200 rows per coefficient, where its relative
-    # error of some coefficients/rows is below 1 %; under that it is drawn (dotted) but not judged.
+    # T9 is a large-sample statement. By convention it is judged from 200 rows per coefficient; under that it is drawn
+    # (dotted) but not judged.
     large = cell["labels"] == "truth" and drawn >= JUDGED_FROM * part.X.shape[1]
     sandwich = theory.bootstrap_variance(part.X, part.y - answers, part.X_test, drawn=drawn).mean() / unit
     row = comparison(

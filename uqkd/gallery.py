@@ -38,7 +38,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">Lines are theory, points are simulation ± 1.96 standard errors, on real data.</p>
+<p class="note">Lines are theory, points are simulation ± 1.96 standard errors.</p>
 {overview}
 {sections}
 </body>

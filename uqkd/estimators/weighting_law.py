@@ -90,6 +90,37 @@ def claimed_variance_expected(sizes: Any, variances: Any) -> float:
     return scale * float(np.sum(time * survival.prod(axis=0)) * _STEP)
 
 
+def blend_variance(ratio: Any, k: int) -> Array:
+    """Variance of a mean of k responses blended with a source of *known* variance, where only the former is estimated.
+
+    Parameters
+    ----------
+    ratio : (P,) array_like
+        Variance of the known source over that of the mean of k responses, > 0.
+    k : int
+        Responses behind the sample variance (ddof 1), >= 2.
+
+    Returns
+    -------
+    (P,) float
+        In units of the variance of the mean of k responses; known variances give ratio/(1 + ratio).
+
+    Notes
+    -----
+    T6, T7. E[w²] + ratio·E[(1−w)²] with w = ratio/(ratio + χ²_{k−1}/(k−1)), for normal responses, by the midpoint rule over
+    the quantiles of χ²: the integrand is bounded, so the error is O(1/nodes).
+
+    Examples
+    --------
+    >>> blend_variance([1.0], 3).round(3)  # 0.5 with known variances
+    array([0.615])
+    """
+    spread, dof = np.asarray(ratio, dtype=np.float64)[:, None], k - 1
+    nodes = special.chdtri(dof, 1.0 - (np.arange(4000) + 0.5) / 4000) / dof
+    weight = spread / (spread + nodes)
+    return np.asarray((weight**2).mean(axis=1) + spread[:, 0] * ((1 - weight) ** 2).mean(axis=1))
+
+
 def plug_in_cost(sizes: tuple[int, ...] | tuple[float, ...]) -> float:
     """Variance of the Graybill-Deal estimate over that of the best weights, where all variances are equal.
 

@@ -14,6 +14,8 @@ from uqkd import seeds
 from uqkd.errors import FewResponsesWarning, OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators.checking import shaped
 from uqkd.estimators.shrinkage import shrink_variances
+from uqkd.estimators.weighting import FEW_RESPONSES
+from uqkd.estimators.weighting_law import blend_variance
 from uqkd.linear.teacher import _Factor
 
 Array = NDArray[np.float64]
@@ -99,7 +101,7 @@ def weigh(
         first = _positive("response_var", response_var) / k
     else:
         first = _positive("the sample variance of the responses", _spread(responses, ddof=1))
-        if method == "estimated" and k < 16:
+        if method == "estimated" and k < FEW_RESPONSES:
             warnings.warn(_few(k), FewResponsesWarning, stacklevel=2)
         if method == "shrunk":
             first = np.stack([shrink_variances(row, k - 1).variance for row in first])
@@ -109,9 +111,11 @@ def weigh(
 
 
 def _few(k: int) -> str:
+    cost = 2 * blend_variance([1.0], k)[0]
     return (
-        f"weights from the sample variance of k={k} responses (fewer than 16): with two sources of equal variance the mean "
-        f"squared error is {(k + 1) / k:.3g} times that of the best weights. Compare method='average', or use 'shrunk'."
+        f"weights from the sample variance of k={k} responses (fewer than {FEW_RESPONSES}): beside a source of equal, known "
+        f"variance the mean squared error is {cost:.3g} times that of the best weights. Compare method='average', or use "
+        "'shrunk'."
     )
 
 

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from uqkd.errors import OptionError, VarianceError, one_of
 from uqkd.estimators.checking import finite, shaped
-from uqkd.estimators.weighting_law import graybill_deal_variance
+from uqkd.estimators.weighting_law import blend_variance, graybill_deal_variance
 from uqkd.linear.students import Design
 
 Array = NDArray[np.float64]
@@ -184,8 +184,4 @@ def estimated_label_variance(leverage: ArrayLike, k: int) -> Array:
     """
     if k < 2:
         raise OptionError(f"estimated_label_variance needs k >= 2 responses to have a sample variance; got k={k}.")
-    h, dof = finite("leverage", leverage), k - 1
-    # midpoint rule over the quantiles of χ²: bounded integrand, error O(1/nodes)
-    nodes = stats.chi2.ppf((np.arange(4000) + 0.5) / 4000, dof) / dof
-    weight = h[:, None] / (h[:, None] + nodes)
-    return np.asarray((weight**2).mean(axis=1) + h * ((1 - weight) ** 2).mean(axis=1))
+    return blend_variance(finite("leverage", leverage), k)
