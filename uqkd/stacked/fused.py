@@ -1,0 +1,312 @@
+"""The engine for plain multilayer perceptrons on a CPU: one compiled kernel runs a student from first step to last.
+
+The kernel (`fused.cpp`) is compiled once per widths, activation, loss, optimiser and number type, in under a second, and
+kept in a cache folder. Students are spread over threads; what one becomes does not depend on the others, to the bit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import UqkdError
+from uqkd.stacked.recipe import OPTIMISERS, Recipe
+
+Array = NDArray[Any]
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+LOSSES = ("mse", "gaussian", "cross_entropy")
+ACTIVATIONS = ("relu", "tanh")
+# No option that lets the compiler assume that NaN does not occur: a diverged student must be seen.
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c++17", "-shared", "-fPIC")
+WIDEST = 512  # beyond, a student no longer fits in a core's caches and products of whole matrices are faster
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the kernel is compiled for.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Inputs, hidden layers, outputs.
+    activation : {"relu", "tanh"}
+    loss : {"mse", "gaussian", "cross_entropy"}
+    optimiser : {"sgd", "adam", "adamw"}
+    dtype : {"float32", "float64"}
+    """
+
+    widths: tuple[int, ...]
+    activation: str
+    loss: str
+    optimiser: str
+    dtype: str
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a 512-bit vector; rows of weights are padded to whole vectors."""
+        return 16 if self.dtype == "float32" else 8
+
+    def padded(self, n: int) -> int:
+        """n rounded up to whole vectors."""
+        return -(-n // self.lanes) * self.lanes
+
+    @property
+    def targets(self) -> int:
+        """Target values per row: mean and spread for "gaussian", otherwise one per output."""
+        return 2 if self.loss == "gaussian" else self.widths[-1]
+
+    def _definitions(self) -> list[str]:
+        values: dict[str, object] = {
+            "REAL": {"float32": "float", "float64": "double"}[self.dtype],
+            "WIDTHS": ",".join(map(str, self.widths)),
+            "TANH": int(self.activation == "tanh"),
+            "LOSS": LOSSES.index(self.loss),
+            "OPTIMISER": OPTIMISERS.index(self.optimiser),
+        }
+        return [f"-D{name}={value}" for name, value in values.items()]
+
+
+def compiler() -> str | None:
+    """The C++ compiler to use: $CXX, else c++, g++ or clang++; None where there is none."""
+    return next(
+        (found for name in (os.environ.get("CXX"), "c++", "g++", "clang++") if name and (found := shutil.which(name))),
+        None,
+    )
+
+
+def _cache() -> Path:
+    base = os.environ.get("UQKD_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "uqkd"
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """What -march=native depends on: a cache folder may be shared between machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return sysconfig.get_platform() + next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+@lru_cache(maxsize=256)
+def kernel(shape: Shape) -> ctypes.CDLL | None:
+    """The compiled kernel of that shape, or None where there is no compiler that can make it."""
+    command = compiler()
+    if command is None:
+        return None
+    text = SOURCE.read_bytes()
+    built = hashlib.blake2b(repr((text, shape, FLAGS, command, _machine())).encode(), digest_size=12).hexdigest()
+    file = _cache() / f"mlp-{built}.so"
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            folder = file.parent
+        except OSError:  # a read-only home: compile for this process alone
+            folder = Path(tempfile.mkdtemp(prefix="uqkd-"))
+            file = folder / file.name
+        handle, partial = tempfile.mkstemp(dir=folder, suffix=".so")
+        os.close(handle)
+        wide = ["-mprefer-vector-width=512"] if "g++" in Path(command).resolve().name and "avx512" in _machine() else []
+        done = subprocess.run(
+            [command, *FLAGS, *wide, *shape._definitions(), str(SOURCE), "-o", partial], capture_output=True
+        )
+        if done.returncode:
+            Path(partial).unlink()
+            return None
+        os.replace(partial, file)  # another process may have been first: the same contents
+    library = ctypes.CDLL(str(file))
+    library.parameter_count.restype = library.train_students.restype = ctypes.c_int64
+    library.train_students.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    return library
+
+
+_INTEGERS = (
+    "students rows batch steps order_steps validation_rows validate_every patience "
+    "own_inputs own_targets own_orders own_rates own_held_inputs own_held_targets"
+)  # fmt: skip
+_ARRAYS = "inputs targets validation_inputs validation_targets orders rates parameters loss failed_at stopped_at"
+_REALS = "momentum nesterov beta1 beta2 eps weight_decay clip_norm"
+
+
+class _Job(ctypes.Structure):
+    """`struct Job` of the kernel."""
+
+    _fields_ = (
+        [(name, ctypes.c_int64) for name in _INTEGERS.split()]
+        + [(name, ctypes.c_void_p) for name in _ARRAYS.split()]
+        + [(name, ctypes.c_double) for name in _REALS.split()]
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of S students.
+
+    Attributes
+    ----------
+    parameters : list of (S, out, in) and (S, out) arrays
+        Weight and bias of each layer.
+    loss : (S,) float
+        At the last step made, before its update.
+    failed_at : (S,) int
+        Step at which the loss or the gradient was not finite; -1 for healthy students.
+    stopped_at : (S,) int
+        Steps made.
+    """
+
+    parameters: list[Array]
+    loss: NDArray[np.float64]
+    failed_at: NDArray[np.int64]
+    stopped_at: NDArray[np.int64]
+
+
+def fit(
+    shape: Shape,
+    parameters: Sequence[Array],
+    inputs: Array,
+    targets: Array,
+    recipe: Recipe,
+    *,
+    orders: Array | None = None,
+    rates: Array | None = None,
+    validation: tuple[Array, Array] | None = None,
+    threads: int = 1,
+) -> Outcome:
+    """Train S multilayer perceptrons by the compiled kernel.
+
+    Parameters
+    ----------
+    shape : Shape
+    parameters : list of (S, out, in) and (S, out) arrays
+        Where each student begins: weight and bias of each layer in turn.
+    inputs : (N, in) or (S, N, in) float
+        Shared by all students, or their own.
+    targets : (N, targets) or (S, N, targets) float
+    recipe : Recipe
+    orders : (S or 1, T, B) int, optional
+        Rows of step t are `orders[:, t % T]`; all rows at every step if not given.
+    rates : (S or 1, steps) float, optional
+        Learning rates; the recipe's if not given.
+    validation : pair of arrays like `inputs` and `targets`, optional
+        With `recipe.patience`: early stop.
+    threads : int
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UqkdError
+        No compiler, or no memory.
+    """
+    library = kernel(shape)
+    if library is None:
+        raise UqkdError(f"no C++ compiler could build the kernel for {shape}; use engine='eager' or 'compiled'.")
+    students, real = len(parameters[0]), np.dtype(shape.dtype)
+    held = _Held(shape, real)
+    job = held.job
+    job.students, job.rows, job.steps = students, inputs.shape[-2], recipe.steps
+    job.inputs, job.own_inputs = held.rows(inputs, shape.padded(shape.widths[0]))
+    job.targets, job.own_targets = held.rows(targets, shape.targets)
+    job.batch, job.order_steps = job.rows, 1
+    if orders is not None:
+        job.orders, job.own_orders = held.keep(orders, np.int32), int(len(orders) > 1)
+        job.order_steps, job.batch = orders.shape[1:]
+    rates = np.atleast_2d(recipe.rates() if rates is None else rates)
+    job.rates, job.own_rates = held.keep(rates, np.float64), int(len(rates) > 1)
+    if validation is not None and recipe.patience is not None:
+        job.validation_inputs, job.own_held_inputs = held.rows(validation[0], shape.padded(shape.widths[0]))
+        job.validation_targets, job.own_held_targets = held.rows(validation[1], shape.targets)
+        job.validation_rows, job.validate_every, job.patience = (
+            validation[0].shape[-2],
+            recipe.validate_every,
+            recipe.patience,
+        )
+    packed, loss = _pack(shape, parameters), np.zeros(students)
+    failed_at, stopped_at = np.full(students, -1), np.zeros(students, dtype=np.int64)
+    job.parameters, job.loss = packed.ctypes.data, loss.ctypes.data
+    job.failed_at, job.stopped_at = failed_at.ctypes.data, stopped_at.ctypes.data
+    job.momentum, job.nesterov, (job.beta1, job.beta2) = recipe.momentum, recipe.nesterov, recipe.betas
+    job.eps, job.weight_decay, job.clip_norm = recipe.eps, recipe.weight_decay, recipe.clip_norm or 0.0
+    _spread(library, job, students, threads)
+    return Outcome(_unpack(shape, packed), loss, failed_at, stopped_at)
+
+
+def _spread(library: ctypes.CDLL, job: _Job, students: int, threads: int) -> None:
+    """Students in blocks over threads; the kernel holds no lock of the interpreter."""
+    count = max(1, min(threads, students))
+    edges = [students * i // count for i in range(count + 1)]
+
+    def block(i: int) -> int:
+        return int(library.train_students(ctypes.addressof(job), edges[i], edges[i + 1]))
+
+    if count == 1:
+        failures = [block(0)]
+    else:
+        with ThreadPoolExecutor(count) as pool:
+            failures = list(pool.map(block, range(count)))
+    if any(failures):
+        raise UqkdError(
+            f"no memory for the buffers of one student per thread ({count} threads); free some and run again."
+        )
+
+
+class _Held:
+    """A job and the arrays that its pointers need to stay alive."""
+
+    def __init__(self, shape: Shape, real: np.dtype[Any]) -> None:
+        self.job, self.shape, self.real = _Job(), shape, real
+        self._arrays: list[Array] = []
+
+    def keep(self, array: Array, dtype: Any) -> int:
+        self._arrays.append(np.ascontiguousarray(array, dtype=dtype))
+        return int(self._arrays[-1].ctypes.data)
+
+    def rows(self, array: Array, width: int) -> tuple[int, int]:
+        """Address of ([S,] N, features) rows padded with zeros to `width`, and whether each student has its own."""
+        missing = width - array.shape[-1]
+        padded = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array
+        return self.keep(padded, self.real), int(array.ndim == 3)
+
+
+def _layers(shape: Shape) -> list[tuple[int, int, int]]:
+    """Place of each layer's weights in a packed student, its inputs and its outputs."""
+    at, found = 0, []
+    for n, o in zip(shape.widths[:-1], shape.widths[1:], strict=True):
+        found.append((at, n, o))
+        at += o * shape.padded(n) + shape.padded(o)
+    return found
+
+
+def _pack(shape: Shape, parameters: Sequence[Array]) -> Array:
+    at, n, o = _layers(shape)[-1]
+    packed = np.zeros((len(parameters[0]), at + o * shape.padded(n) + shape.padded(o)), dtype=shape.dtype)
+    for view, values in zip(_unpack(shape, packed), parameters, strict=True):
+        view[...] = values
+    return packed
+
+
+def _unpack(shape: Shape, packed: Array) -> list[Array]:
+    views = []
+    for at, n, o in _layers(shape):
+        bias = at + o * shape.padded(n)
+        views.append(packed[:, at:bias].reshape(len(packed), o, shape.padded(n))[:, :, :n])
+        views.append(packed[:, bias : bias + o])
+    return views
