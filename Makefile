@@ -11,7 +11,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,test,check,ray]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,torch,test,check,ray]"
 	@touch $(READY)
 
 figures: $(READY)
@@ -26,8 +26,12 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: $(READY) .venv/bench
 	$(BIN)/python -m bench
+
+.venv/bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	@touch .venv/bench
 
 faults: $(READY)
 	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/test_seeds.py tests/theory/test_false_alarms.py

@@ -54,6 +54,10 @@ class WorkerError(UqkdError):
     """A worker process died or a unit of work failed; finished units are committed."""
 
 
+class DivergedError(UqkdError):
+    """Students whose loss or gradient was no longer finite would be used as if they were trained."""
+
+
 class UqkdWarning(UserWarning):
     """Base of the warnings: the result stands, but the reader must know something about it."""
 

@@ -20,11 +20,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from uqkd.errors import OptionError, SeedReuseError
+
+if TYPE_CHECKING:
+    import torch
 
 _PERSON = b"uqkd-seeds-1"  # BLAKE2b personalisation; a change of scheme is a change of this name
 
@@ -102,11 +105,11 @@ def ledger() -> Iterator[Ledger]:
         _LEDGER.reset(token)
 
 
-def _named(key: tuple[Any, ...], shared: bool) -> bytes:
+def _named(key: tuple[Any, ...], shared: bool, *, depth: int = 2) -> bytes:
     digest = _digest(key)
     watching = _LEDGER.get()
     if watching is not None and not shared:
-        frame = sys._getframe(2)
+        frame = sys._getframe(depth)
         watching.record(digest, key, f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}")
     return digest
 
@@ -155,6 +158,49 @@ def seed63(*key: Any, shared: bool = False) -> int:
     True
     """
     return int.from_bytes(_named(key, shared)[:8], "big") >> 1
+
+
+def torch_generator(*key: Any, device: str = "cpu", shared: bool = False) -> torch.Generator:
+    """torch generator of the stream named by `key`, at its start; torch is imported here and not before.
+
+    Examples
+    --------
+    >>> import torch
+    >>> drawn = [torch.rand(3, generator=torch_generator("doc", "torch")) for _ in range(2)]
+    >>> bool((drawn[0] == drawn[1]).all())
+    True
+    """
+    import torch
+
+    seed = int.from_bytes(_named(key, shared)[:8], "big") >> 1
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def torch_stream(*key: Any, shared: bool = False) -> Iterator[None]:
+    """Inside the block torch's global random state is the stream named by `key`; afterwards it is as it was before.
+
+    For code that cannot be given a generator, above all the constructors of `torch.nn` modules.
+
+    Examples
+    --------
+    >>> import torch
+    >>> before = torch.random.get_rng_state()
+    >>> with torch_stream("doc", "layer", 0):
+    ...     layer = torch.nn.Linear(2, 1)
+    >>> with torch_stream("doc", "layer", 0):
+    ...     again = torch.nn.Linear(2, 1)
+    >>> torch.equal(layer.weight, again.weight), torch.equal(before, torch.random.get_rng_state())
+    (True, True)
+    """
+    import torch
+
+    seed = int.from_bytes(_named(key, shared, depth=4)[:8], "big") >> 1
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
+        torch.random.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
+        yield
 
 
 CHUNK = 128  # replicates per generator: 128 × 400 float64 responses stay in a core's second-level cache

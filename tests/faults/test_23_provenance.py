@@ -79,3 +79,16 @@ def test_mixed_data_of_one_name_is_refused_and_different_names_are_not(tmp_path)
     with pytest.raises(ProvenanceError, match="2 different fingerprints of data of 'wine': d1, d3"):
         store.read_study("s")
     assert len(store.read_study("s", data="d3")) == 1
+
+
+def test_a_kernel_beside_a_module_counts(tmp_path):
+    (tmp_path / "beside.py").write_text("def value():\n    return 1\n")
+    study = tmp_path / "kernel_study.py"
+    study.write_text("import beside\n\ndef measure(cell):\n    return beside.value()\n")
+    without = provenance.method_fingerprint(study)
+    (tmp_path / "beside.cpp").write_text("int value() { return 1; }\n")
+    provenance._fingerprint.cache_clear()
+    first = provenance.method_fingerprint(study)
+    (tmp_path / "beside.cpp").write_text("int value() { return 2; }\n")
+    provenance._fingerprint.cache_clear()
+    assert len({without, first, provenance.method_fingerprint(study)}) == 3

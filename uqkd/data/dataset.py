@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, OptionError, nearest
 
@@ -49,6 +49,23 @@ def from_frame(frame: Any, *, name: str, target: str | None) -> Dataset:
     >>> from_frame(pd.DataFrame({"a": [1, 2, 4], "y": [1.0, 2.0, 3.0]}), name="toy", target="y").columns
     ('a',)
     """
+    target, columns = the_target(frame, name=name, target=target), [str(c) for c in frame.columns]
+    features = tuple(c for c in columns if c != target)
+    if not features or len(frame) <= len(features) + 1:
+        raise DataError(
+            f"data {name} has n={len(frame)} rows and {len(features)} feature columns; least squares with an intercept "
+            "needs at least one feature and n > p + 1. Bring more rows or drop columns."
+        )
+    numbers = {column: column_numbers(frame[column], name, column) for column in columns}
+    for column in columns:
+        if np.ptp(numbers[column]) == 0:
+            raise DataError(f"column {column!r} of data {name} is constant ({numbers[column][0]:g}); drop it.")
+    X, y = np.column_stack([numbers[c] for c in features]), numbers[target]
+    return Dataset(name, X, y, features, target, fingerprint(X, y, (*features, target)))
+
+
+def the_target(frame: Any, *, name: str, target: str | None) -> str:
+    """The column to predict, once it is known to be there and no column name to be there twice."""
     columns = [str(c) for c in frame.columns]
     if target is None:
         raise OptionError(f"data {name} is a file: say which column to predict with --target; it has {columns}.")
@@ -56,21 +73,11 @@ def from_frame(frame: Any, *, name: str, target: str | None) -> Dataset:
         raise DataError(f"data {name} has no column {target!r}; {nearest(target, columns)}.")
     if len(set(columns)) != len(columns):
         raise DataError(f"data {name} names the column {next(c for c in columns if columns.count(c) > 1)!r} twice.")
-    features = tuple(c for c in columns if c != target)
-    if not features or len(frame) <= len(features) + 1:
-        raise DataError(
-            f"data {name} has n={len(frame)} rows and {len(features)} feature columns; least squares with an intercept "
-            "needs at least one feature and n > p + 1. Bring more rows or drop columns."
-        )
-    numbers = {column: _numbers(frame[column], name, column) for column in columns}
-    for column in columns:
-        if np.ptp(numbers[column]) == 0:
-            raise DataError(f"column {column!r} of data {name} is constant ({numbers[column][0]:g}); drop it.")
-    X, y = np.column_stack([numbers[c] for c in features]), numbers[target]
-    return Dataset(name, X, y, features, target, _fingerprint(X, y, (*features, target)))
+    return target
 
 
-def _numbers(series: Any, name: str, column: str) -> Array:
+def column_numbers(series: Any, name: str, column: str) -> Array:
+    """A data frame's column as finite float64; `DataError` naming the first row that holds anything else."""
     import pandas as pd
 
     if series.dtype.kind in "mM" or isinstance(series.dtype, pd.PeriodDtype | pd.IntervalDtype):
@@ -89,10 +96,11 @@ def _numbers(series: Any, name: str, column: str) -> Array:
     return np.asarray(values)
 
 
-def _fingerprint(X: Array, y: Array, names: Iterable[str]) -> str:
+def fingerprint(X: Array, y: ArrayLike, names: Iterable[str]) -> str:
+    """Hash of the names and values of features and target."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update("\x1f".join(names).encode())
-    for array in (X, y):
+    for array in (X, np.asarray(y)):
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
     return digest.hexdigest()

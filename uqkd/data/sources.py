@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from uqkd.data.dataset import Dataset, from_frame
 from uqkd.data.splitting import split
@@ -16,6 +16,14 @@ from uqkd.errors import DataError, OptionError, ProvenanceError, nearest
 STATSMODELS = ("ccard", "copper", "engel", "fair", "longley", "randhie", "scotland", "stackloss", "statecrime")
 OFFLINE = ("diabetes", *STATSMODELS)
 REGRESSIONS = ("diabetes", "ccard", "statecrime", "fair", "engel", "randhie")  # large enough to be split
+
+
+class _Fingerprinted(Protocol):
+    @property
+    def fingerprint(self) -> str: ...
+
+
+Found = TypeVar("Found", bound=_Fingerprinted)
 
 
 def load(name: str, *, target: str | None = None) -> Dataset:
@@ -49,9 +57,9 @@ def load(name: str, *, target: str | None = None) -> Dataset:
     if name in OFFLINE:
         return _bundled(name, target)
     if name.startswith("openml:"):
-        frame, found = _openml(name.removeprefix("openml:"))
+        frame, found = from_openml(name.removeprefix("openml:"))
     elif "." in name or "/" in name:
-        frame, found = _read_file(Path(name).expanduser()), None
+        frame, found = read_file(Path(name).expanduser()), None
     else:
         raise OptionError(f"data got {name!r}; {nearest(name, OFFLINE)}, a .csv or .parquet path, or openml:NAME.")
     return from_frame(frame, name=name, target=target or found)
@@ -74,7 +82,8 @@ def _bundled(name: str, target: str | None) -> Dataset:
     return from_frame(frame, name=name, target=target or found)
 
 
-def _read_file(path: Path) -> Any:
+def read_file(path: Path) -> Any:
+    """A `.csv` or `.parquet` file as a data frame; what only looks like one is refused in one line."""
     import pandas as pd
 
     from uqkd.store import refuse_unsafe
@@ -111,7 +120,8 @@ def _header(path: Path) -> list[str]:
         return next(csv.reader(lines), [])
 
 
-def _openml(name: str) -> tuple[Any, str]:
+def from_openml(name: str, *, offline: Sequence[str] = OFFLINE) -> tuple[Any, str]:
+    """A data frame from OpenML and the name of its target; the error names what is there `offline`."""
     from sklearn.datasets import fetch_openml
 
     try:
@@ -119,7 +129,7 @@ def _openml(name: str) -> tuple[Any, str]:
     except Exception as error:  # network, server and parsing errors of many libraries: one line for all
         raise DataError(
             f"OpenML data {name!r} could not be fetched ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
-            f"it needs a network the first time. Offline: {', '.join(OFFLINE)}."
+            f"it needs a network the first time. Offline: {', '.join(offline)}."
         ) from error
     return bunch.frame, str(bunch.target.name)
 
@@ -150,7 +160,11 @@ def label(cell: Mapping[str, Any]) -> str:
 
 def of_cell(cell: Mapping[str, Any]) -> Dataset:
     """The data set of a study's cell; `ProvenanceError` if its contents are no longer those of the fingerprint."""
-    dataset = load(cell["data"], target=cell["target"])
+    return unchanged(load(cell["data"], target=cell["target"]), cell)
+
+
+def unchanged(dataset: Found, cell: Mapping[str, Any]) -> Found:
+    """Return the data set if it is the one that the cell was planned with."""
     if dataset.fingerprint != cell["data_fingerprint"]:
         raise ProvenanceError(
             f"data {cell['data']} changed during the run: fingerprint {dataset.fingerprint}, planned with "

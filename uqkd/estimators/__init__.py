@@ -35,6 +35,7 @@ from uqkd.estimators.comparing import (
 )
 from uqkd.estimators.components import (
     Components,
+    mean_variance_components,
     variance_components,
 )
 from uqkd.estimators.intervals import (
@@ -49,6 +50,13 @@ from uqkd.estimators.shrinkage import (
 )
 from uqkd.estimators.streaming import (
     Moments,
+)
+from uqkd.estimators.targets import (
+    ClassTargets,
+    Targets,
+    weigh,
+    weigh_labels,
+    weigh_probabilities,
 )
 from uqkd.estimators.temperature import (
     Temperature,
@@ -82,6 +90,7 @@ __all__ = [
     "Averaged",
     "AveragingLaw",
     "CategoricalDecomposition",
+    "ClassTargets",
     "Combination",
     "Components",
     "EstimatedCombination",
@@ -92,6 +101,7 @@ __all__ = [
     "PromptMean",
     "ReliabilityCurve",
     "Shrunk",
+    "Targets",
     "Temperature",
     "VarianceDecomposition",
     "apply_temperature",
@@ -117,6 +127,7 @@ __all__ = [
     "intra_student_variance",
     "inverse_variance_weight",
     "mean_square_interval",
+    "mean_variance_components",
     "memorised_gini",
     "negative_log_likelihood",
     "overconfidence_error",
@@ -128,4 +139,7 @@ __all__ = [
     "variance_components",
     "variance_interval",
     "variance_of_means",
+    "weigh",
+    "weigh_labels",
+    "weigh_probabilities",
 ]

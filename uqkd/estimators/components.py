@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, OptionError, ShapeError, nearest
 from uqkd.estimators.checking import finite
@@ -103,13 +103,67 @@ def variance_components(
     (('t', 'i', 'residual'), array([12. ,  1.5,  1. ]))
     """
     cube = _balanced_cube(table, factors, value)
-    square, dof = _mean_squares(cube, list(factors))
+    shape, names = cube.shape, list(factors)
+    square, dof, dof_of_mean = _mean_squares(cube.reshape(*shape, -1), names)
+    return _components(square, dof, dof_of_mean, shape[: len(names) + 1], names, level)
+
+
+def mean_variance_components(
+    values: ArrayLike, factors: Mapping[str, ArrayLike], *, level: float = 0.95
+) -> Components:
+    """All variance components of students in a balanced crossed design, averaged over prompts.
+
+    Parameters
+    ----------
+    values : (S, P) float
+        Mean response of every student to every prompt.
+    factors : mapping of name to (S,) array
+        Level of each factor for each student.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    Components
+        Estimates are the means over prompts of `variance_components` prompt by prompt. The prompts are answered by the
+        same students, so a mean over them is less variable than one of them, but not as much as their number suggests: the
+        intervals use the degrees of freedom of a mean of dependent mean squares, ν·(tr Σ)²/tr Σ² (Satterthwaite), the
+        ratio estimated from the students; they cover 94–98.5 % at 95 % (`dof` is that of one prompt).
+
+    Raises
+    ------
+    As `variance_components`.
+
+    Examples
+    --------
+    >>> students = [[1.0, 2.0], [2.0, 4.0], [5.0, 10.0], [8.0, 16.0]]
+    >>> parts = mean_variance_components(students, {"t": [0, 0, 1, 1], "i": [0, 1, 0, 1]})
+    >>> parts.effects, parts.estimate
+    (('t', 'i', 'residual'), array([30.  ,  3.75,  2.5 ]))
+    """
+    answers = finite("values", values)
+    if answers.ndim != 2:
+        raise ShapeError(f"values must have the axes (S, P); got shape {answers.shape}.")
+    place = _balanced_cube({**factors, "place": np.arange(len(answers))}, list(factors), "place").astype(np.intp)
+    cube, names = answers[place], list(factors)
+    square, dof, dof_of_mean = _mean_squares(cube, names)
+    return _components(square, dof, dof_of_mean, place.shape, names, level)
+
+
+def _components(
+    square: dict[str, float],
+    dof: dict[str, int],
+    dof_of_mean: dict[str, float],
+    shape: tuple[int, ...],
+    names: list[str],
+    level: float,
+) -> Components:
     estimates, lows, highs = [], [], []
     for effect in square:
-        contrast, scale = _contrast(effect, square, cube, list(factors))
+        contrast, scale = _contrast(effect, square, shape, names)
         interval = mean_square_interval(
             np.array([[square[name]] for name in contrast]),
-            np.array([dof[name] for name in contrast]),
+            np.array([dof_of_mean[name] for name in contrast]),
             np.array(list(contrast.values())) / scale,
             level=level,
         )
@@ -158,33 +212,58 @@ def _balanced_cube(table: Mapping[str, Any], factors: Sequence[str], value: str)
     return values[np.argsort(cell, kind="stable")].reshape(*shape, replicates)
 
 
-def _mean_squares(cube: Array, names: list[str]) -> tuple[dict[str, float], dict[str, int]]:
-    """Mean square and degrees of freedom by effect; with one value per cell the highest interaction is the residual."""
-    factors, replicates = cube.ndim - 1, cube.shape[-1]
-    square, dof = {}, {}
+def _mean_squares(cube: Array, names: list[str]) -> tuple[dict[str, float], dict[str, int], dict[str, float]]:
+    """Mean square by effect averaged over prompts (the last axis), its degrees of freedom, and those of the average.
+
+    With one value per cell the highest interaction is the residual.
+    """
+    factors, replicates = len(names), cube.shape[-2]
+    square, dof, dof_of_mean = {}, {}, {}
     for size in range(1, factors + 1):
         for axes in combinations(range(factors), size):
-            others = tuple(axis for axis in range(cube.ndim) if axis not in axes)
+            others = tuple(axis for axis in range(factors + 1) if axis not in axes)
             effect = cube.mean(axis=others, keepdims=True)
             for axis in axes:
                 effect = effect - effect.mean(axis=axis, keepdims=True)
             full_without_replicates = size == factors and replicates == 1
             name = "residual" if full_without_replicates else ":".join(names[axis] for axis in axes)
             dof[name] = int(np.prod([cube.shape[axis] - 1 for axis in axes]))
-            square[name] = float((effect**2).sum() * (cube.size / effect.size) / dof[name])
+            square[name], dof_of_mean[name] = _averaged(effect, cube.size / effect.size, dof[name])
     if replicates > 1:
-        dof["residual"] = cube.size // replicates * (replicates - 1)
-        within = cube - cube.mean(axis=-1, keepdims=True)
-        square["residual"] = float((within**2).sum() / dof["residual"])
-    return square, dof
+        dof["residual"] = int(np.prod(cube.shape[:factors])) * (replicates - 1)
+        within = cube - cube.mean(axis=-2, keepdims=True)
+        square["residual"], dof_of_mean["residual"] = _averaged(within, 1.0, dof["residual"])
+    return square, dof, dof_of_mean
 
 
-def _contrast(effect: str, square: dict[str, float], cube: Array, names: list[str]) -> tuple[dict[str, float], float]:
+def _averaged(effect: Array, weight: float, dof: int) -> tuple[float, float]:
+    """Mean over prompts of an effect's mean squares, and its degrees of freedom.
+
+    Of S = Σ̂ on ν degrees of freedom, E[(tr S)²] = (tr Σ)² + 2 tr Σ²/ν and E[tr S²] = (1 + 1/ν) tr Σ² + (tr Σ)²/ν. The
+    ratio of the unbiased estimates, used as if it were known, gives limits that cover 90–95 %; the plug-in ratio, which
+    is too small, 95–99.8 %; their geometric mean, which is taken, 94–98.5 % (tests/estimators/test_mean_components.py).
+    """
+    rows = effect.reshape(-1, effect.shape[-1])
+    prompts = rows.shape[1]
+    trace = weight * float((rows**2).sum()) / dof
+    if prompts == 1 or dof == 1 or trace == 0.0:  # one degree of freedom cannot tell one direction from many
+        return trace / prompts, float(dof)
+    small = rows @ rows.T if len(rows) <= prompts else rows.T @ rows
+    of_square = weight**2 * float((small**2).sum()) / dof**2
+    unbiased = np.linalg.solve([[1.0, 2.0 / dof], [1.0 / dof, 1.0 + 1.0 / dof]], [trace**2, of_square])
+    ratio = unbiased[0] / unbiased[1] if unbiased[1] > 0 else float(prompts)
+    spread = np.sqrt(np.clip(ratio, 1.0, prompts) * np.clip(trace**2 / of_square, 1.0, prompts))
+    return trace / prompts, dof * float(spread)
+
+
+def _contrast(
+    effect: str, square: dict[str, float], shape: tuple[int, ...], names: list[str]
+) -> tuple[dict[str, float], float]:
     """Signs of the mean squares whose sum has expectation scale × component (inclusion and exclusion)."""
     if effect == "residual":
         return {"residual": 1.0}, 1.0
     own = set(effect.split(":"))
-    replicated = cube.shape[-1] > 1
+    replicated = shape[-1] > 1
     signs = {}
     for name in square:
         members = set(names) if name == "residual" else set(name.split(":"))
@@ -192,5 +271,5 @@ def _contrast(effect: str, square: dict[str, float], cube: Array, names: list[st
             signs[name] = (-1.0) ** (len(members) - len(own))
     if replicated and own == set(names):
         signs["residual"] = -1.0
-    levels = np.prod([cube.shape[names.index(name)] for name in own])
-    return signs, float(cube.size / levels)
+    levels = np.prod([shape[names.index(name)] for name in own])
+    return signs, float(np.prod(shape) / levels)

@@ -1,8 +1,7 @@
-"""Linear students: weigh the teacher's responses, distil S students at once, let them predict."""
+"""Linear students: distil S of them at once from weighted responses, let them predict."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,128 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
-from uqkd.errors import FewResponsesWarning, OptionError, ShapeError, VarianceError, one_of
+from uqkd.errors import ShapeError, one_of
 from uqkd.estimators.checking import shaped
-from uqkd.estimators.shrinkage import shrink_variances
-from uqkd.estimators.weighting import FEW_RESPONSES
-from uqkd.estimators.weighting_law import blend_variance
+from uqkd.estimators.targets import Targets, sample_variance
 from uqkd.linear.teacher import _Factor
 
 Array = NDArray[np.float64]
 
 HEADS = ("point", "targets", "responses", "carried")
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Weighted responses: what each student is trained on; made by `weigh`.
-
-    Attributes
-    ----------
-    values : (S, P) float
-        The weighted mean of the responses (and of a second source), the label of a least-squares student.
-    responses : (S, P, k) float
-        The responses themselves, so that their spread is never lost.
-    weights : float or (P,) or (S, P) float
-        Weight on the mean of the teacher's responses; the second source has the rest. 1 where there is none.
-    method : str
-    """
-
-    values: Array
-    responses: Array
-    weights: Array
-    method: str
-
-
-def weigh(
-    responses: Array,
-    method: str = "average",
-    *,
-    source: Array | None = None,
-    source_var: ArrayLike | None = None,
-    response_var: ArrayLike | None = None,
-) -> Targets:
-    """Turn k responses per prompt into weighted responses.
-
-    Parameters
-    ----------
-    responses : (S, P, k) float
-    method : str
-        "single": the first response. "average": the mean of k ("multi", weight 1/k each, trains the same least-squares
-        coefficients). "oracle": the published variant, which blends in the teacher's noise-free mean with weights from
-        the variance (ddof 0) of *one* response. "known": inverse-variance weights from known variances. "estimated":
-        from each prompt's own sample variance (ddof 1). "shrunk": the same after empirical-Bayes shrinkage over prompts.
-    source : (P,) or (S, P) float
-        Second source, needed by the last four: predictions of an independent student, or for "oracle" the mean.
-    source_var : float or (P,) or (S, P) float
-        Its variance.
-    response_var : float
-        Known variance of one response, for "known".
-
-    Returns
-    -------
-    Targets
-
-    Notes
-    -----
-    T6, T7: the weight on the mean of k responses is k·source_var/(response_var + k·source_var).
-
-    Examples
-    --------
-    >>> responses = np.array([[[1.0, 3.0]]])
-    >>> weigh(responses).values
-    array([[2.]])
-    >>> weigh(responses, "known", source=np.array([4.0]), source_var=1.0, response_var=2.0).values
-    array([[3.]])
-    """
-    one_of("method", method, ["single", "average", "multi", "oracle", "known", "estimated", "shrunk"])
-    k = responses.shape[-1]
-    if method == "single":
-        return Targets(responses[..., 0], responses[..., :1], np.ones(()), method)
-    mean = responses @ np.full(k, 1.0 / k)
-    if method in ("average", "multi"):
-        return Targets(mean, responses, np.ones(()), method)
-    if source is None or source_var is None:
-        raise OptionError(f"method {method!r} combines two sources; pass source and source_var.")
-    second = _positive("source_var", source_var)
-    if method == "oracle":
-        first = _positive("the sample variance of the responses", _spread(responses, ddof=0))
-    elif method == "known":
-        first = _positive("response_var", response_var) / k
-    else:
-        first = _positive("the sample variance of the responses", _spread(responses, ddof=1))
-        if method == "estimated" and k < FEW_RESPONSES:
-            warnings.warn(_few(k), FewResponsesWarning, stacklevel=2)
-        if method == "shrunk":
-            first = np.stack([shrink_variances(row, k - 1).variance for row in first])
-        first = first / k
-    weights = second / (first + second)
-    return Targets(weights * mean + (1.0 - weights) * source, responses, weights, method)
-
-
-def _few(k: int) -> str:
-    cost = 2 * blend_variance([1.0], k)[0]
-    return (
-        f"weights from the sample variance of k={k} responses (fewer than {FEW_RESPONSES}): beside a source of equal, known "
-        f"variance the mean squared error is {cost:.3g} times that of the best weights. Compare method='average', or use "
-        "'shrunk'."
-    )
-
-
-def _positive(name: str, value: ArrayLike | None) -> Array:
-    array = np.asarray(value if value is not None else np.nan, dtype=np.float64)
-    if not (array > 0).all():
-        raise VarianceError(f"{name} must be given and positive to weigh by inverse variance; got {array.min()}.")
-    return array
-
-
-def _spread(responses: Array, *, ddof: int) -> Array:
-    if responses.shape[-1] < 2:
-        raise VarianceError(
-            "estimated inverse-variance weights need k >= 2 responses per prompt; got k=1. Draw more responses, pass "
-            "known variances, or use method='average'."
-        )
-    return np.asarray(responses.var(axis=-1, ddof=ddof))
 
 
 @dataclass(frozen=True)
@@ -253,6 +138,7 @@ def distill(design: Design, targets: Targets, *, head: str = "point") -> Student
 
     Examples
     --------
+    >>> from uqkd.estimators import weigh
     >>> design = Design.of([[1.0], [1.0]])
     >>> targets = weigh(np.array([[[1.0, 3.0], [5.0, 7.0]]]))
     >>> distill(design, targets).coef
@@ -274,5 +160,5 @@ def distill(design: Design, targets: Targets, *, head: str = "point") -> Student
     elif head == "responses":
         head_var = ((targets.responses - fitted[:, :, None]) ** 2).sum(axis=(1, 2)) / (rows * k - width)
     else:
-        head_var = _spread(targets.responses, ddof=1).mean(axis=1)
+        head_var = sample_variance(targets.responses, ddof=1).mean(axis=1)
     return Students(coef, head_var)

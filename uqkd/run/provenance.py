@@ -60,6 +60,8 @@ def _fingerprint(path: Path, function: str, _modified: int) -> str:
         elif name not in texts:
             tree = _parsed(source)
             texts[name] = ast.unparse(tree)
+            if (compiled := source.with_suffix(".cpp")).is_file():  # a kernel beside the module that builds it
+                texts[compiled.name] = compiled.read_text()
             parent = name if source.name == "__init__.py" else name.rpartition(".")[0]
             queue |= _imports(tree.body, package=parent)
     versions = {name: version for name in libraries if (version := _version(name))}

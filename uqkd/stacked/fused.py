@@ -18,13 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import UqkdError
 from uqkd.stacked.recipe import OPTIMISERS, Recipe
+
+if TYPE_CHECKING:
+    from uqkd.stacked.stacking import Stacked
 
 Array = NDArray[Any]
 
@@ -79,6 +82,46 @@ class Shape:
             "OPTIMISER": OPTIMISERS.index(self.optimiser),
         }
         return [f"-D{name}={value}" for name, value in values.items()]
+
+
+def supports(model: Stacked, recipe: Recipe, loss: object) -> Shape | None:
+    """The kernel's shape for that model, recipe and loss; None where another engine must train it.
+
+    It trains linear layers with biases, an activation of `ACTIVATIONS` after each but the last, on a CPU.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from uqkd.stacked import Stacked
+    >>> network = nn.Sequential(nn.Linear(13, 16), nn.ReLU(), nn.Linear(16, 1))
+    >>> supports(Stacked.of(network, 2), Recipe(steps=1), "mse").widths
+    (13, 16, 1)
+    >>> supports(Stacked.of(nn.LayerNorm(3), 2), Recipe(steps=1), "mse")
+    """
+    widths = _widths(model)
+    if widths is None or loss not in LOSSES or model.device.type != "cpu" or max(widths[0]) > WIDEST:
+        return None
+    if loss == "gaussian" and widths[0][-1] != 2:
+        return None
+    shape = Shape(*widths, str(loss), recipe.optimiser, model.dtype)
+    return shape if kernel(shape) is not None else None
+
+
+def _widths(model: Stacked) -> tuple[tuple[int, ...], str] | None:
+    """Widths and activation of a plain multilayer perceptron, None for any other model."""
+    from torch import nn
+
+    template = model.template
+    modules = list(template) if type(template) is nn.Sequential else [template]
+    layers, between = modules[::2], {type(module) for module in modules[1::2]}
+    names = {nn.ReLU: "relu", nn.Tanh: "tanh"}
+    plain = len(modules) % 2 == 1 and all(type(layer) is nn.Linear and layer.bias is not None for layer in layers)
+    if not plain or len(between) > 1 or not between <= set(names) or any(layer._forward_hooks for layer in layers):
+        return None
+    if len({id(parameter) for layer in layers for parameter in layer.parameters()}) < 2 * len(layers):
+        return None  # tied layers
+    activation = names[between.pop()] if between else "relu"
+    return (layers[0].in_features, *(layer.out_features for layer in layers)), activation
 
 
 def compiler() -> str | None:

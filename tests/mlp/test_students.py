@@ -1,0 +1,229 @@
+"""Neural students: identities that hold to rounding, sources that are shared to the bit, and T3 by simulation."""
+
+import numpy as np
+import pytest
+
+from uqkd import seeds
+from uqkd.errors import DivergedError, OptionError, SeedReuseError, ShapeError, UqkdWarning
+from uqkd.mlp import (
+    Recipe,
+    Sources,
+    Students,
+    Targets,
+    batch_orders,
+    bootstrap_rows,
+    distill,
+    teacher_sample,
+    weigh,
+)
+from uqkd.mlp.teacher import GaussianAnswers
+
+KEY = ("test", "students")
+X = seeds.generator("test", "mlp", "X").standard_normal((24, 3))
+MEAN = np.sin(X[:, 0]) + 0.5 * X[:, 1]
+RECIPE = Recipe(steps=60)
+ROUNDING = {"rtol": 0, "atol": 1e-10}  # parameters of size 1 in float64 after 60 steps; two sums in another order
+
+
+class Known:
+    """A teacher whose mean is known."""
+
+    def __init__(self, mean, noise_var):
+        self.answers = GaussianAnswers(mean, noise_var)
+
+    def at(self, X):
+        return self.answers
+
+
+def responses(k, levels, noise_var=0.5):
+    return teacher_sample(Known(MEAN, noise_var), X, k, levels, key=KEY)
+
+
+def train(targets, sources, **options):
+    common = {"hidden": (8,), "recipe": RECIPE, "key": KEY, "dtype": "float64"}
+    return distill(options.pop("X", X), targets, sources=sources, **{**common, **options})
+
+
+def assert_equal_students(one, other, **tolerance):
+    for name, values in one.parameters.items():
+        compare = np.testing.assert_allclose if tolerance else np.testing.assert_array_equal
+        compare(values, other.parameters[name], **tolerance)
+
+
+def assert_all_differ(students):
+    predictions = students.means(X)
+    assert len(np.unique(predictions[:, 0])) == len(predictions)
+
+
+def test_training_on_the_average_is_training_on_all_responses():
+    """Each row repeated k times with one response each has the gradient of the row with their mean."""
+    k, sources = 4, Sources.independent(3)
+    drawn = responses(k, sources.responses)
+    average = train(weigh(drawn), sources)
+    repeated = train(weigh(drawn.reshape(3, -1, 1)), sources, X=np.repeat(X, k, axis=0))
+    assert_equal_students(average, repeated, **ROUNDING)
+    assert_equal_students(average, train(weigh(drawn, "multi"), sources))
+    assert np.abs(average.means(X) - train(weigh(drawn, "single"), sources).means(X)).max() > 0.05
+
+
+def test_gaussian_head_on_mean_and_spread_is_the_head_on_all_responses():
+    """The mean of k Gaussian losses is the loss at their mean and spread: equal gradients, equal students."""
+    k, sources = 4, Sources.independent(3)
+    drawn = responses(k, sources.responses)
+    carried = train(weigh(drawn), sources, head="responses")
+    repeated = train(weigh(drawn.reshape(3, -1, 1)), sources, X=np.repeat(X, k, axis=0), head="targets")
+    assert_equal_students(carried, repeated, **ROUNDING)
+    averaged = train(weigh(drawn), sources, head="targets")
+    assert (averaged.variances(X).mean(axis=1) < 0.8 * carried.variances(X).mean(axis=1)).all()
+
+
+def test_everything_frozen_is_one_student_to_the_bit():
+    sources = Sources.independent(4, freeze=["responses", "initialisation", "order", "bootstrap"], bootstrap=True)
+    students = train(weigh(responses(2, sources.responses)), sources, recipe=Recipe(steps=40, batch=7))
+    for values in students.parameters.values():
+        assert (values == values[0]).all()
+
+
+@pytest.mark.parametrize("free", ["responses", "initialisation", "order", "bootstrap"])
+def test_each_source_alone_makes_students_differ(free):
+    frozen = {"responses", "initialisation", "order", "bootstrap"} - {free}
+    sources = Sources.independent(5, freeze=sorted(frozen), bootstrap=True)
+    assert_all_differ(train(weigh(responses(2, sources.responses)), sources, recipe=Recipe(steps=40, batch=7)))
+
+
+def test_full_batches_know_no_order():
+    sources = Sources.independent(3, freeze=["responses", "initialisation"])
+    students = train(weigh(responses(2, sources.responses)), sources)
+    for values in students.parameters.values():
+        assert (values == values[0]).all()
+
+
+def test_crossed_students_of_equal_levels_are_equal_and_others_are_not():
+    sources = Sources.crossed({"responses": 2, "initialisation": 3})
+    whole = train(weigh(responses(2, sources.responses)), sources)
+    assert_all_differ(whole)
+    parts = [sources.part(0, 4), sources.part(4, 2)]
+    with seeds.ledger():  # levels recur from part to part, on purpose
+        drawn = [teacher_sample(Known(MEAN, 0.5), X, 2, p.responses, key=KEY, shared=True) for p in parts]
+        joined = Students.joined([train(weigh(d), p) for d, p in zip(drawn, parts, strict=True)])
+    assert_equal_students(whole, joined, **ROUNDING)
+
+
+def test_chunks_of_independent_students_are_the_students_of_one_call():
+    whole, parts = Sources.independent(5), [Sources.independent(3), Sources.independent(2, first=3)]
+    together = train(weigh(responses(2, whole.responses)), whole)
+    joined = Students.joined([train(weigh(responses(2, p.responses)), p) for p in parts])
+    assert_equal_students(together, joined, **ROUNDING)
+    with seeds.ledger():
+        train(weigh(MEAN[None, :, None]), Sources.independent(3))
+        with pytest.raises(SeedReuseError):  # `first` forgotten
+            train(weigh(MEAN[None, :, None]), Sources.independent(2))
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_a_bootstrap_student_is_one_trained_on_its_rows(batch):
+    recipe, sources = Recipe(steps=40, batch=batch), Sources.independent(3, bootstrap=True)
+    drawn = responses(2, sources.responses)
+    students = train(weigh(drawn), sources, recipe=recipe)
+    rows = bootstrap_rows(len(X), sources.bootstrap, key=KEY)
+    for s in range(3):
+        own = Sources.independent(1, first=s)
+        alone = train(weigh(drawn[[s]][:, rows[s]]), own, recipe=recipe, X=X[rows[s]])
+        one = Students({n: v[[s]] for n, v in students.parameters.items()}, "point", "relu", np.array([-1]))
+        assert_equal_students(one, alone, **ROUNDING)
+
+
+def test_batches_are_those_of_the_order():
+    """One step of plain gradient descent on a batch equals the same step on its rows alone."""
+    recipe, sources = Recipe(steps=1, batch=5, optimiser="sgd", lr=0.1), Sources.independent(2)
+    drawn = weigh(responses(2, sources.responses))
+    students = train(drawn, sources, recipe=recipe)
+    rows = batch_orders(len(X), 5, 1, sources.order, key=KEY)[:, 0]
+    for s in range(2):
+        own = Sources.independent(1, first=s)
+        alone = train(
+            weigh(drawn.values[[s]][:, rows[s], None]),
+            own,
+            X=X[rows[s]],
+            recipe=Recipe(steps=1, optimiser="sgd", lr=0.1),
+        )
+        for name, values in alone.parameters.items():
+            np.testing.assert_allclose(students.parameters[name][s], values[0], **ROUNDING)
+
+
+def test_targets_of_one_serve_all_students():
+    sources = Sources.independent(3)
+    one = train(weigh(MEAN[None, :, None]), sources)
+    each = train(weigh(np.broadcast_to(MEAN, (3, 24))[..., None]), sources)
+    assert_equal_students(one, each, **ROUNDING)
+    assert_all_differ(one)
+
+
+def test_perturbed_students_begin_near_one_another():
+    sources, labels = Sources.independent(4), weigh(MEAN[None, :, None])
+    spread = [train(labels, sources, perturbation=eps).means(X).var(axis=0).mean() for eps in (0.0, 0.01, None)]
+    assert spread[0] == 0
+    assert 0 < spread[1] < 0.1 * spread[2]
+
+
+def test_t3_what_a_head_reports_is_what_it_was_trained_on():
+    """σ_T²/k from averages, σ_T² from responses.
+
+    600 rows and 40 students: the maximum-likelihood variance of 600 rows is low by at most (13 parameters of the mean)/600
+    = 2.2 %; its standard error over 40 students is √(2/600/40) = 0.9 %. Allowed: 2.2 % + 4 · 0.9 % = 6 %.
+    """
+    rows, k, noise_var = 600, 4, 0.5
+    plain, sources = np.linspace(-1, 1, rows)[:, None], Sources.independent(40)
+    network = {"hidden": (4,), "activation": "tanh", "recipe": Recipe(steps=600, lr=0.02), "dtype": "float32"}
+    drawn = teacher_sample(Known(plain[:, 0], noise_var), plain, k, sources.responses, key=(*KEY, "T3"))
+    for head, expected in (("point", 0.0), ("targets", noise_var / k), ("responses", noise_var)):
+        students = train(weigh(drawn), sources, X=plain, head=head, **network)
+        assert abs(students.variances(plain).mean() - expected) <= 0.06 * expected
+        answers = students.predict(plain[::30], 200, key=(*KEY, "answers", head))
+        assert answers.shape == (40, 20, 200)
+        own = students.variances(plain[::30])
+        np.testing.assert_allclose(
+            answers.var(axis=2, ddof=1), own, rtol=0.5, atol=1e-25
+        )  # 5 standard errors, √(2/199)·5
+        np.testing.assert_allclose(
+            answers.mean(axis=2), students.means(plain[::30]), atol=5.5 * np.sqrt(own.max() / 200)
+        )
+
+
+def test_diverged_students_are_an_error_or_are_counted():
+    values = np.repeat(MEAN[None], 4, axis=0)
+    values[1] *= 1e30  # squares beyond float32
+    values[3, 5] = np.inf
+    targets = Targets(values, values[..., None], np.ones(()), "average")
+    sources = Sources.independent(4)
+    with pytest.raises(DivergedError, match="1.*3"):
+        train(targets, sources, dtype="float32")
+    with pytest.warns(UqkdWarning, match="2 of 4 students diverged and are left out; 2 remain"):
+        kept = train(targets, sources, dtype="float32", exclude_failed=True)
+    assert kept.means(X).shape == (2, 24)
+    np.testing.assert_array_equal(kept.kept, [0, 2])
+    np.testing.assert_array_equal(kept.failed_at >= 0, [False, True, False, True])
+    healthy = Sources.independent(1, first=2)
+    alone = train(weigh(MEAN[None, :, None]), healthy, dtype="float32")
+    np.testing.assert_allclose(kept.means(X)[1], alone.means(X)[0], atol=1e-5)
+    broken = Targets(values[[1, 3]], values[[1, 3], :, None], np.ones(()), "average")
+    with pytest.raises(DivergedError):  # nobody is left
+        train(broken, Sources.independent(2), dtype="float32", exclude_failed=True)
+
+
+def test_bad_calls_are_refused():
+    sources, labels = Sources.independent(3), weigh(MEAN[None, :, None])
+    with pytest.raises(OptionError, match="did you mean 'targets'"):
+        train(labels, sources, head="target")
+    with pytest.raises(ShapeError, match="2 students and 24 prompts, but sources for 3"):
+        train(weigh(np.zeros((2, 24, 1))), sources)
+    with pytest.raises(ShapeError, match="X of 20 rows"):
+        train(labels, sources, X=X[:20])
+    students = train(labels, sources)
+    with pytest.raises(OptionError, match="regressions and have no probabilities"):
+        students.probabilities(X)
+    with pytest.raises(OptionError, match="responses >= 1"):
+        students.predict(X, 0, key=KEY)
+    gaussian = train(labels, sources, head="targets")
+    with pytest.raises(OptionError, match="one kind"):
+        Students.joined([students, gaussian])

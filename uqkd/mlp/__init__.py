@@ -1,0 +1,30 @@
+"""Layer 2: neural students on tabular data, by Monte Carlo; the verbs of layer 1."""
+
+from uqkd.estimators.targets import ClassTargets, Targets, weigh, weigh_labels, weigh_probabilities
+from uqkd.mlp.levels import SOURCES, Sources
+from uqkd.mlp.network import mlp
+from uqkd.mlp.sources import batch_orders, bootstrap_rows, initialisation, teacher_sample
+from uqkd.mlp.students import Students, distill, distill_classes
+from uqkd.mlp.teacher import ClassTeacher, Teacher
+from uqkd.stacked import Recipe
+
+__all__ = [
+    "SOURCES",
+    "ClassTargets",
+    "ClassTeacher",
+    "Recipe",
+    "Sources",
+    "Students",
+    "Targets",
+    "Teacher",
+    "batch_orders",
+    "bootstrap_rows",
+    "distill",
+    "distill_classes",
+    "initialisation",
+    "mlp",
+    "teacher_sample",
+    "weigh",
+    "weigh_labels",
+    "weigh_probabilities",
+]

@@ -1,0 +1,133 @@
+"""Which level of which source of randomness every student gets (T11).
+
+A source is a family of draws (`uqkd.mlp.sources`); level l of it is always the same draw. Students of different levels
+are independent in that source, students of equal level share it: independent students, frozen sources and crossed
+designs are all a matter of levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import OptionError, one_of
+
+Levels = NDArray[np.int64]
+
+SOURCES = ("responses", "initialisation", "order", "bootstrap")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The level of each source for each of S students; made by `independent` or `crossed`.
+
+    Attributes
+    ----------
+    responses : (S,) int
+        Which sample of teacher responses.
+    initialisation : (S,) int
+    order : (S,) int
+        Which order of the batches; of no effect where every step takes all rows.
+    bootstrap : (S,) int or None
+        Which resample of the training rows; None where students train on the rows as they are.
+    recurring : tuple of str
+        Sources whose levels recur on purpose, from chunk to chunk: `uqkd.seeds.ledger` does not take their second use for
+        a mistake.
+    """
+
+    responses: Levels
+    initialisation: Levels
+    order: Levels
+    bootstrap: Levels | None = None
+    recurring: tuple[str, ...] = ()
+
+    @classmethod
+    def independent(
+        cls, students: int, *, first: int = 0, freeze: Iterable[str] = (), bootstrap: bool = False
+    ) -> Sources:
+        """Students that share nothing but what is frozen.
+
+        Parameters
+        ----------
+        students : int
+            S.
+        first : int
+            Level of the first one; a later chunk of students begins where the chunk before it ended.
+        freeze : names of `SOURCES`
+            Sources of which all students, of every chunk, get level 0.
+        bootstrap : bool
+            Train each student on a resample of the rows.
+
+        Examples
+        --------
+        >>> some = Sources.independent(3, first=10, freeze=["order"])
+        >>> some.responses, some.order, some.bootstrap
+        (array([10, 11, 12]), array([0, 0, 0]), None)
+        """
+        if students < 1 or first < 0:
+            raise OptionError(f"independent needs students >= 1 and first >= 0; got {students} and {first}.")
+        frozen = tuple(one_of("freeze", name, SOURCES) for name in ([freeze] if isinstance(freeze, str) else freeze))
+        level = [np.arange(first, first + students) * (name not in frozen) for name in SOURCES]
+        return cls(level[0], level[1], level[2], level[3] if bootstrap else None, recurring=frozen)
+
+    @classmethod
+    def crossed(cls, levels: Mapping[str, int]) -> Sources:
+        """Every combination of the levels 0 ... n − 1 of the named sources, one student each; the others are frozen.
+
+        Parameters
+        ----------
+        levels : mapping of name of `SOURCES` to int
+            Number of levels; S is their product. The last name varies fastest.
+
+        Examples
+        --------
+        >>> both = Sources.crossed({"responses": 2, "initialisation": 3})
+        >>> both.responses, both.initialisation
+        (array([0, 0, 0, 1, 1, 1]), array([0, 1, 2, 0, 1, 2]))
+        """
+        for name, count in levels.items():
+            if count < 1:
+                raise OptionError(
+                    f"crossed needs at least one level of {one_of('source', name, SOURCES)!r}; got {count}."
+                )
+        names = [one_of("source", name, SOURCES) for name in levels]
+        grid = np.indices(tuple(levels.values())).reshape(len(names), -1)
+        level: dict[str, Levels] = dict(zip(names, grid, strict=True))
+        frozen = np.zeros(grid.shape[1], dtype=np.int64)
+        used = [level.get(name, frozen) for name in SOURCES]
+        return cls(used[0], used[1], used[2], level.get("bootstrap"), recurring=SOURCES)
+
+    @property
+    def students(self) -> int:
+        """S."""
+        return len(self.responses)
+
+    def part(self, first: int, students: int) -> Sources:
+        """The sources of some students in a row: one chunk of a crossed design.
+
+        Examples
+        --------
+        >>> Sources.crossed({"responses": 2, "initialisation": 3}).part(2, 2).initialisation
+        array([2, 0])
+        """
+        own = slice(first, first + students)
+        bootstrap = None if self.bootstrap is None else self.bootstrap[own]
+        return Sources(self.responses[own], self.initialisation[own], self.order[own], bootstrap, self.recurring)
+
+    def table(self) -> dict[str, Levels]:
+        """Columns of the sources that vary, by name: the factors of `uqkd.estimators.variance_components`.
+
+        Examples
+        --------
+        >>> Sources.crossed({"responses": 1, "initialisation": 2}).table()
+        {'initialisation': array([0, 1])}
+        """
+        columns = {name: getattr(self, name) for name in SOURCES}
+        return {name: level for name, level in columns.items() if level is not None and np.ptp(level) > 0}
+
+    def recurs(self, name: str) -> bool:
+        """Whether the levels of a source recur on purpose."""
+        return name in self.recurring

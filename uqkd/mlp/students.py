@@ -1,0 +1,306 @@
+"""Neural students: distil S networks at once from weighted responses, let them predict."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from uqkd import seeds
+from uqkd.errors import OptionError, ShapeError, UqkdWarning, one_of
+from uqkd.estimators.checking import shaped
+from uqkd.estimators.targets import ClassTargets, Targets
+from uqkd.mlp.fitting import fit
+from uqkd.mlp.levels import Sources
+from uqkd.mlp.network import answers
+from uqkd.mlp.sources import batch_orders, bootstrap_rows, initialisation
+from uqkd.mlp.teacher import labels_at
+from uqkd.stacked import Recipe
+
+Array = NDArray[np.float64]
+
+HEADS = ("point", "targets", "responses")
+
+
+@dataclass(frozen=True)
+class Students:
+    """S students; made by `distill` or `distill_classes`.
+
+    Attributes
+    ----------
+    parameters : dict of name to (S, ...) array
+        Of the students that are kept.
+    head : str
+        One of `HEADS`, or "classes".
+    activation : str
+    failed_at : (S + failed,) int
+        Of every student trained, the step at which it diverged; -1 for those kept.
+    """
+
+    parameters: dict[str, NDArray[Any]]
+    head: str
+    activation: str
+    failed_at: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Students]) -> Students:
+        """Students of several chunks as one set, in the order given."""
+        kinds = {(part.head, part.activation) for part in parts}
+        if len(kinds) != 1:
+            raise OptionError(
+                f"only students of one kind can be joined; got {len(kinds)} kinds of (head, activation): {kinds}."
+            )
+        names = parts[0].parameters
+        return cls(
+            {name: np.concatenate([part.parameters[name] for part in parts]) for name in names},
+            *kinds.pop(),
+            np.concatenate([part.failed_at for part in parts]),
+        )
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """(S,) places of the students kept among all that were trained."""
+        return np.flatnonzero(self.failed_at < 0)
+
+    def means(self, X: ArrayLike) -> Array:
+        """Predictive means at the rows of X (P, p), as (S, P)."""
+        self._are(regression=True)
+        return self._answers(X)[..., 0]
+
+    def variances(self, X: ArrayLike) -> Array:
+        """Predictive variances at the rows of X (P, p), as (S, P): 0 for point students."""
+        self._are(regression=True)
+        outputs = self._answers(X)
+        return np.zeros(outputs.shape[:2]) if self.head == "point" else np.exp(outputs[..., 1])
+
+    def probabilities(self, X: ArrayLike) -> Array:
+        """Class probabilities at the rows of X (P, p), as (S, P, C)."""
+        self._are(regression=False)
+        return np.asarray(special.softmax(self._answers(X), axis=-1))
+
+    def predict(self, X: ArrayLike, responses: int, *, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Draw R responses per prompt from each student's predictive distribution.
+
+        Parameters
+        ----------
+        X : (P, p) float
+        responses : int
+            R.
+        key : tuple
+            Names the stream; see `uqkd.seeds.generator`.
+
+        Returns
+        -------
+        (S, P, R) float, or int class labels
+        """
+        if responses < 1:
+            raise OptionError(f"predict needs responses >= 1; got {responses}.")
+        generator = seeds.generator(*key)
+        if self.head == "classes":
+            probabilities = self.probabilities(X)
+            uniform = generator.random((responses, *probabilities.shape[:2]))
+            return np.moveaxis(np.stack([labels_at(p, uniform[:, s]) for s, p in enumerate(probabilities)]), 1, -1)
+        means, deviations = self.means(X)[..., None], np.sqrt(self.variances(X))[..., None]
+        return np.asarray(means + deviations * generator.standard_normal((*means.shape[:2], responses)))
+
+    def _answers(self, X: ArrayLike) -> Array:
+        return answers(self.parameters, X, activation=self.activation)
+
+    def _are(self, *, regression: bool) -> None:
+        if regression == (self.head == "classes"):
+            one, other = ("means and variances", "classifiers") if regression else ("probabilities", "regressions")
+            raise OptionError(f"these students are {other} and have no {one}; ask for the other.")
+
+
+@dataclass(frozen=True)
+class _Method:
+    """How students are trained, whatever they are trained on."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    recipe: Recipe
+    sources: Sources
+    key: tuple[Any, ...]
+    scheme: str
+    perturbation: float | None
+    engine: str
+    dtype: str
+    exclude_failed: bool
+
+    def train(self, X: Array, target: Array, *, outputs: int, loss: str, head: str) -> Students:
+        """Students on targets (S or 1, P, D)."""
+        students = self.sources.students
+        if target.shape[1] != len(X) or len(target) not in (1, students):
+            raise ShapeError(
+                f"distill got targets for {len(target)} students and {target.shape[1]} prompts, but sources for {students} "
+                f"students and X of {len(X)} rows. Draw the targets with the levels sources.responses, at the rows of X."
+            )
+        sizes, shared = (X.shape[1], *self.hidden, outputs), self.sources.recurs("initialisation")
+        begin = initialisation(
+            sizes,
+            self.sources.initialisation,
+            key=self.key,
+            scheme=self.scheme,
+            perturbation=self.perturbation,
+            shared=shared,
+        )
+        fitted = fit(
+            begin, X, target if len(target) == students else target[0], self.recipe, loss=loss, orders=self._orders(len(X)),
+            activation=self.activation, engine=self.engine, dtype=self.dtype,
+        )  # fmt: skip
+        failed_at = np.asarray(fitted.training.failed_at, dtype=np.int64)
+        if not self.exclude_failed or (failed_at >= 0).all():
+            fitted.training.refuse_failed()
+        kept = failed_at < 0
+        if not kept.all():
+            lost = f"{(~kept).sum()} of {students} students diverged and are left out; {kept.sum()} remain."
+            warnings.warn(lost, UqkdWarning, stacklevel=3)
+        return Students({name: a[kept] for name, a in fitted.parameters.items()}, head, self.activation, failed_at)
+
+    def _orders(self, rows: int) -> NDArray[np.int32] | None:
+        """Rows of every step (S or 1, T, B): an order points into the resample, if there is one."""
+        drawn: NDArray[np.int32] | None = None
+        if self.sources.bootstrap is not None:
+            levels, shared = _fewest(self.sources.bootstrap), self.sources.recurs("bootstrap")
+            drawn = bootstrap_rows(rows, levels, key=self.key, shared=shared)[:, None, :]
+        if self.recipe.batch is None:
+            return drawn
+        levels, shared = _fewest(self.sources.order), self.sources.recurs("order")
+        order = batch_orders(rows, self.recipe.batch, self.recipe.steps, levels, key=self.key, shared=shared)
+        if drawn is None:
+            return order
+        students = max(len(order), len(drawn))
+        order = np.broadcast_to(order, (students, *order.shape[1:]))
+        return np.take_along_axis(np.broadcast_to(drawn, (students, 1, rows)), order, axis=2)
+
+
+def _fewest(levels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One level where all are equal: what all students share is held once."""
+    return levels[:1] if (levels == levels[0]).all() else levels
+
+
+def distill(
+    X: ArrayLike,
+    targets: Targets,
+    *,
+    hidden: tuple[int, ...] = (16,),
+    activation: str = "relu",
+    recipe: Recipe,
+    sources: Sources,
+    key: tuple[Any, ...],
+    head: str = "point",
+    scheme: str = "default",
+    perturbation: float | None = None,
+    engine: str = "auto",
+    dtype: str = "float32",
+    exclude_failed: bool = False,
+) -> Students:
+    """Train one network per row of targets, all in one pass.
+
+    Parameters
+    ----------
+    X : (P, p) float
+        Features, standardised, without an intercept column.
+    targets : Targets
+        Of S students, or of one where all train on the same labels (ground truth, noise-free answers).
+    hidden, activation
+        Widths of the hidden layers; see `mlp`.
+    recipe : Recipe
+    sources : Sources
+        Levels of the students; the targets were drawn with `sources.responses`.
+    key : tuple
+        Names the streams of initialisation, order and bootstrap.
+    head : {"point", "targets", "responses"}
+        "point": one output, mean squared error. The others have a mean and a log-variance, trained by the Gaussian
+        likelihood: "targets" of the target values alone, so that the student reports the variance of a k-mean;
+        "responses" of the k raw responses, so that it reports that of one response.
+    scheme, perturbation
+        How networks begin; see `initialisation`.
+    engine : str
+        See `uqkd.stacked.train`.
+    dtype : {"float32", "float64"}
+        Precision of training. Predictions are float64 always.
+    exclude_failed : bool
+        Leave diverged students out, with a warning that says how many remain. Otherwise they are an error.
+
+    Returns
+    -------
+    Students
+
+    Raises
+    ------
+    DivergedError
+        Names the students that diverged, and when.
+    ShapeError
+        Targets of another number of students or prompts.
+
+    Notes
+    -----
+    T3, T8. Many students: call it for each of `uqkd.seeds.chunks(S)` with `Sources.independent(size, first=...)`.
+
+    Examples
+    --------
+    >>> from uqkd.estimators import weigh
+    >>> X, sources = np.linspace(-1, 1, 20)[:, None], Sources.independent(2)
+    >>> labels = weigh(np.broadcast_to(2 * X[:, 0], (1, 20))[..., None])
+    >>> students = distill(X, labels, recipe=Recipe(steps=500), sources=sources, key=("doc",))
+    >>> students.means([[0.5]]).round()[:, 0], students.variances([[0.5]])[:, 0]
+    (array([1., 1.]), array([0., 0.]))
+    """
+    one_of("head", head, HEADS)
+    method = _Method(hidden, activation, recipe, sources, key, scheme, perturbation, engine, dtype, exclude_failed)
+    rows = shaped("X", X, "P p")
+    if head == "point":
+        return method.train(rows, targets.values[..., None], outputs=1, loss="mse", head=head)
+    spread = targets.spread if head == "responses" else np.zeros_like(targets.values)
+    return method.train(rows, np.stack([targets.values, spread], axis=-1), outputs=2, loss="gaussian", head=head)
+
+
+def distill_classes(
+    X: ArrayLike,
+    targets: ClassTargets,
+    *,
+    hidden: tuple[int, ...] = (64,),
+    activation: str = "relu",
+    recipe: Recipe,
+    sources: Sources,
+    key: tuple[Any, ...],
+    scheme: str = "default",
+    perturbation: float | None = None,
+    engine: str = "auto",
+    dtype: str = "float32",
+    exclude_failed: bool = False,
+) -> Students:
+    """Train one classifier per row of targets, all in one pass, by cross-entropy with their target distributions.
+
+    Parameters
+    ----------
+    X : (P, p) float
+    targets : ClassTargets
+        Of S students, or of one where all train on the same.
+    hidden, activation, recipe, sources, key, scheme, perturbation, engine, dtype, exclude_failed
+        As for `distill`.
+
+    Returns
+    -------
+    Students
+
+    Examples
+    --------
+    >>> from uqkd.estimators import weigh_labels
+    >>> X, sources = np.linspace(-1, 1, 20)[:, None], Sources.independent(2)
+    >>> labels = weigh_labels((X[None] > 0).astype(int), 2)
+    >>> students = distill_classes(X, labels, recipe=Recipe(steps=200), sources=sources, key=("doc",))
+    >>> students.probabilities([[-1.0], [1.0]]).argmax(axis=-1)
+    array([[0, 1],
+           [0, 1]])
+    """
+    method = _Method(hidden, activation, recipe, sources, key, scheme, perturbation, engine, dtype, exclude_failed)
+    distribution = targets.probabilities
+    outputs = distribution.shape[-1]
+    return method.train(shaped("X", X, "P p"), distribution, outputs=outputs, loss="cross_entropy", head="classes")

@@ -1,0 +1,407 @@
+"""Stack S students of one architecture into one module, take them apart again, and check that nothing mixed them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from uqkd import seeds
+from uqkd.errors import OptionError, ShapeError, nearest, one_of
+from uqkd.stacked.leaves import Dropout, Fold, Leaf
+from uqkd.stacked.norms import LEAVES
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+Place = list[tuple[dict[str, Any], str]]  # dicts of modules and names in them; several where one tensor is tied
+
+
+class Places(NamedTuple):
+    """Where a model holds its parameters (S, ...), student-wise buffers (S, ...) and buffers equal for all students."""
+
+    parameters: list[Place]
+    buffers: list[Place]
+    constants: list[Place]
+
+
+class Stacked(nn.Module):
+    """S students of one architecture as one module; made by `stack` or `Stacked.of`.
+
+    `model(X)` gives the outputs of all students, (S, N, ...), for rows X shared by all; `model(X, shared=False)` takes
+    rows of each student's own, (S, N, ...). Modes are those of any module: `model.train()`, `model.eval()`.
+
+    Attributes
+    ----------
+    students : int
+        S.
+    dtype : str
+        "float32" or "float64".
+
+    Examples
+    --------
+    >>> model = Stacked.of(nn.Linear(2, 1), 3)
+    >>> model.load({"weight": [[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]], "bias": [[0.0], [0.0], [5.0]]})
+    >>> model(torch.tensor([[2.0, 3.0]])).flatten().tolist()
+    [2.0, 3.0, 10.0]
+    >>> model.student(2)
+    Linear(in_features=2, out_features=1, bias=True)
+    """
+
+    body: nn.Module
+
+    def __init__(self, template: nn.Module, students: int, *, dtype: str, device: str) -> None:
+        super().__init__()
+        one_of("dtype", dtype, DTYPES)
+        if students < 1:
+            raise OptionError(f"stacking needs at least one student; got students={students}.")
+        refuse_unknown(template)
+        template = copy.deepcopy(template).to(DTYPES[dtype])
+        self._template = (template,)  # in a tuple: not a submodule
+        self.fold, self.dtype = Fold(students), dtype
+        self.body = _replaced(copy.deepcopy(template), self.fold).to(device)
+        self.train(template.training)
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        students: int,
+        *,
+        key: tuple[Any, ...] | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> Stacked:
+        """S equal copies of one module, for callers that fill in the parameters themselves with `load`.
+
+        `key` names the streams of dropout masks, and is needed where the module drops anything.
+
+        Examples
+        --------
+        >>> Stacked.of(nn.Linear(13, 1), 1000).parameters_by_name()["weight"].shape
+        torch.Size([1000, 1, 13])
+        """
+        stacked = cls(module, students, dtype=dtype, device=device)
+        for path, leaf in stacked.body.named_modules():
+            if isinstance(leaf, Dropout) and leaf.p > 0:
+                if key is None:
+                    raise OptionError(f"Dropout at {path!r} needs key=(...), which names its streams; got None.")
+                drawn = [seeds.seed63(*key, "dropout", path, s) for s in range(students)]
+                leaf.seeds = torch.tensor(drawn, device=device)
+        return stacked
+
+    @property
+    def template(self) -> nn.Module:
+        """The plain module whose architecture every student has."""
+        return self._template[0]
+
+    @property
+    def students(self) -> int:
+        """S."""
+        return self.fold.students
+
+    @property
+    def device(self) -> torch.device:
+        """Where the students live."""
+        return next((p.device for p in self.body.parameters()), torch.device("cpu"))
+
+    def forward(self, X: ArrayLike | Tensor, *, shared: bool = True) -> Tensor:
+        """Outputs of all students, (S, N, ...), for X (N, ...) shared by all or, with shared=False, (S, N, ...)."""
+        rows = self.tensor(X)
+        if not shared and (rows.ndim < 2 or rows.shape[0] != self.students):
+            raise ShapeError(
+                f"with shared=False X holds rows of each student's own, (S={self.students}, N, ...); got {tuple(rows.shape)}. "
+                "Rows for all students alike, (N, ...), go with shared=True."
+            )
+        return self.run_own(rows.expand(self.students, *rows.shape) if shared else rows)
+
+    def run_own(self, X: Tensor) -> Tensor:
+        """Outputs (S, N, ...) for rows (S, N, ...)."""
+        folded = X.flatten(0, 1)
+        found = self.body(folded)
+        if not isinstance(found, Tensor) or found.ndim == 0 or found.shape[0] != len(folded):
+            seen = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ShapeError(f"a student must turn N rows into one tensor of N rows; {len(folded)} rows gave {seen}.")
+        return self.fold.unfold(found)
+
+    def tensor(self, values: ArrayLike | Tensor) -> Tensor:
+        """Values as a tensor on the model's device; fractions in its number type, integers (tokens) as they are."""
+        tensor = torch.as_tensor(values)
+        dtype = DTYPES[self.dtype] if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(device=self.device, dtype=dtype)
+
+    def parameters_by_name(self, *, buffers: bool = False) -> dict[str, Tensor]:
+        """Name in one student's state_dict → (S, ...) tensor; tied parameters under each name, the same tensor."""
+        found: dict[str, Tensor] = {n: p.detach() for n, p in self.body.named_parameters(remove_duplicate=False)}
+        if buffers:
+            found |= {
+                name: value for name, value in self.body.state_dict().items() if name not in found and self._own(name)
+            }
+        return found
+
+    def _own(self, name: str) -> bool:
+        return isinstance(self.body.get_submodule(name.rpartition(".")[0]), Leaf)
+
+    @torch.no_grad()
+    def load(self, parameters: Mapping[str, ArrayLike | Tensor]) -> None:
+        """Set parameters by name, (S, ...) each: all of them, and the buffers that are given.
+
+        Raises
+        ------
+        OptionError
+            A name that the students do not have, or a parameter left out.
+        ShapeError
+            Another shape.
+        """
+        held, known = self.parameters_by_name(), self.parameters_by_name(buffers=True)
+        for name, values in parameters.items():
+            if name not in known:
+                raise OptionError(f"load got {name!r}; {nearest(name, known)}.")
+            tensor = torch.as_tensor(values)
+            if tensor.shape != known[name].shape:
+                raise ShapeError(
+                    f"load: {name} is {tuple(known[name].shape)}, students first; got {tuple(tensor.shape)}."
+                )
+        given = {id(self.body.get_parameter(name)) for name in held if name in parameters}
+        missing = [name for name in held if id(self.body.get_parameter(name)) not in given]
+        if missing:
+            raise OptionError(f"load needs every parameter; {', '.join(missing)} not given.")
+        for name, values in parameters.items():
+            known[name].copy_(torch.as_tensor(values))
+
+    def student(self, s: int) -> nn.Module:
+        """Student s as a plain module, as the factory makes them: for comparing and exporting.
+
+        Buffers and mode are those of the student; dropout in it is torch's own.
+        """
+        if not -self.students <= s < self.students:
+            raise OptionError(f"student {s} asked of S={self.students} students.")
+        alone = copy.deepcopy(self.template).to(self.device)
+        alone.load_state_dict(
+            {name: value[s] if self._own(name) else value for name, value in self.body.state_dict().items()}
+        )
+        return alone.train(self.training)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where the tensors of the students are held."""
+        parameters: dict[int, Place] = {}
+        buffers: dict[int, Place] = {}
+        constants: list[Place] = []
+        for module in self.body.modules():
+            if not isinstance(module, Leaf):
+                constants += [[(module._buffers, n)] for n, b in module._buffers.items() if b is not None]
+                continue
+            for held, found in ((module._parameters, parameters), (module._buffers, buffers)):
+                for name, tensor in held.items():
+                    if tensor is not None:
+                        found.setdefault(id(tensor), []).append((held, name))
+        return Places(list(parameters.values()), list(buffers.values()), constants)
+
+    @contextmanager
+    def holding(
+        self, students: int, parameters: Sequence[Tensor], buffers: Sequence[Tensor], constants: Sequence[Tensor] = ()
+    ) -> Iterator[list[Tensor]]:
+        """Inside the block the model is one of other students: theirs are the tensors, in the order of `places`.
+
+        Yields a list that at the end of the block holds the buffers as the forward passes left them.
+        """
+        places = [*self.places.parameters, *self.places.buffers, *(self.places.constants if constants else ())]
+        before = [tensor_at(place) for place in places]
+        size = self.students
+        left: list[Tensor] = []
+        try:
+            for place, tensor in zip(places, [*parameters, *buffers, *constants], strict=True):
+                _put(place, tensor)
+            self.fold.students = students
+            yield left
+            left.extend(tensor_at(place) for place in self.places.buffers)
+        finally:
+            self.fold.students = size
+            for place, tensor in zip(places, before, strict=True):
+                _put(place, tensor)
+
+
+def tensor_at(place: Place) -> Tensor:
+    """The tensor now at a place."""
+    held, name = place[0]
+    return held[name]
+
+
+def _put(place: Place, tensor: Tensor) -> None:
+    for held, name in place:
+        held[name] = tensor
+
+
+def refuse_unknown(module: nn.Module) -> None:
+    """`OptionError` for a module with parameters or random draws of its own that is not a known leaf."""
+    for path, part in module.named_modules():
+        drops = isinstance(part, nn.modules.dropout._DropoutNd | nn.RReLU) and getattr(part, "p", 1) > 0
+        norm = isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
+        hooks = part._forward_hooks or part._forward_pre_hooks
+        if type(part) in LEAVES and not hooks:
+            continue
+        if any(p is not None for p in part._parameters.values()) or drops or norm or (hooks and type(part) in LEAVES):
+            what = "forward hooks" if hooks else "random draws" if drops else "parameters or statistics of its own"
+            raise OptionError(
+                f"cannot stack {path or 'the module'!r} of class {type(part).__name__}: it has {what}. "
+                f"Build students from {', '.join(sorted(kind.__name__ for kind in LEAVES))} and modules without parameters."
+            )
+
+
+def _replaced(module: nn.Module, fold: Fold) -> nn.Module:
+    """The module with every known leaf replaced by its stacked form."""
+    widened: dict[int, Tensor] = {}
+
+    def widen(tensor: Tensor) -> Tensor:
+        if id(tensor) not in widened:
+            wide = tensor.detach().expand(fold.students, *tensor.shape).clone()
+            parameter = isinstance(tensor, nn.Parameter)
+            widened[id(tensor)] = nn.Parameter(wide, requires_grad=tensor.requires_grad) if parameter else wide
+        return widened[id(tensor)]
+
+    leaves: dict[int, Leaf] = {}
+
+    def visit(part: nn.Module) -> nn.Module:
+        kind = LEAVES.get(type(part))
+        if kind is not None:
+            if id(part) not in leaves:
+                leaves[id(part)] = kind(part, fold, widen)
+            return leaves[id(part)]
+        for name, child in part._modules.items():
+            if child is not None:
+                part._modules[name] = visit(child)
+        return part
+
+    return visit(module)
+
+
+@torch.no_grad()
+def stack(
+    factory: Callable[[], nn.Module],
+    students: int,
+    *,
+    key: tuple[Any, ...],
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> Stacked:
+    """S students, each as the factory builds it from a random stream of its own.
+
+    Parameters
+    ----------
+    factory : callable
+        Builds one student; called S times.
+    students : int
+    key : tuple
+        Student s is what `factory()` gives inside `seeds.torch_stream(*key, s)`; dropout is keyed by it too.
+    dtype : {"float32", "float64"}
+        Students are built in torch's default type and then converted.
+    device : str
+
+    Returns
+    -------
+    Stacked
+
+    Raises
+    ------
+    OptionError
+        A module with parameters that is not a known leaf, or a factory that builds different architectures.
+
+    Examples
+    --------
+    >>> model = stack(lambda: nn.Sequential(nn.Linear(13, 16), nn.ReLU(), nn.Linear(16, 1)), 4, key=("doc", "students"))
+    >>> model(torch.zeros(404, 13)).shape
+    torch.Size([4, 404, 1])
+    """
+    stacked: Stacked | None = None
+    held: dict[str, Tensor] = {}
+    for s in range(students):
+        with seeds.torch_stream(*key, s):
+            alone = factory()
+        if stacked is None:
+            stacked = Stacked.of(alone, students, key=key, dtype=dtype, device=device)
+            held = stacked.body.state_dict()
+            continue
+        values = alone.state_dict()
+        if {n: v.shape for n, v in values.items()} != {
+            n: v.shape for n, v in stacked._template[0].state_dict().items()
+        }:
+            raise OptionError(
+                f"the factory must build one architecture; student {s} has other parameters than student 0."
+            )
+        for name, value in values.items():
+            if stacked._own(name):
+                held[name][s] = value
+            elif not torch.equal(held[name], value.to(held[name])):
+                raise OptionError(f"buffer {name!r} differs between students 0 and {s}, and no known leaf holds it.")
+    if stacked is None:
+        raise OptionError(f"stacking needs at least one student; got students={students}.")
+    return stacked
+
+
+@torch.no_grad()
+def check_stacking(model: Stacked, X: ArrayLike | Tensor, *, tolerance: float | None = None) -> float:
+    """Compare the stacked outputs with those of each student alone, on rows X (N, ...) shared by all.
+
+    Compares up to eight students, shifted a little so that equal ones cannot hide a mixture, in evaluation mode and,
+    where nothing is dropped, in training mode. Leaves the model as it was.
+
+    Returns
+    -------
+    float
+        Largest difference, relative to outputs larger than 1.
+
+    Raises
+    ------
+    ShapeError
+        Students or rows are mixed by the module's forward, or it draws from torch's global random state.
+
+    Examples
+    --------
+    >>> check_stacking(Stacked.of(nn.Linear(2, 1), 3), torch.ones(5, 2)) < 1e-6
+    True
+    """
+    limit = tolerance if tolerance is not None else {"float32": 1e-4, "float64": 1e-10}[model.dtype]
+    was, rows, worst = model.training, model.tensor(X), 0.0
+    drops = any(isinstance(leaf, Dropout) and leaf.p > 0 for leaf in model.body.modules())
+    try:
+        for training in (False,) if drops else (False, True):
+            model.train(training)
+            worst = max(worst, _difference(model, rows))
+    finally:
+        model.train(was)
+    if not worst <= limit:
+        raise ShapeError(
+            f"stacked and lone students differ by {worst:.3g} (allowed {limit:.3g}): the module's forward does not treat rows "
+            "independently (a mean over the batch, a transposed batch axis, ...). Keep rows on the first axis."
+        )
+    return worst
+
+
+def _difference(model: Stacked, rows: Tensor) -> float:
+    count = min(model.students, 8)
+
+    def shifted(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor[:count].clone()
+        place = torch.arange(count, device=tensor.device, dtype=tensor.dtype).reshape(-1, *(1,) * (tensor.ndim - 1))
+        return tensor[:count] * (1 + 0.05 * place) + 0.01 * place
+
+    parameters, buffers = ([shifted(tensor_at(p)) for p in kind] for kind in model.places[:2])
+    with model.holding(count, parameters, buffers):
+        alone = torch.stack([model.student(s)(rows) for s in range(count)])
+        before = torch.random.get_rng_state()
+        together = model(rows)
+    if not torch.equal(before, torch.random.get_rng_state()):
+        raise ShapeError("the module's forward draws from torch's global random state; use nn.Dropout for dropout.")
+    if together.shape != alone.shape:
+        raise ShapeError(
+            f"stacked outputs are {tuple(together.shape)} but those of lone students {tuple(alone.shape)}."
+        )
+    return float(((together - alone).abs() / alone.abs().clamp(min=1.0)).max())

@@ -1,0 +1,162 @@
+"""Train S students in one pass, chunk by chunk, by the fastest engine that can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from uqkd.errors import DivergedError, OptionError, one_of
+from uqkd.stacked.jobs import Job
+from uqkd.stacked.losses import Loss, named
+from uqkd.stacked.recipe import Recipe
+from uqkd.stacked.running import Runner, run_chunks, run_fused
+from uqkd.stacked.stacking import Stacked
+from uqkd.stacked.stepping import Stepper
+
+ENGINES = ("auto", "eager", "compiled", "fused")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What became of S students; made by `train`. Their parameters are in the model.
+
+    Attributes
+    ----------
+    loss : (S,) float
+        At each student's last step, before its update; of a failed student, at the step that failed.
+    failed_at : (S,) int
+        -1 for healthy students; otherwise the step whose loss, gradient norm or update was not finite. That update was
+        not made: the parameters are the last finite ones.
+    stopped_at : (S,) int
+        Steps made.
+    engine : str
+        "eager", "compiled" or "fused": what ran.
+    halved : bool
+        Memory ran out once, and chunks of half as many students were trained.
+
+    Examples
+    --------
+    >>> Training(np.zeros(2), np.array([-1, 7]), np.array([9, 7]), "eager").refuse_failed()
+    Traceback (most recent call last):
+    uqkd.errors.DivergedError: 1 of 2 students diverged: student 1 at step 7. ...
+    """
+
+    loss: NDArray[np.float64]
+    failed_at: NDArray[np.int64]
+    stopped_at: NDArray[np.int64]
+    engine: str
+    halved: bool = False
+
+    @property
+    def healthy(self) -> NDArray[np.bool_]:
+        """(S,) True where the student did not fail."""
+        return self.failed_at < 0
+
+    def refuse_failed(self, *, exclude_failed: bool = False) -> NDArray[np.bool_]:
+        """Raise `DivergedError` if any student failed, or return `healthy`, (S,) bool.
+
+        With `exclude_failed=True` the caller goes on with the healthy ones, and must report their number.
+        """
+        failed = np.flatnonzero(~self.healthy)
+        if len(failed) and not exclude_failed:
+            named = ", ".join(f"student {s} at step {self.failed_at[s]}" for s in failed[:20])
+            more = f" and {len(failed) - 20} more" if len(failed) > 20 else ""
+            raise DivergedError(
+                f"{len(failed)} of {len(self.failed_at)} students diverged: {named}{more}. Lower the learning rate or clip; "
+                "or say exclude_failed=True to go on with the others, and report how many they are."
+            )
+        return self.healthy
+
+
+def train(
+    model: Stacked,
+    X: ArrayLike | Tensor,
+    targets: ArrayLike | Tensor,
+    recipe: Recipe,
+    *,
+    loss: str | Loss = "mse",
+    orders: ArrayLike | None = None,
+    shared: bool = True,
+    validation: tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None = None,
+    rates: ArrayLike | None = None,
+    engine: str = "auto",
+    chunk: int | None = None,
+) -> Training:
+    """Train all students of a model; each becomes what it would become alone.
+
+    Parameters
+    ----------
+    model : Stacked
+        Changed in place, and left in evaluation mode.
+    X : (N, ...), or (S, N, ...) with shared=False
+    targets : (S, N, ...) or (1, N, ...)
+        The first axis is always students: 1 where all learn from the same targets. "mse" takes (S, N) for one output.
+    recipe : Recipe
+    loss : {"mse", "gaussian", "cross_entropy"} or callable
+        See `uqkd.stacked.losses`; a callable gives (S,) means for outputs and targets (S, rows, ...).
+    orders : (S or 1, T, B) int, optional
+        Rows of step t are `orders[:, t % T]`. Needed where the recipe has a batch size, which B must equal; one order of
+        resampled rows (T = 1) makes bootstrap students. Without orders every step takes all rows.
+    shared : bool
+        X holds rows shared by all students.
+    validation : (X, targets), optional
+        Shaped like X and targets; with `recipe.patience`, stops each student early and takes back its best parameters.
+    rates : (S, steps) or (steps,) float, optional
+        Learning rates instead of the recipe's.
+    engine : {"auto", "eager", "compiled", "fused"}
+        "fused" is the kernel for plain multilayer perceptrons, "compiled" a graph for everything else, worth its
+        seconds of compiling from some 200,000 student-steps on; "auto" chooses.
+    chunk : int, optional
+        Students trained at a time; by default as many as memory and caches hold. No result depends on it beyond rounding.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    ShapeError, OptionError
+        Arguments that do not fit each other.
+    UqkdError
+        Not enough memory even for half a chunk.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> model = Stacked.of(nn.Linear(1, 1, bias=False), 2)
+    >>> model.load({"weight": np.zeros((2, 1, 1))})
+    >>> recipe = Recipe(steps=200, optimiser="sgd", lr=0.1)
+    >>> train(model, [[1.0], [2.0]], [[3.0, 6.0], [-1.0, -2.0]], recipe).healthy
+    array([ True,  True])
+    >>> model.parameters_by_name()["weight"].flatten()
+    tensor([ 3., -1.])
+    """
+    one_of("engine", engine, ENGINES)
+    job = Job.of(
+        Stepper(model, recipe, named(loss)),
+        X,
+        targets,
+        shared=shared,
+        orders=orders,
+        rates=rates,
+        validation=validation,
+    )
+    model.train()
+    try:
+        if engine in ("auto", "fused"):
+            outcome = run_fused(job, loss)
+            if outcome is not None:
+                return Training(outcome.loss, outcome.failed_at, outcome.stopped_at, "fused")
+            if engine == "fused":
+                raise OptionError(
+                    "engine='fused' trains plain multilayer perceptrons on a CPU; use 'auto' for this model."
+                )
+        runner = Runner(job, engine)
+        carry, halved = run_chunks(runner, chunk)
+        loss_, failed_at, made = (t.cpu().numpy() for t in (carry.loss, carry.failed_at, carry.made))
+        return Training(loss_.astype(np.float64), failed_at, made, runner.engine, halved)
+    finally:
+        model.eval()
