@@ -172,6 +172,14 @@ def test_split_scales_by_the_training_part_only():
     assert (part.X[:, 0] == 1).all()
 
 
+def test_networks_get_features_without_intercept_and_labels_in_units_of_the_training_part():
+    part = data.split(data.load("diabetes"))
+    np.testing.assert_array_equal(np.column_stack([np.ones(len(part.y)), part.features]), part.X)
+    np.testing.assert_array_equal(part.features_test, part.X_test[:, 1:])
+    np.testing.assert_allclose([part.y_standard.mean(), part.y_standard.var()], [0, 1], atol=1e-12)
+    np.testing.assert_allclose(part.y_test_standard * part.y.std() + part.y.mean(), part.y_test, rtol=1e-12)
+
+
 def test_split_is_keyed_by_the_data_and_every_row_is_used_once():
     dataset = data.load("statecrime")
     first, second = data.split(dataset), data.split(dataset)

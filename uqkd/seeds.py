@@ -195,7 +195,7 @@ def torch_stream(*key: Any, shared: bool = False) -> Iterator[None]:
     """
     import torch
 
-    seed = int.from_bytes(_named(key, shared, depth=4)[:8], "big") >> 1
+    seed = int.from_bytes(_named(key, shared, depth=3)[:8], "big") >> 1
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
         torch.random.default_generator.manual_seed(seed)
         if torch.cuda.is_initialized():

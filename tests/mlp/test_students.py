@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from uqkd import seeds
 from uqkd.errors import DivergedError, OptionError, SeedReuseError, ShapeError, UqkdWarning
@@ -114,21 +115,24 @@ def test_chunks_of_independent_students_are_the_students_of_one_call():
     together = train(weigh(responses(2, whole.responses)), whole)
     joined = Students.joined([train(weigh(responses(2, p.responses)), p) for p in parts])
     assert_equal_students(together, joined, **ROUNDING)
+    np.testing.assert_array_equal(joined.kept, np.arange(5))
     with seeds.ledger():
         train(weigh(MEAN[None, :, None]), Sources.independent(3))
         with pytest.raises(SeedReuseError):  # `first` forgotten
             train(weigh(MEAN[None, :, None]), Sources.independent(2))
 
 
+@pytest.mark.parametrize("drawn", [None, 9, 50])
 @pytest.mark.parametrize("batch", [None, 7])
-def test_a_bootstrap_student_is_one_trained_on_its_rows(batch):
+def test_a_bootstrap_student_is_one_trained_on_its_rows(batch, drawn):
     recipe, sources = Recipe(steps=40, batch=batch), Sources.independent(3, bootstrap=True)
-    drawn = responses(2, sources.responses)
-    students = train(weigh(drawn), sources, recipe=recipe)
-    rows = bootstrap_rows(len(X), sources.bootstrap, key=KEY)
+    labels = responses(2, sources.responses)
+    students = train(weigh(labels), sources, recipe=recipe, drawn=drawn)
+    rows = bootstrap_rows(len(X), sources.bootstrap, key=KEY, drawn=drawn)
+    assert rows.shape == (3, drawn or len(X))
     for s in range(3):
         own = Sources.independent(1, first=s)
-        alone = train(weigh(drawn[[s]][:, rows[s]]), own, recipe=recipe, X=X[rows[s]])
+        alone = train(weigh(labels[[s]][:, rows[s]]), own, recipe=recipe, X=X[rows[s]])
         one = Students({n: v[[s]] for n, v in students.parameters.items()}, "point", "relu", np.array([-1]))
         assert_equal_students(one, alone, **ROUNDING)
 
@@ -149,6 +153,19 @@ def test_batches_are_those_of_the_order():
         )
         for name, values in alone.parameters.items():
             np.testing.assert_allclose(students.parameters[name][s], values[0], **ROUNDING)
+
+
+def test_the_engines_agree():
+    sources = Sources.independent(3, bootstrap=True)
+    drawn, recipe = weigh(responses(2, sources.responses)), Recipe(steps=40, batch=7)
+    one, other = (train(drawn, sources, recipe=recipe, head="responses", engine=e) for e in ("auto", "eager"))
+    assert_equal_students(one, other, **ROUNDING)
+
+
+def test_torchs_global_state_is_left_alone():
+    before = torch.get_rng_state()
+    train(weigh(MEAN[None, :, None]), Sources.independent(2))
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_targets_of_one_serve_all_students():
@@ -219,6 +236,8 @@ def test_bad_calls_are_refused():
         train(weigh(np.zeros((2, 24, 1))), sources)
     with pytest.raises(ShapeError, match="X of 20 rows"):
         train(labels, sources, X=X[:20])
+    with pytest.raises(OptionError, match="drawn=5 is the size of a bootstrap"):
+        train(labels, sources, drawn=5)
     students = train(labels, sources)
     with pytest.raises(OptionError, match="regressions and have no probabilities"):
         students.probabilities(X)

@@ -30,7 +30,9 @@ def test_memory_and_sensitivity_are_what_training_does(steps):
         )
     for row in (0, 13, 29):
         y = np.eye(30)[row]
-        np.testing.assert_allclose(trained(np.zeros(4), 0.0, y, lr=0.1, steps=steps), about.sensitivity[:, row], atol=1e-13)
+        np.testing.assert_allclose(
+            trained(np.zeros(4), 0.0, y, lr=0.1, steps=steps), about.sensitivity[:, row], atol=1e-13
+        )
 
 
 def test_after_long_training_it_is_least_squares():

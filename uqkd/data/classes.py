@@ -91,7 +91,9 @@ def _encoded(series: Any, name: str, column: str) -> tuple[tuple[str, ...], Labe
     seen = np.array([str(value) for value in whole])
     names, labels, counts = np.unique(seen, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise DataError(f"class column {column!r} of data {name} holds one class only ({str(names[0])!r}); two are needed.")
+        raise DataError(
+            f"class column {column!r} of data {name} holds one class only ({str(names[0])!r}); two are needed."
+        )
     if counts.min() < 2:
         rare = str(names[int(np.argmin(counts))])
         raise DataError(

@@ -34,6 +34,26 @@ class Split:
     y_test: Array
     columns: tuple[str, ...]
 
+    @property
+    def features(self) -> Array:
+        """(n, p) the training design without its intercept, which a network has of its own."""
+        return self.X[:, 1:]
+
+    @property
+    def features_test(self) -> Array:
+        """(m, p) the test design without its intercept."""
+        return self.X_test[:, 1:]
+
+    @property
+    def y_standard(self) -> Array:
+        """(n,) training labels with mean 0 and variance 1: squared errors are in units of Var(y)."""
+        return np.asarray((self.y - self.y.mean()) / self.y.std())
+
+    @property
+    def y_test_standard(self) -> Array:
+        """(m,) test labels, scaled by the same numbers."""
+        return np.asarray((self.y_test - self.y.mean()) / self.y.std())
+
 
 def split(dataset: Dataset, *, test_fraction: float = 0.2) -> Split:
     """Split at random, keyed by the data's fingerprint, and standardise by the training part only.

@@ -50,7 +50,7 @@ def fit(
     begin : mapping of name to (S, ...) array
         Initial parameters, as `uqkd.mlp.sources.initialisation` gives them.
     X : (P, p) float
-    targets : (S, P, D) or (P, D) float
+    targets : (S, P, D), (1, P, D) or (P, D) float
         Each student's own, or those of all.
     recipe : Recipe
     loss : {"mse", "gaussian", "cross_entropy"}
@@ -66,7 +66,7 @@ def fit(
     Examples
     --------
     >>> begin = {"0.weight": np.zeros((2, 1, 1)), "0.bias": np.zeros((2, 1))}
-    >>> fitted = fit(begin, np.ones((4, 1)), np.full((4, 1), 3.0), Recipe(steps=500, lr=0.05), loss="mse", engine="eager")
+    >>> fitted = fit(begin, np.ones((4, 1)), np.full((1, 4, 1), 3.0), Recipe(steps=500, lr=0.05), loss="mse", engine="eager")
     >>> (fitted.parameters["0.weight"][:, 0, 0] + fitted.parameters["0.bias"][:, 0]).round(3)
     array([3., 3.], dtype=float32)
     """

@@ -193,8 +193,10 @@ def batch_orders(
     return _by_level(levels, draw, key=(*key, "order"), shared=shared)
 
 
-def bootstrap_rows(rows: int, levels: ArrayLike, *, key: tuple[Any, ...], shared: bool = False) -> Rows:
-    """Rows drawn with replacement, as many as there are: each student's training part.
+def bootstrap_rows(
+    rows: int, levels: ArrayLike, *, key: tuple[Any, ...], drawn: int | None = None, shared: bool = False
+) -> Rows:
+    """Rows drawn with replacement: each student's training part.
 
     Parameters
     ----------
@@ -204,22 +206,25 @@ def bootstrap_rows(rows: int, levels: ArrayLike, *, key: tuple[Any, ...], shared
         `Sources.bootstrap`.
     key : tuple
         Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "bootstrap", l)`.
+    drawn : int, optional
+        Rows in each resample; as many as there are if not given.
     shared : bool
         The levels recur on purpose; see `uqkd.seeds.generator`.
 
     Returns
     -------
-    (S, rows) int32
+    (S, drawn) int32
 
     Examples
     --------
     >>> bootstrap_rows(5, [0, 1], key=("doc",)).shape
     (2, 5)
     """
-    if rows < 1:
-        raise OptionError(f"a bootstrap needs rows >= 1; got {rows}.")
+    size = rows if drawn is None else drawn
+    if rows < 1 or size < 1:
+        raise OptionError(f"a bootstrap needs rows >= 1 and drawn >= 1; got rows={rows}, drawn={size}.")
     name = (*key, "bootstrap")
-    return _by_level(levels, lambda rng: rng.integers(rows, size=rows, dtype=np.int32), key=name, shared=shared)
+    return _by_level(levels, lambda rng: rng.integers(rows, size=size, dtype=np.int32), key=name, shared=shared)
 
 
 def _by_level(

@@ -128,6 +128,7 @@ class _Method:
     key: tuple[Any, ...]
     scheme: str
     perturbation: float | None
+    drawn: int | None
     engine: str
     dtype: str
     exclude_failed: bool
@@ -150,7 +151,7 @@ class _Method:
             shared=shared,
         )
         fitted = fit(
-            begin, X, target if len(target) == students else target[0], self.recipe, loss=loss, orders=self._orders(len(X)),
+            begin, X, target, self.recipe, loss=loss, orders=self._orders(len(X)),
             activation=self.activation, engine=self.engine, dtype=self.dtype,
         )  # fmt: skip
         failed_at = np.asarray(fitted.training.failed_at, dtype=np.int64)
@@ -164,19 +165,24 @@ class _Method:
 
     def _orders(self, rows: int) -> NDArray[np.int32] | None:
         """Rows of every step (S or 1, T, B): an order points into the resample, if there is one."""
-        drawn: NDArray[np.int32] | None = None
+        resample: NDArray[np.int32] | None = None
         if self.sources.bootstrap is not None:
             levels, shared = _fewest(self.sources.bootstrap), self.sources.recurs("bootstrap")
-            drawn = bootstrap_rows(rows, levels, key=self.key, shared=shared)[:, None, :]
+            resample = bootstrap_rows(rows, levels, key=self.key, drawn=self.drawn, shared=shared)[:, None, :]
+            rows = resample.shape[2]
+        elif self.drawn is not None:
+            raise OptionError(
+                f"drawn={self.drawn} is the size of a bootstrap resample; use sources with bootstrap=True."
+            )
         if self.recipe.batch is None:
-            return drawn
+            return resample
         levels, shared = _fewest(self.sources.order), self.sources.recurs("order")
         order = batch_orders(rows, self.recipe.batch, self.recipe.steps, levels, key=self.key, shared=shared)
-        if drawn is None:
+        if resample is None:
             return order
-        students = max(len(order), len(drawn))
+        students = max(len(order), len(resample))
         order = np.broadcast_to(order, (students, *order.shape[1:]))
-        return np.take_along_axis(np.broadcast_to(drawn, (students, 1, rows)), order, axis=2)
+        return np.take_along_axis(np.broadcast_to(resample, (students, 1, rows)), order, axis=2)
 
 
 def _fewest(levels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -196,6 +202,7 @@ def distill(
     head: str = "point",
     scheme: str = "default",
     perturbation: float | None = None,
+    drawn: int | None = None,
     engine: str = "auto",
     dtype: str = "float32",
     exclude_failed: bool = False,
@@ -221,6 +228,8 @@ def distill(
         "responses" of the k raw responses, so that it reports that of one response.
     scheme, perturbation
         How networks begin; see `initialisation`.
+    drawn : int, optional
+        Rows of each bootstrap resample; as many as there are if not given.
     engine : str
         See `uqkd.stacked.train`.
     dtype : {"float32", "float64"}
@@ -253,7 +262,9 @@ def distill(
     (array([1., 1.]), array([0., 0.]))
     """
     one_of("head", head, HEADS)
-    method = _Method(hidden, activation, recipe, sources, key, scheme, perturbation, engine, dtype, exclude_failed)
+    method = _Method(
+        hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
+    )
     rows = shaped("X", X, "P p")
     if head == "point":
         return method.train(rows, targets.values[..., None], outputs=1, loss="mse", head=head)
@@ -272,6 +283,7 @@ def distill_classes(
     key: tuple[Any, ...],
     scheme: str = "default",
     perturbation: float | None = None,
+    drawn: int | None = None,
     engine: str = "auto",
     dtype: str = "float32",
     exclude_failed: bool = False,
@@ -283,7 +295,7 @@ def distill_classes(
     X : (P, p) float
     targets : ClassTargets
         Of S students, or of one where all train on the same.
-    hidden, activation, recipe, sources, key, scheme, perturbation, engine, dtype, exclude_failed
+    hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
         As for `distill`.
 
     Returns
@@ -300,7 +312,9 @@ def distill_classes(
     array([[0, 1],
            [0, 1]])
     """
-    method = _Method(hidden, activation, recipe, sources, key, scheme, perturbation, engine, dtype, exclude_failed)
+    method = _Method(
+        hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
+    )
     distribution = targets.probabilities
     outputs = distribution.shape[-1]
     return method.train(shaped("X", X, "P p"), distribution, outputs=outputs, loss="cross_entropy", head="classes")

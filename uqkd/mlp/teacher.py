@@ -139,7 +139,7 @@ class Teacher:
             raise ShapeError(f"X has {len(rows)} rows but y has {len(target)} values; they must be equal.")
         sizes = (rows.shape[1], *hidden, 1)
         options = {"loss": "mse", "activation": activation, "engine": engine}
-        trained = _fit_one(rows, target[:, None], sizes, recipe or Recipe(steps=200), key, options)
+        trained = _fit_one(rows, target[None, :, None], sizes, recipe or Recipe(steps=200), key, options)
         return cls(trained, float(noise_var), activation)
 
     def mean(self, X: ArrayLike) -> Array:
@@ -212,9 +212,9 @@ class ClassTeacher:
         rows, seen = shaped("X", X, "P p"), np.asarray(labels)
         if seen.shape != (len(rows),):
             raise ShapeError(f"X has {len(rows)} rows but labels has shape {seen.shape}; one label per row is needed.")
-        target = weigh_labels(seen[None, :, None], classes).probabilities[0]
-        if not target.any(axis=0).all():
-            absent = int(np.argmin(target.any(axis=0)))
+        target = weigh_labels(seen[None, :, None], classes).probabilities
+        if not target.any(axis=(0, 1)).all():
+            absent = int(np.argmin(target.any(axis=(0, 1))))
             raise DataError(
                 f"no row has label {absent} of {classes} classes; a teacher cannot learn it. Check classes."
             )

@@ -1,7 +1,8 @@
 """S students trained in one pass: any architecture of known leaves, per-student optimiser state and health."""
 
+from uqkd.stacked.checking import check_stacking
 from uqkd.stacked.recipe import Recipe
-from uqkd.stacked.stacking import Stacked, check_stacking, stack
+from uqkd.stacked.stacking import Stacked, stack
 from uqkd.stacked.training import Training, train
 
 __all__ = ["Recipe", "Stacked", "Training", "check_stacking", "stack", "train"]

@@ -8,16 +8,14 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from uqkd.stacked.stepping import Carry, Data, Step
 
 KEPT = 64  # compiled steps held in memory; each is a small library
-_CACHE: dict[str, Callable[[list[Any]], Any]] = {}
+_CACHE: dict[str, Callable[..., list[Tensor]]] = {}
 
 
 def available(device: torch.device) -> bool:
@@ -32,38 +30,40 @@ def compile_step(step: Step, carry: Carry, data: Data, rows: Tensor | None, rate
 
     A step with the same graph and shapes is compiled once per process.
     """
+    example = _flat(carry, data, rows, rate)
+    changing, fixed = len(carry.flat()), len(data.flat())
+
+    def on_tensors(*tensors: Tensor) -> list[Tensor]:
+        order = None if rows is None else tensors[-2]
+        held = data.refilled(tensors[changing : changing + fixed])
+        return step(carry.refilled(tensors[:changing]), held, order, tensors[-1]).flat()
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about its own internals
-        return _compiled(step, (carry, data, rows, rate), tree_flatten(carry)[1])
+        compiled = _compiled(on_tensors, example)
+
+    @torch.no_grad()
+    def run(carry: Carry, data: Data, rows: Tensor | None, rate: Tensor) -> Carry:
+        return carry.refilled(compiled(*_flat(carry, data, rows, rate)))
+
+    return run
 
 
-def _compiled(step: Step, arguments: tuple[Any, ...], form: TreeSpec) -> Step:
+def _flat(carry: Carry, data: Data, rows: Tensor | None, rate: Tensor) -> list[Tensor]:
+    return [*carry.flat(), *data.flat(), *(() if rows is None else (rows,)), rate]
+
+
+def _compiled(function: Callable[..., list[Tensor]], example: list[Tensor]) -> Callable[..., list[Tensor]]:
     from torch._inductor import compile as build
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    flat, spec = tree_flatten(arguments)
-    present = [isinstance(v, Tensor) for v in flat]
-
-    def on_tensors(*tensors: Tensor) -> list[Any]:
-        given = iter(tensors)
-        refilled = tree_unflatten([next(given) if there else None for there in present], spec)
-        return tree_flatten(step(*refilled))[0]
-
-    example = [v for v in flat if isinstance(v, Tensor)]
-    graph = make_fx(on_tensors, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
+    graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
     name = _fingerprint(graph, example)
     if name not in _CACHE:
         while len(_CACHE) >= KEPT:
             _CACHE.pop(next(iter(_CACHE)))
         _CACHE[name] = build(graph, list(example))
-    compiled = _CACHE[name]
-
-    @torch.no_grad()
-    def run(carry: Carry, data: Data, rows: Tensor | None, rate: Tensor) -> Carry:
-        tensors = [v for v in tree_flatten((carry, data, rows, rate))[0] if v is not None]
-        return tree_unflatten(list(compiled(*tensors)), form)
-
-    return run
+    return _CACHE[name]
 
 
 def _fingerprint(graph: torch.fx.GraphModule, example: list[Tensor]) -> str:

@@ -39,6 +39,7 @@ class Runner:
         self.device = job.stepper.model.device
         worth = engine == "auto" and job.students * job.stepper.recipe.steps >= WORTH_COMPILING
         self.engine = "compiled" if engine == "compiled" or (worth and compiled.available(self.device)) else "eager"
+        self._compiled: Step | None = None
 
     def fitting(self) -> int:
         """Students per chunk."""
@@ -63,6 +64,10 @@ class Runner:
         self.stepper.finish(carry, start, count)
         return carry._replace(loss=carry.loss[:count], failed_at=carry.failed_at[:count], made=carry.made[:count])
 
+    def forget(self) -> None:
+        """Compile anew at the next chunk, whose size is another."""
+        self._compiled = None
+
     def _gathered(self, chosen: NDArray[np.int64]) -> tuple[Data, Tensor | None, Carry]:
         """Data, row numbers (T, S or 1, B) and carry of the students chosen."""
         job = self.job
@@ -80,18 +85,19 @@ class Runner:
         return data._replace(X=X, targets=targets)
 
     def _step(self, carry: Carry, data: Data, rows: Tensor | None, rate: Tensor) -> Step:
-        if self.engine == "compiled":
+        """The eager step, or the compiled one; traced once, since all chunks have one size."""
+        if self.engine == "compiled" and self._compiled is None:
             try:
                 if not compiled.available(self.device):
                     raise RuntimeError("no C++ compiler found ($CXX, g++, clang++, c++)")
-                return compiled.compile_step(self.stepper.step, carry, data, rows, rate)
+                self._compiled = compiled.compile_step(self.stepper.step, carry, data, rows, rate)
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # inductor raises what it likes; the eager step computes the same
                 self.engine = "eager"
                 why = " ".join(str(error).split())[:300]
                 warnings.warn(f"the step could not be compiled and runs eagerly: {why}", UqkdWarning, stacklevel=5)
-        return self.stepper.step
+        return self._compiled or self.stepper.step
 
     def _loop(
         self, step: Step, carry: Carry, data: Data, rows: Tensor | None, rate: Tensor, held_out: Data | None
@@ -138,7 +144,10 @@ def run_chunks(runner: Runner, size: int | None) -> tuple[Carry, bool]:
                     "chunk=, or use smaller batches."
                 ) from None
             size, halved = -(-size // 2), True
-    loss, failed_at, made = (torch.cat(values) for values in zip(*((p.loss, p.failed_at, p.made) for p in parts), strict=True))
+            runner.forget()
+    loss, failed_at, made = (
+        torch.cat(values) for values in zip(*((p.loss, p.failed_at, p.made) for p in parts), strict=True)
+    )
     return parts[0]._replace(loss=loss, failed_at=failed_at, made=made), halved
 
 
@@ -148,23 +157,28 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 def run_fused(job: Job, loss: str | Loss) -> Outcome | None:
     """Train by the fused kernel where it supports model, recipe and loss; None where it does not."""
-    from uqkd.stacked import fused
+    from uqkd.stacked import fused  # needs the package, which is not complete when this file is read
 
-    model = job.stepper.model
-    supports = getattr(fused, "supports", None)
-    shape = supports(model, job.stepper.recipe, loss) if supports is not None else None
-    if not shape:
+    model, targets = job.stepper.model, job.targets
+    shape = fused.supports(model, job.stepper.recipe, loss)
+    if shape is None or job.X.ndim != 3 or not all(job.stepper.trained):
         return None
+    held_out = job.validation
+    if loss == "mse" and targets.ndim == 2:
+        targets = targets[..., None]
+        held_out = None if held_out is None else (held_out[0], held_out[1][..., None])
+    if (job.X.shape[2], targets.shape[2:]) != (shape.widths[0], (shape.targets,)):
+        return None  # the eager step says what does not fit
     places = model.places.parameters
     outcome = fused.fit(
         shape,
         [tensor_at(place).detach().numpy() for place in places],
         _array(job.X),
-        _array(job.targets),
+        _array(targets),
         job.stepper.recipe,
         orders=job.orders,
         rates=job.rates,
-        validation=None if job.validation is None else _own_or_shared(*job.validation),
+        validation=None if held_out is None else _own_or_shared(*held_out),
         threads=torch.get_num_threads(),
     )
     with torch.no_grad():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, nearest, one_of
 from uqkd.stacked.leaves import Dropout, Fold, Leaf
-from uqkd.stacked.norms import LEAVES
+from uqkd.stacked.replacing import refuse_unknown, replaced
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -63,9 +63,9 @@ class Stacked(nn.Module):
             raise OptionError(f"stacking needs at least one student; got students={students}.")
         refuse_unknown(template)
         template = copy.deepcopy(template).to(DTYPES[dtype])
-        self._template = (template,)  # in a tuple: not a submodule
+        self._alone = (template,)  # in a tuple: not a submodule
         self.fold, self.dtype = Fold(students), dtype
-        self.body = _replaced(copy.deepcopy(template), self.fold).to(device)
+        self.body = replaced(copy.deepcopy(template), self.fold).to(device)
         self.train(template.training)
 
     @classmethod
@@ -97,14 +97,14 @@ class Stacked(nn.Module):
         return stacked
 
     @property
-    def template(self) -> nn.Module:
-        """The plain module whose architecture every student has."""
-        return self._template[0]
-
-    @property
     def students(self) -> int:
         """S."""
         return self.fold.students
+
+    @property
+    def template(self) -> nn.Module:
+        """One student as the factory made it: the architecture; its parameters mean nothing."""
+        return self._alone[0]
 
     @property
     def device(self) -> torch.device:
@@ -239,49 +239,6 @@ def _put(place: Place, tensor: Tensor) -> None:
         held[name] = tensor
 
 
-def refuse_unknown(module: nn.Module) -> None:
-    """`OptionError` for a module with parameters or random draws of its own that is not a known leaf."""
-    for path, part in module.named_modules():
-        drops = isinstance(part, nn.modules.dropout._DropoutNd | nn.RReLU) and getattr(part, "p", 1) > 0
-        norm = isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
-        hooks = part._forward_hooks or part._forward_pre_hooks
-        if type(part) in LEAVES and not hooks:
-            continue
-        if any(p is not None for p in part._parameters.values()) or drops or norm or (hooks and type(part) in LEAVES):
-            what = "forward hooks" if hooks else "random draws" if drops else "parameters or statistics of its own"
-            raise OptionError(
-                f"cannot stack {path or 'the module'!r} of class {type(part).__name__}: it has {what}. "
-                f"Build students from {', '.join(sorted(kind.__name__ for kind in LEAVES))} and modules without parameters."
-            )
-
-
-def _replaced(module: nn.Module, fold: Fold) -> nn.Module:
-    """The module with every known leaf replaced by its stacked form."""
-    widened: dict[int, Tensor] = {}
-
-    def widen(tensor: Tensor) -> Tensor:
-        if id(tensor) not in widened:
-            wide = tensor.detach().expand(fold.students, *tensor.shape).clone()
-            parameter = isinstance(tensor, nn.Parameter)
-            widened[id(tensor)] = nn.Parameter(wide, requires_grad=tensor.requires_grad) if parameter else wide
-        return widened[id(tensor)]
-
-    leaves: dict[int, Leaf] = {}
-
-    def visit(part: nn.Module) -> nn.Module:
-        kind = LEAVES.get(type(part))
-        if kind is not None:
-            if id(part) not in leaves:
-                leaves[id(part)] = kind(part, fold, widen)
-            return leaves[id(part)]
-        for name, child in part._modules.items():
-            if child is not None:
-                part._modules[name] = visit(child)
-        return part
-
-    return visit(module)
-
-
 @torch.no_grad()
 def stack(
     factory: Callable[[], nn.Module],
@@ -329,9 +286,7 @@ def stack(
             held = stacked.body.state_dict()
             continue
         values = alone.state_dict()
-        if {n: v.shape for n, v in values.items()} != {
-            n: v.shape for n, v in stacked._template[0].state_dict().items()
-        }:
+        if {n: v.shape for n, v in values.items()} != {n: v.shape for n, v in stacked.template.state_dict().items()}:
             raise OptionError(
                 f"the factory must build one architecture; student {s} has other parameters than student 0."
             )
@@ -343,65 +298,3 @@ def stack(
     if stacked is None:
         raise OptionError(f"stacking needs at least one student; got students={students}.")
     return stacked
-
-
-@torch.no_grad()
-def check_stacking(model: Stacked, X: ArrayLike | Tensor, *, tolerance: float | None = None) -> float:
-    """Compare the stacked outputs with those of each student alone, on rows X (N, ...) shared by all.
-
-    Compares up to eight students, shifted a little so that equal ones cannot hide a mixture, in evaluation mode and,
-    where nothing is dropped, in training mode. Leaves the model as it was.
-
-    Returns
-    -------
-    float
-        Largest difference, relative to outputs larger than 1.
-
-    Raises
-    ------
-    ShapeError
-        Students or rows are mixed by the module's forward, or it draws from torch's global random state.
-
-    Examples
-    --------
-    >>> check_stacking(Stacked.of(nn.Linear(2, 1), 3), torch.ones(5, 2)) < 1e-6
-    True
-    """
-    limit = tolerance if tolerance is not None else {"float32": 1e-4, "float64": 1e-10}[model.dtype]
-    was, rows, worst = model.training, model.tensor(X), 0.0
-    drops = any(isinstance(leaf, Dropout) and leaf.p > 0 for leaf in model.body.modules())
-    try:
-        for training in (False,) if drops else (False, True):
-            model.train(training)
-            worst = max(worst, _difference(model, rows))
-    finally:
-        model.train(was)
-    if not worst <= limit:
-        raise ShapeError(
-            f"stacked and lone students differ by {worst:.3g} (allowed {limit:.3g}): the module's forward does not treat rows "
-            "independently (a mean over the batch, a transposed batch axis, ...). Keep rows on the first axis."
-        )
-    return worst
-
-
-def _difference(model: Stacked, rows: Tensor) -> float:
-    count = min(model.students, 8)
-
-    def shifted(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor[:count].clone()
-        place = torch.arange(count, device=tensor.device, dtype=tensor.dtype).reshape(-1, *(1,) * (tensor.ndim - 1))
-        return tensor[:count] * (1 + 0.05 * place) + 0.01 * place
-
-    parameters, buffers = ([shifted(tensor_at(p)) for p in kind] for kind in model.places[:2])
-    with model.holding(count, parameters, buffers):
-        alone = torch.stack([model.student(s)(rows) for s in range(count)])
-        before = torch.random.get_rng_state()
-        together = model(rows)
-    if not torch.equal(before, torch.random.get_rng_state()):
-        raise ShapeError("the module's forward draws from torch's global random state; use nn.Dropout for dropout.")
-    if together.shape != alone.shape:
-        raise ShapeError(
-            f"stacked outputs are {tuple(together.shape)} but those of lone students {tuple(alone.shape)}."
-        )
-    return float(((together - alone).abs() / alone.abs().clamp(min=1.0)).max())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -46,6 +46,18 @@ class Carry(NamedTuple):
     failed_at: Tensor
     loss: Tensor
 
+    def flat(self) -> list[Tensor]:
+        """All tensors in a row."""
+        head = [self.parameters, self.active, self.made, self.failed_at, self.loss, self.state.step]
+        return [*head, *self.state.first, *self.state.second, *self.buffers]
+
+    def refilled(self, tensors: Sequence[Tensor]) -> Carry:
+        """A carry of this form that holds other tensors, in the order of `flat`."""
+        parameters, active, made, failed_at, loss, step, *rest = tensors
+        first, second = len(self.state.first), len(self.state.first) + len(self.state.second)
+        state = State(step, tuple(rest[:first]), tuple(rest[first:second]))
+        return Carry(parameters, state, tuple(rest[second:]), active, made, failed_at, loss)
+
 
 class Data(NamedTuple):
     """What does not change: rows (S or 1, N, ...), targets (S or 1, N, ...), frozen parameters, constant buffers."""
@@ -54,6 +66,15 @@ class Data(NamedTuple):
     targets: Tensor
     frozen: tuple[Tensor, ...]
     constants: tuple[Tensor, ...]
+
+    def flat(self) -> list[Tensor]:
+        """All tensors in a row."""
+        return [self.X, self.targets, *self.frozen, *self.constants]
+
+    def refilled(self, tensors: Sequence[Tensor]) -> Data:
+        """Data of this form that hold other tensors, in the order of `flat`."""
+        X, targets, *rest = tensors
+        return Data(X, targets, tuple(rest[: len(self.frozen)]), tuple(rest[len(self.frozen) :]))
 
 
 Step = Callable[[Carry, Data, Tensor | None, Tensor], Carry]

@@ -1,0 +1,165 @@
+"""How far does a teacher's response noise spread into neural students, and how much of their spread is their own?
+
+Teacher and students are networks; each student learns from one noisy response per training row. Linearised (T8), its
+answers vary by V_init + α·‖s(x)‖²: a line in the variance α of a response, whose intercept is the spread of students
+that differ in their initial weights alone. Students that begin alike show the second term by itself; least squares (T1,
+exact) is what a student without hidden layer would make of the same noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.errors import VarianceError
+from uqkd.estimators import Moments, fit_averaging_law
+from uqkd.linear import theory
+from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.run import NoiseLevel, Replicates, Run
+from uqkd.run import Options as Base
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    alphas: tuple[NoiseLevel, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
+    hidden: tuple[int, ...] = (16,)
+    steps: int = 200
+    initialisations: Replicates = 20
+    replicates: Replicates = 400
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(replicates=1_000),
+    "full": Options(data=("diabetes", "ccard", "statecrime"), replicates=2_000),
+}
+
+FREE = {"all": "all sources free", "responses": "beginning alike"}
+
+
+def cells(options: Options) -> list[dict]:
+    how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
+    alike = {**how, "initialisations": options.initialisations}
+    return [
+        {**data.cell(name, options.target), **(how if free == "all" else alike), "free": free, "alpha": alpha}
+        for name in options.data
+        for free in FREE
+        for alpha in options.alphas
+        if alpha > 0 or free == "all"  # without noise students that begin alike are one student
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    hidden, alpha = tuple(cell["hidden"]), cell["alpha"]
+    known = ("mlp", "teacher", cell["data_fingerprint"])
+    teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
+    centre = teacher.mean(part.features_test)
+    key = ("mlp teacher noise", cell["data_fingerprint"], hidden, cell["steps"], cell["free"])
+
+    def taught(sources: Sources, begin: tuple) -> np.ndarray:
+        """Answers at the test rows of students that begin as this key says."""
+        responses = teacher_sample(teacher, part.features, 1, sources.responses, key=(*key, alpha))
+        students = distill(part.features, weigh(responses), hidden=hidden, recipe=recipe, sources=sources, key=begin)
+        return students.means(part.features_test)
+
+    if cell["free"] == "all":
+        spread = Moments.about(centre)
+        for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
+            spread = spread.add(taught(Sources.independent(size, first=spread.count), (*key, alpha)))
+        variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
+    else:  # the same few beginnings at every noise level, so that they do not blur its effect
+        own = []
+        size = max(2, cell["replicates"] // cell["initialisations"])
+        for level in range(cell["initialisations"]):
+            sources = Sources.independent(size, first=level * size)
+            sources = replace(sources, initialisation=np.full(size, level), recurring=("initialisation",))
+            own.append(taught(sources, key).var(axis=0, ddof=1).mean())
+        variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
+
+    about = {"data": data.label(cell), "free": cell["free"], "alpha": alpha, "students": students}
+    numbers = {"simulated": variance, "standard_error": standard_error}
+    linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k=1).mean()}
+    fit = {"teacher_r2": 1 - ((part.y_test_standard - centre) ** 2).mean() / part.y_test_standard.var()}
+    return pd.DataFrame([about | numbers | linear | fit])
+
+
+def amplified(table: pd.DataFrame) -> pd.DataFrame:
+    """What the noise adds to the spread, in units of what it adds to that of least squares: constant under T8."""
+    noisy = table[table["alpha"] > 0].copy()
+    silent = table[table["alpha"] == 0].set_index("data")[["simulated", "standard_error"]]
+    free = noisy["free"] == "all"
+    own, own_se = (noisy["data"].map(silent[c]).where(free, 0.0).fillna(0.0) for c in ("simulated", "standard_error"))
+    noisy["amplification"] = (noisy["simulated"] - own) / noisy["least_squares"]
+    noisy["amplification_se"] = np.hypot(noisy["standard_error"], own_se) / noisy["least_squares"]
+    return noisy
+
+
+def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
+    names = table["data"].unique()
+    figure, axes = figures.panels(len(names), 2, height=2.7, sharex=True)
+    for (level, ratio), name in zip(axes, names, strict=True):
+        rows = table[table["data"] == name]
+        for (free, label), colour in zip(FREE.items(), figures.colours(2), strict=True):
+            part = rows[rows["free"] == free]
+            figures.simulation(
+                level, part["alpha"], part["simulated"], part["standard_error"], color=colour, label=label
+            )
+            part = grown[(grown["data"] == name) & (grown["free"] == free)]
+            figures.simulation(ratio, part["alpha"], part["amplification"], part["amplification_se"], color=colour)
+        linear, first = rows[rows["free"] == "all"], grown[(grown["data"] == name) & (grown["free"] == "all")].iloc[0]
+        figures.theory(level, linear["alpha"], linear["least_squares"], color="0.3", label="least squares (T1)")
+        tangent = linear["least_squares"] * first["amplification"] + rows.loc[rows["alpha"] == 0, "simulated"].sum()
+        tangent_label = f"T8 through α = 0 and {first['alpha']:.2g}"
+        figures.theory(
+            level, linear["alpha"], tangent, color=figures.colours(1)[0], linestyle="--", label=tangent_label
+        )
+        figures.theory(
+            ratio,
+            linear["alpha"],
+            np.full(len(linear), first["amplification"]),
+            color=figures.colours(1)[0],
+            linestyle="--",
+        )
+        level.set(
+            ylabel="inter-student variance (Var y)", title=f"{name}: teacher's R² {rows['teacher_r2'].iloc[0]:.2f}"
+        )
+        ratio.set(ylabel="times least squares", ylim=(0, None), title="added by the noise, relative to least squares")
+    figure.supxlabel("variance of one teacher response, α (Var y)", fontsize=8.5)
+    figures.legend_below(figure, axes[0, 0], "points: simulation ± 1.96 standard errors", columns=4)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    grown = amplified(table)
+    name = table["data"].iloc[0]
+    mine = grown[(grown["data"] == name) & (grown["free"] == "all")]
+    low, high = mine.iloc[0], mine.iloc[-1]
+    silent = table[(table["data"] == name) & (table["alpha"] == 0)]
+    caption = f"{name}, {options.replicates:,} students per point, networks with hidden layers {options.hidden}. "
+    if len(silent):
+        caption += (
+            f"Without noise students vary by {silent['simulated'].iloc[0]:.4f} Var y: their initial weights alone. "
+        )
+    caption += (
+        f"Noise of variance {low['alpha']:.2g} adds {low['amplification']:.1f} ± {1.96 * low['amplification_se']:.1f} times "
+        f"what it adds to least-squares students, of variance {high['alpha']:.2g} {high['amplification']:.1f} ± "
+        f"{1.96 * high['amplification_se']:.1f} times."
+    )
+    try:
+        law = fit_averaging_law(1 / mine["alpha"], mine["simulated"], mine["standard_error"], proportional=True)
+        caption += (
+            f" A straight line through all levels (T8, a linearisation) has a lack of fit of p = {law.p_value:.2g}."
+        )
+    except VarianceError:  # so few students that the fitted variance falls below zero
+        pass
+    title = __doc__.splitlines()[0]
+    figures.publish(
+        run, plot(table, grown), table=table, title=title, caption=caption, more={"relative": grown}, place=110
+    )

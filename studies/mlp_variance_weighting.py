@@ -1,0 +1,215 @@
+"""When does weighting a network's answers against the teacher's by inverse variance help, and when does it hurt?
+
+Labels blend the mean of k responses with a second source: the teacher's noise-free mean (the published scripts: an
+oracle), a network distilled from k fresh responses (cross-fitted), or one distilled from the very same responses. The
+variance of the second source is estimated from a pilot of independent networks; a network is biased too, which its
+weights may count or ignore. Judged by the mean squared error of the label and of the network distilled from it, around
+the teacher's mean and relative to plain averaging of k. A cross-fitted source costs k more responses, so averaging 2k is
+the fair rival.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.errors import FewResponsesWarning
+from uqkd.estimators import Moments, Targets, comparison
+from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
+from uqkd.run import Options as Base
+
+METHODS = {
+    "average": "average of k",
+    "average of 2k": "average of 2k",
+    "oracle": "noise-free mean, weighted as if of variance σ_T² (published)",
+    "same draws": "network of the same draws",
+    "fresh, known": "cross-fitted network, bias ignored",
+    "fresh, bias counted": "cross-fitted network, bias counted",
+    "fresh, estimated": "the same, variance of the responses estimated",
+}
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    ks: tuple[SampledResponses, ...] = (2, 3, 5, 10, 20, 50)
+    alphas: tuple[NoiseLevel, ...] = (0.5,)
+    methods: tuple[str, ...] = tuple(METHODS)
+    hidden: tuple[int, ...] = (16,)
+    steps: int = 200
+    pilot: Replicates = 128
+    replicates: Replicates = 256
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(
+        ks=(2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50), alphas=(0.01, 0.1, 0.5, 1.0), replicates=1_000
+    ),
+    "full": Options(data=("diabetes", "ccard", "statecrime"), alphas=(0.1, 0.5, 1.0), replicates=2_000),
+}
+
+
+def cells(options: Options) -> list[dict]:
+    shared = {"hidden": options.hidden, "steps": options.steps, "pilot": options.pilot, "replicates": options.replicates}
+    return [
+        {**data.cell(name, options.target), **shared, "methods": options.methods, "alpha": alpha, "k": k}
+        for name in options.data
+        for alpha in options.alphas
+        for k in options.ks
+    ]
+
+
+class Setting:
+    """One cell: the rows, the teacher, and how its students are trained."""
+
+    def __init__(self, cell: dict) -> None:
+        part = data.split(data.of_cell(cell))
+        self.X, self.X_test = part.X[:, 1:], part.X_test[:, 1:]
+        y = (part.y - part.y.mean()) / part.y.std()
+        self.hidden, self.recipe = tuple(cell["hidden"]), Recipe(steps=cell["steps"])
+        self.key = ("mlp variance weighting", cell["data_fingerprint"], cell["alpha"], cell["k"])
+        self.k = cell["k"]
+        teacher = ("mlp", "teacher", cell["data_fingerprint"])
+        self.teacher = Teacher.fit(
+            self.X, y, noise_var=cell["alpha"], hidden=self.hidden, recipe=self.recipe, key=teacher
+        )
+        self.at_train, self.at_test = self.teacher.mean(self.X), self.teacher.mean(self.X_test)
+
+    def responses(self, sources: Sources, name: str) -> np.ndarray:
+        return teacher_sample(self.teacher, self.X, self.k, sources.responses, key=(*self.key, name))
+
+    def answers(self, targets: Targets, sources: Sources, name: str, X: np.ndarray) -> np.ndarray:
+        """Predictive means at X of students distilled from the targets."""
+        key = (*self.key, name)
+        students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, sources=sources, key=key)
+        return students.means(X)
+
+
+def pilot(setting: Setting, students: int) -> tuple[np.ndarray, np.ndarray]:
+    """Variance at the training prompts of a network distilled from k responses, and its squared bias, unbiased."""
+    sources = Sources.independent(students)
+    means = setting.answers(weigh(setting.responses(sources, "pilot responses")), sources, "pilot", setting.X)
+    variance = means.var(axis=0, ddof=1)
+    bias_square = (means.mean(axis=0) - setting.at_train) ** 2 - variance / students
+    return variance, np.maximum(bias_square, 0.0)
+
+
+def labels(setting: Setting, cell: dict, sources: Sources) -> dict[str, Targets]:
+    """The blended labels of every method, all from the same k responses per prompt."""
+    wanted, mine = cell["methods"], setting.responses(sources, "responses")
+    known = {"response_var": setting.teacher.noise_var}
+    found = {"average": weigh(mine, "average")}
+    found["oracle"] = weigh(mine, "oracle", source=setting.at_train, source_var=setting.teacher.noise_var)
+    if not set(wanted) <= set(found):
+        variance, bias_square = setting.pilot
+        fresh = setting.responses(sources, "fresh responses")
+        second = setting.answers(weigh(fresh), sources, "cross-fitted", setting.X)
+        same = setting.answers(found["average"], sources, "same draws", setting.X)
+        told = variance + bias_square
+        found["average of 2k"] = weigh(np.concatenate([mine, fresh], axis=2), "average")
+        found["same draws"] = weigh(mine, "known", source=same, source_var=variance, **known)
+        found["fresh, known"] = weigh(mine, "known", source=second, source_var=variance, **known)
+        found["fresh, bias counted"] = weigh(mine, "known", source=second, source_var=told, **known)
+        found["fresh, estimated"] = weigh(mine, "estimated", source=second, source_var=told)
+    return {method: found[method] for method in METHODS if method in wanted}
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    setting = Setting(cell)
+    setting.pilot = pilot(setting, cell["pilot"])
+    label = {method: Moments.about(setting.at_train) for method in cell["methods"]}
+    student = {method: Moments.about(setting.at_test) for method in cell["methods"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FewResponsesWarning)  # what few responses cost is the question
+        for chunk, size in seeds.chunks(cell["replicates"], values=2 * cell["k"] * len(setting.X)):
+            sources = Sources.independent(size, first=chunk * seeds.CHUNK)
+            for method, targets in labels(setting, cell, sources).items():
+                label[method] = label[method].add(targets.values)
+                distilled = setting.answers(targets, sources, f"student, {method}", setting.X_test)
+                student[method] = student[method].add(distilled)
+
+    rows = []
+    for method in label:
+        for quantity, stream in (("label error", label[method]), ("student error", student[method])):
+            numbers = np.nan, stream.mean_square, stream.mean_variance_se
+            inter = {"inter_var": stream.mean_variance}
+            rows.append({"method": method, **comparison("", quantity, *numbers), **inter})
+    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": cell["k"], "replicates": cell["replicates"]}
+    share = {"bias_share": float(setting.pilot[1].mean() / setting.pilot[0].mean())}
+    return pd.DataFrame([{**about, **share, **row} for row in rows])
+
+
+def relative(table: pd.DataFrame) -> pd.DataFrame:
+    """Errors relative to plain averaging of the same k, with the standard error of a ratio of independent means."""
+    keys = ["data", "alpha", "k", "quantity"]
+    plain = table[table["method"] == "average"].set_index(keys)[["simulated", "standard_error"]]
+    joined = table.join(plain, on=keys, rsuffix="_plain")
+    ratio = joined["simulated"] / joined["simulated_plain"]
+    spread = np.hypot(
+        joined["standard_error"] / joined["simulated"], joined["standard_error_plain"] / joined["simulated_plain"]
+    )
+    return joined.assign(ratio=ratio, ratio_se=ratio * spread * (joined["method"] != "average"))
+
+
+def plot(found: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(1, 2, height=3.9, sharey=True)
+    first = found[(found["data"] == found["data"].iloc[0])]
+    alpha = 0.5 if (first["alpha"] == 0.5).any() else first["alpha"].iloc[-1]
+    first, shown = first[first["alpha"] == alpha], [m for m in METHODS if m in set(found["method"]) - {"average"}]
+    for axis, quantity in zip(axes[0], ("label error", "student error"), strict=True):
+        for i, (method, colour) in enumerate(zip(shown, figures.colours(len(shown)), strict=True)):
+            rows = first[(first["method"] == method) & (first["quantity"] == quantity)]
+            beside = rows["k"] * 1.02 ** (i - len(shown) / 2)  # side by side, so that no bar hides another
+            axis.plot(beside, rows["ratio"], ":", color=colour, linewidth=0.8)
+            figures.simulation(axis, beside, rows["ratio"], rows["ratio_se"], color=colour, label=METHODS[method])
+        axis.axhline(1.0, color="0.25", linestyle="--", linewidth=1, zorder=1)
+        axis.annotate("average of k", (2.05, 1.02), fontsize=7, color="0.25", va="bottom")
+        axis.set(yscale="log", xlabel="teacher responses per prompt, k")
+        figures.k_axis(axis, tuple(k for k in (2, 3, 5, 10, 20, 50) if k <= first["k"].max()))
+    low, high = axes[0, 0].get_ylim()
+    shown_ticks = [t for e in range(-4, 4) for t in (10.0**e, 2 * 10.0**e, 5 * 10.0**e) if low <= t <= high]
+    axes[0, 0].set_yticks(shown_ticks, labels=[f"{t:g}" for t in shown_ticks], minor=False)
+    axes[0, 0].set_yticks([], minor=True)
+    axes[0, 0].set(
+        title=f"{first['data'].iloc[0]}, α = {alpha:g}: error of the label",
+        ylabel="squared error around the teacher's mean,\nrelative to averaging k responses",
+    )
+    axes[0, 1].set(title="error of the network distilled from it")
+    figures.legend_below(figure, axes[0, 1], "points: simulation ± 1.96 standard errors", columns=2)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    found = relative(table)
+    alpha = 0.5 if 0.5 in options.alphas else options.alphas[-1]
+    first = found[(found["data"] == found["data"].iloc[0]) & (found["alpha"] == alpha)]
+    ratio = first.set_index(["quantity", "method", "k"])["ratio"]
+    few, last = min(options.ks), max(options.ks)
+
+    def both(method: str, quantity: str = "student error") -> str:
+        return f"{ratio[quantity, method, few]:.2f} at k = {few} and {ratio[quantity, method, last]:.2f} at k = {last}"
+
+    parts = [f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1."]
+    if "oracle" in options.methods:
+        parts.append(f"Blending in the noise-free mean, as published, leaves {both('oracle')} of the student's error.")
+    if "fresh, bias counted" in options.methods:
+        parts.append(
+            f"An honest cross-fitted network leaves {both('fresh, bias counted', 'label error')} of the label's error but "
+            f"{both('fresh, bias counted')} of the student's; averaging all 2k responses {both('average of 2k')}."
+        )
+    if "same draws" in options.methods:
+        parts.append(
+            f"With its bias ignored it leaves {both('fresh, known')}; a network of the same draws {both('same draws')}. "
+            f"The bias² of a network is {first['bias_share'].max():.2f} of its variance at k = {last}."
+        )
+    title = __doc__.splitlines()[0]
+    figures.publish(
+        run, plot(found), table=table, title=title, caption=" ".join(parts), more={"relative": found}, place=130
+    )

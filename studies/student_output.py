@@ -1,0 +1,301 @@
+"""How much of a teacher's uncertainty about the class survives in one student, and how much moves between students?
+
+Students are networks trained on labels that a classifier drew from its own distribution over classes: one label per prompt,
+k of them with weight 1/k, or the distribution itself ("soft"). Of the teacher's Gini variance G_p a student that memorises
+k labels keeps 1 − 1/k, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. That is
+exact for the labels themselves, and these are judged. Networks need not memorise, and off their training prompts they
+cannot: they are drawn beside T4 without being judged by it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from uqkd import data, figures, seeds
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, two_way_standard_error
+from uqkd.estimators import weigh_labels, weigh_probabilities
+from uqkd.estimators.comparing import FEWEST
+from uqkd.mlp import ClassTeacher, Recipe, Sources, distill_classes, teacher_sample
+from uqkd.run import Options as Base
+from uqkd.run import Responses, Run, Share
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Temperature = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+TEACHER, STUDENT = (128,), (64,)  # hidden layers of the published study
+TEACHER_EPOCHS, BATCH = 20, 64
+STEPS_PER_EPOCH = 20  # at least: students of small data sets are trained to the end too
+ROWS = 2_000  # of more prompts an even sample is measured
+CERTAIN = 1e-12  # a mean G_p below it is rounding, and nothing can be a share of it
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("digits", "wine", "breast_cancer")
+    target: str | None = None
+    temperatures: tuple[Temperature, ...] = (1.0, 4.0)  # of the teacher: as trained, and as is usual in distillation
+    ks: tuple[Responses, ...] = (1, 2, 4, 8, 16, 32)
+    students: Annotated[int, pydantic.Field(ge=3)] = 32  # the standard error of a variance needs three
+    epochs: Responses = 200
+    lengths: tuple[Share, ...] = (0.01, 0.03, 0.1, 0.3)  # of that training, for students of the fewest labels
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(students=200, epochs=500),
+    "full": Options(students=500, epochs=500, temperatures=(1.0, 2.0, 4.0, 8.0), ks=(1, 2, 3, 4, 5, 8, 16, 32, 64)),
+}
+
+
+def cells(options: Options) -> list[dict]:
+    trained = [(k, 1.0) for k in (*options.ks, None)] + [(min(options.ks), length) for length in options.lengths]
+    shared = {"students": options.students, "epochs": options.epochs}
+    return [
+        {**data.cell_classes(name, options.target), **shared, "temperature": temperature, "k": k, "length": length}
+        for name in options.data
+        for temperature in options.temperatures
+        for k, length in dict.fromkeys(trained)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, k = data.split_classes(data.of_cell_classes(cell)), cell["k"]
+    key, classes = ("student output", cell["data_fingerprint"]), len(part.classes)
+    teacher = ClassTeacher.fit(
+        part.X, part.labels, classes=classes, hidden=TEACHER, recipe=recipe(len(part.X), TEACHER_EPOCHS),
+        temperature=cell["temperature"], key=(*key, "teacher"),
+    )  # fmt: skip
+    training = recipe(len(part.X), cell["epochs"] * cell["length"])
+    key = (*key, cell["temperature"], k, cell["length"])
+
+    some, some_test = (slice(None, None, 1 + (len(X) - 1) // ROWS) for X in (part.X, part.X_test))
+    prompts = {"training": part.X[some], "test": part.X_test[some_test]}
+    answers: dict[str, list[Array]] = {"labels": [], "training": [], "test": []}
+    first = 0
+    largest = max(len(part.X) * max(k or 1, classes), training.steps * BATCH)
+    for _, size in seeds.chunks(cell["students"], values=largest):
+        sources = Sources.independent(size, first=first)
+        if k is None:
+            targets = weigh_probabilities(teacher.probabilities(part.X), students=size)
+        else:
+            targets = weigh_labels(teacher_sample(teacher, part.X, k, sources.responses, key=key), classes)
+        students = distill_classes(part.X, targets, hidden=STUDENT, recipe=training, sources=sources, key=key)
+        answers["labels"].append(targets.probabilities[:, some])
+        for where, X in prompts.items():
+            answers[where].append(students.probabilities(X))
+        first += size
+
+    rows, finished = [], cell["length"] == 1.0
+    for where, X, labels in (("training", prompts["training"], part.labels[some]), ("test", prompts["test"], part.labels_test[some_test])):
+        q, p = np.concatenate(answers[where]), teacher.probabilities(X)
+        rows += [{"prompts": where, **row} for row in by_answer(q, p, labels, k, finished=finished)]
+    if k is not None and finished:
+        p = teacher.probabilities(prompts["training"])
+        rows += [{"prompts": "training", **row} for row in of_labels(np.concatenate(answers["labels"]), p, k)]
+    about = {name: cell[name] for name in ("temperature", "students", "length")}
+    about |= {"k": float(k or np.inf), "steps": training.steps}
+    return pd.DataFrame([{"data": data.label(cell), **about, **row} for row in rows])
+
+
+def recipe(rows: int, epochs: float) -> Recipe:
+    batch = min(BATCH, rows)
+    steps = round(epochs * max(STEPS_PER_EPOCH, -(-rows // batch)))
+    return Recipe(steps=max(1, steps), batch=batch, schedule="cosine")
+
+
+def of_labels(labels: Array, p: Array, k: int) -> list[dict]:
+    """The labels themselves (S, P, C), which are what a student that memorises answers: T4 is exact for them."""
+    unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
+    statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely labels the standard error says too little
+    parts, expected, kept = decompose_categorical(labels), memorised(p, k), memorised_entropy(p, k)
+    off, standard_error = mean(entropy(labels) - kept)  # T4 holds at every prompt, so prompts add no error of their own
+    rows = [
+        ("intra", share(parts.per_student_intra, gini(p))),
+        ("inter", share(parts.per_student_inter, gini(p))),
+        ("expected entropy", (expected["expected entropy"] + off, standard_error)),
+    ]
+    about = {"student": "the labels", "answered": "all", **of_teacher(p)}
+    return [{**about, **comparison(statement, name, expected[name], *numbers)} for name, numbers in rows]
+
+
+def by_answer(q: Array, p: Array, labels: Labels, k: int | None, *, finished: bool) -> list[dict]:
+    """Networks at all prompts, at those that the teacher gets right, and at those that it gets wrong."""
+    right, rows = p.argmax(axis=1) == labels, []
+    for answered, chosen in (("all", right | ~right), ("right", right), ("wrong", ~right)):
+        if chosen.any():
+            about = {"student": "network", "answered": answered, **of_teacher(p[chosen])}
+            about["teacher_accuracy"] = float(right[chosen].mean())
+            expected = memorised(p, k) if answered == "all" and finished else {}
+            found = of_students(q[:, chosen], p[chosen], labels[chosen], k)
+            rows += [{**about, **comparison("", name, expected.get(name, np.nan), *pair)} for name, pair in found.items()]
+    return rows
+
+
+def of_teacher(p: Array) -> dict[str, Any]:
+    return {"rows": len(p), "teacher_gini": float(gini(p).mean()), "teacher_entropy": float(entropy(p).mean())}
+
+
+def memorised(p: Array, k: int | None) -> dict[str, float]:
+    """T4 for students that memorise: shares of G_p, and entropies in nats."""
+    moved, whole, own = 1.0 / (k or np.inf), float(entropy(p).mean()), float(memorised_entropy(p, k).mean())
+    shares = {"intra": 1.0 - moved, "inter": moved, "total": 1.0}
+    return shares | {"expected entropy": own, "mutual information": whole - own, "total entropy": whole}
+
+
+def memorised_entropy(p: Array, k: int | None) -> Array:
+    """Expected entropy (P,) of k labels, exactly: counts are binomial. T4 states its limit for large k."""
+    if k is None:
+        return entropy(p)
+    counts = np.arange(k + 1)
+    return np.asarray((stats.binom.pmf(counts, k, p[..., None]) @ special.entr(counts / k)).sum(axis=-1))
+
+
+def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, tuple[float, float]]:
+    """What students (S, P, C) made of a teacher's distributions (P, C), each number with its standard error."""
+    parts, spread, own, between = decompose_categorical(q), gini(p), entropy(q), information(q)
+    intra, inter = share(parts.per_student_intra, spread), share(parts.per_student_inter, spread)
+    found = {
+        "intra": intra,
+        "inter": inter,
+        "total": share(parts.per_student_intra + parts.per_student_inter, spread),
+        "squared bias": share(squared_bias(q, p), spread),
+        "expected entropy": mean(own),
+        "mutual information": mean(between),
+        "total entropy": mean(own + between),
+        "accuracy": mean((q.argmax(axis=-1) == labels).astype(np.float64)),
+    }
+    if k is not None:
+        found |= {"λ from inter": shrinkage(*inter, k), "λ from intra": shrinkage(1.0 - intra[0], intra[1], k)}
+    return found
+
+
+def mean(values: Array) -> tuple[float, float]:
+    """Mean of values (S, P); its standard error counts both students and prompts as random."""
+    return float(values.mean()), two_way_standard_error(values)
+
+
+def share(values: Array, of: Array) -> tuple[float, float]:
+    """Mean of values (S, P) as a share of the mean of (P,): a prompt counts by what there is to share."""
+    unit = float(of.mean()) if of.mean() > CERTAIN else np.nan
+    ratio = float(values.mean()) / unit
+    return ratio, two_way_standard_error(values - ratio * of) / unit
+
+
+def shrinkage(moved: float, standard_error: float, k: int) -> tuple[float, float]:
+    """λ of T4, where (1 − λ)²/k of G_p has moved; negative where more has moved than by memorising."""
+    root = float(np.sqrt(k * moved)) if moved > 0 else np.nan
+    return 1.0 - root, k * standard_error / (2.0 * root)
+
+
+def squared_bias(q: Array, p: Array) -> Array:
+    """Pseudo-values (S, P) of Σ (E q − p)²; their mean, over pairs of different students, is unbiased."""
+    off = q - p
+    paired = (off * (off.sum(axis=0) - off)).sum(axis=-1) / (len(q) - 1)
+    return np.asarray(2.0 * paired - paired.mean(axis=0))
+
+
+def information(q: Array) -> Array:
+    """Jackknife pseudo-values (S, P) of the mutual information between student and answer, nats."""
+    students, centre, own = len(q), q.mean(axis=0), entropy(q)
+    without = entropy(np.clip((students * centre - q) / (students - 1), 0.0, 1.0))
+    left_out = without - (own.sum(axis=0) - own) / (students - 1)
+    return np.asarray(students * (entropy(centre) - own.mean(axis=0)) - (students - 1) * left_out)
+
+
+SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
+ENTROPIES = {"expected entropy": ("s", "entropy of one student"), "total entropy": ("^", "entropy of the students' mean")}
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    rows = table[(table["data"] == table["data"].iloc[0]) & (table["student"] == "network")]
+    temperatures = sorted({rows["temperature"].max(), rows["temperature"].min()}, reverse=True)
+    figure, axes = figures.panels(len(temperatures), 3, height=2.3)
+    finished, everywhere = rows["length"] == 1.0, rows["answered"] == "all"
+    for line, temperature in zip(axes, temperatures, strict=True):
+        for axis, where in zip(line, ("training", "test"), strict=False):
+            here = (rows["temperature"] == temperature) & (rows["prompts"] == where)
+            _shares(axis, rows[here & finished & everywhere])
+            axis.set_title(f"{where} prompts, temperature {temperature:g}")
+        line[0].set_ylabel("share of $G_p$")
+        line[1].sharey(line[0])
+    hot = rows["temperature"] == temperatures[0]
+    axes[0, 2].set_title(f"training prompts, temperature {temperatures[0]:g}")
+    _lengths(axes[0, 2], rows[hot & everywhere & (rows["prompts"] == "training") & (rows["k"] == rows["k"].min())])
+    if len(temperatures) > 1:
+        _entropies(axes[1, 2], rows[hot & finished & ~everywhere & (rows["prompts"] == "test")])
+        axes[1, 2].set_title(f"test prompts, temperature {temperatures[0]:g}")
+        for marker, label in ENTROPIES.values():
+            figures.simulation(axes[0, 0], [], [], [], color="0.4", fmt=marker, label=label)
+        axes[0, 0].errorbar([], [], fmt="--", color="0.4", label="entropy of the teacher")
+    note = "lines: T4, for students that memorise (top right: with λ fitted to the orange points)\n"
+    note += "points: networks ± 1.96 standard errors; soft: trained on the teacher's distribution itself"
+    figures.legend_below(figure, axes[0, 0], note, columns=2)
+    return figure
+
+
+def _shares(axis: Axes, rows: pd.DataFrame) -> None:
+    dense = np.geomspace(*_labels_axis(axis, rows["k"]), 200)
+    lines = {"intra": 1.0 - 1.0 / dense, "inter": 1.0 / dense, "total": np.ones_like(dense)}
+    for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
+        part = rows[rows["quantity"] == quantity]
+        figures.theory(axis, dense, lines[quantity], color=colour)
+        at = _places(part["k"])
+        figures.simulation(axis, at, part["simulated"], part["standard_error"], color=colour, label=label)
+
+
+def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
+    by = rows.pivot_table(index="steps", columns="quantity", values="simulated")
+    kept = 1.0 - by["inter"]  # T4 at any λ, where students are unbiased
+    for quantity, line, colour in zip(SHARES, (kept, None, kept + by["inter"]), figures.colours(3), strict=True):
+        part = rows[rows["quantity"] == quantity]
+        figures.simulation(axis, part["steps"], part["simulated"], part["standard_error"], color=colour)
+        if line is not None:
+            figures.theory(axis, by.index, line, color=colour)
+    axis.set(xscale="log", xlabel=f"training steps at k = {rows['k'].iloc[0]:g}, and λ")
+    labels = [f"{steps:,}\n{round(shrunk, 2) + 0.0:.2f}".replace("-", "−") for steps, shrunk in by["λ from inter"].items()]
+    axis.set_xticks(list(by.index), labels=labels, minor=False)
+    axis.set_xticks([], minor=True)
+
+
+def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
+    _labels_axis(axis, rows["k"])
+    for answered, colour, height in zip(("right", "wrong"), figures.colours(5)[3:], (0.04, 0.14), strict=True):
+        part = rows[rows["answered"] == answered]
+        if part.empty:
+            continue
+        level = part["teacher_entropy"].iloc[0]
+        figures.theory(axis, axis.get_xlim(), [level, level], color=colour, linestyle="--", zorder=1)
+        for quantity, (marker, _) in ENTROPIES.items():
+            own = part[part["quantity"] == quantity]
+            numbers = _places(own["k"]), own["simulated"], own["standard_error"]
+            figures.simulation(axis, *numbers, color=colour, fmt=marker)
+        note = f"teacher {answered}, {part['rows'].iloc[0]:,} rows"
+        axis.text(0.98, height, note, transform=axis.transAxes, ha="right", color=colour, fontsize=7.5)
+    axis.set(ylabel="entropy (nats)", ylim=(min(0.0, axis.get_ylim()[0]), None))
+
+
+def _places(k: pd.Series) -> pd.Series:
+    """Places on the axis of k: soft targets are k without end, one gap to the right."""
+    return k.where(np.isfinite(k), 3.0 * k[np.isfinite(k)].max())
+
+
+def _labels_axis(axis: Axes, k: pd.Series) -> tuple[float, float]:
+    finite = k[np.isfinite(k)]
+    axis.set(xscale="log", xlabel="labels per prompt, k", xlim=(finite.min() / 1.3, 4.0 * finite.max()))
+    labels = ["soft" if np.isinf(one) else f"{one:g}" for one in sorted(k.unique())]
+    axis.set_xticks(sorted(_places(k).unique()), labels=labels, minor=False)
+    axis.set_xticks([], minor=True)
+    return finite.min(), finite.max()
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption="", place=160)

@@ -1,0 +1,232 @@
+"""Where does the variance between students come from: the teacher's answers, the start, the batches or the rows?
+
+Every level of four sources of randomness (teacher responses, initialisation, batch order, bootstrap of the rows) meets
+every level of the others: a balanced crossed design, whose variance components, interactions included, add up to the
+variance of a student with everything drawn anew (T11). Two other designs check it: independent students, and students
+for which all sources but one are frozen, whose variance is the sum of all components that contain that source.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.estimators import comparison, mean_variance_components
+from uqkd.mlp import SOURCES, Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.run import NoiseLevel, Replicates, Responses, Run
+from uqkd.run import Options as Base
+
+NAMES = {"responses": "teacher responses", "initialisation": "initialisation", "order": "batch order", "bootstrap": "bootstrap"}
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    ks: tuple[Responses, ...] = (1, 5, 20)
+    alphas: tuple[NoiseLevel, ...] = (0.1, 0.5)
+    levels: tuple[Replicates, Replicates, Replicates, Replicates] = (8, 8, 6, 6)  # of SOURCES, in that order
+    frozen: Replicates = 24  # frozen settings per source; in each, `varied` students differ in that source alone
+    varied: Replicates = 8
+    independent: Replicates = 512  # students with everything drawn anew
+    hidden: tuple[int, ...] = (16,)
+    batch: int = 32
+    epochs: int = 50
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(ks=(1, 2, 5, 10, 20, 50), levels=(10, 10, 8, 8), frozen=48, epochs=200),
+    "full": Options(data=("diabetes", "ccard", "statecrime"), levels=(12, 12, 10, 10), frozen=96, epochs=200),
+}
+
+
+def cells(options: Options) -> list[dict]:
+    how = ("levels", "frozen", "varied", "independent", "hidden", "batch", "epochs")
+    shared = {name: getattr(options, name) for name in how}
+    return [
+        {**data.cell(name, options.target), **shared, "alpha": alpha, "k": k}
+        for name in options.data
+        for alpha in options.alphas
+        for k in options.ks
+    ]
+
+
+class Setting:
+    """One cell: the rows, the teacher, and how its students are trained."""
+
+    def __init__(self, cell: dict) -> None:
+        part = data.split(data.of_cell(cell))
+        self.X, self.X_test = part.X[:, 1:], part.X_test[:, 1:]
+        y = (part.y - part.y.mean()) / part.y.std()
+        self.k, self.hidden = cell["k"], tuple(cell["hidden"])
+        batch = min(cell["batch"], len(self.X))
+        self.recipe = Recipe(steps=cell["epochs"] * len(self.X) // batch, batch=batch)
+        self.key = ("uncertainty budget", cell["data_fingerprint"], cell["alpha"], cell["k"])
+        teacher = ("mlp", "teacher", cell["data_fingerprint"])
+        self.teacher = Teacher.fit(self.X, y, noise_var=cell["alpha"], hidden=self.hidden, key=teacher)
+
+    def answers(self, sources: Sources, design: str) -> np.ndarray:
+        """Mean answers (S, P) at the test prompts of students with these levels; chunk by chunk."""
+        key, found = (*self.key, design), []
+        for chunk, size in seeds.chunks(sources.students, values=self.recipe.steps * self.recipe.batch):
+            part = sources.part(sum(map(len, found)), size)
+            shared = part.recurs("responses")
+            responses = teacher_sample(self.teacher, self.X, self.k, part.responses, key=key, shared=shared)
+            students = distill(
+                self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, sources=part, key=key
+            )
+            found.append(students.means(self.X_test))
+        return np.concatenate(found)
+
+
+def sums(answers: np.ndarray, factors: dict) -> np.ndarray:
+    """The sum of all components, then for each source the sum of those that contain it.
+
+    The latter is the variance over the levels of that source with all others held, averaged over their levels.
+    """
+    parts = mean_variance_components(answers, factors)
+    own = [[e == "residual" or source in e.split(":") for e in parts.effects] for source in SOURCES]
+    return np.array([parts.total, *(float(parts.estimate[keep].sum()) for keep in own)])
+
+
+def jackknife(answers: np.ndarray, factors: dict) -> np.ndarray:
+    """Standard errors of `sums`: one level of a source left out after another, for every source, added up."""
+    variance = np.zeros(1 + len(SOURCES))
+    for levels in factors.values():
+        without = [
+            sums(answers[levels != level], {name: other[levels != level] for name, other in factors.items()})
+            for level in np.unique(levels)
+        ]
+        n = len(without)
+        variance += (n - 1) / n * ((np.array(without) - np.mean(without, axis=0)) ** 2).sum(axis=0)
+    return np.sqrt(variance)
+
+
+def freeze_all_but(setting: Setting, source: str, cell: dict) -> tuple[float, float]:
+    """Variance of students that differ in one source alone, averaged over frozen settings; its standard error."""
+    found = []
+    for frozen in range(cell["frozen"]):
+        one = np.full(cell["varied"], frozen)
+        level = {name: one for name in SOURCES} | {source: np.arange(cell["varied"]) + cell["varied"] * frozen}
+        found.append(setting.answers(Sources(**level, recurring=SOURCES), f"all but {source}").var(axis=0, ddof=1).mean())
+    return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(len(found)))
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    setting = Setting(cell)
+    sources = Sources.crossed(dict(zip(SOURCES, cell["levels"], strict=True)))
+    answers, factors = setting.answers(sources, "crossed"), sources.table()
+    parts = mean_variance_components(answers, factors)
+    rows = [
+        {"effect": effect, "estimate": estimate, "low": low, "high": high, "quantity": "component", "statement": ""}
+        for effect, estimate, low, high in zip(parts.effects, parts.estimate, parts.low, parts.high, strict=True)
+    ]
+
+    independent = setting.answers(Sources.independent(cell["independent"], bootstrap=True), "independent")
+    square = ((independent - independent.mean(axis=0)) ** 2).mean(axis=1)
+    simulated = [(independent.var(axis=0, ddof=1).mean(), square.std(ddof=1) / np.sqrt(len(square)))]
+    simulated += [freeze_all_but(setting, source, cell) for source in SOURCES]
+    judged = zip(["total", *SOURCES], sums(answers, factors), jackknife(answers, factors), simulated, strict=True)
+    for effect, predicted, predicted_se, (simulated, simulated_se) in judged:
+        what = "independent students" if effect == "total" else f"all frozen but {effect}"
+        row = comparison("T11", what, predicted, simulated, float(np.hypot(predicted_se, simulated_se)))
+        rows.append({"effect": effect, "predicted_se": predicted_se, "simulated_se": simulated_se, **row})
+    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": cell["k"], "students": len(answers)}
+    return pd.DataFrame([{**about, **row} for row in rows])
+
+
+def groups(parts: pd.DataFrame) -> dict[str, float]:
+    """Main effects one by one, interactions of two and of more sources summed."""
+    estimate = parts.set_index("effect")["estimate"]
+    pairs = [":".join(pair) for pair in combinations(SOURCES, 2)]
+    main = {NAMES[source]: float(estimate[source]) for source in SOURCES}
+    rest = estimate.drop([*SOURCES, *pairs])
+    return {**main, "two sources together": float(estimate[pairs].sum()), "three or four": float(rest.sum())}
+
+
+def bars(axis, table: pd.DataFrame) -> None:
+    """One stacked bar per setting; a negative estimate hangs below zero."""
+    settings = list(table.groupby(["alpha", "k"], sort=False))
+    kinds = list(groups(settings[0][1]))
+    palette = dict(zip(kinds, [*figures.colours(4), "0.45", "0.75"], strict=True))
+    for place, (_, parts) in enumerate(settings):
+        up = down = 0.0
+        for kind, value in groups(parts).items():
+            label = kind if place == 0 else None
+            axis.bar(place, value, bottom=up if value >= 0 else down, color=palette[kind], width=0.7, label=label)
+            up, down = up + max(value, 0.0), down + min(value, 0.0)
+    axis.set_xticks(range(len(settings)), labels=[str(k) for (_, k), _ in settings])
+    alphas = [alpha for (alpha, _), _ in settings]
+    for alpha in dict.fromkeys(alphas):
+        middle = np.mean([place for place, other in enumerate(alphas) if other == alpha])
+        axis.annotate(f"α = {alpha:g}", (middle, -0.13), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8)
+    axis.set(ylabel="variance between students (Var y)", title="what it is made of")
+    axis.set_xlabel("responses averaged, k", labelpad=14)
+    axis.grid(axis="x", visible=False)
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, ((left, right, far),) = figures.panels(1, 3, height=4.1, width_ratios=[1.25, 1, 1])
+    first = table[table["data"] == table["data"].iloc[0]]
+    parts = first[first["quantity"] == "component"]
+    bars(left, parts)
+    alpha, k = parts["alpha"].iloc[-1], parts["k"].iloc[0]
+    one = parts[(parts["alpha"] == alpha) & (parts["k"] == k)]
+    place = np.arange(len(one))
+    reach = np.stack([one["estimate"] - one["low"], one["high"] - one["estimate"]])
+    right.errorbar(one["estimate"], place, xerr=reach, fmt="o", mfc="white", color="0.2", capsize=2, ms=3.5)
+    short = {"responses": "T", "initialisation": "I", "order": "O", "bootstrap": "B", "residual": "T I O B"}
+    names = [" ".join(short[s] for s in effect.split(":")) for effect in one["effect"]]
+    right.set_yticks(place, labels=names, fontsize=7.5)
+    right.set_ylim(len(one) - 0.4, -0.6)
+    right.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
+    right.set(title=f"each, α = {alpha:g}, k = {k}", xlabel="component (Var y), 95 %")
+    right.locator_params(axis="x", nbins=4)
+
+    judged = first[first["statement"] == "T11"]
+    for colour, effect in zip(["0.1", *figures.colours(4)], ["total", *SOURCES], strict=True):
+        rows = judged[judged["effect"] == effect]
+        far.errorbar(
+            rows["predicted"], rows["simulated"], xerr=1.96 * rows["predicted_se"], yerr=1.96 * rows["simulated_se"],
+            fmt="o", mfc="white", color=colour, ms=3.5, elinewidth=0.9, label="everything anew" if effect == "total" else None,
+        )  # fmt: skip
+    low, high = 0.8 * judged["simulated"].min(), 1.25 * judged["simulated"].max()
+    figures.theory(far, [low, high], [low, high], color="0.5", linestyle="--")
+    far.set(xscale="log", yscale="log", title="against other designs")
+    far.set(xlabel="crossed design (Var y)", ylabel="all other sources frozen, or none")
+    handles = [axis.get_legend_handles_labels() for axis in (left, far)]
+    figure.legend(
+        [h for hs, _ in handles for h in hs], [text for _, texts in handles for text in texts],
+        loc="outside lower center", ncols=4, title="T: teacher responses, I: initialisation, O: batch order, B: bootstrap",
+    )  # fmt: skip
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    first = table[table["data"] == table["data"].iloc[0]]
+    parts = first[first["quantity"] == "component"]
+    alpha = options.alphas[-1]
+
+    def shares(k: int) -> str:
+        found = groups(parts[(parts["alpha"] == alpha) & (parts["k"] == k)])
+        whole = sum(found.values())
+        each = [f"{name} {round(100 * value / whole) + 0} %" for name, value in found.items()]
+        return f"{', '.join(each)} of {whole:.3f} Var y"
+
+    judged = table[table["statement"] == "T11"]
+    pairs = parts[(parts["alpha"] == alpha) & (parts["k"] == min(options.ks)) & (parts["effect"].str.count(":") == 1)]
+    largest = " and ".join(NAMES[s] for s in pairs.loc[pairs["estimate"].idxmax(), "effect"].split(":"))
+    caption = (
+        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
+        f"levels), batches of {options.batch}, {options.epochs} epochs. At α = {alpha:g}, k = {min(options.ks)}: "
+        f"{shares(min(options.ks))}. At k = {max(options.ks)}: {shares(max(options.ks))}. The largest interaction is that of "
+        f"{largest}: what averaging removes is more than the main effect of the responses. Right: the sum of components that contain a source against students for which "
+        f"all other sources are frozen, and the total against independent students; {len(judged)} comparisons, largest |z| "
+        f"{judged['z'].abs().max():.1f}."
+    )
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=170)

@@ -1,0 +1,74 @@
+"""Check that a stacked model computes for every student what the student computes alone."""
+
+from __future__ import annotations
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from uqkd.errors import ShapeError
+from uqkd.stacked.leaves import Dropout
+from uqkd.stacked.stacking import Stacked, tensor_at
+
+
+@torch.no_grad()
+def check_stacking(model: Stacked, X: ArrayLike | Tensor, *, tolerance: float | None = None) -> float:
+    """Compare the stacked outputs with those of each student alone, on rows X (N, ...) shared by all.
+
+    Compares up to eight students, shifted a little so that equal ones cannot hide a mixture, in evaluation mode and,
+    where nothing is dropped, in training mode. Leaves the model as it was.
+
+    Returns
+    -------
+    float
+        Largest difference, relative to outputs larger than 1.
+
+    Raises
+    ------
+    ShapeError
+        Students or rows are mixed by the module's forward, or it draws from torch's global random state.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> check_stacking(Stacked.of(nn.Linear(2, 1), 3), torch.ones(5, 2)) < 1e-6
+    True
+    """
+    limit = tolerance if tolerance is not None else {"float32": 1e-4, "float64": 1e-10}[model.dtype]
+    was, rows, worst = model.training, model.tensor(X), 0.0
+    drops = any(isinstance(leaf, Dropout) and leaf.p > 0 for leaf in model.body.modules())
+    try:
+        for training in (False,) if drops else (False, True):
+            model.train(training)
+            worst = max(worst, _difference(model, rows))
+    finally:
+        model.train(was)
+    if not worst <= limit:
+        raise ShapeError(
+            f"stacked and lone students differ by {worst:.3g} (allowed {limit:.3g}): the module's forward does not treat rows "
+            "independently (a mean over the batch, a transposed batch axis, ...). Keep rows on the first axis."
+        )
+    return worst
+
+
+def _difference(model: Stacked, rows: Tensor) -> float:
+    count = min(model.students, 8)
+
+    def shifted(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor[:count].clone()
+        place = torch.arange(count, device=tensor.device, dtype=tensor.dtype).reshape(-1, *(1,) * (tensor.ndim - 1))
+        return tensor[:count] * (1 + 0.05 * place) + 0.01 * place
+
+    parameters, buffers = ([shifted(tensor_at(p)) for p in kind] for kind in model.places[:2])
+    with model.holding(count, parameters, buffers):
+        alone = torch.stack([model.student(s)(rows) for s in range(count)])
+        before = torch.random.get_rng_state()
+        together = model(rows)
+    if not torch.equal(before, torch.random.get_rng_state()):
+        raise ShapeError("the module's forward draws from torch's global random state; use nn.Dropout for dropout.")
+    if together.shape != alone.shape:
+        raise ShapeError(
+            f"stacked outputs are {tuple(together.shape)} but those of lone students {tuple(alone.shape)}."
+        )
+    return float(((together - alone).abs() / alone.abs().clamp(min=1.0)).max())
