@@ -129,8 +129,13 @@ def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
         level.set(
             ylabel="inter-student variance (Var y)", title=f"{name}: teacher's R² {rows['teacher_r2'].iloc[0]:.2f}"
         )
-        ratio.set(ylabel="times least squares", ylim=(0, None), title="added by the noise, relative to least squares")
-    figure.supxlabel("variance of one teacher response, α (Var y)", fontsize=8.5)
+        ratio.set(
+            ylabel="times least squares",
+            ylim=(0, 1.1 * grown["amplification"].max()),
+            title="added by the noise, relative to least squares",
+        )
+    for axis in axes[-1]:
+        axis.set_xlabel("variance of one teacher response, α (Var y)")
     figures.legend_below(figure, axes[0, 0], "points: simulation ± 1.96 standard errors", columns=4)
     return figure
 

@@ -56,7 +56,12 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {"hidden": options.hidden, "steps": options.steps, "pilot": options.pilot, "replicates": options.replicates}
+    shared = {
+        "hidden": options.hidden,
+        "steps": options.steps,
+        "pilot": options.pilot,
+        "replicates": options.replicates,
+    }
     return [
         {**data.cell(name, options.target), **shared, "methods": options.methods, "alpha": alpha, "k": k}
         for name in options.data
@@ -196,7 +201,9 @@ def main(options: Options, run: Run) -> None:
     def both(method: str, quantity: str = "student error") -> str:
         return f"{ratio[quantity, method, few]:.2f} at k = {few} and {ratio[quantity, method, last]:.2f} at k = {last}"
 
-    parts = [f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1."]
+    parts = [
+        f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1."
+    ]
     if "oracle" in options.methods:
         parts.append(f"Blending in the noise-free mean, as published, leaves {both('oracle')} of the student's error.")
     if "fresh, bias counted" in options.methods:

@@ -17,13 +17,21 @@ import pydantic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from uqkd import data, figures, seeds
 from uqkd.estimators import comparison, decompose_categorical, entropy, gini, two_way_standard_error
-from uqkd.estimators import weigh_labels, weigh_probabilities
 from uqkd.estimators.comparing import FEWEST
-from uqkd.mlp import ClassTeacher, Recipe, Sources, distill_classes, teacher_sample
+from uqkd.mlp import (
+    ClassTargets,
+    ClassTeacher,
+    Recipe,
+    Sources,
+    distill_classes,
+    teacher_sample,
+    weigh_labels,
+    weigh_probabilities,
+)
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run, Share
 
@@ -44,7 +52,7 @@ class Options(Base):
     temperatures: tuple[Temperature, ...] = (1.0, 4.0)  # of the teacher: as trained, and as is usual in distillation
     ks: tuple[Responses, ...] = (1, 2, 4, 8, 16, 32)
     students: Annotated[int, pydantic.Field(ge=3)] = 32  # the standard error of a variance needs three
-    epochs: Responses = 200
+    epochs: Responses = 150
     lengths: tuple[Share, ...] = (0.01, 0.03, 0.1, 0.3)  # of that training, for students of the fewest labels
 
 
@@ -68,41 +76,48 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     part, k = data.split_classes(data.of_cell_classes(cell)), cell["k"]
-    key, classes = ("student output", cell["data_fingerprint"]), len(part.classes)
+    name = ("student output", cell["data_fingerprint"])
     teacher = ClassTeacher.fit(
-        part.X, part.labels, classes=classes, hidden=TEACHER, recipe=recipe(len(part.X), TEACHER_EPOCHS),
-        temperature=cell["temperature"], key=(*key, "teacher"),
+        part.X, part.labels, classes=len(part.classes), hidden=TEACHER, recipe=recipe(len(part.X), TEACHER_EPOCHS),
+        temperature=cell["temperature"], key=(*name, "teacher"),
     )  # fmt: skip
     training = recipe(len(part.X), cell["epochs"] * cell["length"])
-    key = (*key, cell["temperature"], k, cell["length"])
-
+    key = (*name, cell["temperature"], k, cell["length"])
     some, some_test = (slice(None, None, 1 + (len(X) - 1) // ROWS) for X in (part.X, part.X_test))
-    prompts = {"training": part.X[some], "test": part.X_test[some_test]}
-    answers: dict[str, list[Array]] = {"labels": [], "training": [], "test": []}
-    first = 0
-    largest = max(len(part.X) * max(k or 1, classes), training.steps * BATCH)
-    for _, size in seeds.chunks(cell["students"], values=largest):
+    prompts = {
+        "training": (part.X[some], part.labels[some]),
+        "test": (part.X_test[some_test], part.labels_test[some_test]),
+    }
+
+    found: dict[str, list[Array]] = {"labels": [], **{where: [] for where in prompts}}
+    values, first = max(len(part.X) * max(k or 1, len(part.classes)), training.steps * BATCH), 0
+    for _, size in seeds.chunks(cell["students"], values=values):
         sources = Sources.independent(size, first=first)
-        if k is None:
-            targets = weigh_probabilities(teacher.probabilities(part.X), students=size)
-        else:
-            targets = weigh_labels(teacher_sample(teacher, part.X, k, sources.responses, key=key), classes)
+        targets = drawn(teacher, part.X, k, sources, key)
         students = distill_classes(part.X, targets, hidden=STUDENT, recipe=training, sources=sources, key=key)
-        answers["labels"].append(targets.probabilities[:, some])
-        for where, X in prompts.items():
-            answers[where].append(students.probabilities(X))
+        found["labels"].append(targets.probabilities[:, some])
+        for where, (X, _) in prompts.items():
+            found[where].append(students.probabilities(X))
         first += size
 
     rows, finished = [], cell["length"] == 1.0
-    for where, X, labels in (("training", prompts["training"], part.labels[some]), ("test", prompts["test"], part.labels_test[some_test])):
-        q, p = np.concatenate(answers[where]), teacher.probabilities(X)
+    for where, (X, labels) in prompts.items():
+        q, p = np.concatenate(found[where]), teacher.probabilities(X)
         rows += [{"prompts": where, **row} for row in by_answer(q, p, labels, k, finished=finished)]
     if k is not None and finished:
-        p = teacher.probabilities(prompts["training"])
-        rows += [{"prompts": "training", **row} for row in of_labels(np.concatenate(answers["labels"]), p, k)]
-    about = {name: cell[name] for name in ("temperature", "students", "length")}
+        p = teacher.probabilities(prompts["training"][0])
+        rows += [{"prompts": "training", **row} for row in of_labels(np.concatenate(found["labels"]), p, k)]
+    about = {column: cell[column] for column in ("temperature", "students", "length")}
     about |= {"k": float(k or np.inf), "steps": training.steps}
     return pd.DataFrame([{"data": data.label(cell), **about, **row} for row in rows])
+
+
+def drawn(teacher: ClassTeacher, X: Array, k: int | None, sources: Sources, key: tuple) -> ClassTargets:
+    """k labels per prompt and student, or the teacher's distribution for all students alike."""
+    p = teacher.probabilities(X)
+    if k is None:
+        return weigh_probabilities(p, students=sources.students)
+    return weigh_labels(teacher_sample(teacher, X, k, sources.responses, key=key), p.shape[1])
 
 
 def recipe(rows: int, epochs: float) -> Recipe:
@@ -135,7 +150,9 @@ def by_answer(q: Array, p: Array, labels: Labels, k: int | None, *, finished: bo
             about["teacher_accuracy"] = float(right[chosen].mean())
             expected = memorised(p, k) if answered == "all" and finished else {}
             found = of_students(q[:, chosen], p[chosen], labels[chosen], k)
-            rows += [{**about, **comparison("", name, expected.get(name, np.nan), *pair)} for name, pair in found.items()]
+            rows += [
+                {**about, **comparison("", name, expected.get(name, np.nan), *pair)} for name, pair in found.items()
+            ]
     return rows
 
 
@@ -154,8 +171,10 @@ def memorised_entropy(p: Array, k: int | None) -> Array:
     """Expected entropy (P,) of k labels, exactly: counts are binomial. T4 states its limit for large k."""
     if k is None:
         return entropy(p)
-    counts = np.arange(k + 1)
-    return np.asarray((stats.binom.pmf(counts, k, p[..., None]) @ special.entr(counts / k)).sum(axis=-1))
+    counts, chance = np.arange(k + 1), p[..., None]
+    ways = special.gammaln(k + 1) - special.gammaln(counts + 1) - special.gammaln(k - counts + 1)
+    binomial = np.exp(ways + special.xlogy(counts, chance) + special.xlog1py(k - counts, -chance))
+    return np.asarray((binomial @ special.entr(counts / k)).sum(axis=-1))
 
 
 def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, tuple[float, float]]:
@@ -166,7 +185,6 @@ def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, 
         "intra": intra,
         "inter": inter,
         "total": share(parts.per_student_intra + parts.per_student_inter, spread),
-        "squared bias": share(squared_bias(q, p), spread),
         "expected entropy": mean(own),
         "mutual information": mean(between),
         "total entropy": mean(own + between),
@@ -195,13 +213,6 @@ def shrinkage(moved: float, standard_error: float, k: int) -> tuple[float, float
     return 1.0 - root, k * standard_error / (2.0 * root)
 
 
-def squared_bias(q: Array, p: Array) -> Array:
-    """Pseudo-values (S, P) of Σ (E q − p)²; their mean, over pairs of different students, is unbiased."""
-    off = q - p
-    paired = (off * (off.sum(axis=0) - off)).sum(axis=-1) / (len(q) - 1)
-    return np.asarray(2.0 * paired - paired.mean(axis=0))
-
-
 def information(q: Array) -> Array:
     """Jackknife pseudo-values (S, P) of the mutual information between student and answer, nats."""
     students, centre, own = len(q), q.mean(axis=0), entropy(q)
@@ -211,13 +222,16 @@ def information(q: Array) -> Array:
 
 
 SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
-ENTROPIES = {"expected entropy": ("s", "entropy of one student"), "total entropy": ("^", "entropy of the students' mean")}
+ENTROPIES = {
+    "expected entropy": ("s", "entropy of one student"),
+    "total entropy": ("^", "entropy of the students' mean"),
+}
 
 
 def plot(table: pd.DataFrame) -> Figure:
     rows = table[(table["data"] == table["data"].iloc[0]) & (table["student"] == "network")]
     temperatures = sorted({rows["temperature"].max(), rows["temperature"].min()}, reverse=True)
-    figure, axes = figures.panels(len(temperatures), 3, height=2.3)
+    figure, axes = figures.panels(len(temperatures), 3, height=2.45)
     finished, everywhere = rows["length"] == 1.0, rows["answered"] == "all"
     for line, temperature in zip(axes, temperatures, strict=True):
         for axis, where in zip(line, ("training", "test"), strict=False):
@@ -260,7 +274,9 @@ def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
         if line is not None:
             figures.theory(axis, by.index, line, color=colour)
     axis.set(xscale="log", xlabel=f"training steps at k = {rows['k'].iloc[0]:g}, and λ")
-    labels = [f"{steps:,}\n{round(shrunk, 2) + 0.0:.2f}".replace("-", "−") for steps, shrunk in by["λ from inter"].items()]
+    labels = [
+        f"{steps:,}\n{round(shrunk, 2) + 0.0:.2f}".replace("-", "−") for steps, shrunk in by["λ from inter"].items()
+    ]
     axis.set_xticks(list(by.index), labels=labels, minor=False)
     axis.set_xticks([], minor=True)
 
@@ -277,7 +293,7 @@ def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
             own = part[part["quantity"] == quantity]
             numbers = _places(own["k"]), own["simulated"], own["standard_error"]
             figures.simulation(axis, *numbers, color=colour, fmt=marker)
-        note = f"teacher {answered}, {part['rows'].iloc[0]:,} rows"
+        note = f"teacher {answered}: {part['rows'].iloc[0]:,}"
         axis.text(0.98, height, note, transform=axis.transAxes, ha="right", color=colour, fontsize=7.5)
     axis.set(ylabel="entropy (nats)", ylim=(min(0.0, axis.get_ylim()[0]), None))
 
@@ -298,4 +314,41 @@ def _labels_axis(axis: Axes, k: pd.Series) -> tuple[float, float]:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption="", place=160)
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=said(table), place=160)
+
+
+def said(table: pd.DataFrame) -> str:
+    """The caption, from the table."""
+    name, hot, few = table["data"].iloc[0], table["temperature"].max(), table["k"].min()
+    many = table.loc[np.isfinite(table["k"]), "k"].max()
+    rows = table[(table["student"] == "network") & (table["answered"] == "all") & (table["temperature"] == hot)]
+    by = rows[rows["length"] == 1.0].set_index(["data", "prompts", "quantity", "k"]).sort_index()
+
+    def shares(of: str, k: float) -> str:
+        texts = []
+        for where in ("training", "test"):
+            intra, inter, total = (by["simulated"][of, where, quantity, k] for quantity in SHARES)
+            error = 1.96 * by["standard_error"][of, where, "total", k]
+            texts.append(f"{intra:.2f} / {inter:.2f} / {total:.2f} ± {error:.1g}")
+        return f"{texts[0]} at training and {texts[1]} at test prompts"
+
+    tested = by.loc[name, "test"]
+    accuracy = ", ".join(f"{tested['simulated']['accuracy', k]:.1%}" for k in (few, many, np.inf))
+    beyond = (tested["simulated"] - tested["predicted"])["inter"].fillna(0.0).idxmax()
+    longer = rows[(rows["data"] == name) & (rows["prompts"] == "training") & (rows["quantity"] == "intra")]
+    longer = longer[longer["k"] == few].sort_values("steps").set_index("steps")["simulated"]
+    judged = table.loc[(table["statement"] == "T4") & table["z"].notna(), "z"].abs()
+    sentences = [
+        f"{name}, {table['students'].iloc[0]} students per point, temperature {hot:g} (G_p = {tested['teacher_gini'].iloc[0]:.2f} "
+        "at test prompts). Shares of G_p within one student / between students / together (κ ± 1.96 standard errors): "
+        f"k = {few:g}, {shares(name, few)}; k = {many:g}, {shares(name, many)}; soft, {shares(name, np.inf)}.",
+        f"Accuracy of these students at test prompts {accuracy}, of the teacher {tested['teacher_accuracy'].iloc[0]:.1%}.",
+        f"Most lies between them beyond T4 at k = {beyond:g}: {tested['simulated']['inter', beyond]:.2f} where memorising "
+        f"leaves {tested['predicted']['inter', beyond]:.2f}.",
+        f"At training prompts and k = {few:g} one student keeps {longer.iloc[0]:.2f} after {longer.index[0]:,} steps of training, "
+        f"{longer.iloc[-1]:.2f} after {longer.index[-1]:,}.",
+        *(f"{other}, k = {few:g}: {shares(other, few)}." for other in table["data"].unique()[1:]),
+        f"{len(judged)} comparisons of the labels themselves with T4"
+        + (f", largest |z| {judged.max():.2f}." if len(judged) else "."),
+    ]
+    return " ".join(sentences)

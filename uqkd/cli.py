@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uqkd.errors import OptionError, UqkdError, WorkerError
+from uqkd.errors import DataError, LibraryError, OptionError, UqkdError, WorkerError
 
 if TYPE_CHECKING:
     from uqkd.run import Options, Study
@@ -100,27 +100,50 @@ def study(
 def _planned(names: Sequence[str], preset: str, overrides: dict[str, Any]) -> list[tuple[Study, Options]]:
     """Every study loaded and its options checked before the first one starts.
 
-    Under 'all' an option goes to the studies that have it; one that no study has is an error, and studies without data
-    are left out where data are given.
+    Under 'all' an option goes to the studies that have it; one that no study has is an error. Studies that cannot use the
+    given data, or need a library that is not installed, are left out with a word why; if none is left, the first says so.
     """
     from uqkd.run import load_study, study_names
 
-    plan = []
+    plan: list[tuple[Study, Options]] = []
+    refused: list[UqkdError] = []
     for name in names:
-        group = [load_study(one) for one in (study_names() if name == "all" else [name])]
+        group = []
+        for one in study_names() if name == "all" else [name]:
+            try:
+                group.append(load_study(one))
+            except LibraryError as problem:
+                _leave_out(one, problem, refused, name)
         fields = {one.name: type(one.options(preset)).model_fields for one in group}
+        known = {key for of_study in fields.values() for key in of_study}
         for loaded in group:
             own = dict(overrides)
             if name == "all":
                 if "data" in overrides and "data" not in fields[loaded.name]:
                     print(f"{loaded.name}: left out, it takes no data", flush=True)
                     continue
-                known = {key for of_study in fields.values() for key in of_study}
                 own = {key: value for key, value in overrides.items() if key in fields[loaded.name] or key not in known}
-            plan.append((loaded, loaded.options(preset, own)))
+            options = loaded.options(preset, own)
+            try:
+                if name == "all" and "data" in own:
+                    loaded.module.cells(options)  # loads the data, and refuses what the study cannot use
+            except DataError as problem:
+                _leave_out(loaded.name, problem, refused, name)
+            else:
+                plan.append((loaded, options))
+    if not plan and refused:
+        raise refused[0]
     if not plan:
         raise OptionError("there are no studies in ./studies. Run this where that folder is, or give a file.")
     return plan
+
+
+def _leave_out(study: str, problem: UqkdError, refused: list[UqkdError], asked: str) -> None:
+    """Under 'all' a study that cannot run is noted; asked for by name it is an error."""
+    if asked != "all":
+        raise problem
+    refused.append(problem)
+    print(f"{study}: left out, {problem}", flush=True)
 
 
 def _describe(name: str, target: str | None) -> None:
@@ -146,7 +169,12 @@ def list_studies() -> None:
     """List the studies in ./studies: their questions and options."""
     from uqkd.run import load_study, study_names
 
-    for loaded in map(load_study, study_names()):
+    for name in study_names():
+        try:
+            loaded = load_study(name)
+        except LibraryError as problem:
+            print(f"{name}: {problem}")
+            continue
         print(f"{loaded.name}: {loaded.question}")
         print(f"    {', '.join(f'{key}={value}' for key, value in loaded.options().model_dump(mode='json').items())}")
 

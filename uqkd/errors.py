@@ -30,6 +30,10 @@ class RankError(DataError):
     """A design matrix is rank-deficient or too close to it."""
 
 
+class LibraryError(OptionError):
+    """A library that this part needs is not installed."""
+
+
 class VarianceError(UqkdError, ValueError):
     """A variance that must be positive or estimable is not."""
 

@@ -17,9 +17,14 @@ TOY = Path(__file__).with_name("toy_study.py")
 KILLS = int(os.environ.get("UQKD_KILLS", "5"))  # of the whole command, 1-3 s each; `make faults` asks for 500
 STORE_KILLS = max(150, KILLS)  # of a writer alone, 20 ms each
 REAL = Path(__file__).parents[2] / "studies" / "teacher_noise.py"
-COMMANDS = {  # what is killed, and how often: a study of many quick cells, and a real one with its figures and its page
+NETWORKS = REAL.with_name("mlp_response_averaging.py")
+COMMANDS = {  # what is killed, and how often: a study of many quick cells, and real ones with their figures and their page
     "toy_study": (("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out"), KILLS),
     "teacher_noise": (("study", REAL, "--workers", 2, "--out"), max(4, KILLS // 20)),
+    "mlp_response_averaging": (
+        ("study", NETWORKS, "--workers", 2, "--set", "replicates=60", "--set", "alphas=[0.5]", "--out"),
+        max(4, KILLS // 20),
+    ),
 }
 
 

@@ -18,9 +18,10 @@ from typing import Annotated, Any
 
 import pydantic
 
-from uqkd.errors import OptionError, UqkdError, nearest
+from uqkd.errors import LibraryError, OptionError, UqkdError, nearest
 from uqkd.store.units import canonical_json
 
+_EXTRAS = ("torch",)  # libraries that some studies need and the others do not; the extra has the library's name
 _PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study file has
 
 
@@ -154,7 +155,7 @@ def load_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> S
     Raises
     ------
     OptionError
-        There is no such study, it does not load, or a part is missing.
+        There is no such study, it does not load, or a part is missing; `LibraryError` if that is a library.
 
     Examples
     --------
@@ -182,6 +183,11 @@ def _load(file: Path, _modified: int) -> Study:
         raise
     except pydantic.ValidationError as problem:
         raise OptionError(f"study file {file.name} has bad presets: {one_line(problem)}") from None
+    except ModuleNotFoundError as problem:
+        if problem.name not in _EXTRAS:
+            raise OptionError(f"study file {file.name} does not load: {problem}; install it.") from problem
+        how = f"pip install 'uqkd[{problem.name}]'"
+        raise LibraryError(f"study {file.stem!r} needs {problem.name}, which is not installed: {how}.") from None
     except Exception as problem:
         raise OptionError(f"study file {file.name} does not load: {type(problem).__name__}: {problem}") from problem
     if missing := [part for part in _PARTS if not hasattr(module, part)]:

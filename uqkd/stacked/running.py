@@ -58,7 +58,7 @@ class Runner:
             first = None if rows is None else rows[0]
             data, rows = _taken(data, first, len(chosen)), None
         rates = np.broadcast_to(of_students(self.job.rates, chosen), (len(chosen), self.stepper.recipe.steps))
-        rate = torch.as_tensor(np.ascontiguousarray(rates.T), device=self.device)
+        rate = torch.as_tensor(np.array(rates.T, order="C"), device=self.device)
         step = self._step(carry, data, None if rows is None else rows[0], rate[0])
         carry = self._loop(step, carry, data, rows, rate, self._held_out(data, chosen))
         self.stepper.finish(carry, start, count)
@@ -75,7 +75,7 @@ class Runner:
         data = Data(of_students(job.X, chosen), of_students(job.targets, chosen), frozen, constants)
         if job.orders is None:
             return data, None, carry
-        rows = np.ascontiguousarray(of_students(job.orders, chosen).transpose(1, 0, 2), dtype=np.int64)
+        rows = np.array(of_students(job.orders, chosen).transpose(1, 0, 2), dtype=np.int64, order="C")
         return data, torch.as_tensor(rows, device=self.device), carry
 
     def _held_out(self, data: Data, chosen: NDArray[np.int64]) -> Data | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -61,6 +62,8 @@ class Stacked(nn.Module):
         one_of("dtype", dtype, DTYPES)
         if students < 1:
             raise OptionError(f"stacking needs at least one student; got students={students}.")
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise OptionError(f"device got {device!r}, but torch {torch.__version__} sees no GPU; use device='cpu'.")
         refuse_unknown(template)
         template = copy.deepcopy(template).to(DTYPES[dtype])
         self._alone = (template,)  # in a tuple: not a submodule
@@ -132,7 +135,7 @@ class Stacked(nn.Module):
 
     def tensor(self, values: ArrayLike | Tensor) -> Tensor:
         """Values as a tensor on the model's device; fractions in its number type, integers (tokens) as they are."""
-        tensor = torch.as_tensor(values)
+        tensor = as_tensor(values)
         dtype = DTYPES[self.dtype] if tensor.is_floating_point() else tensor.dtype
         return tensor.to(device=self.device, dtype=dtype)
 
@@ -163,7 +166,7 @@ class Stacked(nn.Module):
         for name, values in parameters.items():
             if name not in known:
                 raise OptionError(f"load got {name!r}; {nearest(name, known)}.")
-            tensor = torch.as_tensor(values)
+            tensor = as_tensor(values)
             if tensor.shape != known[name].shape:
                 raise ShapeError(
                     f"load: {name} is {tuple(known[name].shape)}, students first; got {tuple(tensor.shape)}."
@@ -173,7 +176,7 @@ class Stacked(nn.Module):
         if missing:
             raise OptionError(f"load needs every parameter; {', '.join(missing)} not given.")
         for name, values in parameters.items():
-            known[name].copy_(torch.as_tensor(values))
+            known[name].copy_(as_tensor(values))
 
     def student(self, s: int) -> nn.Module:
         """Student s as a plain module, as the factory makes them: for comparing and exporting.
@@ -226,6 +229,13 @@ class Stacked(nn.Module):
             self.fold.students = size
             for place, tensor in zip(places, before, strict=True):
                 _put(place, tensor)
+
+
+def as_tensor(values: ArrayLike | Tensor) -> Tensor:
+    """As a tensor; arrays that must not be written to, of which torch warns, as copies."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()
+    return torch.as_tensor(values)
 
 
 def tensor_at(place: Place) -> Tensor:

@@ -1,0 +1,161 @@
+"""How much do neural students differ that see different bootstrap samples of the training rows?
+
+A wide network teaches narrower ones, which learn from resampled rows: ground-truth labels, or the teacher's noise-free
+answers. Least-squares students of the latter all equal their teacher (T9); networks keep the spread of where they begin,
+and rows that were not drawn leave them free. Students that begin alike show what the resampling does by itself, students
+that see all rows what their initial weights do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.estimators import Moments
+from uqkd.linear import fit_ols, theory
+from uqkd.mlp import Recipe, Sources, Teacher, distill, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run, Share
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    fractions: tuple[Share, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
+    teacher: tuple[int, ...] = (128,)
+    student: tuple[int, ...] = (64,)
+    steps: int = 200
+    initialisations: Replicates = 16
+    replicates: Replicates = 128
+
+
+TENTHS = tuple(i / 10 for i in range(1, 11))
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(fractions=TENTHS, replicates=1_000),
+    "full": Options(data=("diabetes", "ccard", "statecrime"), fractions=TENTHS, replicates=1_000),
+}
+
+LABELS = {"truth": "ground-truth labels", "teacher": "the teacher's noise-free answers"}
+VARY = {
+    "both": "rows resampled, all begin anew",
+    "rows": "rows resampled, all begin alike",
+    "begin": "all rows, all begin anew",
+}
+
+
+def cells(options: Options) -> list[dict]:
+    networks = {"teacher": options.teacher, "student": options.student, "steps": options.steps}
+    planned = []
+    for name in options.data:
+        shared = {**data.cell(name, options.target), **networks, "replicates": options.replicates}
+        for labels in LABELS:
+            cell = {**shared, "labels": labels}
+            planned += [{**cell, "vary": "both", "fraction": f} for f in options.fractions]
+            alike = {**cell, "initialisations": options.initialisations, "vary": "rows"}
+            planned += [{**alike, "fraction": f} for f in options.fractions]
+            planned.append({**cell, "vary": "begin", "fraction": 1.0})
+    return planned
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    known, wide = ("mlp", "wide teacher", cell["data_fingerprint"]), tuple(cell["teacher"])
+    teacher = Teacher.fit(part.features, part.y_standard, noise_var=0.0, hidden=wide, recipe=recipe, key=known)
+    answers = part.y_standard if cell["labels"] == "truth" else teacher.mean(part.features)
+    centre = teacher.mean(part.features_test)
+
+    everything = ("mlp data bootstrap", cell["data_fingerprint"], tuple(cell["student"]))
+    drawn = max(1, round(cell["fraction"] * len(part.X)))
+
+    def taught(sources: Sources, key: tuple) -> np.ndarray:
+        """Answers at the test rows of students that learn from their own resample of the rows, or from all rows."""
+        students = distill(
+            part.features,
+            weigh(answers[None, :, None]),
+            hidden=tuple(cell["student"]),
+            recipe=recipe,
+            sources=sources,
+            drawn=None if sources.bootstrap is None else drawn,
+            key=key,
+        )
+        return students.means(part.features_test)
+
+    if cell["vary"] == "rows":  # a few beginnings with several resamples each, the same at every fraction
+        own = []
+        size = max(2, cell["replicates"] // cell["initialisations"])
+        for level in range(cell["initialisations"]):
+            sources = Sources.independent(size, first=level * size, bootstrap=True)
+            alike = np.full(size, level)
+            sources = replace(sources, initialisation=alike, recurring=("initialisation", "bootstrap"))
+            own.append(taught(sources, (*everything, "rows")).var(axis=0, ddof=1).mean())
+        variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
+    else:
+        spread = Moments.about(centre)
+        for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
+            sources = Sources.independent(size, first=spread.count, bootstrap=cell["vary"] == "both")
+            spread = spread.add(taught(sources, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
+        variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
+
+    residual = answers - fit_ols(part.X, answers).predict(part.X)
+    about = {"data": data.label(cell), "labels": cell["labels"], "vary": cell["vary"], "fraction": cell["fraction"]}
+    about |= {"rows": len(part.X), "drawn": drawn, "students": students}
+    numbers = {"simulated": variance, "standard_error": standard_error}
+    linear = theory.bootstrap_variance(part.X, residual, part.X_test, drawn=drawn).mean()
+    error = ((part.y_test_standard - centre) ** 2).mean()
+    return pd.DataFrame([about | numbers | {"least_squares": linear, "teacher_error": error}])
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    names = table["data"].unique()
+    figure, axes = figures.panels(len(names), 2, height=3.0, sharex=True, sharey="row")
+    dark, both, rows_only, begin = "0.3", *figures.colours(3)
+    for (name, labels), axis in zip(((n, of) for n in names for of in LABELS), axes.flat, strict=True):
+        mine = table[(table["data"] == name) & (table["labels"] == labels)]
+        for vary, colour in (("both", both), ("rows", rows_only)):
+            part = mine[mine["vary"] == vary]
+            bars = part["standard_error"]
+            figures.simulation(axis, part["fraction"], part["simulated"], bars, color=colour, label=VARY[vary])
+        linear = mine[mine["vary"] == "both"]
+        label = "least squares, rows resampled (T9, many rows)"
+        figures.theory(axis, linear["fraction"], linear["least_squares"], color=dark, linestyle=":", label=label)
+        alone = mine[mine["vary"] == "begin"].iloc[0]
+        reach = 1.96 * alone["standard_error"]
+        axis.axhspan(
+            alone["simulated"] - reach, alone["simulated"] + reach, color=begin, alpha=0.5, label=VARY["begin"]
+        )
+        axis.set(title=f"{name}: {LABELS[labels]}", ylim=(0, None))
+    for axis in axes[:, 0]:
+        axis.set_ylabel("inter-student variance (Var y)")
+    for axis in axes[-1]:
+        axis.set_xlabel("share of rows drawn, with replacement")
+    figures.legend_below(figure, axes[0, 0], "points: simulation ± 1.96 standard errors", columns=2)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    name = table["data"].iloc[0]
+    most = max(options.fractions)
+    mine = table[(table["data"] == name) & (table["fraction"].isin([most, 1.0]))]
+    at, bar = (mine.set_index(["labels", "vary"])[column] for column in ("simulated", "standard_error"))
+    error = mine["teacher_error"].iloc[0]
+    caption = (
+        f"{name}, {options.replicates:,} students per point; teacher {options.teacher}, students {options.student}, "
+        f"{options.steps} steps on all their rows (the teacher's own test error: {error:.2f} Var y). "
+    )
+    for labels, text in LABELS.items():
+        total, rows, begin = (at[labels, vary] for vary in ("both", "rows", "begin"))
+        caption += (
+            f"With {text} students of resamples ({most:.0%} of the rows) vary by {total:.3f} Var y, by {rows:.3f} when they "
+            f"begin alike; students of all rows by {begin:.3f}. "
+        )
+    if rows + begin - total > 1.96 * np.sqrt((bar["teacher"] ** 2).sum()):
+        caption += f"The two sources do not add up: {rows:.3f} + {begin:.3f} is more than {total:.3f}. "
+    ratio = at["teacher", "both"] / at["truth", "both"]
+    caption += f"The teacher's answers instead of the truth leave {ratio:.0%} of the variance; for a linear teacher it is 0 (T9)."
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=150)

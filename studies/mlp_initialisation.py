@@ -1,0 +1,155 @@
+"""How much of the spread between neural students comes from where they begin, and does training shrink or grow it?
+
+All students learn the teacher's noise-free answers from the same rows in the same order. They begin near one common
+network, each weight of it times 1 + ε·N(0, 1), or independently. The variance between students is measured before and
+after training on the same parameters, and of the answers on the test rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.estimators import Moments
+from uqkd.mlp import Recipe, Sources, Teacher, distill, initialisation, weigh
+from uqkd.mlp.network import answers
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run
+
+Perturbation = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    perturbations: tuple[Perturbation, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0)
+    hidden: tuple[int, ...] = (16,)
+    steps: int = 200
+    replicates: Replicates = 400
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(replicates=1_000),
+    "full": Options(data=("diabetes", "ccard", "statecrime"), replicates=2_000),
+}
+
+INDEPENDENT = -1.0  # instead of a perturbation: students that begin independently
+
+
+def cells(options: Options) -> list[dict]:
+    how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
+    return [
+        {**data.cell(name, options.target), **how, "perturbation": level}
+        for name in options.data
+        for level in (*options.perturbations, INDEPENDENT)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    hidden, X = tuple(cell["hidden"]), part.features_test
+    perturbation = None if cell["perturbation"] == INDEPENDENT else cell["perturbation"]
+    known = ("mlp", "teacher", cell["data_fingerprint"])
+    teacher = Teacher.fit(part.features, part.y_standard, noise_var=0.0, hidden=hidden, recipe=recipe, key=known)
+    labels = weigh(teacher.mean(part.features)[None, :, None])
+    # The common network, and the directions in which students leave it, are the same at every level: only ε differs.
+    key = ("mlp initialisation", cell["data_fingerprint"], hidden)
+
+    spread: dict[tuple[str, str], Moments] = {}
+    trained = 0
+    for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
+        sources = replace(Sources.independent(size, first=trained), recurring=("initialisation",))
+        trained += size
+        sizes = (X.shape[1], *hidden, 1)
+        start: dict[str, Any] = {"key": key, "perturbation": perturbation}
+        begin = initialisation(sizes, sources.initialisation, **start, shared=True)
+        students = distill(part.features, labels, hidden=hidden, recipe=recipe, sources=sources, **start)
+        for when, parameters in (("before", begin), ("after", students.parameters)):
+            values = {name: array.reshape(size, -1) for name, array in parameters.items()}
+            for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():
+                stream = spread.setdefault((name, when), Moments.about(found[0].astype(np.float64)))
+                spread[name, when] = stream.add(found)
+
+    about = {"data": data.label(cell), "perturbation": cell["perturbation"], "students": trained}
+    rows = [
+        {"quantity": name, "when": when, "simulated": m.mean_variance, "standard_error": m.mean_variance_se}
+        for (name, when), m in spread.items()
+    ]
+    return pd.DataFrame([{**about, **row} for row in rows])
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per quantity and level: variance before, after, and how many times training multiplied it."""
+    where = ["data", "perturbation", "quantity"]
+    wide = table.pivot(index=where, columns="when", values=["simulated", "standard_error"])
+    values, errors = wide["simulated"], wide["standard_error"] / wide["simulated"]
+    out = pd.DataFrame(
+        {"before": values["before"], "after": values["after"], "ratio": values["after"] / values["before"]}
+    )
+    out["ratio_se"] = out["ratio"] * np.hypot(errors["before"], errors["after"])
+    out["after_se"] = wide["standard_error", "after"]
+    return out.reset_index()
+
+
+def plot(changed: pd.DataFrame) -> Figure:
+    name = changed["data"].iloc[0]
+    near = changed[(changed["data"] == name) & (changed["perturbation"] > 0)]
+    free = changed[(changed["data"] == name) & (changed["perturbation"] == INDEPENDENT)].set_index("quantity")
+    figure, ((weights, ratio, spread),) = figures.panels(1, 3, height=3.0)
+    quantities = [quantity for quantity in free.index if quantity != "answers"]
+    for quantity, colour in zip((*quantities, "answers"), figures.colours(len(free)), strict=True):
+        rows = near[near["quantity"] == quantity]
+        axis = spread if quantity == "answers" else weights
+        figures.theory(axis, rows["perturbation"], rows["before"], color=colour, linestyle="--")
+        figures.simulation(axis, rows["perturbation"], rows["after"], rows["after_se"], color=colour)
+        label = _label(quantity)
+        figures.simulation(ratio, rows["perturbation"], rows["ratio"], rows["ratio_se"], color=colour, label=label)
+    own, reach = free.loc["answers", "after"], 1.96 * free.loc["answers", "after_se"]
+    spread.axhspan(own - reach, own + reach, color="0.6", zorder=1)
+    spread.text(near["perturbation"].min(), 1.3 * own, "independent", fontsize=7.5, color="0.3")
+    ratio.axhline(1.0, color="0.3", linewidth=1)
+    for axis in (weights, ratio, spread):
+        axis.set(xscale="log", yscale="log")
+    weights.set(title=f"{name}: parameters", ylabel="variance between students")
+    ratio.set(title="after / before training", xlabel="relative size of the perturbation, ε")
+    spread.set(title="answers on test rows (Var y)")
+    note = "dashed: before training (parameters: ∝ ε²); points: after training ± 1.96 standard errors"
+    figures.legend_below(figure, ratio, note, columns=5)
+    return figure
+
+
+def _label(quantity: str) -> str:
+    layer, _, kind = quantity.partition(".")
+    return f"{kind}{'s' * (kind == 'weight')}, layer {int(layer) // 2 + 1}" if kind else quantity
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    changed = compared(table)
+    mine = changed[changed["data"] == changed["data"].iloc[0]]
+    own = mine[(mine["perturbation"] == INDEPENDENT) & (mine["quantity"] == "answers")].iloc[0]
+    caption = (
+        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same noise-free "
+        f"labels for all. From independent beginnings answers vary by {own['after']:.4f} ± {1.96 * own['after_se']:.4f} Var y "
+        f"after training ({own['before']:.3f} before): V_init of T8. "
+    )
+    for level in (min(options.perturbations), max(options.perturbations)):
+        at = mine[mine["perturbation"] == level].set_index("quantity")["ratio"]
+        weights = at.drop("answers")
+        caption += (
+            f"At ε = {level:g} training multiplies the variance of parameters by {_times(weights.min())} to "
+            f"{_times(weights.max())} and that of answers by {_times(at['answers'])}. "
+        )
+    title = __doc__.splitlines()[0]
+    figures.publish(run, plot(changed), table=table, title=title, caption=caption, more={"ratios": changed}, place=140)

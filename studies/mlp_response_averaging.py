@@ -1,0 +1,165 @@
+"""How much inter-student variance of neural students does averaging k teacher responses remove?
+
+Linearised (T8), students of a network trained on the mean of k responses vary by V_init + (σ_T²/k)·‖s(x)‖²: averaging
+removes the second term only. Floor and slope are estimated from the simulation, with intervals and a test of fit; the floor
+is held against students trained on the teacher's noise-free answers, the slope against that of least squares (T1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uqkd import data, figures, seeds
+from uqkd.errors import ShapeError, VarianceError
+from uqkd.estimators import Moments, fit_averaging_law
+from uqkd.linear import theory
+from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.run import NoiseLevel, Replicates, Responses, Run
+from uqkd.run import Options as Base
+
+
+class Options(Base):
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    ks: tuple[Responses, ...] = (1, 2, 3, 5, 8, 12, 20, 50)
+    alphas: tuple[NoiseLevel, ...] = (0.01, 0.1, 0.5, 1.0)
+    hidden: tuple[int, ...] = (16,)
+    steps: int = 200
+    replicates: Replicates = 300
+
+
+SMALL = 0.1  # noise of a label, α/k, up to which the line is fitted (Var y)
+KS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(ks=KS, replicates=1_000),
+    "full": Options(data=("diabetes", "ccard", "statecrime"), ks=KS, replicates=2_000),
+}
+
+
+def cells(options: Options) -> list[dict]:
+    how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
+    planned = []
+    for name in options.data:
+        shared = {**data.cell(name, options.target), **how}
+        planned.append({**shared, "alpha": 0.0, "k": 1})  # the teacher's noise-free answers
+        planned += [{**shared, "alpha": alpha, "k": k} for alpha in options.alphas if alpha > 0 for k in options.ks]
+    return planned
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    hidden, alpha, k = tuple(cell["hidden"]), cell["alpha"], cell["k"]
+    known = ("mlp", "teacher", cell["data_fingerprint"])
+    teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
+    centre = teacher.mean(part.features_test)
+
+    spread = Moments.about(centre)
+    key = ("mlp response averaging", cell["data_fingerprint"], hidden, cell["steps"], alpha, k)
+    for _, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
+        sources = Sources.independent(size, first=spread.count)
+        targets = weigh(teacher_sample(teacher, part.features, k, sources.responses, key=key), "average")
+        students = distill(part.features, targets, hidden=hidden, recipe=recipe, sources=sources, key=key)
+        spread = spread.add(students.means(part.features_test))
+
+    about = {"data": data.label(cell), "alpha": alpha, "k": k, "students": spread.count}
+    numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
+    linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k).mean()}
+    return pd.DataFrame([about | numbers | linear])
+
+
+def fits(table: pd.DataFrame) -> pd.DataFrame:
+    """Floor and slope of V(k) = floor + slope/k, fitted where the noise of a label is small, and over all k."""
+    rows = []
+    for (name, alpha), group in table[table["alpha"] > 0].groupby(["data", "alpha"], sort=False):
+        silent = table[(table["data"] == name) & (table["alpha"] == 0)].iloc[0]
+        own = {"noise_free": silent["simulated"], "noise_free_se": silent["standard_error"]}
+        for span, part in (("small", group[group["alpha"] / group["k"] <= SMALL]), ("all", group)):
+            try:
+                law = fit_averaging_law(part["k"], part["simulated"], part["standard_error"], proportional=True)
+            except (VarianceError, ShapeError):  # no line: the fitted variance falls below zero, or too few k are left
+                continue
+            linear = float((group["least_squares"] * group["k"]).iloc[0])
+            low, high = float(law.floor_interval.low), float(law.floor_interval.high)
+            z = (law.floor - silent["simulated"]) / np.hypot(law.floor_se, silent["standard_error"])
+            floor = {"floor": law.floor, "floor_low": low, "floor_high": high, **own, "floor_z": z}
+            slope = {"slope": law.slope, "times": law.slope / linear, "times_se": law.slope_se / linear}
+            rows.append({"data": name, "alpha": alpha, "ks": span, **floor, **slope, "lack_of_fit_p": law.p_value})
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["data", "alpha", "ks"])
+
+
+def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(2, 2, height=2.3, width_ratios=[2, 1], height_ratios=[1.6, 1])
+    (level, floor), (ratio, slope) = axes
+    name = table["data"].iloc[0]
+    mine, small = (t[t["data"] == name] for t in (table, fitted[fitted["ks"] == "small"]))
+    silent, alphas = mine[mine["alpha"] == 0].iloc[0], mine.loc[mine["alpha"] > 0, "alpha"].unique()
+    dense = np.geomspace(mine["k"].min(), mine["k"].max(), 200)
+    for i, (alpha, colour) in enumerate(zip(alphas, figures.colours(len(alphas)), strict=True)):
+        rows = mine[mine["alpha"] == alpha]
+        label = f"α = {alpha:g}"
+        figures.simulation(level, rows["k"], rows["simulated"], rows["standard_error"], color=colour, label=label)
+        figures.theory(level, rows["k"], rows["least_squares"], color=colour, linestyle=":")
+        for _, law in small[small["alpha"] == alpha].iterrows():
+            fitted_on = dense >= alpha / SMALL
+            figures.theory(level, dense[fitted_on], (law["floor"] + law["slope"] / dense)[fitted_on], color=colour)
+            figures.theory(level, dense, law["floor"] + law["slope"] / dense, color=colour, linestyle="--")
+            at = law["floor"] + law["slope"] / rows["k"]
+            beside = rows["k"] * 1.03 ** (i - 1.5)  # side by side, so that no bar hides another
+            figures.simulation(ratio, beside, rows["simulated"] / at, rows["standard_error"] / at, color=colour)
+    level.axhline(silent["simulated"], color="0.4", linestyle="-.", linewidth=1, label="noise-free labels")
+    ratio.axhline(1.0, color="0.3", linewidth=1)
+    for axis in (level, ratio):
+        figures.k_axis(axis, (1, 2, 5, 10, 20, 50))
+    level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are floor + slope/k (T8)")
+    ratio.set(xlabel="responses averaged, k", ylabel="simulated / line")
+    _estimates(floor, slope, small, silent)
+    note = "points: simulation ± 1.96 standard errors; dotted: least squares (T1)\n"
+    note += f"lines: fitted where α/k ≤ {SMALL:g}, dashed beyond"
+    figures.legend_below(figure, level, note, columns=5)
+    return figure
+
+
+def _estimates(floor, slope, rows: pd.DataFrame, silent: pd.Series) -> None:
+    place = np.arange(len(rows))
+    shown = {"fmt": "o", "color": "0.2", "capsize": 2, "ms": 3.5}
+    bars = np.stack([rows["floor"] - rows["floor_low"], rows["floor_high"] - rows["floor"]])
+    floor.errorbar(rows["floor"], place, xerr=bars, **shown)
+    reach = 1.96 * silent["standard_error"]
+    floor.axvspan(silent["simulated"] - reach, silent["simulated"] + reach, color="0.85", zorder=1)
+    slope.errorbar(rows["times"], place, xerr=1.96 * rows["times_se"], **shown)
+    for axis in (floor, slope):
+        axis.set_yticks(place, labels=[f"α = {alpha:g}" for alpha in rows["alpha"]])
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.locator_params(axis="x", nbins=4)
+    floor.set(title="fitted, 95 % intervals", xlabel="floor (band: noise-free)")
+    slope.set(xlabel="slope, times least squares", xlim=(0, None))
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    fitted = fits(table)
+    silent = table[table["alpha"] == 0].iloc[0]
+    caption = (
+        f"{table['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}. On noise-free "
+        f"labels students vary by {silent['simulated']:.4f} ± {1.96 * silent['standard_error']:.4f} Var y: no k removes this. "
+    )
+    mine = fitted[fitted["data"] == table["data"].iloc[0]]
+    small, every = (mine[mine["ks"] == span].set_index("alpha") for span in ("small", "all"))
+    if len(small):
+        caption += (
+            f"Where a label's noise α/k is at most {SMALL:g}, floor + slope/k (T8) fits with p = "
+            f"{', '.join(f'{p:.2g}' for p in small['lack_of_fit_p'].dropna())} (α = {', '.join(f'{a:g}' for a in small.index)}); "
+            f"its floors lie {', '.join(f'{z:+.1f}' for z in small['floor_z'])} standard errors from the noise-free one, its "
+            f"slopes are {', '.join(f'{t:.1f}' for t in small['times'])} times those of least squares. "
+        )
+    bent = [f"{a:g} ({p:.1g})" for a, p in every["lack_of_fit_p"].items() if p is not None and p < 1e-3]
+    bent += [f"{a:g} (no such line is positive)" for a in options.alphas if a > 0 and a not in every.index]
+    if bent:
+        caption += f"Over all k the law is rejected at α = {', '.join(bent)}: large noise is amplified more than small."
+    title = __doc__.splitlines()[0]
+    figures.publish(
+        run, plot(table, fitted), table=table, title=title, caption=caption, more={"fits": fitted}, place=120
+    )
