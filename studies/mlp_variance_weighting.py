@@ -75,16 +75,16 @@ class Setting:
 
     def __init__(self, cell: dict) -> None:
         part = data.split(data.of_cell(cell))
-        self.X, self.X_test = part.X[:, 1:], part.X_test[:, 1:]
-        y = (part.y - part.y.mean()) / part.y.std()
+        self.X, self.X_test = part.features, part.features_test
         self.hidden, self.recipe = tuple(cell["hidden"]), Recipe(steps=cell["steps"])
         self.key = ("mlp variance weighting", cell["data_fingerprint"], cell["alpha"], cell["k"])
         self.k = cell["k"]
         teacher = ("mlp", "teacher", cell["data_fingerprint"])
         self.teacher = Teacher.fit(
-            self.X, y, noise_var=cell["alpha"], hidden=self.hidden, recipe=self.recipe, key=teacher
+            self.X, part.y_standard, noise_var=cell["alpha"], hidden=self.hidden, recipe=self.recipe, key=teacher
         )
         self.at_train, self.at_test = self.teacher.mean(self.X), self.teacher.mean(self.X_test)
+        self.network_var, self.network_bias = self.pilot(cell["pilot"])
 
     def responses(self, sources: Sources, name: str) -> np.ndarray:
         return teacher_sample(self.teacher, self.X, self.k, sources.responses, key=(*self.key, name))
@@ -95,14 +95,13 @@ class Setting:
         students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, sources=sources, key=key)
         return students.means(X)
 
-
-def pilot(setting: Setting, students: int) -> tuple[np.ndarray, np.ndarray]:
-    """Variance at the training prompts of a network distilled from k responses, and its squared bias, unbiased."""
-    sources = Sources.independent(students)
-    means = setting.answers(weigh(setting.responses(sources, "pilot responses")), sources, "pilot", setting.X)
-    variance = means.var(axis=0, ddof=1)
-    bias_square = (means.mean(axis=0) - setting.at_train) ** 2 - variance / students
-    return variance, np.maximum(bias_square, 0.0)
+    def pilot(self, students: int) -> tuple[np.ndarray, np.ndarray]:
+        """Variance at the training prompts of a network distilled from k responses, and its squared bias, unbiased."""
+        sources = Sources.independent(students)
+        means = self.answers(weigh(self.responses(sources, "pilot responses")), sources, "pilot", self.X)
+        variance = means.var(axis=0, ddof=1)
+        bias_square = (means.mean(axis=0) - self.at_train) ** 2 - variance / students
+        return variance, np.maximum(bias_square, 0.0)
 
 
 def labels(setting: Setting, cell: dict, sources: Sources) -> dict[str, Targets]:
@@ -112,11 +111,10 @@ def labels(setting: Setting, cell: dict, sources: Sources) -> dict[str, Targets]
     found = {"average": weigh(mine, "average")}
     found["oracle"] = weigh(mine, "oracle", source=setting.at_train, source_var=setting.teacher.noise_var)
     if not set(wanted) <= set(found):
-        variance, bias_square = setting.pilot
+        variance, told = setting.network_var, setting.network_var + setting.network_bias
         fresh = setting.responses(sources, "fresh responses")
         second = setting.answers(weigh(fresh), sources, "cross-fitted", setting.X)
         same = setting.answers(found["average"], sources, "same draws", setting.X)
-        told = variance + bias_square
         found["average of 2k"] = weigh(np.concatenate([mine, fresh], axis=2), "average")
         found["same draws"] = weigh(mine, "known", source=same, source_var=variance, **known)
         found["fresh, known"] = weigh(mine, "known", source=second, source_var=variance, **known)
@@ -127,13 +125,12 @@ def labels(setting: Setting, cell: dict, sources: Sources) -> dict[str, Targets]
 
 def measure(cell: dict) -> pd.DataFrame:
     setting = Setting(cell)
-    setting.pilot = pilot(setting, cell["pilot"])
     label = {method: Moments.about(setting.at_train) for method in cell["methods"]}
     student = {method: Moments.about(setting.at_test) for method in cell["methods"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FewResponsesWarning)  # what few responses cost is the question
-        for chunk, size in seeds.chunks(cell["replicates"], values=2 * cell["k"] * len(setting.X)):
-            sources = Sources.independent(size, first=chunk * seeds.CHUNK)
+        for _, size in seeds.chunks(cell["replicates"], values=2 * cell["k"] * len(setting.X)):
+            sources = Sources.independent(size, first=next(iter(label.values())).count)
             for method, targets in labels(setting, cell, sources).items():
                 label[method] = label[method].add(targets.values)
                 distilled = setting.answers(targets, sources, f"student, {method}", setting.X_test)
@@ -146,7 +143,7 @@ def measure(cell: dict) -> pd.DataFrame:
             inter = {"inter_var": stream.mean_variance}
             rows.append({"method": method, **comparison("", quantity, *numbers), **inter})
     about = {"data": data.label(cell), "alpha": cell["alpha"], "k": cell["k"], "replicates": cell["replicates"]}
-    share = {"bias_share": float(setting.pilot[1].mean() / setting.pilot[0].mean())}
+    share = {"bias_share": float(setting.network_bias.mean() / setting.network_var.mean())}
     return pd.DataFrame([{**about, **share, **row} for row in rows])
 
 

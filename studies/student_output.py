@@ -249,7 +249,7 @@ def plot(table: pd.DataFrame) -> Figure:
         for marker, label in ENTROPIES.values():
             figures.simulation(axes[0, 0], [], [], [], color="0.4", fmt=marker, label=label)
         axes[0, 0].errorbar([], [], fmt="--", color="0.4", label="entropy of the teacher")
-    note = "lines: T4, for students that memorise (top right: with λ fitted to the orange points)\n"
+    note = f"{rows['data'].iloc[0]}; lines: T4, for students that memorise (top right: with λ fitted to the orange points)\n"
     note += "points: networks ± 1.96 standard errors; soft: trained on the teacher's distribution itself"
     figures.legend_below(figure, axes[0, 0], note, columns=2)
     return figure
@@ -266,7 +266,7 @@ def _shares(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
-    by = rows.pivot_table(index="steps", columns="quantity", values="simulated")
+    by = rows.pivot_table(index="steps", columns="quantity", values="simulated", dropna=False)
     kept = 1.0 - by["inter"]  # T4 at any λ, where students are unbiased
     for quantity, line, colour in zip(SHARES, (kept, None, kept + by["inter"]), figures.colours(3), strict=True):
         part = rows[rows["quantity"] == quantity]

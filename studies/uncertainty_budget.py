@@ -20,7 +20,12 @@ from uqkd.mlp import SOURCES, Recipe, Sources, Teacher, distill, teacher_sample,
 from uqkd.run import NoiseLevel, Replicates, Responses, Run
 from uqkd.run import Options as Base
 
-NAMES = {"responses": "teacher responses", "initialisation": "initialisation", "order": "batch order", "bootstrap": "bootstrap"}
+NAMES = {
+    "responses": "teacher responses",
+    "initialisation": "initialisation",
+    "order": "batch order",
+    "bootstrap": "bootstrap",
+}
 
 
 class Options(Base):
@@ -60,25 +65,22 @@ class Setting:
 
     def __init__(self, cell: dict) -> None:
         part = data.split(data.of_cell(cell))
-        self.X, self.X_test = part.X[:, 1:], part.X_test[:, 1:]
-        y = (part.y - part.y.mean()) / part.y.std()
+        self.X, self.X_test = part.features, part.features_test
         self.k, self.hidden = cell["k"], tuple(cell["hidden"])
-        batch = min(cell["batch"], len(self.X))
-        self.recipe = Recipe(steps=cell["epochs"] * len(self.X) // batch, batch=batch)
+        self.batch = min(cell["batch"], len(self.X))
+        self.recipe = Recipe(steps=cell["epochs"] * len(self.X) // self.batch, batch=self.batch)
         self.key = ("uncertainty budget", cell["data_fingerprint"], cell["alpha"], cell["k"])
         teacher = ("mlp", "teacher", cell["data_fingerprint"])
-        self.teacher = Teacher.fit(self.X, y, noise_var=cell["alpha"], hidden=self.hidden, key=teacher)
+        self.teacher = Teacher.fit(self.X, part.y_standard, noise_var=cell["alpha"], hidden=self.hidden, key=teacher)
 
     def answers(self, sources: Sources, design: str) -> np.ndarray:
         """Mean answers (S, P) at the test prompts of students with these levels; chunk by chunk."""
-        key, found = (*self.key, design), []
-        for chunk, size in seeds.chunks(sources.students, values=self.recipe.steps * self.recipe.batch):
-            part = sources.part(sum(map(len, found)), size)
+        key, done, found = (*self.key, design), 0, []
+        for _, size in seeds.chunks(sources.students, values=self.recipe.steps * self.batch):
+            part, done = sources.part(done, size), done + size
             shared = part.recurs("responses")
             responses = teacher_sample(self.teacher, self.X, self.k, part.responses, key=key, shared=shared)
-            students = distill(
-                self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, sources=part, key=key
-            )
+            students = distill(self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, sources=part, key=key)
             found.append(students.means(self.X_test))
         return np.concatenate(found)
 
@@ -111,8 +113,10 @@ def freeze_all_but(setting: Setting, source: str, cell: dict) -> tuple[float, fl
     found = []
     for frozen in range(cell["frozen"]):
         one = np.full(cell["varied"], frozen)
-        level = {name: one for name in SOURCES} | {source: np.arange(cell["varied"]) + cell["varied"] * frozen}
-        found.append(setting.answers(Sources(**level, recurring=SOURCES), f"all but {source}").var(axis=0, ddof=1).mean())
+        level = dict.fromkeys(SOURCES, one) | {source: np.arange(cell["varied"]) + cell["varied"] * frozen}
+        found.append(
+            setting.answers(Sources(**level, recurring=SOURCES), f"all but {source}").var(axis=0, ddof=1).mean()
+        )
     return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(len(found)))
 
 
@@ -163,7 +167,9 @@ def bars(axis, table: pd.DataFrame) -> None:
     alphas = [alpha for (alpha, _), _ in settings]
     for alpha in dict.fromkeys(alphas):
         middle = np.mean([place for place, other in enumerate(alphas) if other == alpha])
-        axis.annotate(f"α = {alpha:g}", (middle, -0.13), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8)
+        axis.annotate(
+            f"α = {alpha:g}", (middle, -0.13), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8
+        )
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
     axis.set_xlabel("responses averaged, k", labelpad=14)
     axis.grid(axis="x", visible=False)
@@ -225,8 +231,9 @@ def main(options: Options, run: Run) -> None:
         f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
         f"levels), batches of {options.batch}, {options.epochs} epochs. At α = {alpha:g}, k = {min(options.ks)}: "
         f"{shares(min(options.ks))}. At k = {max(options.ks)}: {shares(max(options.ks))}. The largest interaction is that of "
-        f"{largest}: what averaging removes is more than the main effect of the responses. Right: the sum of components that contain a source against students for which "
-        f"all other sources are frozen, and the total against independent students; {len(judged)} comparisons, largest |z| "
+        f"{largest}: what averaging removes is more than the main effect of the responses. Right: the sum of components that "
+        f"contain a source against students for which all other sources are frozen, and the total against independent "
+        f"students; {len(judged)} comparisons, largest |z| "
         f"{judged['z'].abs().max():.1f}."
     )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=170)

@@ -1,7 +1,6 @@
 """The study of students' outputs: its numbers by hand, T4 for labels it draws itself, and what networks make of them."""
 
 import json
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -130,11 +129,10 @@ def test_labels_of_a_known_teacher_agree_with_t4_and_wrong_ones_do_not():
     assert {row["statement"] for row in rows.values()} == {"T4"}
     assert max(abs(row["z"]) for row in rows.values()) < 4.4  # one false alarm in 30,000 for three comparisons
     sharp = p**1.2 / (p**1.2).sum(axis=1, keepdims=True)
-    shared = replace(sources, responses=np.minimum(sources.responses, 29))  # half of the students get one sample
     wrong = {
         "sharper teacher": module.drawn(Known(sharp), X, 4, sources, (*key, "sharp")),
         "forgets k": module.drawn(Known(p), X, 1, sources, (*key, "single")),
-        "shared labels": module.drawn(Known(p), X, 4, shared, (*key, "shared")),
+        "one label too many": module.drawn(Known(p), X, 5, sources, (*key, "five")),
     }
     for name, targets in wrong.items():
         assert np.nanmax([abs(row["z"]) for row in judged(targets.probabilities, p).values()]) > 10, name
@@ -222,3 +220,11 @@ def test_a_figure_and_a_caption_of_the_same_numbers(tmp_path, temperatures):
     hot = table[(table["temperature"] == table["temperature"].max()) & (table["prompts"] == "test")]
     assert f"{value(hot, 'intra', k=1.0):.2f} / {value(hot, 'inter', k=1.0):.2f}" in about["caption"]
     assert f"of the teacher {hot['teacher_accuracy'].iloc[0]:.1%}" in about["caption"]
+
+
+def test_a_teacher_that_is_certain_everywhere_has_no_shares_but_a_figure(tmp_path):
+    options = study.options(overrides={"data": "wine", "temperatures": 0.02, "ks": 1, "students": 3, "epochs": 3})
+    study.main(options, Run(study, Store(tmp_path / "results")))
+    table = pd.read_csv(tmp_path / "results/tables/student_output.csv")
+    assert table.loc[table["quantity"].isin(module.SHARES), "simulated"].isna().all()
+    assert table.loc[table["quantity"] == "accuracy", "simulated"].notna().all()

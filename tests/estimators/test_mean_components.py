@@ -49,7 +49,9 @@ def test_equal_prompts_add_nothing_and_independent_ones_add_up():
     _, _, independent = module._mean_squares(many[np.arange(42).reshape(6, 7, 1)], ["t", "i"])
     for effect in dof:
         assert equal[effect] == pytest.approx(dof[effect], rel=1e-9)
-        assert independent[effect] > 30 * dof[effect]  # about √(400 · ν), ν the plug-in ratio of 400 independent prompts
+        assert (
+            independent[effect] > 30 * dof[effect]
+        )  # about √(400 · ν), ν the plug-in ratio of 400 independent prompts
 
 
 def students(levels, scale, rng):

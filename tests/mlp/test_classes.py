@@ -13,7 +13,7 @@ KEY = ("test", "classes")
 X = seeds.generator("test", "mlp", "classes").standard_normal((20, 3))
 LOGITS = X @ np.array([[1.0, -1.0, 0.0], [0.5, 0.0, -1.0], [0.0, 1.0, 1.0]])
 P = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
-ROUNDING = {"rtol": 0, "atol": 1e-10}  # as in test_students
+ROUNDING = {"rtol": 0, "atol": 1e-10}  # as in test_mlp_students
 
 
 class Known:

@@ -1,6 +1,7 @@
 """The compiled kernel against plain PyTorch: every loss, optimiser, activation and number type, 200 steps."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def draw(*key):
 
 def initial(widths, students, dtype, *key):
     parameters = []
-    for layer, (n, o) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for layer, (n, o) in enumerate(itertools.pairwise(widths)):
         rng = draw(*key, layer)
         parameters += [rng.uniform(-1, 1, (students, o, n)) / n**0.5, rng.uniform(-1, 1, (students, o)) / n**0.5]
     return [p.astype(dtype) for p in parameters]

@@ -28,7 +28,9 @@ X, POINT = _rows(ROWS, "train"), _rows(1, "test")
 ANSWERS = X @ np.array([-1.0, 2.0, 0.25]) + 0.5  # the teacher's noise-free answers
 
 
-def _students(*, k: int = K, noise_var: float = NOISE_VAR, freeze: tuple[str, ...] = (), steps: int = STEPS) -> Simulation:
+def _students(
+    *, k: int = K, noise_var: float = NOISE_VAR, freeze: tuple[str, ...] = (), steps: int = STEPS
+) -> Simulation:
     """Answers at the point of networks without a hidden layer, all trained by the engine."""
     recipe = Recipe(steps=steps, optimiser="sgd", lr=LR)
 
@@ -79,7 +81,10 @@ def all_checks() -> list[Check]:
             free,
             "variance",
             wrong["both"],
-            {"same responses for all": _students(freeze=("responses",)), "trained three times as long": _students(steps=3 * STEPS)},
+            {
+                "same responses for all": _students(freeze=("responses",)),
+                "trained three times as long": _students(steps=3 * STEPS),
+            },
         ),
         Check(
             "T8",

@@ -108,9 +108,7 @@ def variance_components(
     return _components(square, dof, dof_of_mean, shape[: len(names) + 1], names, level)
 
 
-def mean_variance_components(
-    values: ArrayLike, factors: Mapping[str, ArrayLike], *, level: float = 0.95
-) -> Components:
+def mean_variance_components(values: ArrayLike, factors: Mapping[str, ArrayLike], *, level: float = 0.95) -> Components:
     """All variance components of students in a balanced crossed design, averaged over prompts.
 
     Parameters

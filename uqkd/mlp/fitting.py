@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from uqkd import seeds
 from uqkd.mlp.network import mlp
 from uqkd.stacked import Recipe, Stacked, Training, train
 
@@ -72,7 +73,8 @@ def fit(
     """
     weights = [array for name, array in begin.items() if name.endswith("weight")]
     sizes = (weights[0].shape[2], *(weight.shape[1] for weight in weights))
-    with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global state; they are replaced
+    # torch draws a module's first weights from its global state, which must not move; the weights are replaced below
+    with seeds.torch_stream("mlp", "module", shared=True):
         model = Stacked.of(mlp(sizes, activation), len(weights[0]), dtype=dtype)
     model.load(begin)
     # torch wants arrays that it may write to, though nothing does

@@ -109,7 +109,7 @@ def answers(parameters: Mapping[str, NDArray[Any]], X: ArrayLike, *, activation:
         part = slice(start, start + block)
         value: Array = rows[None]
         for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            value = value @ weight[part].transpose(0, 2, 1).astype(np.float64) + bias[part, None, :]
+            value = value @ weight[part].transpose(0, 2, 1) + bias[part, None, :]
             if layer < len(weights) - 1:
                 value = np.maximum(value, 0.0) if activation == "relu" else np.tanh(value)
         found[part] = value

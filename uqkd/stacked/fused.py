@@ -113,15 +113,16 @@ def _widths(model: Stacked) -> tuple[tuple[int, ...], str] | None:
 
     template = model.template
     modules = list(template) if type(template) is nn.Sequential else [template]
-    layers, between = modules[::2], {type(module) for module in modules[1::2]}
-    names = {nn.ReLU: "relu", nn.Tanh: "tanh"}
-    plain = len(modules) % 2 == 1 and all(type(layer) is nn.Linear and layer.bias is not None for layer in layers)
-    if not plain or len(between) > 1 or not between <= set(names) or any(layer._forward_hooks for layer in layers):
+    names: dict[type, str] = {nn.ReLU: "relu", nn.Tanh: "tanh"}
+    layers, between = modules[::2], {names.get(type(module), "") for module in modules[1::2]}
+    linear = [layer for layer in layers if type(layer) is nn.Linear and layer.bias is not None]
+    if len(modules) % 2 == 0 or len(linear) < len(layers) or len(between) > 1 or "" in between:
         return None
-    if len({id(parameter) for layer in layers for parameter in layer.parameters()}) < 2 * len(layers):
+    if len({id(parameter) for layer in linear for parameter in layer.parameters()}) < 2 * len(linear):
         return None  # tied layers
-    activation = names[between.pop()] if between else "relu"
-    return (layers[0].in_features, *(layer.out_features for layer in layers)), activation
+    if any(module._forward_hooks or module._forward_pre_hooks for module in template.modules()):
+        return None
+    return (linear[0].in_features, *(layer.out_features for layer in linear)), (between or {"relu"}).pop()
 
 
 def compiler() -> str | None:

@@ -1,0 +1,94 @@
+"""The uncertainty budget on students really trained: it adds up, statsmodels agrees, the other designs agree."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from uqkd.estimators import mean_variance_components, variance_components
+from uqkd.mlp import SOURCES, Sources
+from uqkd.run import load_study
+
+STUDY = load_study(Path(__file__).parents[2] / "studies" / "uncertainty_budget.py").module
+LEVELS = {"responses": 6, "initialisation": 5, "order": 3, "bootstrap": 4}
+
+
+@pytest.fixture(scope="module")
+def setting():
+    options = STUDY.Options(ks=(2,), alphas=(0.5,), epochs=10, frozen=8, varied=4, independent=300, levels=(6, 5, 3, 4))
+    cell = STUDY.cells(options)[0]
+    return STUDY.Setting(cell), cell
+
+
+@pytest.fixture(scope="module")
+def crossed(setting):
+    sources = Sources.crossed(LEVELS)
+    return setting[0].answers(sources, "crossed"), sources.table()
+
+
+def test_equal_levels_are_equal_students_whatever_the_chunk(setting, crossed):
+    """A student depends on its levels alone: the last of the design, trained apart, is the same to the bit."""
+    answers, factors = crossed
+    last = {name: level[-1:] for name, level in factors.items()}
+    alone = setting[0].answers(Sources(**last, recurring=SOURCES), "crossed")
+    np.testing.assert_array_equal(alone[0], answers[-1])
+
+
+def test_components_and_sums_of_squares_add_up(crossed):
+    answers, factors = crossed
+    parts = mean_variance_components(answers, factors)
+    assert len(parts.effects) == 15
+    assert parts.total == pytest.approx(parts.estimate.sum(), rel=1e-14)
+    # the mean squares times their degrees of freedom are the whole sum of squares about the mean
+    whole = ((answers - answers.mean(axis=0)) ** 2).sum(axis=0).mean()
+    assert (parts.mean_square * parts.dof).sum() == pytest.approx(whole, rel=1e-10)
+
+
+def test_statsmodels_mixed_model_agrees_on_a_balanced_subset(crossed):
+    """Responses × initialisation, the other two frozen, at the prompt where both matter most; REML is ANOVA there."""
+    answers, factors = crossed
+    kept = (factors["order"] == 0) & (factors["bootstrap"] == 0)
+    table = pd.DataFrame({"t": factors["responses"][kept], "i": factors["initialisation"][kept], "all": 1})
+    both = [variance_components(table.assign(value=column), ["t", "i"]) for column in answers[kept].T]
+    place = int(np.argmax([min(parts.of("t"), parts.of("i")) for parts in both]))
+    parts, scale = both[place], answers[kept][:, place].std()
+    table["value"] = answers[kept][:, place] / scale
+    model = smf.mixedlm("value ~ 1", table, groups="all", vc_formula={"t": "0 + C(t)", "i": "0 + C(i)"})
+    fit = model.fit(reml=True, method="lbfgs")
+    theirs = dict(zip(model.exog_vc.names, fit.vcomp * scale**2, strict=True))
+    np.testing.assert_allclose([parts.of("t"), parts.of("i")], [theirs["t"], theirs["i"]], rtol=5e-3)
+    np.testing.assert_allclose(parts.of("residual"), fit.scale * scale**2, rtol=5e-3)
+
+
+def test_sums_contain_what_they_say(crossed):
+    """The sum of all components that contain a source is the variance over its levels with the others held."""
+    answers, factors = crossed
+    cube = answers.reshape(*LEVELS.values(), -1)
+    found = STUDY.sums(answers, factors)
+    for axis in range(4):
+        within = cube.var(axis=axis, ddof=1).mean()
+        assert found[1 + axis] == pytest.approx(within, rel=1e-10)
+    assert found[0] == pytest.approx(mean_variance_components(answers, factors).total, rel=1e-12)
+
+
+def test_other_designs_agree_and_wrong_ones_do_not(setting):
+    table = STUDY.measure(setting[1])
+    judged = table[table["statement"] == "T11"].set_index("effect")
+    assert set(judged.index) == {"total", *SOURCES}
+    assert (judged["z"].abs() < 4.5).all()
+    main = table[table["quantity"] == "component"].set_index("effect")["estimate"]
+    # the main effect alone is not what freezing all other sources shows: the interactions belong to it
+    for source in ("responses", "bootstrap"):
+        row = judged.loc[source]
+        assert abs(row["simulated"] - main[source]) > 4.5 * row["standard_error"]
+
+
+def test_a_frozen_source_has_no_component(setting):
+    sources = Sources.crossed({"responses": 3, "initialisation": 3})
+    answers = setting[0].answers(sources, "two")
+    same = setting[0].answers(Sources.crossed({"responses": 1, "initialisation": 3}), "two")
+    np.testing.assert_array_equal(answers[:3], same)
+    frozen = Sources.independent(4, freeze=SOURCES)
+    assert np.ptp(setting[0].answers(frozen, "frozen"), axis=0).max() == 0.0
