@@ -95,10 +95,12 @@ def measure(cell: dict) -> pd.DataFrame:
             own.append(taught(sources, (*everything, "rows")).var(axis=0, ddof=1).mean())
         variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
     else:
-        spread = Moments.about(centre)
+        found: list[np.ndarray] = []
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-            sources = Sources.independent(size, first=spread.count, bootstrap=cell["vary"] == "both")
-            spread = spread.add(taught(sources, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
+            sources = Sources.independent(size, first=sum(map(len, found)), bootstrap=cell["vary"] == "both")
+            found.append(taught(sources, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
+        predicted = np.concatenate(found)
+        spread = Moments.about(predicted.mean(axis=0)).add(predicted)  # networks are biased: the teacher is no centre
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
 
     residual = answers - fit_ols(part.X, answers).predict(part.X)

@@ -62,7 +62,7 @@ def measure(cell: dict) -> pd.DataFrame:
     # The common network, and the directions in which students leave it, are the same at every level: only ε differs.
     key = ("mlp initialisation", cell["data_fingerprint"], hidden)
 
-    spread: dict[tuple[str, str], Moments] = {}
+    seen: dict[tuple[str, str], list[np.ndarray]] = {}
     trained = 0
     for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
         sources = replace(Sources.independent(size, first=trained), recurring=("initialisation",))
@@ -74,15 +74,16 @@ def measure(cell: dict) -> pd.DataFrame:
         for when, parameters in (("before", begin), ("after", students.parameters)):
             values = {name: array.reshape(size, -1) for name, array in parameters.items()}
             for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():
-                stream = spread.setdefault((name, when), Moments.about(found[0].astype(np.float64)))
-                spread[name, when] = stream.add(found)
+                seen.setdefault((name, when), []).append(found)
 
     about = {"data": data.label(cell), "perturbation": cell["perturbation"], "students": trained}
-    rows = [
-        {"quantity": name, "when": when, "simulated": m.mean_variance, "standard_error": m.mean_variance_se}
-        for (name, when), m in spread.items()
-    ]
-    return pd.DataFrame([{**about, **row} for row in rows])
+    rows = []
+    for (name, when), parts in seen.items():
+        every = np.concatenate(parts).astype(np.float64)
+        spread = Moments.about(every.mean(axis=0)).add(every)
+        numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
+        rows.append({**about, "quantity": name, "when": when, **numbers})
+    return pd.DataFrame(rows)
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:

@@ -54,16 +54,17 @@ def measure(cell: dict) -> pd.DataFrame:
     hidden, alpha, k = tuple(cell["hidden"]), cell["alpha"], cell["k"]
     known = ("mlp", "teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
-    centre = teacher.mean(part.features_test)
 
-    spread = Moments.about(centre)
+    found: list[np.ndarray] = []
     key = ("mlp response averaging", cell["data_fingerprint"], hidden, cell["steps"], alpha, k)
     for _, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
-        sources = Sources.independent(size, first=spread.count)
+        sources = Sources.independent(size, first=sum(map(len, found)))
         targets = weigh(teacher_sample(teacher, part.features, k, sources.responses, key=key), "average")
         students = distill(part.features, targets, hidden=hidden, recipe=recipe, sources=sources, key=key)
-        spread = spread.add(students.means(part.features_test))
+        found.append(students.means(part.features_test))
 
+    answers = np.concatenate(found)
+    spread = Moments.about(answers.mean(axis=0)).add(answers)  # networks are biased: the teacher's mean is no centre
     about = {"data": data.label(cell), "alpha": alpha, "k": k, "students": spread.count}
     numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
     linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k).mean()}

@@ -69,9 +69,13 @@ def measure(cell: dict) -> pd.DataFrame:
         return students.means(part.features_test)
 
     if cell["free"] == "all":
-        spread = Moments.about(centre)
+        found: list[np.ndarray] = []
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-            spread = spread.add(taught(Sources.independent(size, first=spread.count), (*key, alpha)))
+            found.append(taught(Sources.independent(size, first=sum(map(len, found))), (*key, alpha)))
+        answers = np.concatenate(found)
+        spread = Moments.about(answers.mean(axis=0)).add(
+            answers
+        )  # networks are biased: the teacher's mean is no centre
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
     else:  # the same few beginnings at every noise level, so that they do not blur its effect
         own = []

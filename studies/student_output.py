@@ -17,10 +17,17 @@ import pydantic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import special
 
 from uqkd import data, figures, seeds
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, two_way_standard_error
+from uqkd.estimators import (
+    comparison,
+    decompose_categorical,
+    entropy,
+    gini,
+    memorised_entropy,
+    share_of,
+    two_way_standard_error,
+)
 from uqkd.estimators.comparing import FEWEST
 from uqkd.mlp import (
     ClassTargets,
@@ -162,24 +169,19 @@ def of_teacher(p: Array) -> dict[str, Any]:
 
 def memorised(p: Array, k: int | None) -> dict[str, float]:
     """T4 for students that memorise: shares of G_p, and entropies in nats."""
-    moved, whole, own = 1.0 / (k or np.inf), float(entropy(p).mean()), float(memorised_entropy(p, k).mean())
+    moved, whole, own = (
+        1.0 / (k or np.inf),
+        float(entropy(p).mean()),
+        float((entropy(p) if k is None else memorised_entropy(p, k)).mean()),
+    )
     shares = {"intra": 1.0 - moved, "inter": moved, "total": 1.0}
     return shares | {"expected entropy": own, "mutual information": whole - own, "total entropy": whole}
 
 
-def memorised_entropy(p: Array, k: int | None) -> Array:
-    """Expected entropy (P,) of k labels, exactly: counts are binomial. T4 states its limit for large k."""
-    if k is None:
-        return entropy(p)
-    counts, chance = np.arange(k + 1), p[..., None]
-    ways = special.gammaln(k + 1) - special.gammaln(counts + 1) - special.gammaln(k - counts + 1)
-    binomial = np.exp(ways + special.xlogy(counts, chance) + special.xlog1py(k - counts, -chance))
-    return np.asarray((binomial @ special.entr(counts / k)).sum(axis=-1))
-
-
 def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, tuple[float, float]]:
     """What students (S, P, C) made of a teacher's distributions (P, C), each number with its standard error."""
-    parts, spread, own, between = decompose_categorical(q), gini(p), entropy(q), information(q)
+    parts, spread, own = decompose_categorical(q), gini(p), entropy(q)
+    between = parts.per_student_information
     intra, inter = share(parts.per_student_intra, spread), share(parts.per_student_inter, spread)
     found = {
         "intra": intra,
@@ -201,24 +203,14 @@ def mean(values: Array) -> tuple[float, float]:
 
 
 def share(values: Array, of: Array) -> tuple[float, float]:
-    """Mean of values (S, P) as a share of the mean of (P,): a prompt counts by what there is to share."""
-    unit = float(of.mean()) if of.mean() > CERTAIN else np.nan
-    ratio = float(values.mean()) / unit
-    return ratio, two_way_standard_error(values - ratio * of) / unit
+    """A share of the teacher's variance and its standard error; of a certain teacher there is none."""
+    return share_of(values, of) if of.mean() > CERTAIN else (np.nan, np.nan)
 
 
 def shrinkage(moved: float, standard_error: float, k: int) -> tuple[float, float]:
     """λ of T4, where (1 − λ)²/k of G_p has moved; negative where more has moved than by memorising."""
     root = float(np.sqrt(k * moved)) if moved > 0 else np.nan
     return 1.0 - root, k * standard_error / (2.0 * root)
-
-
-def information(q: Array) -> Array:
-    """Jackknife pseudo-values (S, P) of the mutual information between student and answer, nats."""
-    students, centre, own = len(q), q.mean(axis=0), entropy(q)
-    without = entropy(np.clip((students * centre - q) / (students - 1), 0.0, 1.0))
-    left_out = without - (own.sum(axis=0) - own) / (students - 1)
-    return np.asarray(students * (entropy(centre) - own.mean(axis=0)) - (students - 1) * left_out)
 
 
 SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}

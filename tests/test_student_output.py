@@ -105,18 +105,6 @@ def test_soft_labels_are_labels_without_end():
     )
 
 
-def test_the_entropy_of_labels_survives_a_teacher_that_is_nearly_certain():
-    p = np.array([[1.0, 1e-300, 0.0], [1.0, 0.0, 0.0]])
-    assert module.memorised_entropy(p, 32) == pytest.approx(0, abs=1e-200)
-
-
-def test_pseudo_values_of_the_information_average_to_its_jackknife():
-    q = seeds.generator("test", "student output", "information").dirichlet([0.5] * 4, size=(7, 5))
-    np.testing.assert_allclose(
-        module.information(q).mean(axis=0), decompose_categorical(q).mutual_information_jackknife
-    )
-
-
 def judged(draw, p, k=4):
     return {row["quantity"]: row for row in module.of_labels(draw, p, k)}
 

@@ -24,11 +24,9 @@ from uqkd.estimators.calibration import (
 )
 from uqkd.estimators.categorical import (
     CategoricalDecomposition,
-    GiniExpectation,
     decompose_categorical,
     entropy,
     gini,
-    memorised_gini,
 )
 from uqkd.estimators.comparing import (
     comparison,
@@ -43,6 +41,11 @@ from uqkd.estimators.intervals import (
     chi_square_interval,
     mean_square_interval,
     variance_interval,
+)
+from uqkd.estimators.memorising import (
+    GiniExpectation,
+    memorised_entropy,
+    memorised_gini,
 )
 from uqkd.estimators.shrinkage import (
     Shrunk,
@@ -70,6 +73,7 @@ from uqkd.estimators.variance import (
     decompose_variance,
     inter_student_variance,
     intra_student_variance,
+    share_of,
     two_way_standard_error,
     variance_of_means,
 )
@@ -128,11 +132,13 @@ __all__ = [
     "inverse_variance_weight",
     "mean_square_interval",
     "mean_variance_components",
+    "memorised_entropy",
     "memorised_gini",
     "negative_log_likelihood",
     "overconfidence_error",
     "plug_in_cost",
     "reliability_curve",
+    "share_of",
     "shrink_variances",
     "signed_gap",
     "two_way_standard_error",

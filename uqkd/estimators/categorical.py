@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.errors import DataError, OptionError, ShapeError
+from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.checking import finite, shaped
 from uqkd.estimators.variance import PromptMean, prompt_mean
 
@@ -90,6 +90,8 @@ class CategoricalDecomposition:
         The same with the first-order bias in 1/S removed; NaN where S = 2. May be negative.
     per_student_inter, per_student_intra : (S, P) float
         Gini pseudo-values, for standard errors.
+    per_student_information : (S, P) float
+        Pseudo-values of the mutual information, whose mean is the jackknifed one; NaN where S = 2.
     """
 
     inter: Array
@@ -101,6 +103,7 @@ class CategoricalDecomposition:
     mutual_information_jackknife: Array
     per_student_inter: Array
     per_student_intra: Array
+    per_student_information: Array
 
     @property
     def mean(self) -> PromptMean:
@@ -173,6 +176,7 @@ def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
     own = _entropy(q)
     total_entropy, expected = _entropy(mean), own.mean(axis=0)
     information = np.maximum(total_entropy - expected, 0.0)  # Jensen: negative by rounding only
+    of_student = _information_by_student(q, mean, own)
     return CategoricalDecomposition(
         inter=inter,
         intra=intra,
@@ -180,54 +184,17 @@ def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
         total_entropy=total_entropy,
         expected_entropy=expected,
         mutual_information=information,
-        mutual_information_jackknife=_jackknife_information(q, mean, own),
+        mutual_information_jackknife=of_student.mean(axis=0),
         per_student_inter=pseudo,
         per_student_intra=within,
+        per_student_information=of_student,
     )
 
 
-def _jackknife_information(q: Array, mean: Array, own: Array) -> Array:
+def _information_by_student(q: Array, mean: Array, own: Array) -> Array:
     students = len(q)
     if students < 3:
-        return np.full(own.shape[1], np.nan)
+        return np.full(own.shape, np.nan)
     without = np.clip((students * mean - q) / (students - 1), 0.0, 1.0)
-    left_out = (_entropy(without) - (own.sum(axis=0) - own) / (students - 1)).mean(axis=0)
+    left_out = _entropy(without) - (own.sum(axis=0) - own) / (students - 1)
     return np.asarray(students * (_entropy(mean) - own.mean(axis=0)) - (students - 1) * left_out)
-
-
-@dataclass(frozen=True)
-class GiniExpectation:
-    """Expected intra- and inter-student Gini variance of students that memorise k samples (T4)."""
-
-    intra: Array
-    inter: Array
-
-
-def memorised_gini(teacher_probs: ArrayLike, k: int, *, shrinkage: float = 0.0) -> GiniExpectation:
-    """What T4 predicts for q = (1−λ)·p̂_k + λ·p, the mixture of k memorised samples and the teacher's law.
-
-    Parameters
-    ----------
-    teacher_probs : (..., C) float
-    k : int
-        Samples per prompt, >= 1.
-    shrinkage : float
-        λ in [0, 1]: 0 memorises, 1 generalises perfectly.
-
-    Returns
-    -------
-    GiniExpectation
-        intra = G_p·(1 − (1−λ)²/k), inter = G_p·(1−λ)²/k.
-
-    Examples
-    --------
-    >>> memorised_gini([0.5, 0.5], k=1)
-    GiniExpectation(intra=array(0.), inter=array(0.5))
-    """
-    if k < 1:
-        raise OptionError(f"memorised_gini needs k >= 1 samples per prompt; got {k}.")
-    if not 0.0 <= shrinkage <= 1.0:
-        raise OptionError(f"shrinkage must lie in [0, 1]; got {shrinkage}.")
-    spread = gini(teacher_probs)
-    share = (1.0 - shrinkage) ** 2 / k
-    return GiniExpectation(intra=np.asarray(spread * (1 - share)), inter=np.asarray(spread * share))

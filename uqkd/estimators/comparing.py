@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+ROUNDING = 1e-9  # relative difference of two numbers that are equal but for rounding
 FEWEST = 200  # replicates behind a variance that is judged: with fewer its own standard error is too uncertain
 
 
@@ -32,7 +35,8 @@ def comparison(
     Returns
     -------
     dict
-        statement, quantity, predicted, simulated, standard_error and z; z is NaN where nothing is random.
+        statement, quantity, predicted, simulated, standard_error and z; z is NaN where nothing is random and the two agree (or there is no
+        prediction), infinite where nothing is random and they do not.
 
     Notes
     -----
@@ -45,9 +49,17 @@ def comparison(
     2.0
     >>> comparison("T1", "variance", 1.0, 0.5, 0.05, variance_of=1000)["z"]
     -5.0
+    >>> comparison("T1", "variance of students that share every draw", 1.0, 0.0, 0.0)["z"]
+    -inf
     """
     scale = predicted / simulated if variance_of is not None and simulated > 0 and predicted > 0 else 1.0
-    random = standard_error > 0
+    gap = simulated - predicted
+    if standard_error > 0:
+        z = gap / (standard_error * scale)
+    elif abs(gap) <= ROUNDING * max(abs(predicted), abs(simulated)) or gap != gap:
+        z = float("nan")  # nothing random, nothing compared
+    else:
+        z = math.copysign(math.inf, gap)  # nothing varies, and it is not what was predicted
     judged = variance_of is None or variance_of >= FEWEST
     return {
         "statement": statement if judged else "",
@@ -55,5 +67,5 @@ def comparison(
         "predicted": float(predicted),
         "simulated": float(simulated),
         "standard_error": float(standard_error),
-        "z": float((simulated - predicted) / (standard_error * scale)) if random else float("nan"),
+        "z": float(z),
     }

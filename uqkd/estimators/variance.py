@@ -104,6 +104,42 @@ def two_way_standard_error(values: ArrayLike) -> float:
     return float(np.sqrt(max(ms_rows + ms_columns - ms_both, ms_both) / (students * prompts)))
 
 
+def share_of(values: ArrayLike, whole: ArrayLike) -> tuple[float, float]:
+    """Mean over students and prompts as a share of the mean of what there is to share, and its standard error.
+
+    Parameters
+    ----------
+    values : (S, P) float
+        One number per student and prompt, such as a student's intra-student variance.
+    whole : (P,) float
+        What it is a share of, known for each prompt, such as the teacher's variance. Its mean must be positive.
+
+    Returns
+    -------
+    share, standard_error : float
+        A ratio of means, so that a prompt counts by what there is to share; students and prompts are both samples.
+
+    Raises
+    ------
+    VarianceError
+        Nothing to share.
+
+    Examples
+    --------
+    >>> share, error = share_of([[0.5, 1.0], [0.7, 1.4]], [1.0, 2.0])
+    >>> round(share, 3), round(error, 3)
+    (0.6, 0.094)
+    """
+    table, of = np.asarray(values, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    if table.ndim != 2 or of.shape != table.shape[1:]:
+        raise ShapeError(f"share_of needs values (S, P) and whole (P,); got shapes {table.shape} and {of.shape}.")
+    unit = float(of.mean())
+    if not unit > 0:
+        raise VarianceError(f"share_of has nothing to share: the mean of whole is {unit:g}, and must be positive.")
+    share = float(table.mean()) / unit
+    return share, two_way_standard_error(table - share * of) / unit
+
+
 def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
     """Split the variance of a response into inter-student and intra-student parts, without bias.
 
