@@ -73,9 +73,8 @@ def measure(cell: dict) -> pd.DataFrame:
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
             found.append(taught(Sources.independent(size, first=sum(map(len, found))), (*key, alpha)))
         answers = np.concatenate(found)
-        spread = Moments.about(answers.mean(axis=0)).add(
-            answers
-        )  # networks are biased: the teacher's mean is no centre
+        # networks are biased: the standard error wants the students' own mean as the centre, not the teacher's
+        spread = Moments.about(answers.mean(axis=0)).add(answers)
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
     else:  # the same few beginnings at every noise level, so that they do not blur its effect
         own = []

@@ -45,10 +45,23 @@ def test_all_on_eight_rows_with_few_replicates(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "small.csv: 8 rows, features x0, x1; target y" in done.stdout
     drawn = {path.stem for path in (tmp_path / "results/figures").glob("*.png")}
-    assert drawn == set(study_names(ROOT / "studies")) - {"theory_checks"}
+    assert drawn == set(study_names(ROOT / "studies")) - {"theory_checks", "student_output"}
+    assert "student_output: left out, " in done.stdout  # fractions are no classes
     page = (tmp_path / "results/index.html").read_text()
     assert 'class="out"' not in page
     assert str(tmp_path) not in page  # the folder of one's data stays private
+
+
+def test_own_classes_from_a_file(tmp_path):
+    """A class column of words: the study of classifiers draws its figure, those of regressions are left out."""
+    frame = table(60).drop(columns="y")
+    kinds = np.where(frame["x0"] + frame["x1"] > 0, "high", "low")
+    frame.assign(kind=kinds).to_csv(tmp_path / "kinds.csv", index=False)
+    words = ("--data", str(tmp_path / "kinds.csv"), "--target", "kind", "--set", "students=4", "--set", "epochs=5")
+    done = uqkd(tmp_path, "all", *words)
+    assert done.returncode == 0, done.stderr
+    assert {path.stem for path in (tmp_path / "results/figures").glob("*.png")} == {"student_output"}
+    assert "teacher_noise: left out, column 'kind' of data" in done.stdout
 
 
 def test_an_index_taken_for_a_feature_is_pointed_out(tmp_path):
