@@ -139,7 +139,7 @@ def measure(cell: dict) -> pd.DataFrame:
     rows = []
     for method in label:
         for quantity, stream in (("label error", label[method]), ("student error", student[method])):
-            numbers = np.nan, stream.mean_square, stream.mean_variance_se
+            numbers = np.nan, stream.mean_square, stream.mean_square_se
             inter = {"inter_var": stream.mean_variance}
             rows.append({"method": method, **comparison("", quantity, *numbers), **inter})
     about = {"data": data.label(cell), "alpha": cell["alpha"], "k": cell["k"], "replicates": cell["replicates"]}

@@ -146,7 +146,7 @@ def measure(cell: dict) -> pd.DataFrame:
             numbers = (
                 expected.get(method, (np.nan, np.nan))[i],
                 stream.mean_square / unit,
-                stream.mean_variance_se / unit,
+                stream.mean_square_se / unit,
             )
             rows.append({"method": method, **comparison("T6", quantity, *numbers, variance_of=cell["replicates"])})
     bias_share = float((omitted_bias(teacher, design, weak) ** 2).mean() / teacher.noise_var)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from uqkd import seeds
-from uqkd.errors import ShapeError
+from uqkd.errors import ShapeError, VarianceError
 from uqkd.estimators import Moments
 
 # Skewed, and away from the centre: a term of the binomial expansion that is wrong or missing cannot hide.
@@ -38,7 +38,7 @@ def test_errors_over_points_are_those_of_the_replicates_mean_squares(stream):
     """Points of one replicate may be dependent, so a replicate counts as one value: its mean square about the centre."""
     of_row = ((VALUES - CENTRE) ** 2).mean(axis=1)
     np.testing.assert_allclose(stream.mean_square, of_row.mean(), rtol=1e-13)
-    np.testing.assert_allclose(stream.mean_variance_se, of_row.std(ddof=1) / np.sqrt(50), rtol=1e-11)
+    np.testing.assert_allclose(stream.mean_square_se, of_row.std(ddof=1) / np.sqrt(50), rtol=1e-11)
 
 
 def test_streams_merge_about_one_centre_only():
@@ -48,3 +48,14 @@ def test_streams_merge_about_one_centre_only():
         halves[0].merge(Moments.about(CENTRE + 1.0).add(VALUES[20:]))
     with pytest.raises(ShapeError, match="at least 2 replicates; got 1"):
         _ = Moments.about(CENTRE).add(VALUES[:1]).variance
+
+
+def test_a_centre_far_from_the_mean_gives_an_error_of_squares_but_none_of_variances():
+    values = seeds.generator("test", "streaming", "off").standard_normal((4_000, 3))
+    near, far = Moments.about(np.zeros(3)).add(values), Moments.about(np.full(3, 2.0)).add(values)
+    assert far.mean_variance == pytest.approx(near.mean_variance, rel=1e-9)
+    squares = ((values - 2.0) ** 2).mean(axis=1)
+    assert far.mean_square_se == pytest.approx(squares.std(ddof=1) / np.sqrt(4_000), rel=1e-9)
+    assert near.mean_variance_se == near.mean_square_se < far.mean_square_se
+    with pytest.raises(VarianceError, match="a centre near the mean"):
+        _ = far.mean_variance_se

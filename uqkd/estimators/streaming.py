@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.errors import ShapeError
+from uqkd.errors import ShapeError, VarianceError
 from uqkd.estimators.checking import same_shape, shaped
 
 Array = NDArray[np.float64]
+
+# Squared distance of centre and mean, in variances, up to which squares about the centre give the variance's standard
+# error: a distance of √.05 sd adds at most 4·.05 to the square of a Gaussian's, 10 % to the error itself.
+OFF_CENTRE = 0.05
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,26 @@ class Moments:
 
     @property
     def mean_variance_se(self) -> float:
-        """Standard error of `mean_variance` over replicates; points of one replicate may be dependent."""
+        """Standard error of `mean_variance` over replicates; points of one replicate may be dependent.
+
+        Raises
+        ------
+        VarianceError
+            The centre is too far from the mean: squares about it say nothing of the variance's own error.
+        """
+        self._enough()
+        off = float((self.powers[0] ** 2).mean()) / self.count**2
+        rounding = 1e-20 * float((self.centre**2).mean())
+        if off > (OFF_CENTRE + 10 / self.count) * self.mean_variance + rounding:
+            raise VarianceError(
+                f"mean_variance_se needs a centre near the mean: their mean squared distance is {off:.3g}, the variance "
+                f"{self.mean_variance:.3g}. Begin the stream about the replicates' own mean, or that of a first block."
+            )
+        return self.mean_square_se
+
+    @property
+    def mean_square_se(self) -> float:
+        """Standard error of `mean_square` over replicates; points of one replicate may be dependent."""
         self._enough()
         total, squares = self.row_squares
         return float(np.sqrt(max(squares - total**2 / self.count, 0.0) / (self.count - 1) / self.count))
