@@ -21,16 +21,22 @@ TEXT = (ROOT / "README.md").read_text()
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^\.venv/bin/uqkd .*$", TEXT, re.MULTILINE)]
 
 
-def test_the_example_runs_and_measures_what_theory_says(capsys):
+def test_the_examples_run_and_measure_what_theory_says(capsys):
     """T1: the mean inter-student variance is σ²/k·q/n = .5/8·2/100 = .00125; T3: the intra-student variance is .5."""
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    linear, networks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     scope: dict = {}
-    exec(code, scope)
+    exec(linear, scope)
     parts = scope["parts"]
     assert abs(parts.inter - 0.00125) < 4 * parts.inter_se
     assert abs(parts.intra - 0.5) < 4 * parts.intra_se
     assert parts.inter_se < 0.005
     assert "inter-student" in capsys.readouterr().out
+    exec(networks, scope)
+    found = scope["parts"]
+    assert found.effects == ("responses", "initialisation", "residual")
+    assert found.low[0] > 0  # a hundred students of noisy labels: the teacher's answers count
+    assert found.total == pytest.approx(found.estimate.sum())
+    assert capsys.readouterr().out.startswith("responses ")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ import importlib.util
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,9 +40,7 @@ def compile_step(step: Step, carry: Carry, data: Data, rows: Tensor | None, rate
         held = data.refilled(tensors[changing : changing + fixed])
         return step(carry.refilled(tensors[:changing]), held, order, tensors[-1]).flat()
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about its own internals
-        compiled = _compiled(on_tensors, example)
+    compiled = build(on_tensors, example)
 
     @torch.no_grad()
     def run(carry: Carry, data: Data, rows: Tensor | None, rate: Tensor) -> Carry:
@@ -53,17 +53,42 @@ def _flat(carry: Carry, data: Data, rows: Tensor | None, rate: Tensor) -> list[T
     return [*carry.flat(), *data.flat(), *(() if rows is None else (rows,)), rate]
 
 
-def _compiled(function: Callable[..., list[Tensor]], example: list[Tensor]) -> Callable[..., list[Tensor]]:
-    from torch._inductor import compile as build
+def build(function: Callable[..., list[Tensor]], example: list[Tensor]) -> Callable[..., list[Tensor]]:
+    """The function traced on tensors like these and compiled; taken from memory where its graph was compiled before."""
+    from torch._inductor import compile as compile_graph
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
-    name = _fingerprint(graph, example)
-    if name not in _CACHE:
-        while len(_CACHE) >= KEPT:
-            _CACHE.pop(next(iter(_CACHE)))
-        _CACHE[name] = build(graph, list(example))
+    with warnings.catch_warnings(), _sound_tiles():
+        warnings.simplefilter("ignore")  # torch's own, about its own internals
+        graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
+        name = _fingerprint(graph, example)
+        if name not in _CACHE:
+            while len(_CACHE) >= KEPT:
+                _CACHE.pop(next(iter(_CACHE)))
+            _CACHE[name] = compile_graph(graph, list(example))
     return _CACHE[name]
+
+
+@contextmanager
+def _sound_tiles() -> Iterator[None]:
+    """Keep inductor from tiling two axes that are not adjacent loops.
+
+    In such a kernel a reduction stores whole vectors past the end of its rows, and so corrupts memory
+    (https://github.com/pytorch/pytorch/issues/196681, in torch 2.13). Without tiles the kernel is scalar, and right.
+    """
+    from torch._inductor.codegen.cpp import KernelOpStats, TilingSelect
+
+    honest = TilingSelect.select_tiling
+
+    def select(self: Any, *arguments: Any) -> Any:
+        factors, axes, stats = honest(self, *arguments)
+        return ([], [], KernelOpStats()) if len(axes) == 2 and axes[1] != axes[0] + 1 else (factors, axes, stats)
+
+    TilingSelect.select_tiling = select  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        TilingSelect.select_tiling = honest  # type: ignore[method-assign]
 
 
 def _fingerprint(graph: torch.fx.GraphModule, example: list[Tensor]) -> str:

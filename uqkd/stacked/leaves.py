@@ -154,14 +154,17 @@ class Convolution(Leaf):
         return found.unflatten(1, (students, -1)).transpose(0, 1).flatten(0, 1)
 
 
-# SplitMix64 (Steele, Lea & Flood 2014), in torch's signed 64-bit integers, whose products wrap as unsigned ones do.
-_GOLDEN, _FIRST, _SECOND = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_LOW = 2**32 - 1
 
 
-def _mixed(z: Tensor) -> Tensor:
-    for shift, factor in ((30, _FIRST), (27, _SECOND)):
-        z = (z ^ ((z >> shift) & (2 ** (64 - shift) - 1))) * factor  # the mask makes the shift a logical one
-    return z ^ ((z >> 31) & (2**33 - 1))
+def _mixed(h: Tensor) -> Tensor:
+    """32-bit hash, https://github.com/skeeto/hash-prospector/issues/19, of 32-bit numbers held in 64 bits.
+
+    Products stay below 2⁶³: an overflow is undefined behaviour in compiled C++, and was seen to corrupt its memory.
+    """
+    h = ((h ^ (h >> 16)) * 0x21F0AAAD) & _LOW
+    h = ((h ^ (h >> 15)) * 0x735A2D97) & _LOW
+    return h ^ (h >> 15)
 
 
 class Dropout(Leaf):
@@ -184,10 +187,11 @@ class Dropout(Leaf):
         if not self.training or self.p == 0:
             return x
         rows = self.fold.unfold(x)
-        start = _mixed(self.seeds + _mixed(self.calls * _GOLDEN))
+        low, high, calls = self.seeds & _LOW, self.seeds >> 32, self.calls & _LOW
+        before = _mixed(_mixed(low ^ _mixed(calls)) ^ high)[:, None]  # two keys per student and call
+        after = _mixed(_mixed(high ^ _mixed(calls ^ _LOW)) ^ low)[:, None]
         self.calls = self.calls + 1
-        place = torch.arange(1, rows[0].numel() + 1, device=x.device)
-        drawn = _mixed(start[:, None] + place * _GOLDEN)
-        kept = ((drawn >> 11) & (2**53 - 1)) >= int(self.p * 2**53)
+        place = torch.arange(rows[0].numel(), device=x.device)
+        kept = _mixed(_mixed((place + before) & _LOW) ^ after) >= round(self.p * 2**32)
         scale = 1.0 / (1.0 - self.p) if self.p < 1 else 0.0
         return x * (kept.reshape(x.shape).to(x.dtype) * scale)
