@@ -42,9 +42,9 @@ PRESETS = {
 
 LABELS = {"truth": "ground-truth labels", "teacher": "the teacher's noise-free answers"}
 VARY = {
-    "both": "rows resampled, all begin anew",
-    "rows": "rows resampled, all begin alike",
-    "begin": "all rows, all begin anew",
+    "both": "rows resampled, each begins anew",
+    "rows": "rows resampled, begin alike",
+    "begin": "all rows, each begins anew",
 }
 
 
@@ -118,10 +118,10 @@ def plot(table: pd.DataFrame) -> Figure:
     dark, both, rows_only, begin = "0.3", *figures.colours(3)
     for (name, labels), axis in zip(((n, of) for n in names for of in LABELS), axes.flat, strict=True):
         mine = table[(table["data"] == name) & (table["labels"] == labels)]
-        for vary, colour in (("both", both), ("rows", rows_only)):
+        for vary, colour, shift in (("both", both, -0.005), ("rows", rows_only, 0.005)):  # side by side
             part = mine[mine["vary"] == vary]
             bars = part["standard_error"]
-            figures.simulation(axis, part["fraction"], part["simulated"], bars, color=colour, label=VARY[vary])
+            figures.simulation(axis, part["fraction"] + shift, part["simulated"], bars, color=colour, label=VARY[vary])
         linear = mine[mine["vary"] == "both"]
         label = "least squares, rows resampled (T9, many rows)"
         figures.theory(axis, linear["fraction"], linear["least_squares"], color=dark, linestyle=":", label=label)
@@ -135,7 +135,7 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.set_ylabel("inter-student variance (Var y)")
     for axis in axes[-1]:
         axis.set_xlabel("share of rows drawn, with replacement")
-    figures.legend_below(figure, axes[0, 0], "points: simulation ± 1.96 standard errors", columns=2)
+    figures.legend_below(figure, axes[0, 0], "points and band: simulation ± 1.96 standard errors", columns=2)
     return figure
 
 
@@ -151,13 +151,18 @@ def main(options: Options, run: Run) -> None:
         f"{options.steps} steps on all their rows (the teacher's own test error: {error:.2f} Var y). "
     )
     for labels, text in LABELS.items():
-        total, rows, begin = (at[labels, vary] for vary in ("both", "rows", "begin"))
+        total, rows, begin = (at[labels, vary] for vary in VARY)
+        texts = [f"{at[labels, vary]:.3f} ± {1.96 * bar[labels, vary]:.3f}" for vary in VARY]
         caption += (
-            f"With {text} students of resamples ({most:.0%} of the rows) vary by {total:.3f} Var y, by {rows:.3f} when they "
-            f"begin alike; students of all rows by {begin:.3f}. "
+            f"With {text} students of resamples (as many draws as {most:.0%} of the rows, with replacement) vary by {texts[0]} "
+            f"Var y, by {texts[1]} when they begin alike; students of all rows by {texts[2]}. "
         )
     if rows + begin - total > 1.96 * np.sqrt((bar["teacher"] ** 2).sum()):
         caption += f"The two sources do not add up: {rows:.3f} + {begin:.3f} is more than {total:.3f}. "
     ratio = at["teacher", "both"] / at["truth", "both"]
-    caption += f"The teacher's answers instead of the truth leave {ratio:.0%} of the variance; for a linear teacher it is 0 (T9)."
+    reach = 1.96 * ratio * np.hypot(*(bar[labels, "both"] / at[labels, "both"] for labels in LABELS))
+    caption += (
+        f"The teacher's answers instead of the truth leave {100 * ratio:.0f} ± {100 * reach:.0f} % of the variance; between "
+        "least-squares students of a linear teacher it would be 0 (T9)."
+    )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=150)

@@ -105,24 +105,30 @@ def plot(changed: pd.DataFrame) -> Figure:
     free = changed[(changed["data"] == name) & (changed["perturbation"] == INDEPENDENT)].set_index("quantity")
     figure, ((weights, ratio, spread),) = figures.panels(1, 3, height=3.0)
     quantities = [quantity for quantity in free.index if quantity != "answers"]
-    for quantity, colour in zip((*quantities, "answers"), figures.colours(len(free)), strict=True):
+    for i, (quantity, colour) in enumerate(zip((*quantities, "answers"), figures.colours(len(free)), strict=True)):
         rows = near[near["quantity"] == quantity]
         axis = spread if quantity == "answers" else weights
         figures.theory(axis, rows["perturbation"], rows["before"], color=colour, linestyle="--")
-        figures.simulation(axis, rows["perturbation"], rows["after"], rows["after_se"], color=colour)
-        label = _label(quantity)
-        figures.simulation(ratio, rows["perturbation"], rows["ratio"], rows["ratio_se"], color=colour, label=label)
+        label, marker = _label(quantity), "os^Dv"[i % 5]
+        beside = rows["perturbation"] * 1.07 ** (
+            i - len(quantities) / 2
+        )  # side by side, so that no point hides another
+        at = rows["perturbation"] if quantity == "answers" else beside
+        figures.simulation(axis, at, rows["after"], rows["after_se"], color=colour, fmt=marker)
+        figures.simulation(ratio, beside, rows["ratio"], rows["ratio_se"], color=colour, fmt=marker, label=label)
     own, reach = free.loc["answers", "after"], 1.96 * free.loc["answers", "after_se"]
     spread.axhspan(own - reach, own + reach, color="0.6", zorder=1)
     spread.text(near["perturbation"].min(), 1.3 * own, "independent", fontsize=7.5, color="0.3")
     ratio.axhline(1.0, color="0.3", linewidth=1)
     for axis in (weights, ratio, spread):
-        axis.set(xscale="log", yscale="log")
+        axis.set(xscale="log", yscale="log", xlabel="perturbation, ε")
     weights.set(title=f"{name}: parameters", ylabel="variance between students")
-    ratio.set(title="after / before training", xlabel="relative size of the perturbation, ε")
-    spread.set(title="answers on test rows (Var y)")
-    note = "dashed: before training (parameters: ∝ ε²); points: after training ± 1.96 standard errors"
+    ratio.set(title="after / before training")
+    spread.set(title="answers on test rows", ylabel="variance (Var y)")
+    note = "dashed: before training (parameters: ∝ ε²); points: after training ± 1.96 standard errors\n"
+    note += "each weight begins at that of one common network, times 1 + ε·N(0, 1)"
     figures.legend_below(figure, ratio, note, columns=5)
+    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
@@ -143,7 +149,7 @@ def main(options: Options, run: Run) -> None:
     caption = (
         f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same noise-free "
         f"labels for all. From independent beginnings answers vary by {own['after']:.4f} ± {1.96 * own['after_se']:.4f} Var y "
-        f"after training ({own['before']:.3f} before): V_init of T8. "
+        f"after training ({own['before']:.3f} before): V_init of T8. The rest begins around one common network. "
     )
     for level in (min(options.perturbations), max(options.perturbations)):
         at = mine[mine["perturbation"] == level].set_index("quantity")["ratio"]
@@ -152,5 +158,12 @@ def main(options: Options, run: Run) -> None:
             f"At ε = {level:g} training multiplies the variance of parameters by {_times(weights.min())} to "
             f"{_times(weights.max())} and that of answers by {_times(at['answers'])}. "
         )
+    near = mine[(mine["perturbation"] > 0) & (mine["quantity"] == "answers")]
+    grown = near.loc[near["ratio"] - 1.96 * near["ratio_se"] > 1, "perturbation"]
+    shrunk = near.loc[near["ratio"] + 1.96 * near["ratio_se"] < 1, "perturbation"]
+    if len(grown) and len(shrunk) and grown.max() < shrunk.min():
+        caption += f"Training grows the variance of answers up to ε = {grown.max():g} and shrinks it from ε = {shrunk.min():g} on."
     title = __doc__.splitlines()[0]
-    figures.publish(run, plot(changed), table=table, title=title, caption=caption, more={"ratios": changed}, place=140)
+    figures.publish(
+        run, plot(changed), table=table, title=title, caption=caption.strip(), more={"ratios": changed}, place=140
+    )

@@ -114,12 +114,14 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     ratio.axhline(1.0, color="0.3", linewidth=1)
     for axis in (level, ratio):
         figures.k_axis(axis, (1, 2, 5, 10, 20, 50))
-    level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are floor + slope/k (T8)")
-    ratio.set(xlabel="responses averaged, k", ylabel="simulated / line")
+        axis.set_xlim(dense[0] / 1.2, dense[-1] * 1.2)
+    level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: floor + slope/k (T8), fitted")
+    ratio.set(xlabel="responses averaged, k", ylabel="simulated / fitted")
     _estimates(floor, slope, small, silent)
     note = "points: simulation ± 1.96 standard errors; dotted: least squares (T1)\n"
-    note += f"lines: fitted where α/k ≤ {SMALL:g}, dashed beyond"
+    note += f"lines in colour: fitted where α/k ≤ {SMALL:g}, dashed beyond"
     figures.legend_below(figure, level, note, columns=5)
+    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
@@ -135,7 +137,7 @@ def _estimates(floor, slope, rows: pd.DataFrame, silent: pd.Series) -> None:
         axis.set_yticks(place, labels=[f"α = {alpha:g}" for alpha in rows["alpha"]])
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.locator_params(axis="x", nbins=4)
-    floor.set(title="fitted, 95 % intervals", xlabel="floor (band: noise-free)")
+    floor.set(title="fitted, 95 % intervals", xlabel="floor, Var y (band: noise-free)")
     slope.set(xlabel="slope, times least squares", xlim=(0, None))
 
 
@@ -147,16 +149,25 @@ def main(options: Options, run: Run) -> None:
         f"{table['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}. On noise-free "
         f"labels students vary by {silent['simulated']:.4f} ± {1.96 * silent['standard_error']:.4f} Var y: no k removes this. "
     )
+    ends = table[(table["data"] == table["data"].iloc[0]) & (table["alpha"] > 0)].groupby("alpha", sort=False)
+    if len(options.ks) > 1 and len(ends):
+        removed = [f"{1 - part['simulated'].iloc[-1] / part['simulated'].iloc[0]:.0%}" for _, part in ends]
+        caption += (
+            f"Averaging {options.ks[-1]} responses instead of {options.ks[0]} removes {', '.join(removed)} of the variance at "
+            f"α = {', '.join(f'{alpha:g}' for alpha in ends.groups)}. "
+        )
     mine = fitted[fitted["data"] == table["data"].iloc[0]]
     small, every = (mine[mine["ks"] == span].set_index("alpha") for span in ("small", "all"))
     if len(small):
+        slopes = [f"{t:.1f} ± {1.96 * se:.1f}" for t, se in zip(small["times"], small["times_se"], strict=True)]
         caption += (
             f"Where a label's noise α/k is at most {SMALL:g}, floor + slope/k (T8) fits with p = "
             f"{', '.join(f'{p:.2g}' for p in small['lack_of_fit_p'].dropna())} (α = {', '.join(f'{a:g}' for a in small.index)}); "
-            f"its floors lie {', '.join(f'{z:+.1f}' for z in small['floor_z'])} standard errors from the noise-free one, its "
-            f"slopes are {', '.join(f'{t:.1f}' for t in small['times'])} times those of least squares. "
+            f"its floors lie {', '.join(f'{round(z, 1) + 0.0:.1f}' for z in small['floor_z'])} standard errors from the "
+            f"noise-free one, its slopes are {', '.join(slopes)} times those of least squares. "
         )
-    bent = [f"{a:g} ({p:.1g})" for a, p in every["lack_of_fit_p"].items() if p is not None and p < 1e-3]
+    low = ((a, p) for a, p in every["lack_of_fit_p"].items() if p is not None and p < 1e-3)
+    bent = [f"{a:g} (p < 1e-9)" if p < 1e-9 else f"{a:g} (p = {p:.1g})" for a, p in low]
     bent += [f"{a:g} (no such line is positive)" for a in options.alphas if a > 0 and a not in every.index]
     if bent:
         caption += f"Over all k the law is rejected at α = {', '.join(bent)}: large noise is amplified more than small."

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
-from uqkd.errors import VarianceError
+from uqkd.errors import ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
 from uqkd.linear import theory
 from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
@@ -39,7 +39,7 @@ PRESETS = {
     "full": Options(data=("diabetes", "ccard", "statecrime"), replicates=2_000),
 }
 
-FREE = {"all": "all sources free", "responses": "beginning alike"}
+FREE = {"all": "students begin anew", "responses": "students begin alike"}
 
 
 def cells(options: Options) -> list[dict]:
@@ -108,13 +108,14 @@ def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(len(names), 2, height=2.7, sharex=True)
     for (level, ratio), name in zip(axes, names, strict=True):
         rows = table[table["data"] == name]
-        for (free, label), colour in zip(FREE.items(), figures.colours(2), strict=True):
+        aside = 0.006 * rows["alpha"].max()  # side by side, so that no bar hides another
+        for (free, label), colour, shift in zip(FREE.items(), figures.colours(2), (-aside, aside), strict=True):
             part = rows[rows["free"] == free]
-            figures.simulation(
-                level, part["alpha"], part["simulated"], part["standard_error"], color=colour, label=label
-            )
+            at = part["alpha"] + shift
+            figures.simulation(level, at, part["simulated"], part["standard_error"], color=colour, label=label)
             part = grown[(grown["data"] == name) & (grown["free"] == free)]
-            figures.simulation(ratio, part["alpha"], part["amplification"], part["amplification_se"], color=colour)
+            at = part["alpha"] + shift
+            figures.simulation(ratio, at, part["amplification"], part["amplification_se"], color=colour)
         linear, first = rows[rows["free"] == "all"], grown[(grown["data"] == name) & (grown["free"] == "all")].iloc[0]
         figures.theory(level, linear["alpha"], linear["least_squares"], color="0.3", label="least squares (T1)")
         tangent = linear["least_squares"] * first["amplification"] + rows.loc[rows["alpha"] == 0, "simulated"].sum()
@@ -147,25 +148,33 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     grown = amplified(table)
     name = table["data"].iloc[0]
-    mine = grown[(grown["data"] == name) & (grown["free"] == "all")]
+    mine, alike = (grown[(grown["data"] == name) & (grown["free"] == free)] for free in FREE)
     low, high = mine.iloc[0], mine.iloc[-1]
+
+    def times(row: pd.Series) -> str:
+        return f"{row['amplification']:.1f} ± {1.96 * row['amplification_se']:.1f}"
+
     silent = table[(table["data"] == name) & (table["alpha"] == 0)]
     caption = f"{name}, {options.replicates:,} students per point, networks with hidden layers {options.hidden}. "
     if len(silent):
+        own, reach = silent["simulated"].iloc[0], 1.96 * silent["standard_error"].iloc[0]
         caption += (
-            f"Without noise students vary by {silent['simulated'].iloc[0]:.4f} Var y: their initial weights alone. "
+            f"Without noise students vary by {own:.4f} ± {reach:.4f} Var y, from their initial weights alone: as much as "
+            f"{own / low['simulated']:.1%} of their variance at α = {low['alpha']:.2g}, {own / high['simulated']:.1%} at "
+            f"α = {high['alpha']:.2g}. "
         )
     caption += (
-        f"Noise of variance {low['alpha']:.2g} adds {low['amplification']:.1f} ± {1.96 * low['amplification_se']:.1f} times "
-        f"what it adds to least-squares students, of variance {high['alpha']:.2g} {high['amplification']:.1f} ± "
-        f"{1.96 * high['amplification_se']:.1f} times."
+        f"Noise of variance {low['alpha']:.2g} adds {times(low)} times what it adds to least-squares students "
+        f"({times(alike.iloc[0])} among students that begin alike), of variance {high['alpha']:.2g} {times(high)} times "
+        f"({times(alike.iloc[-1])})."
     )
     try:
         law = fit_averaging_law(1 / mine["alpha"], mine["simulated"], mine["standard_error"], proportional=True)
         caption += (
-            f" A straight line through all levels (T8, a linearisation) has a lack of fit of p = {law.p_value:.2g}."
+            " A straight line through all levels with noise (T8, a linearisation) has a lack of fit of χ² = "
+            f"{law.chi2:.0f} at {law.dof} degrees of freedom."
         )
-    except VarianceError:  # so few students that the fitted variance falls below zero
+    except (VarianceError, ShapeError):  # so few students that the fitted variance falls below zero, or one level
         pass
     title = __doc__.splitlines()[0]
     figures.publish(

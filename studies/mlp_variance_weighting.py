@@ -160,7 +160,7 @@ def relative(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(found: pd.DataFrame) -> Figure:
-    figure, axes = figures.panels(1, 2, height=3.9, sharey=True)
+    figure, axes = figures.panels(1, 2, height=3.9)
     first = found[(found["data"] == found["data"].iloc[0])]
     alpha = 0.5 if (first["alpha"] == 0.5).any() else first["alpha"].iloc[-1]
     first, shown = first[first["alpha"] == alpha], [m for m in METHODS if m in set(found["method"]) - {"average"}]
@@ -169,20 +169,28 @@ def plot(found: pd.DataFrame) -> Figure:
             rows = first[(first["method"] == method) & (first["quantity"] == quantity)]
             beside = rows["k"] * 1.02 ** (i - len(shown) / 2)  # side by side, so that no bar hides another
             axis.plot(beside, rows["ratio"], ":", color=colour, linewidth=0.8)
-            figures.simulation(axis, beside, rows["ratio"], rows["ratio_se"], color=colour, label=METHODS[method])
+            shown_as = {"color": colour, "fmt": "os^Dvp"[i], "label": METHODS[method]}
+            figures.simulation(axis, beside, rows["ratio"], rows["ratio_se"], **shown_as)
         axis.axhline(1.0, color="0.25", linestyle="--", linewidth=1, zorder=1)
-        axis.annotate("average of k", (2.05, 1.02), fontsize=7, color="0.25", va="bottom")
+        axis.annotate("average of k", (2.05, 0.985), fontsize=7, color="0.25", va="top")
         axis.set(yscale="log", xlabel="teacher responses per prompt, k")
         figures.k_axis(axis, tuple(k for k in (2, 3, 5, 10, 20, 50) if k <= first["k"].max()))
-    low, high = axes[0, 0].get_ylim()
-    shown_ticks = [t for e in range(-4, 4) for t in (10.0**e, 2 * 10.0**e, 5 * 10.0**e) if low <= t <= high]
-    axes[0, 0].set_yticks(shown_ticks, labels=[f"{t:g}" for t in shown_ticks], minor=False)
-    axes[0, 0].set_yticks([], minor=True)
+        low, high = axis.get_ylim()
+        steps = (
+            (1, 2, 5)
+            if high > 10 * low
+            else (1, 2, 3, 5, 7)
+            if high > 3 * low
+            else (1, 1.1, 1.2, 1.5, 2, 3, 5, 6, 7, 8, 9)
+        )
+        shown_ticks = [t * 10.0**e for e in range(-4, 4) for t in steps if low <= t * 10.0**e <= high]
+        axis.set_yticks(shown_ticks, labels=[f"{t:g}" for t in shown_ticks], minor=False)
+        axis.set_yticks([], minor=True)
     axes[0, 0].set(
         title=f"{first['data'].iloc[0]}, α = {alpha:g}: error of the label",
         ylabel="squared error around the teacher's mean,\nrelative to averaging k responses",
     )
-    axes[0, 1].set(title="error of the network distilled from it")
+    axes[0, 1].set(title="error of the network distilled from it (own scale)")
     figures.legend_below(figure, axes[0, 1], "points: simulation ± 1.96 standard errors", columns=2)
     return figure
 
@@ -198,20 +206,30 @@ def main(options: Options, run: Run) -> None:
     def both(method: str, quantity: str = "student error") -> str:
         return f"{ratio[quantity, method, few]:.2f} at k = {few} and {ratio[quantity, method, last]:.2f} at k = {last}"
 
+    reach = np.ceil(196 * first["ratio_se"].max()) / 100  # rounded up, as it is said of all
     parts = [
-        f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1."
+        f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1, every "
+        f"other ratio ± {reach:.2f} at most."
     ]
     if "oracle" in options.methods:
         parts.append(f"Blending in the noise-free mean, as published, leaves {both('oracle')} of the student's error.")
     if "fresh, bias counted" in options.methods:
         parts.append(
-            f"An honest cross-fitted network leaves {both('fresh, bias counted', 'label error')} of the label's error but "
-            f"{both('fresh, bias counted')} of the student's; averaging all 2k responses {both('average of 2k')}."
+            f"A cross-fitted network whose bias is known leaves {both('fresh, bias counted', 'label error')} of the label's error "
+            f"but {both('fresh, bias counted')} of the student's; averaging all 2k responses {both('average of 2k')}."
         )
     if "same draws" in options.methods:
         parts.append(
             f"With its bias ignored it leaves {both('fresh, known')}; a network of the same draws {both('same draws')}. "
-            f"The bias² of a network is {first['bias_share'].max():.2f} of its variance at k = {last}."
+            f"At training prompts the bias² of a network is {first.loc[first['k'] == last, 'bias_share'].iloc[0]:.2f} of its "
+            f"variance at k = {last}."
+        )
+    plain = first[(first["method"] == "average") & (first["quantity"] == "student error")].set_index("k")
+    if len(plain):
+        own = 1.0 - plain["inter_var"] / plain["simulated"]
+        parts.append(
+            f"Of the error of students of averages (test prompts) {own[few]:.0%} at k = {few} and {own[last]:.0%} at k = {last} is "
+            "bias², which no label of less variance removes."
         )
     title = __doc__.splitlines()[0]
     figures.publish(

@@ -229,21 +229,23 @@ def plot(table: pd.DataFrame) -> Figure:
         for axis, where in zip(line, ("training", "test"), strict=False):
             here = (rows["temperature"] == temperature) & (rows["prompts"] == where)
             _shares(axis, rows[here & finished & everywhere])
-            axis.set_title(f"{where} prompts, temperature {temperature:g}")
+            whole = rows.loc[here & everywhere, "teacher_gini"].iloc[0]
+            axis.set_title(f"{where} prompts, temperature {temperature:g}\n($G_p$ = {whole:.2g})")
         line[0].set_ylabel("share of $G_p$")
         line[1].sharey(line[0])
     hot = rows["temperature"] == temperatures[0]
-    axes[0, 2].set_title(f"training prompts, temperature {temperatures[0]:g}")
+    axes[0, 2].set_title(f"training prompts\n(temperature {temperatures[0]:g})")
     _lengths(axes[0, 2], rows[hot & everywhere & (rows["prompts"] == "training") & (rows["k"] == rows["k"].min())])
     if len(temperatures) > 1:
         _entropies(axes[1, 2], rows[hot & finished & ~everywhere & (rows["prompts"] == "test")])
-        axes[1, 2].set_title(f"test prompts, temperature {temperatures[0]:g}")
+        axes[1, 2].set_title(f"test prompts\n(temperature {temperatures[0]:g})")
         for marker, label in ENTROPIES.values():
             figures.simulation(axes[0, 0], [], [], [], color="0.4", fmt=marker, label=label)
         axes[0, 0].errorbar([], [], fmt="--", color="0.4", label="entropy of the teacher")
     note = f"{rows['data'].iloc[0]}; lines: T4, for students that memorise (top right: with λ fitted to the orange points)\n"
     note += "points: networks ± 1.96 standard errors; soft: trained on the teacher's distribution itself"
     figures.legend_below(figure, axes[0, 0], note, columns=2)
+    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
@@ -321,7 +323,8 @@ def said(table: pd.DataFrame) -> str:
         for where in ("training", "test"):
             intra, inter, total = (by["simulated"][of, where, quantity, k] for quantity in SHARES)
             error = 1.96 * by["standard_error"][of, where, "total", k]
-            texts.append(f"{intra:.2f} / {inter:.2f} / {total:.2f} ± {error:.1g}")
+            digits = max(2, -int(np.floor(np.log10(error)))) if error > 0 else 2  # so that ± says which digits count
+            texts.append(f"{intra:.2f} / {inter:.2f} / {total:.{digits}f} ± {error:.{digits}f}")
         return f"{texts[0]} at training and {texts[1]} at test prompts"
 
     tested = by.loc[name, "test"]
@@ -335,8 +338,9 @@ def said(table: pd.DataFrame) -> str:
         "at test prompts). Shares of G_p within one student / between students / together (κ ± 1.96 standard errors): "
         f"k = {few:g}, {shares(name, few)}; k = {many:g}, {shares(name, many)}; soft, {shares(name, np.inf)}.",
         f"Accuracy of these students at test prompts {accuracy}, of the teacher {tested['teacher_accuracy'].iloc[0]:.1%}.",
-        f"Most lies between them beyond T4 at k = {beyond:g}: {tested['simulated']['inter', beyond]:.2f} where memorising "
-        f"leaves {tested['predicted']['inter', beyond]:.2f}.",
+        f"At test prompts what lies between them exceeds T4 most at k = {beyond:g}: {tested['simulated']['inter', beyond]:.2f} ± "
+        f"{1.96 * tested['standard_error']['inter', beyond]:.2f} where memorising leaves "
+        f"{tested['predicted']['inter', beyond]:.2f}.",
         f"At training prompts and k = {few:g} one student keeps {longer.iloc[0]:.2f} after {longer.index[0]:,} steps of training, "
         f"{longer.iloc[-1]:.2f} after {longer.index[-1]:,}.",
         *(f"{other}, k = {few:g}: {shares(other, few)}." for other in table["data"].unique()[1:]),

@@ -67,7 +67,8 @@ def main(options: Options, run: Run) -> None:
     true = table["version"] == "theory"
     wrong = table[~true]
     caption = (
-        f"{true.sum()} checks of the {table.loc[true, 'statement'].nunique()} statements of the linear layer (docs/theory.md); "
+        f"{true.sum()} checks of the {table.loc[true, 'statement'].nunique()} statements (docs/theory.md; T8 for "
+        "networks without a hidden layer, where it is exact); "
         f"largest |z| of the true versions {table.loc[true, 'z'].abs().max():.2f}, threshold {checks.THRESHOLD:.2f}: with fresh "
         f"seeds at most one run of this page in a thousand has a false alarm. {wrong['rejected'].sum()} of {len(wrong)} wrong "
         f"versions are rejected, the closest at |z| = {wrong['z'].abs().min():.1f}."

@@ -180,6 +180,7 @@ def plot(table: pd.DataFrame) -> Figure:
     first = table[table["data"] == table["data"].iloc[0]]
     parts = first[first["quantity"] == "component"]
     bars(left, parts)
+    left.xaxis.labelpad = 19  # below the levels of noise
     alpha, k = parts["alpha"].iloc[-1], parts["k"].iloc[0]
     one = parts[(parts["alpha"] == alpha) & (parts["k"] == k)]
     place = np.arange(len(one))
@@ -190,7 +191,7 @@ def plot(table: pd.DataFrame) -> Figure:
     right.set_yticks(place, labels=names, fontsize=7.5)
     right.set_ylim(len(one) - 0.4, -0.6)
     right.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
-    right.set(title=f"each, α = {alpha:g}, k = {k}", xlabel="component (Var y), 95 %")
+    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel="component (Var y), 95 %")
     right.locator_params(axis="x", nbins=4)
 
     judged = first[first["statement"] == "T11"]
@@ -198,17 +199,20 @@ def plot(table: pd.DataFrame) -> Figure:
         rows = judged[judged["effect"] == effect]
         far.errorbar(
             rows["predicted"], rows["simulated"], xerr=1.96 * rows["predicted_se"], yerr=1.96 * rows["simulated_se"],
-            fmt="o", mfc="white", color=colour, ms=3.5, elinewidth=0.9, label="everything anew" if effect == "total" else None,
+            fmt="o", mfc="white", color=colour, ms=3.5, elinewidth=0.9, label="right: all four vary" if effect == "total" else None,
         )  # fmt: skip
     low, high = 0.8 * judged["simulated"].min(), 1.25 * judged["simulated"].max()
     figures.theory(far, [low, high], [low, high], color="0.5", linestyle="--")
     far.set(xscale="log", yscale="log", title="against other designs")
-    far.set(xlabel="crossed design (Var y)", ylabel="all other sources frozen, or none")
+    far.set(xlabel="crossed design (Var y)", ylabel="one source varies, or all four (Var y)")
+    note = "T: teacher responses, I: initialisation, O: batch order, B: bootstrap\n"
+    note += "right: colour of the one source that varies, ± 1.96 standard errors"
     handles = [axis.get_legend_handles_labels() for axis in (left, far)]
     figure.legend(
         [h for hs, _ in handles for h in hs], [text for _, texts in handles for text in texts],
-        loc="outside lower center", ncols=4, title="T: teacher responses, I: initialisation, O: batch order, B: bootstrap",
+        loc="outside lower center", ncols=4, title=note,
     )  # fmt: skip
+    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
@@ -224,16 +228,23 @@ def main(options: Options, run: Run) -> None:
         each = [f"{name} {round(100 * value / whole) + 0} %" for name, value in found.items()]
         return f"{', '.join(each)} of {whole:.3f} Var y"
 
+    def involved(k: int) -> str:
+        rows = first[(first["statement"] == "T11") & (first["alpha"] == alpha) & (first["k"] == k)]
+        found = rows.set_index("effect")["predicted"]
+        return ", ".join(f"{NAMES[s]} {100 * found[s] / found['total']:.0f} %" for s in SOURCES) + f" at k = {k}"
+
     judged = table[table["statement"] == "T11"]
-    pairs = parts[(parts["alpha"] == alpha) & (parts["k"] == min(options.ks)) & (parts["effect"].str.count(":") == 1)]
+    here = parts[(parts["alpha"] == alpha) & (parts["k"] == min(options.ks))]
+    pairs, own = here[here["effect"].str.count(":") == 1], here.set_index("effect").loc["responses"]
     largest = " and ".join(NAMES[s] for s in pairs.loc[pairs["estimate"].idxmax(), "effect"].split(":"))
     caption = (
         f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
         f"levels), batches of {options.batch}, {options.epochs} epochs. At α = {alpha:g}, k = {min(options.ks)}: "
-        f"{shares(min(options.ks))}. At k = {max(options.ks)}: {shares(max(options.ks))}. The largest interaction is that of "
-        f"{largest}: what averaging removes is more than the main effect of the responses. Right: the sum of components that "
-        f"contain a source against students for which all other sources are frozen, and the total against independent "
-        f"students; {len(judged)} comparisons, largest |z| "
-        f"{judged['z'].abs().max():.1f}."
+        f"{shares(min(options.ks))} (the first alone has a 95 % interval from {own['low']:.3f} to {own['high']:.3f}). At "
+        f"k = {max(options.ks)}: {shares(max(options.ks))}. With all components that a source is part of, which overlap: "
+        f"{involved(min(options.ks))}; {involved(max(options.ks))}. The largest interaction of two at k = {min(options.ks)} is "
+        f"that of {largest}: what averaging removes is more than the main effect of the responses. Right: such sums against "
+        f"students for which all other sources are frozen, and the total against independent students; {len(judged)} "
+        f"comparisons, largest |z| {judged['z'].abs().max():.1f}."
     )
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=170)

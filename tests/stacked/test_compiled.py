@@ -1,6 +1,8 @@
 """The compiled step is the eager one; where it cannot be compiled, the eager one runs and says so."""
 
 import shutil
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -102,6 +104,29 @@ def test_other_constants_make_another_graph():
             ends[by, engine] = model.parameters_by_name()["layer.bias"]
         torch.testing.assert_close(ends[by, "eager"], ends[by, "compiled"], rtol=1e-5, atol=1e-5)
     assert (ends[0.0, "compiled"] - ends[3.0, "compiled"]).abs().min() > 1e-3
+
+
+NOT_ADJACENT = """
+import torch, torch._inductor.config
+from torch.nn import functional as F
+from uqkd.stacked import compiled
+torch._inductor.config.force_disable_caches = True
+def f(x):
+    v = x * 0.5 * (torch.erf(x * 0.7) + 1)
+    p = F.pad(v.permute(3, 2, 1, 0), (0, 0, 0, 58), value=0.5)
+    return [F.pad(v, (0, 0, 0, 0, 0, 58), value=0.5) @ p]
+x = torch.linspace(-2, 2, 8 * 66 * 66).reshape(1, 8, 66, 66).contiguous(memory_format=torch.channels_last)
+step = compiled.build(f, [x])
+for _ in range(3):
+    torch.testing.assert_close(step(x)[0], f(x)[0], rtol=1e-4, atol=1e-4)
+"""
+
+
+@needs_compiler
+def test_tiles_that_corrupt_memory_are_not_made():
+    """The example of pytorch issue 196681: without our guard torch 2.13 ends it by SIGABRT, or gives wrong numbers."""
+    done = subprocess.run([sys.executable, "-c", NOT_ADJACENT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_a_compiler_the_eager_step_runs_and_says_so(monkeypatch):

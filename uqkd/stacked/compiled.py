@@ -84,7 +84,7 @@ def _sound_tiles() -> Iterator[None]:
         factors, axes, stats = honest(self, *arguments)
         return ([], [], KernelOpStats()) if len(axes) == 2 and axes[1] != axes[0] + 1 else (factors, axes, stats)
 
-    TilingSelect.select_tiling = select  # type: ignore[method-assign]
+    TilingSelect.select_tiling = select  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
