@@ -26,7 +26,8 @@ from torch import nn
 from bench.measuring import Row
 from uqkd import seeds
 from uqkd.mlp import batch_orders, initialisation, mlp
-from uqkd.stacked import Recipe, Stacked, fused, train
+from uqkd.stacked import Recipe, Stacked, train
+from uqkd.stacked.building import build
 
 CORES = os.cpu_count() or 1
 ROUNDS = 7
@@ -171,16 +172,11 @@ def products(problem: Problem) -> Callable[[], object]:
 
 def peak() -> float:
     """GFLOP/s of multiply-adds on the registers of all cores at once."""
-    command = fused.compiler()
-    assert command is not None
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "peak.so"
-        source = Path(__file__).with_name("peak.cpp")
-        subprocess.run([command, *fused.FLAGS, "-mprefer-vector-width=512", str(source), "-o", str(file)], check=True)
-        library = ctypes.CDLL(str(file))
-        library.peak.restype, library.peak.argtypes = ctypes.c_double, [ctypes.c_double]
-        with ThreadPoolExecutor(CORES) as pool:
-            return sum(pool.map(library.peak, [0.5] * CORES))
+    library = build(Path(__file__).with_name("peak.cpp"))
+    assert library is not None
+    library.peak.restype, library.peak.argtypes = ctypes.c_double, [ctypes.c_double]
+    with ThreadPoolExecutor(CORES) as pool:
+        return sum(pool.map(library.peak, [0.5] * CORES))
 
 
 def interleaved(works: dict[str, tuple[Callable[[], object], float]]) -> dict[str, list[float]]:

@@ -96,12 +96,16 @@ class Setting:
         return students.means(X)
 
     def pilot(self, students: int) -> tuple[np.ndarray, np.ndarray]:
-        """Variance at the training prompts of a network distilled from k responses, and its squared bias, unbiased."""
+        """Variance at the training prompts of a network distilled from k responses, and its squared bias.
+
+        The bias is that against the mean of the pilot's own responses, as one without the noise-free mean would estimate it.
+        """
         sources = Sources.independent(students)
-        means = self.answers(weigh(self.responses(sources, "pilot responses")), sources, "pilot", self.X)
-        variance = means.var(axis=0, ddof=1)
-        bias_square = (means.mean(axis=0) - self.at_train) ** 2 - variance / students
-        return variance, np.maximum(bias_square, 0.0)
+        responses = self.responses(sources, "pilot responses")
+        means = self.answers(weigh(responses), sources, "pilot", self.X)
+        gaps = means - responses.mean(axis=2)
+        bias_square = gaps.mean(axis=0) ** 2 - gaps.var(axis=0, ddof=1) / students
+        return means.var(axis=0, ddof=1), np.maximum(bias_square, 0.0)
 
 
 def labels(setting: Setting, cell: dict, sources: Sources) -> dict[str, Targets]:
@@ -215,7 +219,8 @@ def main(options: Options, run: Run) -> None:
         parts.append(f"Blending in the noise-free mean, as published, leaves {both('oracle')} of the student's error.")
     if "fresh, bias counted" in options.methods:
         parts.append(
-            f"A cross-fitted network whose bias is known leaves {both('fresh, bias counted', 'label error')} of the label's error "
+            "A cross-fitted network whose bias the pilot estimates too leaves "
+            f"{both('fresh, bias counted', 'label error')} of the label's error "
             f"but {both('fresh, bias counted')} of the student's; averaging all 2k responses {both('average of 2k')}."
         )
     if "same draws" in options.methods:

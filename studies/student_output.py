@@ -34,7 +34,7 @@ from uqkd.mlp import (
     ClassTeacher,
     Recipe,
     Sources,
-    distill_classes,
+    distill,
     teacher_sample,
     weigh_labels,
     weigh_probabilities,
@@ -101,7 +101,7 @@ def measure(cell: dict) -> pd.DataFrame:
     for _, size in seeds.chunks(cell["students"], values=values):
         sources = Sources.independent(size, first=first)
         targets = drawn(teacher, part.X, k, sources, key)
-        students = distill_classes(part.X, targets, hidden=STUDENT, recipe=training, sources=sources, key=key)
+        students = distill(part.X, targets, hidden=STUDENT, recipe=training, sources=sources, key=key)
         found["labels"].append(targets.probabilities[:, some])
         for where, (X, _) in prompts.items():
             found[where].append(students.probabilities(X))

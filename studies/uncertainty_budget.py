@@ -50,8 +50,9 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = ("levels", "frozen", "varied", "independent", "hidden", "batch", "epochs")
-    shared = {name: getattr(options, name) for name in how}
+    sizes = {"frozen": options.frozen, "varied": options.varied, "independent": options.independent}
+    how = {"hidden": options.hidden, "batch": options.batch, "epochs": options.epochs}
+    shared = {"levels": options.levels, **sizes, **how}
     return [
         {**data.cell(name, options.target), **shared, "alpha": alpha, "k": k}
         for name in options.data

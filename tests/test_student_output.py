@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
-from uqkd.estimators import decompose_categorical, entropy, gini
+from uqkd.estimators import entropy, gini
 from uqkd.mlp import Sources
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study

@@ -38,7 +38,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">Lines are theory, points are simulation ± 1.96 standard errors.</p>
+<p class="note">Points are simulation ± 1.96 standard errors; lines are theory, unless a figure's legend says that they were fitted.</p>
 {overview}
 {sections}
 </body>
@@ -114,7 +114,8 @@ def _overview(items: list[Published], limit: float) -> str:
         inside = f"{(z < 1.96).mean():.1%}" if len(z) else "–"
         largest = f"{z.max():.2f}" if len(z) else "–"
         link = f'<a href="#{html.escape(item.name)}">{html.escape(item.title)}</a>'
-        numbers = [str(len(z)), inside, largest, str(int((z > limit).sum())), str(len(item.unjudged))]
+        marked = str(int((z > limit).sum())) if len(z) else "nothing judged"
+        numbers = [str(len(z)) if len(z) else "–", inside, largest, marked, str(len(item.unjudged))]
         rows.append((False, [link, *numbers]))
     total = sum(len(item.checks) for item in items)
     once = f"{1 / FAMILY_ALPHA:,.0f}"

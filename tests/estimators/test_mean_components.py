@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from uqkd.errors import DataError, NotFiniteError, ShapeError
-from uqkd.estimators import mean_variance_components, variance_components
 from uqkd.estimators import components as module
+from uqkd.estimators import mean_variance_components, variance_components
 from uqkd.seeds import generator
 
 
@@ -41,7 +41,6 @@ def test_one_prompt_gives_the_limits_of_one_prompt():
 
 
 def test_equal_prompts_add_nothing_and_independent_ones_add_up():
-    factors = design(6, 7)
     rng = generator("test", "mean components", "dependence")
     one, many = rng.standard_normal((42, 1)), rng.standard_normal((42, 400))
     cube = np.repeat(one, 400, axis=1)[np.arange(42).reshape(6, 7, 1)]

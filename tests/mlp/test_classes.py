@@ -6,7 +6,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.estimators import decompose_categorical, memorised_gini
-from uqkd.mlp import Recipe, Sources, Students, distill_classes, teacher_sample, weigh_labels, weigh_probabilities
+from uqkd.mlp import Recipe, Sources, Students, distill, teacher_sample, weigh_labels, weigh_probabilities
 from uqkd.mlp.teacher import ClassAnswers
 
 KEY = ("test", "classes")
@@ -27,7 +27,7 @@ def labels(k, levels):
 
 def train(targets, sources, **options):
     common = {"hidden": (8,), "recipe": Recipe(steps=60), "key": KEY, "dtype": "float64"}
-    return distill_classes(options.pop("X", X), targets, sources=sources, **{**common, **options})
+    return distill(options.pop("X", X), targets, sources=sources, **{**common, **options})
 
 
 def test_multi_labels_are_each_row_repeated_with_one_label():

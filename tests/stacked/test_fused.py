@@ -9,7 +9,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import UqkdError
-from uqkd.stacked import fused
+from uqkd.stacked import building, fused
 from uqkd.stacked.recipe import Recipe
 
 STEPS = 200
@@ -228,7 +228,7 @@ def test_the_loss_is_that_of_the_last_step():
 
 
 def test_without_a_compiler(monkeypatch):
-    monkeypatch.setattr(fused, "compiler", lambda: None)
+    monkeypatch.setattr(building, "compiler", lambda: None)
     fused.kernel.cache_clear()
     shape = fused.Shape((4, 5, 3), "relu", "mse", "sgd", "float64")
     assert fused.kernel(shape) is None
@@ -249,3 +249,36 @@ def test_the_kernel_is_kept(monkeypatch, tmp_path):
     assert fused.kernel(shape) is not None
     assert files[0].stat().st_mtime_ns == made
     fused.kernel.cache_clear()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no library", None])
+def test_a_damaged_kernel_is_made_anew(monkeypatch, tmp_path, damage):
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path))
+    source = tmp_path / "answer.cpp"
+    source.write_text('extern "C" int answer() { return ANSWER; }')
+    name = next(iter((tmp_path / "uqkd").glob("answer-*")), None)
+    assert name is None
+    first = building.build(source, ["ANSWER=41"])
+    assert first.answer() == 41
+    (file,) = (tmp_path / "uqkd").glob("answer-*.so")
+    sound = file.read_bytes()
+    broken = tmp_path / "uqkd" / "broken.so"
+    broken.write_bytes(sound[: len(sound) // 3] if damage is None else damage)
+    broken.replace(file)  # another inode: the library in memory stays as it was
+    assert building.build(source, ["ANSWER=41"]).answer() == 41
+    assert building.build(source, ["ANSWER=42"]).answer() == 42
+
+
+def test_a_cache_that_cannot_be_written_to(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path / "file"))  # a folder cannot be made below a file
+    source = tmp_path / "answer.cpp"
+    source.write_text('extern "C" int answer() { return 7; }')
+    assert building.build(source).answer() == 7
+
+
+def test_a_file_that_does_not_compile(monkeypatch, tmp_path):
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path))
+    (tmp_path / "wrong.cpp").write_text("this is no C++")
+    assert building.build(tmp_path / "wrong.cpp") is None
+    assert list((tmp_path / "uqkd").iterdir()) == []

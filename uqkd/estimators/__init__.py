@@ -66,6 +66,10 @@ from uqkd.estimators.temperature import (
     apply_temperature,
     fit_temperature,
 )
+from uqkd.estimators.two_way import (
+    share_of,
+    two_way_standard_error,
+)
 from uqkd.estimators.variance import (
     PromptMean,
     VarianceDecomposition,
@@ -73,8 +77,6 @@ from uqkd.estimators.variance import (
     decompose_variance,
     inter_student_variance,
     intra_student_variance,
-    share_of,
-    two_way_standard_error,
     variance_of_means,
 )
 from uqkd.estimators.weighting import (

@@ -35,8 +35,8 @@ def comparison(
     Returns
     -------
     dict
-        statement, quantity, predicted, simulated, standard_error and z; z is NaN where nothing is random and the two agree (or there is no
-        prediction), infinite where nothing is random and they do not.
+        statement, quantity, predicted, simulated, standard_error and z. Where nothing is random z is NaN if
+        the two agree (or nothing is predicted), and infinite if they do not.
 
     Notes
     -----

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.errors import ShapeError, VarianceError
+from uqkd.errors import VarianceError
 from uqkd.estimators.checking import draws as checked_draws
 from uqkd.estimators.checking import same_shape, shaped
+from uqkd.estimators.two_way import two_way_standard_error
 
 Array = NDArray[np.float64]
 
@@ -61,83 +62,6 @@ def prompt_mean(per_student_inter: Array, per_student_intra: Array, *, inter: Ar
         intra_se=two_way_standard_error(per_student_intra),
         total_se=two_way_standard_error(both),
     )
-
-
-def two_way_standard_error(values: ArrayLike) -> float:
-    """Standard error of the grand mean of a students × prompts table when both are samples.
-
-    Var(mean) = v_students/S + v_prompts/P + v_both/(SP), estimated without bias from the two-way analysis of
-    variance as (MS_students + MS_prompts − MS_both)/(SP). Where that falls below MS_both/(SP), the smallest
-    value that non-negative components allow, the latter is returned.
-
-    Parameters
-    ----------
-    values : (S, P) float
-        One number per student and prompt; S = 1 or P = 1 leaves the other way only.
-
-    Returns
-    -------
-    float
-        Units of `values`. NaN where there is a single value.
-
-    Notes
-    -----
-    T10, T11; Searle, Casella & McCulloch (1992), two-way crossed random effects; Owen (2007).
-
-    Examples
-    --------
-    >>> round(two_way_standard_error([[1.0, 2.0], [3.0, 4.0]]), 4)
-    1.118
-    """
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2:
-        raise ShapeError(f"two_way_standard_error needs axes (S, P); got shape {table.shape}.")
-    students, prompts = table.shape
-    grand = table.mean()
-    rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
-    ms_rows = prompts * ((rows - grand) ** 2).sum() / (students - 1) if students > 1 else np.nan
-    ms_columns = students * ((columns - grand) ** 2).sum() / (prompts - 1) if prompts > 1 else np.nan
-    if students == 1 or prompts == 1:
-        one_way = ms_columns if students == 1 else ms_rows
-        return float(np.sqrt(one_way / (students * prompts)))
-    ms_both = ((table - rows - columns + grand) ** 2).sum() / ((students - 1) * (prompts - 1))
-    return float(np.sqrt(max(ms_rows + ms_columns - ms_both, ms_both) / (students * prompts)))
-
-
-def share_of(values: ArrayLike, whole: ArrayLike) -> tuple[float, float]:
-    """Mean over students and prompts as a share of the mean of what there is to share, and its standard error.
-
-    Parameters
-    ----------
-    values : (S, P) float
-        One number per student and prompt, such as a student's intra-student variance.
-    whole : (P,) float
-        What it is a share of, known for each prompt, such as the teacher's variance. Its mean must be positive.
-
-    Returns
-    -------
-    share, standard_error : float
-        A ratio of means, so that a prompt counts by what there is to share; students and prompts are both samples.
-
-    Raises
-    ------
-    VarianceError
-        Nothing to share.
-
-    Examples
-    --------
-    >>> share, error = share_of([[0.5, 1.0], [0.7, 1.4]], [1.0, 2.0])
-    >>> round(share, 3), round(error, 3)
-    (0.6, 0.094)
-    """
-    table, of = np.asarray(values, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    if table.ndim != 2 or of.shape != table.shape[1:]:
-        raise ShapeError(f"share_of needs values (S, P) and whole (P,); got shapes {table.shape} and {of.shape}.")
-    unit = float(of.mean())
-    if not unit > 0:
-        raise VarianceError(f"share_of has nothing to share: the mean of whole is {unit:g}, and must be positive.")
-    share = float(table.mean()) / unit
-    return share, two_way_standard_error(table - share * of) / unit
 
 
 def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:

@@ -4,7 +4,7 @@ from uqkd.estimators.targets import ClassTargets, Targets, weigh, weigh_labels, 
 from uqkd.mlp.levels import SOURCES, Sources
 from uqkd.mlp.network import mlp
 from uqkd.mlp.sources import batch_orders, bootstrap_rows, initialisation, teacher_sample
-from uqkd.mlp.students import Students, distill, distill_classes
+from uqkd.mlp.students import Students, distill
 from uqkd.mlp.teacher import ClassTeacher, Teacher
 from uqkd.stacked import Recipe
 
@@ -20,7 +20,6 @@ __all__ = [
     "batch_orders",
     "bootstrap_rows",
     "distill",
-    "distill_classes",
     "initialisation",
     "mlp",
     "teacher_sample",

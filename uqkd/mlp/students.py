@@ -29,7 +29,7 @@ HEADS = ("point", "targets", "responses")
 
 @dataclass(frozen=True)
 class Students:
-    """S students; made by `distill` or `distill_classes`.
+    """S students; made by `distill`.
 
     Attributes
     ----------
@@ -192,7 +192,7 @@ def _fewest(levels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def distill(
     X: ArrayLike,
-    targets: Targets,
+    targets: Targets | ClassTargets,
     *,
     hidden: tuple[int, ...] = (16,),
     activation: str = "relu",
@@ -213,8 +213,9 @@ def distill(
     ----------
     X : (P, p) float
         Features, standardised, without an intercept column.
-    targets : Targets
-        Of S students, or of one where all train on the same labels (ground truth, noise-free answers).
+    targets : Targets or ClassTargets
+        Of S students, or of one where all train on the same labels (ground truth, noise-free answers). Class targets make
+        classifiers, trained by cross-entropy with their target distributions.
     hidden, activation
         Widths of the hidden layers; see `mlp`.
     recipe : Recipe
@@ -223,7 +224,7 @@ def distill(
     key : tuple
         Names the streams of initialisation, order and bootstrap.
     head : {"point", "targets", "responses"}
-        "point": one output, mean squared error. The others have a mean and a log-variance, trained by the Gaussian
+        Of regressions. "point": one output, mean squared error. The others have a mean and a log-variance, trained by the Gaussian
         likelihood: "targets" of the target values alone, so that the student reports the variance of a k-mean;
         "responses" of the k raw responses, so that it reports that of one response.
     scheme, perturbation
@@ -254,67 +255,29 @@ def distill(
 
     Examples
     --------
-    >>> from uqkd.estimators import weigh
+    >>> from uqkd.estimators import weigh, weigh_labels
     >>> X, sources = np.linspace(-1, 1, 20)[:, None], Sources.independent(2)
     >>> labels = weigh(np.broadcast_to(2 * X[:, 0], (1, 20))[..., None])
     >>> students = distill(X, labels, recipe=Recipe(steps=500), sources=sources, key=("doc",))
     >>> students.means([[0.5]]).round()[:, 0], students.variances([[0.5]])[:, 0]
     (array([1., 1.]), array([0., 0.]))
-    """
-    one_of("head", head, HEADS)
-    method = _Method(
-        hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
-    )
-    rows = shaped("X", X, "P p")
-    if head == "point":
-        return method.train(rows, targets.values[..., None], outputs=1, loss="mse", head=head)
-    spread = targets.spread if head == "responses" else np.zeros_like(targets.values)
-    return method.train(rows, np.stack([targets.values, spread], axis=-1), outputs=2, loss="gaussian", head=head)
-
-
-def distill_classes(
-    X: ArrayLike,
-    targets: ClassTargets,
-    *,
-    hidden: tuple[int, ...] = (64,),
-    activation: str = "relu",
-    recipe: Recipe,
-    sources: Sources,
-    key: tuple[Any, ...],
-    scheme: str = "default",
-    perturbation: float | None = None,
-    drawn: int | None = None,
-    engine: str = "auto",
-    dtype: str = "float32",
-    exclude_failed: bool = False,
-) -> Students:
-    """Train one classifier per row of targets, all in one pass, by cross-entropy with their target distributions.
-
-    Parameters
-    ----------
-    X : (P, p) float
-    targets : ClassTargets
-        Of S students, or of one where all train on the same.
-    hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
-        As for `distill`.
-
-    Returns
-    -------
-    Students
-
-    Examples
-    --------
-    >>> from uqkd.estimators import weigh_labels
-    >>> X, sources = np.linspace(-1, 1, 20)[:, None], Sources.independent(2)
-    >>> labels = weigh_labels((X[None] > 0).astype(int), 2)
-    >>> students = distill_classes(X, labels, recipe=Recipe(steps=200), sources=sources, key=("doc",))
+    >>> classes = weigh_labels((X[None] > 0).astype(int), 2)
+    >>> students = distill(X, classes, recipe=Recipe(steps=200), sources=sources, key=("doc",))
     >>> students.probabilities([[-1.0], [1.0]]).argmax(axis=-1)
     array([[0, 1],
            [0, 1]])
     """
+    one_of("head", head, HEADS)
+    if isinstance(targets, ClassTargets) and head != "point":
+        raise OptionError(f"classifiers have a head of their own; leave head={head!r} out.")
     method = _Method(
         hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
     )
-    distribution = targets.probabilities
-    outputs = distribution.shape[-1]
-    return method.train(shaped("X", X, "P p"), distribution, outputs=outputs, loss="cross_entropy", head="classes")
+    rows = shaped("X", X, "P p")
+    if isinstance(targets, ClassTargets):
+        distribution = targets.probabilities
+        return method.train(rows, distribution, outputs=distribution.shape[-1], loss="cross_entropy", head="classes")
+    if head == "point":
+        return method.train(rows, targets.values[..., None], outputs=1, loss="mse", head=head)
+    spread = targets.spread if head == "responses" else np.zeros_like(targets.values)
+    return method.train(rows, np.stack([targets.values, spread], axis=-1), outputs=2, loss="gaussian", head=head)

@@ -415,8 +415,6 @@ static void train(const Job &job, long s, Batch &batch, Batch &held_out, const N
     if (job.validation_rows && std::isfinite(lowest)) std::memcpy(p, state.best, parameters * sizeof(T));
 }
 
-extern "C" int64_t parameter_count() { return parameters; }
-
 // Students from..until of the job. Returns 0, or 1 where memory ran out before any student was touched.
 extern "C" int64_t train_students(const Job *job, int64_t from, int64_t until) {
     Batch batch(job->batch), held_out(job->validation_rows ? job->validation_rows : 1);

@@ -7,12 +7,6 @@ kept in a cache folder. Students are spread over threads; what one becomes does 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import sysconfig
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import UqkdError
+from uqkd.stacked.building import build
 from uqkd.stacked.recipe import OPTIMISERS, Recipe
 
 if TYPE_CHECKING:
@@ -34,8 +29,6 @@ Array = NDArray[Any]
 SOURCE = Path(__file__).with_suffix(".cpp")
 LOSSES = ("mse", "gaussian", "cross_entropy")
 ACTIVATIONS = ("relu", "tanh")
-# No option that lets the compiler assume that NaN does not occur: a diverged student must be seen.
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c++17", "-shared", "-fPIC")
 WIDEST = 512  # beyond, a student no longer fits in a core's caches and products of whole matrices are faster
 
 
@@ -81,7 +74,7 @@ class Shape:
             "LOSS": LOSSES.index(self.loss),
             "OPTIMISER": OPTIMISERS.index(self.optimiser),
         }
-        return [f"-D{name}={value}" for name, value in values.items()]
+        return [f"{name}={value}" for name, value in values.items()]
 
 
 def supports(model: Stacked, recipe: Recipe, loss: object) -> Shape | None:
@@ -125,58 +118,13 @@ def _widths(model: Stacked) -> tuple[tuple[int, ...], str] | None:
     return (linear[0].in_features, *(layer.out_features for layer in linear)), (between or {"relu"}).pop()
 
 
-def compiler() -> str | None:
-    """The C++ compiler to use: $CXX, else c++, g++ or clang++; None where there is none."""
-    return next(
-        (found for name in (os.environ.get("CXX"), "c++", "g++", "clang++") if name and (found := shutil.which(name))),
-        None,
-    )
-
-
-def _cache() -> Path:
-    base = os.environ.get("UQKD_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "uqkd"
-
-
-@lru_cache(maxsize=1)
-def _machine() -> str:
-    """What -march=native depends on: a cache folder may be shared between machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return sysconfig.get_platform() + next((line for line in lines if line.startswith(("flags", "Features"))), "")
-
-
 @lru_cache(maxsize=256)
 def kernel(shape: Shape) -> ctypes.CDLL | None:
     """The compiled kernel of that shape, or None where there is no compiler that can make it."""
-    command = compiler()
-    if command is None:
-        return None
-    text = SOURCE.read_bytes()
-    built = hashlib.blake2b(repr((text, shape, FLAGS, command, _machine())).encode(), digest_size=12).hexdigest()
-    file = _cache() / f"mlp-{built}.so"
-    if not file.is_file():
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            folder = file.parent
-        except OSError:  # a read-only home: compile for this process alone
-            folder = Path(tempfile.mkdtemp(prefix="uqkd-"))
-            file = folder / file.name
-        handle, partial = tempfile.mkstemp(dir=folder, suffix=".so")
-        os.close(handle)
-        wide = ["-mprefer-vector-width=512"] if "g++" in Path(command).resolve().name and "avx512" in _machine() else []
-        done = subprocess.run(
-            [command, *FLAGS, *wide, *shape._definitions(), str(SOURCE), "-o", partial], capture_output=True
-        )
-        if done.returncode:
-            Path(partial).unlink()
-            return None
-        os.replace(partial, file)  # another process may have been first: the same contents
-    library = ctypes.CDLL(str(file))
-    library.parameter_count.restype = library.train_students.restype = ctypes.c_int64
-    library.train_students.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    library = build(SOURCE, shape._definitions())
+    if library is not None:
+        library.train_students.restype = ctypes.c_int64
+        library.train_students.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
     return library
 
 
