@@ -38,7 +38,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">Points are simulation ± 1.96 standard errors; lines are theory, unless a figure's legend says that they were fitted.</p>
+<p class="note">Points are simulation ± 1.96 standard errors; lines are theory, or fitted where the legend says so.</p>
 {overview}
 {sections}
 </body>
