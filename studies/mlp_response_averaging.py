@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
-from uqkd.errors import ShapeError, VarianceError
+from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
 from uqkd.linear import theory
 from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
@@ -41,6 +41,8 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
+    if not any(alpha > 0 for alpha in options.alphas):
+        raise OptionError(f"averaging needs responses with noise: an alpha > 0; got {options.alphas}.")
     planned = []
     for name in options.data:
         shared = {**data.cell(name, options.target), **how}
@@ -80,15 +82,15 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
         for span, part in (("small", group[group["alpha"] / group["k"] <= SMALL]), ("all", group)):
             try:
                 law = fit_averaging_law(part["k"], part["simulated"], part["standard_error"], proportional=True)
-            except (VarianceError, ShapeError):  # no line: the fitted variance falls below zero, or too few k are left
-                continue
+            except (VarianceError, ShapeError, DataError):
+                continue  # no line: the fitted variance falls below zero, or too few k are left
             linear = float((group["least_squares"] * group["k"]).iloc[0])
             low, high = float(law.floor_interval.low), float(law.floor_interval.high)
             z = (law.floor - silent["simulated"]) / np.hypot(law.floor_se, silent["standard_error"])
             floor = {"floor": law.floor, "floor_low": low, "floor_high": high, **own, "floor_z": z}
             slope = {"slope": law.slope, "times": law.slope / linear, "times_se": law.slope_se / linear}
             rows.append({"data": name, "alpha": alpha, "ks": span, **floor, **slope, "lack_of_fit_p": law.p_value})
-    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["data", "alpha", "ks"])
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["data", "alpha", "ks", "lack_of_fit_p"])
 
 
 def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
@@ -117,7 +119,8 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
         axis.set_xlim(dense[0] / 1.2, dense[-1] * 1.2)
     level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: floor + slope/k (T8), fitted")
     ratio.set(xlabel="responses averaged, k", ylabel="simulated / fitted")
-    _estimates(floor, slope, small, silent)
+    if len(small):
+        _estimates(floor, slope, small, silent)
     note = "points: simulation ± 1.96 standard errors; dotted: least squares (T1)\n"
     note += f"lines in colour: fitted where α/k ≤ {SMALL:g}, dashed beyond"
     figures.legend_below(figure, level, note, columns=5)

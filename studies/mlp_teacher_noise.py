@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
-from uqkd.errors import ShapeError, VarianceError
+from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
 from uqkd.linear import theory
 from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
@@ -43,6 +43,8 @@ FREE = {"all": "students begin anew", "responses": "students begin alike"}
 
 
 def cells(options: Options) -> list[dict]:
+    if not any(alpha > 0 for alpha in options.alphas):
+        raise OptionError(f"response noise needs an alpha > 0; got {options.alphas}.")
     how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
     alike = {**how, "initialisations": options.initialisations}
     return [

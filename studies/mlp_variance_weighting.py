@@ -11,13 +11,15 @@ the fair rival.
 from __future__ import annotations
 
 import warnings
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import pydantic
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
-from uqkd.errors import FewResponsesWarning
+from uqkd.errors import FewResponsesWarning, one_of
 from uqkd.estimators import Moments, Targets, comparison
 from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
 from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
@@ -34,12 +36,15 @@ METHODS = {
 }
 
 
+Method = Annotated[str, pydantic.AfterValidator(lambda name: one_of("method", name, METHODS))]
+
+
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
     ks: tuple[SampledResponses, ...] = (2, 3, 5, 10, 20, 50)
     alphas: tuple[NoiseLevel, ...] = (0.5,)
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[Method, ...] = tuple(METHODS)  # plain averaging is always among them
     hidden: tuple[int, ...] = (16,)
     steps: int = 200
     pilot: Replicates = 128
@@ -62,8 +67,9 @@ def cells(options: Options) -> list[dict]:
         "pilot": options.pilot,
         "replicates": options.replicates,
     }
+    methods = tuple(method for method in METHODS if method in ("average", *options.methods))
     return [
-        {**data.cell(name, options.target), **shared, "methods": options.methods, "alpha": alpha, "k": k}
+        {**data.cell(name, options.target), **shared, "methods": methods, "alpha": alpha, "k": k}
         for name in options.data
         for alpha in options.alphas
         for k in options.ks
@@ -155,7 +161,7 @@ def relative(table: pd.DataFrame) -> pd.DataFrame:
     """Errors relative to plain averaging of the same k, with the standard error of a ratio of independent means."""
     keys = ["data", "alpha", "k", "quantity"]
     plain = table[table["method"] == "average"].set_index(keys)[["simulated", "standard_error"]]
-    joined = table.join(plain, on=keys, rsuffix="_plain")
+    joined = table.join(plain.add_suffix("_plain"), on=keys)
     ratio = joined["simulated"] / joined["simulated_plain"]
     spread = np.hypot(
         joined["standard_error"] / joined["simulated"], joined["standard_error_plain"] / joined["simulated_plain"]

@@ -9,9 +9,11 @@ for which all sources but one are frozen, whose variance is the sum of all compo
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import pydantic
 from matplotlib.figure import Figure
 
 from uqkd import data, figures, seeds
@@ -28,12 +30,15 @@ NAMES = {
 }
 
 
+Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a variance
+
+
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
     ks: tuple[Responses, ...] = (1, 5, 20)
     alphas: tuple[NoiseLevel, ...] = (0.1, 0.5)
-    levels: tuple[Replicates, Replicates, Replicates, Replicates] = (8, 8, 6, 6)  # of SOURCES, in that order
+    levels: tuple[Levels, Levels, Levels, Levels] = (8, 8, 6, 6)  # of SOURCES, in that order
     frozen: Replicates = 24  # frozen settings per source; in each, `varied` students differ in that source alone
     varied: Replicates = 8
     independent: Replicates = 512  # students with everything drawn anew

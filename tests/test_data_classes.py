@@ -157,6 +157,26 @@ def test_split_scales_by_the_training_part_only(frame):
     np.testing.assert_allclose(back, (_rows(part, dataset) - train.mean()) / train.std(), rtol=1e-12)
 
 
+def test_rows_keep_their_labels_in_both_parts(frame):
+    dataset = data.classes_from_frame(frame, name="toy", target="kind")
+    part = data.split_classes(dataset)
+    held_out = _rows(part, dataset).astype(int)  # column a is the number of the row
+    np.testing.assert_array_equal(part.labels_test, dataset.labels[held_out])
+    np.testing.assert_array_equal(part.labels, np.delete(dataset.labels, held_out))
+    assert (np.diff(part.X[:, 0]) > 0).all()
+
+
+def test_split_is_drawn_at_random_by_what_the_data_are(frame):
+    """20 rows of classes of 10, 5 and 5: 1,125 splits, of which the first rows of each class are one."""
+    splits = []
+    for b in range(4):  # the same rows and classes, other values in another column
+        dataset = data.classes_from_frame(frame.assign(b=frame["b"] + b), name="toy", target="kind")
+        splits.append(tuple(sorted(_rows(data.split_classes(dataset), dataset).astype(int).tolist())))
+    assert len(set(splits)) == 4
+    assert (0, 1, 2, 3) not in splits
+    assert all(len(set(s)) == 4 for s in splits)
+
+
 def _rows(part, dataset):
     """Values of column a on the test rows: 0 ... 19, spaced by one, scaled linearly."""
     a = np.concatenate([part.X[:, 0], part.X_test[:, 0]])

@@ -191,3 +191,8 @@ def test_few_replicates_are_shown_but_not_judged():
     assert comparison("T1", "variance", 1.0, 2.0, 0.1, variance_of=199)["statement"] == ""
     assert comparison("T1", "variance", 1.0, 2.0, 0.1, variance_of=200)["statement"] == "T1"
     assert comparison("T1", "mean", 1.0, 2.0, 0.1)["statement"] == "T1"
+
+
+def test_without_randomness_a_difference_beyond_rounding_is_infinitely_wrong():
+    assert comparison("T1", "exact", 1.0, 1.0 + 1e-6, 0.0)["z"] == np.inf
+    assert np.isnan(comparison("T1", "exact", 1.0, 1.0 + 1e-12, 0.0)["z"])

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uqkd import seeds
-from uqkd.estimators import entropy, gini
+from uqkd import data, seeds
+from uqkd.estimators import entropy, gini, two_way_standard_error
 from uqkd.mlp import Sources
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study
@@ -177,6 +177,58 @@ def test_rows_are_told_apart_by_the_teachers_answer():
     assert right["simulated"].iloc[0] == (q[:, 0].argmax(axis=-1) == 0).mean()
     none_wrong = pd.DataFrame(module.by_answer(q, P, np.zeros(3, dtype=int), 1, finished=True))
     assert set(none_wrong["answered"]) == {"all", "right"}
+
+
+def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatch):
+    """Read off the calls: which network learnt what from whom, and on which prompts it was asked."""
+    options = study.options(
+        overrides={"data": "wine", "temperatures": 3.0, "ks": 4, "lengths": (), "students": 12, "epochs": 2}
+    )
+    (cell,) = [cell for cell in module.cells(options) if cell["k"] == 4]
+    part = data.split_classes(data.of_cell_classes(cell))
+    calls, fits, train, fit = [], [], module.distill, module.ClassTeacher.fit
+    monkeypatch.setattr(module, "distill", lambda *a, **o: calls.append((a, o, train(*a, **o))) or calls[-1][2])
+    monkeypatch.setattr(module.ClassTeacher, "fit", lambda *a, **o: fits.append((a, o, fit(*a, **o))) or fits[-1][2])
+    with seeds.ledger():
+        table = module.measure(cell)
+    [(rows, asked, teacher)], [((X, targets), named, students)] = fits, calls
+    np.testing.assert_array_equal(rows[0], part.X)
+    np.testing.assert_array_equal(rows[1], part.labels)
+    assert (asked["temperature"], asked["hidden"], named["hidden"]) == (3.0, module.TEACHER, module.STUDENT)
+    assert asked["recipe"].steps == 20 * module.TEACHER_EPOCHS  # 142 rows are 3 batches, STEPS_PER_EPOCH more
+    assert named["recipe"].steps == 20 * 2
+    np.testing.assert_array_equal(X, part.X)
+    for source in ("responses", "initialisation", "order"):
+        np.testing.assert_array_equal(getattr(named["sources"], source), np.arange(12))
+    assert targets.labels.shape == (12, len(part.X), 4)
+    for where, at, labels in (("training", part.X, part.labels), ("test", part.X_test, part.labels_test)):
+        p, q = teacher.probabilities(at), students.probabilities(at)
+        here = table[(table["prompts"] == where) & (table["student"] == "network") & (table["answered"] == "all")]
+        about, found = here.iloc[0], here.set_index("quantity")["simulated"]
+        assert about["teacher_gini"] == pytest.approx(gini(p).mean())
+        assert about["teacher_accuracy"] == pytest.approx((p.argmax(axis=1) == labels).mean())
+        assert found["intra"] == pytest.approx(gini(q).mean() / gini(p).mean())
+        assert found["expected entropy"] == pytest.approx(entropy(q).mean())
+        assert found["accuracy"] == pytest.approx((q.argmax(axis=-1) == labels).mean())
+    judged_rows = table[table["student"] == "the labels"].set_index("quantity")
+    shares = targets.probabilities
+    p = teacher.probabilities(part.X)
+    assert judged_rows.loc["intra", "simulated"] == pytest.approx(gini(shares).mean() / gini(p).mean())
+    assert judged_rows.loc["expected entropy", "simulated"] == pytest.approx(entropy(shares).mean())
+    assert judged_rows.loc["expected entropy", "predicted"] == pytest.approx(module.memorised_entropy(p, 4).mean())
+    off = entropy(shares) - module.memorised_entropy(p, 4)  # prompt by prompt: T4 holds at each
+    assert judged_rows.loc["expected entropy", "standard_error"] == pytest.approx(two_way_standard_error(off))
+    assert set(judged_rows["statement"]) == {"T4"}
+    assert (judged_rows["z"].abs() < 4.4).all()  # as for a known teacher
+
+
+def test_no_two_cells_share_a_draw_but_the_teacher():
+    options = study.options(
+        overrides={"data": "wine", "temperatures": (1.0, 4.0), "ks": (1, 2), "lengths": 0.5, "students": 3, "epochs": 1}
+    )
+    with seeds.ledger():
+        for cell in module.cells(options):
+            module.measure(cell)
 
 
 def test_students_do_not_depend_on_their_chunks(monkeypatch):

@@ -59,3 +59,21 @@ def test_a_centre_far_from_the_mean_gives_an_error_of_squares_but_none_of_varian
     assert near.mean_variance_se == near.mean_square_se < far.mean_square_se
     with pytest.raises(VarianceError, match="a centre near the mean"):
         _ = far.mean_variance_se
+
+
+@pytest.mark.parametrize(("n", "centre", "far"), [(1_000, 0.2, False), (1_000, 0.3, True), (10, 0.7, False)])
+def test_how_far_the_centre_may_be(n, centre, far):
+    """±1 alternating: mean 0, variance n/(n − 1). Allowed are .05 variances, and 10/n for the mean's own error."""
+    stream = Moments.about([centre]).add(np.tile([[1.0], [-1.0]], (n // 2, 1)))
+    if far:
+        with pytest.raises(VarianceError, match="a centre near the mean"):
+            _ = stream.mean_variance_se
+    else:
+        assert stream.mean_variance_se == stream.mean_square_se
+
+
+def test_a_centre_off_to_both_sides_is_off_and_one_off_by_rounding_is_not():
+    values = np.tile([[1.0, 1.0], [-1.0, -1.0]], (500, 1))
+    with pytest.raises(VarianceError, match="a centre near the mean"):
+        _ = Moments.about([1.0, -1.0]).add(values).mean_variance_se
+    assert Moments.about([np.nextafter(0.1, 1)]).add(np.full((7, 1), 0.1)).mean_variance_se < 1e-30

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
+from uqkd import seeds
 from uqkd.estimators import mean_variance_components, variance_components
 from uqkd.mlp import SOURCES, Sources
 from uqkd.run import load_study
@@ -92,3 +93,71 @@ def test_a_frozen_source_has_no_component(setting):
     np.testing.assert_array_equal(answers[:3], same)
     frozen = Sources.independent(4, freeze=SOURCES)
     assert np.ptp(setting[0].answers(frozen, "frozen"), axis=0).max() == 0.0
+
+
+def test_jackknife_of_one_source_is_that_of_a_variance():
+    """Answers that depend on the responses alone: leaving out levels of the other sources changes nothing."""
+    factors = Sources.crossed(LEVELS).table()
+    effect = np.array([0.0, 1.0, 5.0, -2.0, 3.0, 3.5])
+    answers = np.stack([effect, 2 * effect], axis=1)[factors["responses"]]
+    found = STUDY.sums(answers, factors)
+    whole = 2.5 * effect.var(ddof=1)  # mean of 1 and 2²
+    np.testing.assert_allclose(found, [whole, whole, 0, 0, 0], atol=1e-12)
+    without = [2.5 * np.delete(effect, i).var(ddof=1) for i in range(6)]
+    expected = np.sqrt(5 / 6 * ((np.array(without) - np.mean(without)) ** 2).sum())
+    np.testing.assert_allclose(STUDY.jackknife(answers, factors), [expected, expected, 0, 0, 0], atol=1e-10)
+
+
+def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeypatch):
+    """Read off the calls: which levels met, how noisy the responses were, and what became of the answers."""
+    options = STUDY.Options(ks=(3,), alphas=(0.5,), epochs=1, frozen=3, varied=4, independent=30, levels=(3, 3, 3, 3))
+    cell, calls, train = STUDY.cells(options)[0], [], STUDY.distill
+
+    def distill(X, targets, **named):
+        students = train(X, targets, **named)
+        calls.append((named["key"][-1], X, targets, named["sources"], students))
+        return students
+
+    monkeypatch.setattr(STUDY, "distill", distill)
+    with seeds.ledger():
+        table = STUDY.measure(cell)
+    monkeypatch.undo()
+    setting = STUDY.Setting(cell)
+    teacher = setting.teacher.mean(setting.X)
+    by = {design: [c for c in calls if c[0] == design] for design in dict.fromkeys(c[0] for c in calls)}
+    assert list(by) == ["crossed", "independent", *(f"all but {source}" for source in SOURCES)]
+    judged = table[table["statement"] == "T11"].set_index("effect")
+
+    [(_, X, targets, sources, students)] = by["independent"]
+    np.testing.assert_array_equal(X, setting.X)
+    for source in SOURCES:
+        np.testing.assert_array_equal(getattr(sources, source), np.arange(30))
+    assert targets.responses.shape[2] == 3
+    noise = targets.responses - teacher[:, None]
+    assert abs((noise**2).mean() - 0.5) < 5 * 0.5 * np.sqrt(2 / noise.size)  # a variance of so many normal values
+    answers = students.means(setting.X_test)
+    square = ((answers - answers.mean(axis=0)) ** 2).mean(axis=1)
+    total = judged.loc["total"]
+    assert total["simulated"] == pytest.approx(answers.var(axis=0, ddof=1).mean(), rel=1e-9)
+    assert total["simulated_se"] == pytest.approx(square.std(ddof=1) / np.sqrt(30), rel=1e-9)
+
+    for source in SOURCES:
+        groups, own = by[f"all but {source}"], []
+        for frozen, (_, _, _, sources, students) in enumerate(groups):
+            for other in set(SOURCES) - {source}:
+                np.testing.assert_array_equal(getattr(sources, other), np.full(4, frozen))
+            own.append(students.means(setting.X_test).var(axis=0, ddof=1).mean())
+        varied = np.concatenate([getattr(group[3], source) for group in groups])
+        np.testing.assert_array_equal(varied, np.arange(12))
+        row = judged.loc[source]
+        assert row["simulated"] == pytest.approx(np.mean(own), rel=1e-9)
+        assert row["simulated_se"] == pytest.approx(np.std(own, ddof=1) / np.sqrt(3), rel=1e-9)
+    crossed = np.concatenate([c[4].means(setting.X_test) for c in by["crossed"]])
+    factors = Sources.crossed(dict(zip(SOURCES, cell["levels"], strict=True))).table()
+    parts = mean_variance_components(crossed, factors)
+    main = table[table["quantity"] == "component"].set_index("effect")
+    np.testing.assert_allclose(main["estimate"], parts.estimate, rtol=1e-9)
+    np.testing.assert_allclose(judged["predicted"], STUDY.sums(crossed, factors), rtol=1e-9)
+    np.testing.assert_allclose(judged["predicted_se"], STUDY.jackknife(crossed, factors), rtol=1e-9)
+    both = np.hypot(judged["predicted_se"], judged["simulated_se"])
+    np.testing.assert_allclose(judged["standard_error"].astype(float), both.astype(float), rtol=1e-9)

@@ -14,9 +14,11 @@ from uqkd.mlp import (
     batch_orders,
     bootstrap_rows,
     distill,
+    initialisation,
     teacher_sample,
     weigh,
 )
+from uqkd.mlp.fitting import fit
 from uqkd.mlp.teacher import GaussianAnswers
 
 KEY = ("test", "students")
@@ -160,6 +162,56 @@ def test_the_engines_agree():
     drawn, recipe = weigh(responses(2, sources.responses)), Recipe(steps=40, batch=7)
     one, other = (train(drawn, sources, recipe=recipe, head="responses", engine=e) for e in ("auto", "eager"))
     assert_equal_students(one, other, **ROUNDING)
+
+
+@pytest.mark.parametrize("engine", ["eager", "fused"])
+def test_the_engine_that_was_asked_for_ran(engine):
+    """Otherwise the agreement of engines would be that of one with itself."""
+    begin = initialisation((3, 8, 1), [0, 1], key=KEY)
+    assert fit(begin, X, MEAN[None, :, None], Recipe(steps=2), loss="mse", engine=engine).training.engine == engine
+
+
+@pytest.mark.parametrize("options", [{}, {"scheme": "kaiming"}, {"perturbation": 0.3}])
+def test_students_begin_where_initialisation_says(options):
+    """One step of a rate that moves nothing: gradients are below 100, so parameters stay to 1e-10."""
+    sources = Sources.independent(3, first=2)
+    still = Recipe(steps=1, optimiser="sgd", lr=1e-12)
+    students = train(weigh(MEAN[None, :, None]), sources, recipe=still, **options)
+    begin = initialisation((3, 8, 1), sources.initialisation, key=KEY, **options)
+    for name, values in begin.items():
+        np.testing.assert_allclose(students.parameters[name], values, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("once", ["initialisation", "order", "bootstrap"])
+def test_a_source_that_does_not_recur_is_refused_a_second_time(once):
+    """Whether a level may be used again is asked of that source, not of another one."""
+    levels, names = np.arange(2), ("responses", "initialisation", "order", "bootstrap")
+    recipe, labels = Recipe(steps=2, batch=7), weigh(MEAN[None, :, None])
+    every = Sources(levels, levels, levels, levels, recurring=names)
+    with seeds.ledger():
+        train(labels, every, recipe=recipe)
+        train(labels, every, recipe=recipe)
+    but_one = Sources(levels, levels, levels, levels, recurring=tuple(n for n in names if n != once))
+    with seeds.ledger():
+        train(labels, but_one, recipe=recipe)
+        with pytest.raises(SeedReuseError, match=once):
+            train(labels, but_one, recipe=recipe)
+
+
+def test_answers_of_students_prompts_and_responses_share_no_noise():
+    """Standardised noise averaged over an axis of n has variance 1/n if independent, 1 if it is one draw.
+
+    The mean square of m averages has a relative standard error of √(2/m), m ≥ 24 · 40.
+    """
+    students = train(
+        weigh(responses(2, np.arange(30))), Sources.independent(30), head="targets", recipe=Recipe(steps=5)
+    )
+    drawn = students.predict(X, 40, key=(*KEY, "noise"))
+    noise = (drawn - students.means(X)[..., None]) / np.sqrt(students.variances(X))[..., None]
+    assert abs((noise**2).mean() - 1) < 5 * np.sqrt(2 / noise.size)
+    for axis, n in enumerate(noise.shape):
+        averages = noise.mean(axis=axis)
+        assert abs(n * (averages**2).mean() - 1) < 5 * np.sqrt(2 / averages.size)
 
 
 def test_torchs_global_state_is_left_alone():

@@ -80,6 +80,25 @@ def test_temperature_divides_the_logits():
     np.testing.assert_allclose(warm, root / root.sum(axis=1, keepdims=True), rtol=1e-12)
 
 
+def test_a_teacher_is_trained_and_answers_with_its_activation():
+    def outputs(p, act):
+        return act(X @ p["0.weight"][0].T + p["0.bias"][0]) @ p["2.weight"][0].T + p["2.bias"][0]
+
+    labels = np.searchsorted([-0.5, 0.5], X[:, 0])
+    line = Y - np.polyval(np.polyfit(X[:, 0], Y, 1), X[:, 0])
+    for name, act in (("tanh", np.tanh), ("relu", lambda z: np.maximum(z, 0))):
+        teacher = fitted(activation=name)
+        np.testing.assert_allclose(teacher.mean(X), outputs(teacher.parameters, act)[:, 0], rtol=1e-6, atol=1e-6)
+        assert ((Y - teacher.mean(X)) ** 2).mean() < 0.05 * (line**2).mean()  # it answers by what was trained
+        classes = ClassTeacher.fit(
+            X, labels, classes=3, hidden=(16,), recipe=RECIPE, key=KEY, activation=name, temperature=2.0
+        )
+        odds = np.exp(outputs(classes.parameters, act) / 2.0)
+        np.testing.assert_allclose(classes.probabilities(X), odds / odds.sum(axis=1, keepdims=True), atol=1e-6)
+        assert (classes.probabilities(X).argmax(axis=1) == labels).mean() > 0.9
+    assert not np.array_equal(fitted(activation="tanh").mean(X), fitted().mean(X))
+
+
 def test_bad_teachers_are_refused():
     with pytest.raises(VarianceError, match="noise_var"):
         fitted(noise_var=-1.0)

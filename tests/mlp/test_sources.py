@@ -58,6 +58,27 @@ def test_a_level_drawn_twice_is_a_mistake_unless_it_recurs_on_purpose(name):
             DRAWS[name]([1, 3])
 
 
+@pytest.mark.parametrize("name", DRAWS)
+def test_students_keep_their_order_and_far_levels_are_levels_of_their_own(name):
+    """Levels that differ need not be sorted: student s gets the draw of level s, not the s-th smallest level's."""
+    apart = [7, 1_007, 0, 2**40 + 7]
+    drawn = DRAWS[name](apart)
+    for student, level in enumerate(apart):
+        np.testing.assert_array_equal(drawn[student], DRAWS[name]([level])[0])
+    assert len({one.tobytes() for one in drawn}) == len(apart)
+
+
+def test_sources_of_one_key_share_no_stream():
+    """Students are named by one key: the start of level 3 must not be made of the numbers of response sample 3."""
+    with seeds.ledger():
+        for name in ("responses", "initialisation", "order", "bootstrap"):
+            DRAWS[name]([3])
+        initialisation(SIZES, [4], key=KEY, perturbation=0.1)
+    common = initialisation(SIZES, [0], key=KEY, perturbation=0.0)["0.weight"][0]
+    for level in range(5):  # a common network that is also some level's draw would lean towards that student
+        assert not np.array_equal(common, initialisation(SIZES, [level], key=KEY)["0.weight"][0])
+
+
 @pytest.mark.parametrize("teacher", [GAUSSIAN, LABELS])
 def test_samples_are_nested_in_k(teacher):
     large = teacher_sample(teacher, None, 50, LEVELS, key=KEY)
@@ -159,6 +180,16 @@ def test_a_crossed_design_is_a_full_factorial():
     assert set(sources.table()) == {"responses", "initialisation", "bootstrap"}
     part = sources.part(4, 5)
     assert list(zip(part.responses, part.initialisation, part.bootstrap, strict=True)) == seen[4:9]
+
+
+def test_parts_of_a_crossed_design_are_its_rows_in_every_source():
+    sources = Sources.crossed({"bootstrap": 2, "order": 3, "initialisation": 2, "responses": 2})
+    for first, students in ((0, 5), (7, 4), (20, 4)):
+        part = sources.part(first, students)
+        for name in ("responses", "initialisation", "order", "bootstrap"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(sources, name)[first : first + students])
+        assert part.recurring == sources.recurring
+    assert Sources.independent(4).part(1, 2).bootstrap is None
 
 
 def test_the_table_of_a_crossed_design_is_what_the_components_need():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from uqkd.checks import networks
 from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.linear import Design
 from uqkd.mlp import Recipe, fitting, theory
@@ -74,6 +75,15 @@ def test_bad_input_is_refused(call, error, says):
         call()
 
 
+def test_the_largest_rate_is_the_one_at_which_training_stops_to_converge():
+    """A direction is multiplied by 1 − 2·lr·λ/n per step: refused where that is below −1, and not before."""
+    design = np.column_stack([X, np.ones(30)])
+    most = 30 / np.linalg.eigvalsh(design.T @ design).max()
+    assert np.abs(theory.gradient_descent(X, POINTS, lr=0.99 * most, steps=10_000).memory).max() < 1e-10
+    with pytest.raises(OptionError, match="diverges"):
+        theory.gradient_descent(X, POINTS, lr=1.01 * most, steps=3)
+
+
 def test_bad_variances_are_refused():
     about = theory.gradient_descent(X, POINTS, lr=0.1, steps=7)
     with pytest.raises(VarianceError, match="noise_var"):
@@ -82,3 +92,13 @@ def test_bad_variances_are_refused():
         about.floor([np.nan] * 5)
     with pytest.raises(OptionError, match="k=0"):
         about.inter_student_variance(1.0, 0, initial_var=1.0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"noise_var": 0.0}, {"freeze": ("initialisation",)}], ids=["both", "initialisation", "noise"]
+)
+def test_the_checks_of_t8_train_every_student_once(monkeypatch, options):
+    """Students come in blocks. Were the draws of a block those of the one before, the variance would stay right and its
+    standard error, which counts students, would be too small."""
+    monkeypatch.setattr(networks, "BLOCK", 3)
+    assert len(np.unique(networks._students(**options)(8, ("test", "blocks", *options)))) == 8

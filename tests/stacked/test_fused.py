@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -216,6 +217,36 @@ def test_early_stop_takes_back_the_best_parameters():
             assert np.array_equal(kept[s], cut[0])
 
 
+def test_each_student_is_validated_on_its_own_rows():
+    """With validation rows of their own, students stop where each would stop alone, and not all at one place."""
+    shape = fused.Shape((6, 20, 1), "tanh", "mse", "adam", "float64")
+    X, y = problem(shape, "stop")
+    X_val, y_val = (np.stack([problem(shape, "own", s)[part] for s in range(S)]) for part in (0, 1))
+    y_val = y_val[:, 0]
+    start = initial(shape.widths, S, shape.dtype, "stop")
+    recipe = Recipe(2_000, lr=0.02, patience=3, validate_every=5)
+    together = fused.fit(shape, start, X, y, recipe, validation=(X_val, y_val))
+    for s in range(S):
+        own = X_val[s], y_val[s : s + 1]
+        alone_ = fused.fit(shape, [p[s : s + 1] for p in start], X, y[s : s + 1], recipe, validation=own)
+        assert together.stopped_at[s] == alone_.stopped_at[0] < 2_000
+        assert all(np.array_equal(a[s], b[0]) for a, b in zip(together.parameters, alone_.parameters, strict=True))
+    shared = fused.fit(shape, start, X, y, recipe, validation=(X_val[0], y_val))
+    assert gap(together.parameters, shared.parameters) > 1e-3  # the rows matter
+
+
+@pytest.mark.parametrize("activation", fused.ACTIVATIONS)
+@pytest.mark.parametrize("loss", fused.LOSSES)
+@pytest.mark.parametrize("layer", [0, 2])
+def test_a_nan_in_the_network_is_seen_behind_every_activation(loss, activation, layer):
+    """A rectifier that turned NaN into 0 would let a broken student pass as a healthy one with a dead unit."""
+    shape = fused.Shape((5, 7, 2), activation, loss, "sgd", "float32")
+    start = initial(shape.widths, S, shape.dtype, "nan")
+    start[layer][1, 0, 0] = np.nan
+    ours = fused.fit(shape, start, *problem(shape, "nan", loss), Recipe(3, optimiser="sgd"))
+    assert ours.failed_at.tolist() == [-1, 0, -1]
+
+
 def test_the_loss_is_that_of_the_last_step():
     shape = fused.Shape((4, 5, 3), "relu", "cross_entropy", "sgd", "float64")
     X, y = problem(shape, "loss")
@@ -225,6 +256,20 @@ def test_the_loss_is_that_of_the_last_step():
     logits = np.einsum("sno,sco->snc", h, start[2]) + start[3][:, None]
     expected = -(y * (logits - np.log(np.exp(logits).sum(-1, keepdims=True)))).sum(-1).mean(-1)
     np.testing.assert_allclose(ours.loss, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("loss", fused.LOSSES)
+@pytest.mark.parametrize("rows", [N, 211])
+def test_the_loss_counts_each_row_once_and_none_that_pads(loss, rows):
+    """Of neither training nor validation rows: with cross-entropy padded rows have no mass, so only the others tell."""
+    shape = fused.Shape((4, 5, 2), "tanh", loss, "sgd", "float64")
+    X, y = problem(shape, "each row", loss, rows=rows)
+    start = initial(shape.widths, S, shape.dtype, "each row")
+    ours = fused.fit(shape, start, X, y, Recipe(1, optimiser="sgd"))
+    for s in range(S):
+        own = [torch.as_tensor(p[s]) for p in start]
+        out = torch.tanh(torch.as_tensor(X) @ own[0].T + own[1]) @ own[2].T + own[3]
+        assert ours.loss[s] == pytest.approx(float(loss_of(shape, out, torch.as_tensor(y[s]))), rel=1e-12)
 
 
 def test_without_a_compiler(monkeypatch):
@@ -282,3 +327,68 @@ def test_a_file_that_does_not_compile(monkeypatch, tmp_path):
     (tmp_path / "wrong.cpp").write_text("this is no C++")
     assert building.build(tmp_path / "wrong.cpp") is None
     assert list((tmp_path / "uqkd").iterdir()) == []
+
+
+def taken(*layers, loss="mse", device="cpu"):
+    model = SimpleNamespace(template=torch.nn.Sequential(*layers), device=torch.device(device), dtype="float64")
+    return fused.supports(model, Recipe(1), loss)
+
+
+def linear(n, o, **options):
+    with torch.random.fork_rng(devices=[]):
+        return torch.nn.Linear(n, o, **options)
+
+
+def test_the_kernel_takes_over_what_it_can_train_and_nothing_else():
+    """Whatever it took by mistake would be trained as another network than was asked for."""
+    relu, tanh, twice, hooked = torch.nn.ReLU, torch.nn.Tanh, linear(4, 4), linear(3, 4)
+    hooked.register_forward_hook(lambda module, inputs, output: 2 * output)
+    found = taken(linear(3, 4), tanh(), linear(4, 4), tanh(), linear(4, 1))
+    assert (found.widths, found.activation, found.dtype) == ((3, 4, 4, 1), "tanh", "float64")
+    assert taken(linear(3, 2), loss="gaussian").widths == (3, 2)
+    refused = {
+        "two activations": taken(linear(3, 4), relu(), linear(4, 4), tanh(), linear(4, 1)),
+        "an activation that it does not know": taken(linear(3, 4), torch.nn.GELU(), linear(4, 1)),
+        "an activation at the end": taken(linear(3, 4), relu()),
+        "no activation between": taken(linear(3, 4), linear(4, 4), linear(4, 1)),
+        "no bias": taken(linear(3, 4), relu(), linear(4, 1, bias=False)),
+        "one layer twice": taken(linear(3, 4), relu(), twice, relu(), twice),
+        "a hook": taken(hooked, relu(), linear(4, 1)),
+        "too wide": taken(linear(3, fused.WIDEST + 1), relu(), linear(fused.WIDEST + 1, 1)),
+        "a mean without its variance": taken(linear(3, 3), loss="gaussian"),
+        "a loss of one's own": taken(linear(3, 1), loss=loss_of),
+        "another device": taken(linear(3, 1), device="meta"),
+    }
+    assert [name for name, shape in refused.items() if shape is not None] == []
+
+
+def test_validation_rows_without_patience_change_nothing():
+    shape = fused.Shape((4, 5, 1), "relu", "mse", "adam", "float64")
+    X, y = problem(shape, "no patience")
+    start = initial(shape.widths, S, shape.dtype, "no patience")
+    plain, with_rows = (fused.fit(shape, start, X, y, Recipe(40), validation=v) for v in (None, (X, -y)))
+    assert gap(plain.parameters, with_rows.parameters) == 0
+
+
+def test_a_thread_without_memory_is_an_error():
+    library = SimpleNamespace(train_students=lambda job, first, last: int(first > 0))
+    with pytest.raises(UqkdError, match=r"no memory .*\(2 threads\)"):
+        fused._spread(library, fused._Job(), 4, 2)
+
+
+@pytest.mark.parametrize(("optimiser", "steps"), [("sgd", 1), ("sgd", 4), ("adam", 3), ("adamw", 3)])
+def test_an_update_that_overflows_is_not_made(optimiser, steps):
+    """Loss and gradient are finite, the step is not: the parameters stay the last finite ones, at the last step too."""
+    shape = fused.Shape((2, 1), "relu", "mse", optimiser, "float32")
+    X, y = np.ones((4, 2), "f"), np.full((2, 4, 1), 5.0, "f")
+    start = initial(shape.widths, 2, "float32", "overflow")
+    rates = np.full((2, steps), 1e-3)
+    rates[1, -1] = 3e39
+    ill = fused.fit(shape, start, X, y, Recipe(steps, optimiser=optimiser), rates=rates)
+    assert ill.failed_at.tolist() == [-1, steps - 1]
+    assert ill.stopped_at.tolist() == [steps, steps - 1]
+    before = start
+    if steps > 1:
+        before = fused.fit(shape, start, X, y, Recipe(steps - 1, optimiser=optimiser), rates=rates[:, :-1]).parameters
+    for after, kept in zip(ill.parameters, before, strict=True):
+        assert np.array_equal(after[1], kept[1])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from uqkd import seeds
-from uqkd.stacked import Recipe, stack, train
+from uqkd.stacked import Recipe, stack, stepping, train
 
 RECIPES = {
     "sgd": Recipe(steps=30, batch=6, optimiser="sgd", lr=0.02, momentum=0.9),
@@ -112,10 +112,18 @@ def test_failures_are_counted_at_the_right_student_in_any_chunks(chunk):
         torch.testing.assert_close(values, everything(whole)[key], rtol=1e-5, atol=1e-5)
 
 
-def test_training_ends_when_no_student_is_left():
+def test_training_ends_when_no_student_is_left(monkeypatch):
+    honest, made = stepping.Stepper.step, []
+
+    def step(*arguments):
+        made.append(1)
+        return honest(*arguments)
+
+    monkeypatch.setattr(stepping.Stepper, "step", step)
     model = stack(lambda: nn.Linear(3, 1), 2, key=("test", "none"))
-    seen = train(model, torch.full((4, 3), torch.nan), torch.zeros(1, 4, 1), Recipe(steps=10**9), engine="eager")
+    seen = train(model, torch.full((4, 3), torch.nan), torch.zeros(1, 4, 1), Recipe(steps=1000), engine="eager")
     assert seen.failed_at.tolist() == seen.stopped_at.tolist() == [0, 0]
+    assert len(made) < 100
 
 
 def test_a_student_that_fails_while_others_stop_early_keeps_its_last_parameters():

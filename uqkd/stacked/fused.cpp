@@ -342,9 +342,9 @@ static double pass(const T *p, const Network &net, const Batch &batch, T *gradie
 }
 
 struct State {
-    Buffer gradient, first, second, best;
-    State() : gradient(parameters), first(parameters), second(parameters), best(parameters) {}
-    bool ready() const { return gradient.p && first.p && second.p && best.p; }
+    Buffer gradient, first, second, best, last;
+    State() : gradient(parameters), first(parameters), second(parameters), best(parameters), last(parameters) {}
+    bool ready() const { return gradient.p && first.p && second.p && best.p && last.p; }
     void reset() {
         for (T *p : {(T *)first, (T *)second}) std::memset(p, 0, parameters * sizeof(T));
     }
@@ -377,6 +377,12 @@ struct State {
     }
 };
 
+static bool finite(const T *p) {
+    V total = {};
+    for (int i = 0; i < parameters; i += L) total += load(p + i) * T(0);  // 0, or NaN from an infinity or a NaN
+    return sum(total) == 0;
+}
+
 static void train(const Job &job, long s, Batch &batch, Batch &held_out, const Network &net, State &state) {
     const T *inputs = job.inputs + job.own_inputs * s * job.rows * padded(width[0]);
     const T *labels = job.targets + job.own_targets * s * job.rows * targets;
@@ -404,7 +410,13 @@ static void train(const Job &job, long s, Batch &batch, Batch &held_out, const N
         }
         double clip = 1;
         if (job.clip_norm > 0) clip = std::fmin(1.0, job.clip_norm / (std::sqrt(square) + 1e-6));
+        std::memcpy(state.last, p, parameters * sizeof(T));
         state.update(p, job, rates[t], t, clip);
+        if (!finite(p)) {
+            std::memcpy(p, state.last, parameters * sizeof(T));
+            job.failed_at[s] = t;
+            return;
+        }
         job.stopped_at[s] = t + 1;
         if (job.validation_rows && (t + 1) % job.validate_every == 0) {
             const double loss = pass(p, net, held_out, nullptr);
