@@ -34,7 +34,7 @@ bench: $(READY) .venv/bench
 	@touch .venv/bench
 
 faults: $(READY)
-	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/test_seeds.py tests/theory/test_false_alarms.py
+	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/test_false_alarms.py
 
 clean:
 	rm -rf .venv $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,5 +1,7 @@
 """A student that diverges is seen, keeps its last finite parameters, and changes no bit of any other."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -46,8 +48,13 @@ def everything(model):
     return found | {name: b for name, b in model.named_buffers() if "calls" in name}
 
 
-@pytest.mark.parametrize("engine", ["eager", "compiled"])
-@pytest.mark.parametrize("name", RECIPES)
+FULL = os.environ.get("UQKD_FAULTS") == "full"  # every recipe compiled too; `make test` compiles one
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [*(("eager", name) for name in RECIPES), *(("compiled", n) for n in RECIPES if FULL or n == "adam")],
+)
 @pytest.mark.parametrize(
     "illness", [{"poison": np.nan}, {"poison": np.inf}, {"poison": -np.inf}, {"rate": 1e12}, {"rate": 1e45}]
 )
@@ -90,12 +97,11 @@ def test_parameters_stay_finite_where_the_update_itself_overflows():
 def test_an_infinite_gradient_of_a_finite_loss_is_a_failure():
     def root(outputs, targets):
         off = (outputs - targets).square().mean((1, 2))
-        first = torch.arange(len(off)) == 0
-        return torch.where(first, (off - off.detach()).sqrt() + 1.0, off)  # slope of √ at 0
+        return torch.stack([(off[0] - off[0].detach()).sqrt() + 1.0, *off[1:]])  # the slope of √ at 0 is infinite
 
     model = stack(lambda: nn.Linear(3, 1), 2, key=("test", "root"))
     before = model.parameters_by_name()["weight"].clone()
-    seen = train(model, torch.ones(4, 3), torch.zeros(1, 4, 1), Recipe(steps=3), loss=root)
+    seen = train(model, torch.ones(4, 3), torch.zeros(1, 4, 1), Recipe(steps=3), loss=root, chunk=2)
     assert seen.failed_at.tolist() == [0, -1]
     assert np.isfinite(seen.loss).all()
     after = model.parameters_by_name()["weight"]
@@ -134,13 +140,14 @@ def test_a_student_that_fails_while_others_stop_early_keeps_its_last_parameters(
 
     def trained(steps):
         model = stack(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), 3, key=("test", "both"))
-        recipe = Recipe(steps=steps, patience=2, validate_every=2)
+        recipe = Recipe(steps=steps, patience=5, validate_every=2)
         seen = train(model, X, targets, recipe, rates=rates[:, :steps], validation=(-X, targets), engine="eager")
         return model.parameters_by_name()["0.weight"], seen
 
     ended, seen = trained(40)
     assert seen.failed_at.tolist() == [-1, 7, -1]
     assert seen.stopped_at[1] == 7
+    assert (seen.stopped_at[[0, 2]] < 40).all()
     model = stack(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), 3, key=("test", "both"))
     train(model, X, targets, Recipe(steps=7), rates=rates[:, :7], engine="eager")
     assert torch.equal(ended[1], model.parameters_by_name()["0.weight"][1])

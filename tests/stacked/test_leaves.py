@@ -44,11 +44,11 @@ def test_not_a_number_in_one_students_rows_reaches_no_bit_of_another(kind, probl
         assert torch.equal(before[[0, 2]], after[[0, 2]])
 
 
-@pytest.mark.parametrize("token", [7, -1, 100])
-def test_a_token_outside_the_vocabulary_is_an_error_and_not_the_next_students_row(token):
+@pytest.mark.parametrize(("first", "second"), [(7, 0), (0, -1), (100, 0), (0, 7)])
+def test_a_token_outside_the_vocabulary_is_an_error_and_not_another_students_row(first, second):
     model = Stacked.of(nn.Embedding(7, 2), 2)
     with pytest.raises(IndexError):
-        model(torch.tensor([[token]]))
+        model(torch.tensor([[[first]], [[second]]]), shared=False)
 
 
 def test_padding_gets_no_gradient():
@@ -68,7 +68,7 @@ def test_batch_norm_refuses_what_torch_refuses():
 
 
 def test_rows_that_are_not_students_times_rows_are_an_error():
-    model = Stacked.of(nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (-1, 5)), nn.Linear(5, 1)), 2)
+    model = Stacked.of(nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (-1, 6)), nn.Linear(6, 1)), 2)
     with pytest.raises(ShapeError, match="its first axis is not S·N rows"):
         model(torch.zeros(5, 3))
 

@@ -284,7 +284,7 @@ X2, T2 = np.zeros((4, 5)), np.zeros((2, 4, 2))
         (X2, T2, {"loss": "mae"}, OptionError, "did you mean 'mse'"),
         (X2, T2, {"engine": "fast"}, OptionError, "engine got 'fast'"),
         (X2, T2, {"validation": (X2, T2)}, OptionError, "got only one"),
-        (X2, T2, {"loss": lambda o, t: (o - t).mean()}, ShapeError, r"one mean per student, .S=1.; got \(\)"),
+        (X2, T2, {"loss": lambda o, t: (o - t).mean()}, ShapeError, r"one mean per student, \(S=1,\); got \(\)"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(X, targets, options, error, message):

@@ -187,9 +187,9 @@ class Dropout(Leaf):
         if not self.training or self.p == 0:
             return x
         rows = self.fold.unfold(x)
-        low, high, calls = self.seeds & _LOW, self.seeds >> 32, self.calls & _LOW
-        before = _mixed(_mixed(low ^ _mixed(calls)) ^ high)[:, None]  # two keys per student and call
-        after = _mixed(_mixed(high ^ _mixed(calls ^ _LOW)) ^ low)[:, None]
+        low, high = self.seeds & _LOW, self.seeds >> 32
+        before = ((low + self.calls * 0x1E3779B1) & _LOW)[:, None]  # two keys per student and call
+        after = (high ^ _mixed((low ^ self.calls) & _LOW))[:, None]
         self.calls = self.calls + 1
         place = torch.arange(rows[0].numel(), device=x.device)
         kept = _mixed(_mixed((place + before) & _LOW) ^ after) >= round(self.p * 2**32)
