@@ -203,6 +203,19 @@ def torch_stream(*key: Any, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def torch_global_state() -> Any:
+    """torch's global random state as it is: equal before and after a block that draws nothing from it.
+
+    Examples
+    --------
+    >>> bool((torch_global_state() == torch_global_state()).all())
+    True
+    """
+    import torch
+
+    return torch.random.get_rng_state()
+
+
 CHUNK = 128  # replicates per generator: 128 × 400 float64 responses stay in a core's second-level cache
 CHUNK_VALUES = 2**23  # float64 values that a chunk may hold (64 MB), so that memory stays flat for any number of rows
 

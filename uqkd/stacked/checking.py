@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from uqkd import seeds
 from uqkd.errors import ShapeError
 from uqkd.stacked.leaves import Dropout
 from uqkd.stacked.stacking import Stacked, tensor_at
@@ -63,9 +64,9 @@ def _difference(model: Stacked, rows: Tensor) -> float:
     parameters, buffers = ([shifted(tensor_at(p)) for p in kind] for kind in model.places[:2])
     with model.holding(count, parameters, buffers):
         alone = torch.stack([model.student(s)(rows) for s in range(count)])
-        before = torch.random.get_rng_state()
+        before = seeds.torch_global_state()
         together = model(rows)
-    if not torch.equal(before, torch.random.get_rng_state()):
+    if not torch.equal(before, seeds.torch_global_state()):
         raise ShapeError("the module's forward draws from torch's global random state; use nn.Dropout for dropout.")
     if together.shape != alone.shape:
         raise ShapeError(

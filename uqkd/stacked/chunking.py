@@ -7,6 +7,7 @@ import os
 import torch
 from torch import Tensor
 
+from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.stacked.stepping import Carry, Data, Stepper
 
@@ -80,9 +81,9 @@ def activation_bytes(stepper: Stepper, carry: Carry, data: Data, rows: Tensor | 
         seen[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
-    before = torch.random.get_rng_state()
+    before = seeds.torch_global_state()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         stepper.losses(carry.parameters.detach().requires_grad_(), carry.buffers, data, rows)
-    if not torch.equal(before, torch.random.get_rng_state()):
+    if not torch.equal(before, seeds.torch_global_state()):
         raise OptionError("the module's forward draws from torch's global random state; use nn.Dropout for dropout.")
     return sum(seen.values())
