@@ -185,7 +185,7 @@ def _load(file: Path, _modified: int) -> Study:
         raise OptionError(f"study file {file.name} has bad presets: {one_line(problem)}") from None
     except ModuleNotFoundError as problem:
         if problem.name not in _EXTRAS:
-            raise OptionError(f"study file {file.name} does not load: {problem}; install it.") from problem
+            raise OptionError(f"study file {file.name} does not load: ModuleNotFoundError: {problem}") from problem
         how = f"pip install 'uqkd[{problem.name}]'"
         raise LibraryError(f"study {file.stem!r} needs {problem.name}, which is not installed: {how}.") from None
     except Exception as problem:
