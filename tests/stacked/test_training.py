@@ -255,8 +255,9 @@ def test_global_draws_in_a_forward_are_refused():
         def forward(self, x):
             return F.dropout(self.layer(x), 0.5, self.training)
 
-    with pytest.raises(OptionError, match="global random state; use nn.Dropout"):
-        train(Stacked.of(Noisy(), 2), torch.zeros(4, 5), torch.zeros(1, 4, 2), Recipe(steps=1))
+    for chunk in (None, 1):
+        with pytest.raises(OptionError, match="global random state; use nn.Dropout"):
+            train(Stacked.of(Noisy(), 2), torch.zeros(4, 5), torch.zeros(1, 4, 2), Recipe(steps=1), chunk=chunk)
 
 
 # ------------------------------------------------------------------------------------------------------ what is asked

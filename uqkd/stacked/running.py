@@ -91,7 +91,7 @@ class Runner:
                 if not compiled.available(self.device):
                     raise RuntimeError("no C++ compiler found ($CXX, g++, clang++, c++)")
                 self._compiled = compiled.compile_step(self.stepper.step, carry, data, rows, rate)
-            except torch.OutOfMemoryError:
+            except (torch.OutOfMemoryError, UqkdError):  # a compiler is not to blame
                 raise
             except Exception as error:  # inductor raises what it likes; the eager step computes the same
                 self.engine = "eager"
@@ -129,10 +129,16 @@ def run_chunks(runner: Runner, size: int | None) -> tuple[Carry, bool]:
         Memory ran out again.
     """
     halved, start = False, 0
+    fitting: int | None = None
     parts: list[Carry] = []
     while start < runner.job.students:
         try:
-            size = min(size or runner.fitting(), runner.job.students)
+            if fitting is None:
+                fitting = (
+                    runner.fitting()
+                )  # even if a size is given: it also sees a forward that draws global randomness
+                size = min(size or fitting, runner.job.students)
+            assert size is not None
             parts.append(runner.run(start, size))
             start += size
         except RuntimeError as error:
