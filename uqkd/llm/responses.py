@@ -1,0 +1,202 @@
+"""Prompts, responses and weighted responses in text: what the verbs of this layer hand to one another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uqkd.errors import DataError, OptionError, ShapeError
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """P prompts, each with an id of its own and, where they are known, its reference answers.
+
+    Attributes
+    ----------
+    ids : tuple of P str
+    texts : tuple of P str
+    answers : tuple of P tuples of str
+        Reference answers; an empty tuple where there are none.
+
+    Raises
+    ------
+    DataError
+        No prompts, an empty one, or the same id twice.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a", "b"), ("capital of France ?", "two plus two ?"), (("Paris",), ()))
+    >>> len(prompts), prompts.select([1]).texts
+    (2, ('two plus two ?',))
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.answers:
+            object.__setattr__(self, "answers", ((),) * len(self.ids))
+        if not self.ids or not len(self.ids) == len(self.texts) == len(self.answers):
+            raise DataError(
+                f"prompts need one id, text and tuple of answers each, and at least one prompt; got {len(self.ids)} ids, "
+                f"{len(self.texts)} texts and {len(self.answers)} answers."
+            )
+        if len(set(self.ids)) < len(self.ids):
+            seen: set[str] = set()
+            twice = next(i for i in self.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise DataError(f"prompt id {twice!r} stands for two prompts; every prompt needs an id of its own.")
+        if blank := [i for i, text in zip(self.ids, self.texts, strict=True) if not text.strip()]:
+            raise DataError(f"prompt {blank[0]!r} is empty ({len(blank)} of {len(self.ids)}); leave it out.")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, places: Iterable[int]) -> Prompts:
+        """The prompts at these places, in that order."""
+        chosen = list(places)
+        return Prompts(*(tuple(column[p] for p in chosen) for column in (self.ids, self.texts, self.answers)))
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits of ids, texts and answers."""
+        digest = hashlib.blake2b(digest_size=16)
+        for row in zip(self.ids, self.texts, self.answers, strict=True):
+            digest.update(repr(row).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Response:
+    """One distinct answer.
+
+    Attributes
+    ----------
+    token_ids : tuple of int
+        Without the token that ends it.
+    text : str
+    finished : bool
+        The model ended it by itself; otherwise it was cut at the greatest length, and a student must not learn to end there.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Responses of S students (or of a teacher to S students) to P prompts, k each.
+
+    Attributes
+    ----------
+    prompts : Prompts
+    distinct : tuple of Response
+        Every different response once.
+    index : (S, P, k) int
+        Which of `distinct` each response is.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a",), ("heads or tails ?",))
+    >>> answers = Responses(prompts, (Response((5,), "heads"), Response((6,), "tails")), [[[0, 1, 0]]])
+    >>> answers.shape, answers.texts(0, 0)
+    ((1, 1, 3), ['heads', 'tails', 'heads'])
+    >>> answers.first(1).texts(0, 0)
+    ['heads']
+    """
+
+    prompts: Prompts
+    distinct: tuple[Response, ...]
+    index: Index
+
+    def __post_init__(self) -> None:
+        index = np.asarray(self.index)
+        if index.ndim != 3 or index.shape[1] != len(self.prompts) or not index.size:
+            raise ShapeError(f"responses need axes (S, P={len(self.prompts)}, k), none empty; got shape {index.shape}.")
+        if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= len(self.distinct):
+            raise OptionError(
+                f"responses point to one of {len(self.distinct)} distinct ones; got {index.dtype} from {index.min()} to "
+                f"{index.max()}."
+            )
+        object.__setattr__(self, "index", index.astype(np.int64, copy=False))
+
+    @classmethod
+    def gather(cls, prompts: Prompts, responses: Sequence[Response], shape: tuple[int, int, int]) -> Responses:
+        """From S·P·k responses in the order of (student, prompt, response), equal ones brought together."""
+        place: dict[Response, int] = {}
+        index = np.array([place.setdefault(r, len(place)) for r in responses], dtype=np.int64)
+        return cls(prompts, tuple(place), index.reshape(shape))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, P, k)."""
+        return self.index.shape  # type: ignore[return-value]
+
+    def texts(self, student: int, prompt: int) -> list[str]:
+        """The k texts of one student and prompt."""
+        return [self.distinct[i].text for i in self.index[student, prompt]]
+
+    def first(self, k: int) -> Responses:
+        """The first k responses to each prompt: samples of different k are nested."""
+        if not 1 <= k <= self.shape[2]:
+            raise OptionError(f"first(k) needs 1 <= k <= {self.shape[2]}, the responses there are; got k={k}.")
+        return Responses(self.prompts, self.distinct, self.index[:, :, :k])
+
+    def of_prompts(self, places: Iterable[int]) -> Responses:
+        """The responses to the prompts at these places."""
+        chosen = list(places)
+        return Responses(self.prompts.select(chosen), self.distinct, self.index[:, chosen])
+
+    def of_students(self, students: Any) -> Responses:
+        """The responses of (or to) some students."""
+        return Responses(self.prompts, self.distinct, self.index[np.atleast_1d(students)])
+
+
+@dataclass(frozen=True)
+class TextTargets:
+    """Weighted responses: what each student is trained on; made by `weigh`.
+
+    Attributes
+    ----------
+    responses : Responses
+        (S, P, m): those of the teacher and, with some methods, of a second source behind them.
+    weights : (S, P, m) float
+        Not negative; they sum to one for each student and prompt.
+    method : str
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a",), ("heads or tails ?",))
+    >>> answers = Responses(prompts, (Response((5,), "heads"), Response((6,), "tails")), [[[0, 1]]])
+    >>> TextTargets(answers, [[[0.5, 0.4]]], "multi")
+    Traceback (most recent call last):
+    uqkd.errors.DataError: weights of method 'multi' must be >= 0 and sum to one for every student and prompt; ...
+    """
+
+    responses: Responses
+    weights: Array
+    method: str
+    notes: dict[str, ArrayLike] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights, dtype=np.float64)
+        if weights.shape != self.responses.shape:
+            raise ShapeError(f"weights must be shaped like the responses {self.responses.shape}; got {weights.shape}.")
+        off = np.abs(weights.sum(axis=2) - 1.0)
+        # 1e-9: a sum of a few thousand float64 shares is off by far less.
+        if not (weights >= 0).all() or not off.max() <= 1e-9:
+            raise DataError(
+                f"weights of method {self.method!r} must be >= 0 and sum to one for every student and prompt; got a least "
+                f"weight of {weights.min():.3g} and sums off by up to {off.max():.3g}."
+            )
+        object.__setattr__(self, "weights", weights)
