@@ -1,0 +1,151 @@
+"""The weight between a teacher's responses and those of an independent student, from estimated squared errors (T6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import VarianceError, one_of
+from uqkd.estimators.shrinkage_linear import shrink_towards_mean
+from uqkd.llm.alikeness import alikenesses
+from uqkd.llm.responses import Responses
+
+Array = NDArray[np.float64]
+
+SPLITS = 8  # ways to halve the draws; more change the shrinkage little, since they share their draws
+HALVABLE = 4  # draws that make two halves of two, the fewest that an unbiased variance takes
+
+
+@dataclass(frozen=True)
+class PrecisionWeight:
+    """Weight on the teacher's responses and what it rests on; made by `precision_weight`.
+
+    Attributes
+    ----------
+    alpha : (S, P) float
+        In [0, 1]; 1 − alpha is the weight of the second source.
+    teacher_var : (S, P) float
+        Of the shares among k responses about the teacher's distribution, G_p/k; shrunk over prompts.
+    second_mse : (S, P) float
+        Of the shares among m responses of the second source about the same: bias² + spread; shrunk, then held to >= 0.
+    """
+
+    alpha: Array
+    teacher_var: Array
+    second_mse: Array
+
+
+def precision_weight(
+    responses: Responses, second: Responses, *, embedding: str = "exact", estimates: str = "own"
+) -> PrecisionWeight:
+    """Weight α that makes α·(shares of the teacher) + (1 − α)·(shares of the second) least wrong in mean square.
+
+    Parameters
+    ----------
+    responses : Responses
+        (S, P, k) of the teacher. k >= 2; with `estimates="pooled"` S·k >= 2.
+    second : Responses
+        (S or 1, P, m) of a student that is independent of them; m >= 1.
+    embedding : str
+        What error is measured in: "exact", the shares of the texts themselves, so that the teacher's variance is
+        Gini's; otherwise mean embeddings (`embed`).
+    estimates : {"own", "pooled"}
+        As in `weigh`.
+
+    Returns
+    -------
+    PrecisionWeight
+
+    Raises
+    ------
+    VarianceError
+        One response and nothing to estimate its variance from.
+
+    Notes
+    -----
+    T6 with a biased source: α = e/(v + e), v = G_p/k, e = ‖q − p‖² + G_q/m (what enters the target are the m responses,
+    not the student's distribution q itself). Unbiased from agreements between responses: G_p = 1 − tt,
+    e = 1/m + (1 − 1/m)·ss − 2·st + tt, where tt and ss are means over pairs of different responses. Each is shrunk
+    over prompts (`shrink_towards_mean`); with fewer than four draws it is pooled over them. k = 1 does not identify
+    G_p: st and ss bound it but any value between fits both. Where neither source errs, α = 1.
+
+    Examples
+    --------
+    >>> from uqkd.llm.responses import Prompts, Response
+    >>> prompts, words = Prompts(("a",), ("?",)), (Response((1,), "x"), Response((2,), "y"))
+    >>> found = precision_weight(Responses(prompts, words, [[[0, 1]]]), Responses(prompts, words, [[[0, 0, 1, 1]]]))
+    >>> found.alpha.tolist(), found.teacher_var.tolist(), found.second_mse.tolist()
+    ([[0.0]], [[0.5]], [[0.0]])
+    """
+    one_of("estimates", estimates, ("own", "pooled"))
+    students, prompts, k = responses.shape
+    pooled = estimates == "pooled"
+    draws = students * k if pooled else k
+    if draws < 2:
+        raise VarianceError(
+            "weigh by 'precision' needs k >= 2 responses per prompt to estimate the teacher's variance; got k=1. Draw "
+            "more, or pass estimates='pooled' where two students or more have draws of their own."
+        )
+    if pooled:
+        responses = Responses(responses.prompts, responses.distinct, _together(responses))
+    spread, error = _estimates(responses, second, embedding)
+    if pooled:
+        error = error.mean(axis=0, keepdims=True)
+    usable = draws >= HALVABLE
+    teacher_var = _shrunk(spread, usable=usable) / k
+    second_mse = np.maximum(_shrunk(error, usable=usable and second.shape[2] >= HALVABLE), 0.0)
+    both = teacher_var + second_mse
+    alpha = np.divide(second_mse, both, out=np.ones_like(both), where=both > 0)
+    return PrecisionWeight(*(np.broadcast_to(a, (students, prompts)) for a in (alpha, teacher_var, second_mse)))
+
+
+def _together(responses: Responses) -> NDArray[np.int64]:
+    students, prompts, k = responses.shape
+    return responses.index.transpose(1, 0, 2).reshape(1, prompts, students * k)
+
+
+def _estimates(responses: Responses, second: Responses, embedding: str) -> tuple[Array, Array]:
+    """Unbiased spread of the teacher (S, 1 + 2n, P) and squared error of the second (S, 1 + 2n, P): all draws, then
+    the two halves of n splits."""
+    first_masks, second_masks = _masks(responses.shape[2]), _masks(second.shape[2])
+    spreads, errors = [], []
+    for (ours, theirs), closeness in alikenesses([responses, second], embedding):
+        tt = _agreement(closeness[ours[:, :, None], ours[:, None, :]], first_masks)
+        ss = _agreement(closeness[theirs[:, :, None], theirs[:, None, :]], second_masks)
+        rows = np.broadcast_shapes((len(ours),), (len(theirs),))[0]
+        a, b = (np.broadcast_to(x, (rows, x.shape[1])) for x in (ours, theirs))
+        between = closeness[a[:, :, None], b[:, None, :]]
+        st = ((first_masks @ between) * second_masks).sum(axis=2)
+        st = st / (first_masks.sum(axis=1) * second_masks.sum(axis=1))
+        m = second.shape[2]
+        spreads.append(1.0 - tt)
+        errors.append((1.0 / m + (1.0 - 1.0 / m) * ss if m > 1 else 1.0) - 2.0 * st + tt)
+    return np.stack(spreads, axis=-1), np.stack(errors, axis=-1)
+
+
+def _masks(draws: int) -> Array:
+    """(1 + 2n, draws) of zeros and ones: all of them, then a half and the rest, starting at n different places."""
+    rows = [np.ones(draws)]
+    if draws < HALVABLE:
+        return np.stack(rows * (1 + 2 * SPLITS))
+    half = np.arange(draws) < draws // 2
+    for start in range(SPLITS):
+        one = np.roll(half, start)
+        rows += [one.astype(float), (~one).astype(float)]
+    return np.stack(rows)
+
+
+def _agreement(closeness: Array, masks: Array) -> Array:
+    """Mean over pairs of different draws (S, 1 + 2n) of a (S, k, k) table whose diagonal is one; 0 for one draw."""
+    counts = masks.sum(axis=1)
+    pairs = ((masks @ closeness) * masks).sum(axis=2) - counts
+    return np.asarray(pairs / np.maximum(counts * (counts - 1.0), 1.0))
+
+
+def _shrunk(table: Array, *, usable: bool) -> Array:
+    """(S, P) from (S, 1 + 2n, P)."""
+    if not usable:
+        return np.stack([shrink_towards_mean(row[0]) for row in table])
+    return np.stack([shrink_towards_mean(row[0], row[1::2], row[2::2]) for row in table])
