@@ -250,6 +250,9 @@ def _explained(problem: Exception) -> str:
     return ""
 
 
+from uqkd import cli_llm  # noqa: E402, F401  its commands join `app`
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `uqkd` and of `python -m uqkd`; ends with `SystemExit`."""
     command = typer.main.get_command(app)

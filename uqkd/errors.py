@@ -54,6 +54,10 @@ class ProvenanceError(StoreError):
     """Results of different code, versions, data or parameters would be mixed."""
 
 
+class PreflightError(UqkdError):
+    """Tokenizer, model and prompts do not fit; shown with token ids and mask before any expensive work."""
+
+
 class WorkerError(UqkdError):
     """A worker process died or a unit of work failed; finished units are committed."""
 

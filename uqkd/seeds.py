@@ -160,6 +160,46 @@ def seed63(*key: Any, shared: bool = False) -> int:
     return int.from_bytes(_named(key, shared)[:8], "big") >> 1
 
 
+def drawn_from(seed: int) -> np.random.Generator:
+    """NumPy generator of a stored `seed63`, at its start: all 63 bits count (torch's CPU generator keeps the low 32).
+
+    Examples
+    --------
+    >>> float(drawn_from(2**32 + 5).random()) == float(drawn_from(5).random())
+    False
+    """
+    return np.random.Generator(np.random.SFC64(seed))
+
+
+@contextmanager
+def global_states_kept() -> Iterator[None]:
+    """Inside the block a library may seed the global random states of Python, NumPy and torch; afterwards they are as before.
+
+    For libraries that seed them whether asked or not (vLLM seeds all three when an engine starts in this process).
+
+    Examples
+    --------
+    >>> import torch
+    >>> before = torch.random.get_rng_state()
+    >>> with global_states_kept():
+    ...     _ = torch.rand(3)
+    >>> torch.equal(before, torch.random.get_rng_state())
+    True
+    """
+    import random
+
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
 def torch_generator(*key: Any, device: str = "cpu", shared: bool = False) -> torch.Generator:
     """torch generator of the stream named by `key`, at its start; torch is imported here and not before.
 
