@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from uqkd.cli import _stoppable, app
-
-if TYPE_CHECKING:
-    from uqkd.llm.audit import Audit
 
 
 @app.command()
@@ -30,13 +27,16 @@ def sample(
     seed_key: Annotated[str, typer.Option(help="another text gives independent draws")] = "bank",
     dtype: Annotated[str, typer.Option(help="auto (as saved), float32, bfloat16 or float16")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    chat: Annotated[bool | None, typer.Option("--chat/--no-chat", help="chat template; default: if there is one")] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="chat template; default: if there is one")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="of a server, with its /v1")] = None,
     split: Annotated[str, typer.Option(help="of a data set")] = "train",
     max_flagged: Annotated[float, typer.Option(help="greatest share of flagged responses (empty, cut, ...)")] = 0.01,
     chunk: Annotated[int, typer.Option(help="responses committed at once")] = 2048,
 ) -> None:
     """Draw a teacher's responses into a bank; only those that it lacks."""
+    from uqkd.llm.audit import audit
     from uqkd.llm.bank import Bank
     from uqkd.llm.prompts import read_prompts
     from uqkd.llm.respond import respond
@@ -64,6 +64,7 @@ def sample(
             )  # fmt: skip
     finally:
         opened.close()
+    print(audit(place, wanted, students=students, k=k, per_student=k), flush=True)
     held_now = place.held(wanted, students * k)
     print(
         f"{place.root}: {held.codes.size - reused} responses drawn, {reused} reused, {held_now.flagged} flagged"

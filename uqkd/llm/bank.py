@@ -116,8 +116,8 @@ class Bank:
             A prompt id that stands for another text here, or one response with two different contents.
         """
         held = Held(np.zeros((len(prompts), k), dtype=np.uint64))
-        for place, row in self._rows(prompts, ("token_ids", "flags"), k):
-            code = _code(row["token_ids"])
+        for place, row in self.rows_of(prompts, ("token_ids", "flags"), k):
+            code = token_code(row["token_ids"])
             before = held.codes[place, row["response_index"]]
             if before and before != code:
                 raise ProvenanceError(
@@ -129,7 +129,7 @@ class Bank:
             held.codes[place, row["response_index"]] = code
         return held
 
-    def _rows(self, prompts: Prompts, columns: tuple[str, ...], k: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows_of(self, prompts: Prompts, columns: tuple[str, ...], k: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """Place of the prompt and some columns of each row that is asked for, in the order of the files."""
         places = {key: place for place, key in enumerate(prompts.ids)}
         for _, table in self.units():
@@ -175,7 +175,9 @@ class Bank:
             whole = whole.filter(pc.less(whole["response_index"], k))
         frame = whole.to_pandas()
         order = {key: place for place, key in enumerate(prompts.ids if prompts else sorted(set(frame["prompt_id"])))}
-        frame = frame.assign(_place=frame["prompt_id"].map(order)).sort_values(["_place", "response_index"], kind="stable")
+        frame = frame.assign(_place=frame["prompt_id"].map(order)).sort_values(
+            ["_place", "response_index"], kind="stable"
+        )
         return frame.drop(columns="_place").drop_duplicates(["prompt_id", "response_index"]).reset_index(drop=True)
 
     def responses(self, prompts: Prompts, *, students: int, k: int, per_student: int) -> Responses:
@@ -208,7 +210,7 @@ class Bank:
         distinct: dict[Response, int] = {}
         index = np.full((students, len(prompts), k), -1, dtype=np.int64)
         columns = ("token_ids", "text", "finish_reason")
-        for place, row in self._rows(prompts, columns, students * per_student):
+        for place, row in self.rows_of(prompts, columns, students * per_student):
             student, turn = divmod(row["response_index"], per_student)
             if turn < k:
                 index[student, place, turn] = distinct.setdefault(_response(row), len(distinct))
@@ -228,7 +230,9 @@ class Bank:
         keys, identity = [np.zeros((0, 2), dtype=np.uint64)], ""
         for params, table in self.units():
             identity = repr(sorted(params["bank"].items()))
-            columns = table.select(["prompt_id", "response_index", "prompt", "seed", "token_ids", "text", "finish_reason"])
+            columns = table.select(
+                ["prompt_id", "response_index", "prompt", "seed", "token_ids", "text", "finish_reason"]
+            )
             digests = b"".join(_digest(list(row.values())) for row in columns.to_pylist())
             keys.append(np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2))
         unique = np.unique(np.concatenate(keys), axis=0)
@@ -243,7 +247,14 @@ def _digest(value: Any) -> bytes:
     return hashlib.blake2b(repr(value).encode("utf-8"), digest_size=16).digest()
 
 
-def _code(token_ids: list[int]) -> int:
+def token_code(token_ids: list[int]) -> int:
+    """63 bits and a one that stand for a response's tokens.
+
+    Examples
+    --------
+    >>> token_code([5, 7]) == token_code([5, 7]), token_code([5, 7]) == token_code([57])
+    (True, False)
+    """
     return int.from_bytes(_digest(token_ids)[:8], "big") | 1  # never 0, which means missing
 
 

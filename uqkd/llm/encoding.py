@@ -230,6 +230,13 @@ class Encoder:
             raise PreflightError(f"prompt {key!r} {reason}.\n{view}")
 
 
+def saved_dtype(path: Path) -> str:
+    """The number type that a model was saved in, "float32" if it does not say; engines read "auto" in ways of their own."""
+    config = _configuration(path)
+    named = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return str(named).removeprefix("torch.")
+
+
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 

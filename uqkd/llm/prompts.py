@@ -117,7 +117,7 @@ def _answers(where: str, value: Any) -> tuple[str, ...]:
         try:
             value = json.loads(value)
         except ValueError:
-            raise DataError(f"{where}: answers is {value[:60]!r}; write a JSON list, [\"four\"].") from None
+            raise DataError(f'{where}: answers is {value[:60]!r}; write a JSON list, ["four"].') from None
     if value is None or (isinstance(value, str) and not value.strip()):  # an empty cell
         return ()
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
@@ -135,7 +135,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             except ValueError as problem:
                 raise DataError(f"prompts {path.name}, line {number} is not JSON: {problem}.") from None
             if not isinstance(row, dict):
-                raise DataError(f"prompts {path.name}, line {number} is {row!r}; write {{\"prompt\": \"...\"}}.")
+                raise DataError(f'prompts {path.name}, line {number} is {row!r}; write {{"prompt": "..."}}.')
             yield f"line {number}", row
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, WorkerError
-from uqkd.llm.bank import STUDY, Bank, Held, _code, refuse_other
+from uqkd.llm.bank import STUDY, Bank, Held, refuse_other, token_code
 from uqkd.llm.responses import Prompts
 from uqkd.llm.rows import frame
 from uqkd.llm.sampling import Sampling
@@ -117,7 +117,13 @@ class _Work:
     def __init__(
         self, teacher: Teacher, prompts: Prompts, sampling: Sampling, identity: dict[str, Any], bank: Bank
     ) -> None:
-        self._teacher, self._prompts, self._sampling, self._identity, self._bank = teacher, prompts, sampling, identity, bank
+        self._teacher, self._prompts, self._sampling, self._identity, self._bank = (
+            teacher,
+            prompts,
+            sampling,
+            identity,
+            bank,
+        )
         self._method = content_hash(canonical_json(identity).encode())
 
     def draw(self, places: NDArray[np.int64], held: Held) -> None:
@@ -136,7 +142,7 @@ class _Work:
         params = {"bank": self._identity, "requests": named, "count": len(wanted), "first": wanted[0][0]}
         self._bank.store.commit(Inputs(STUDY, params, method=self._method), table, check_twins=False)
         for (p, turn), completion, flags in zip(pairs, completions, table["flags"], strict=True):
-            held.codes[p, turn] = _code(list(completion.token_ids))
+            held.codes[p, turn] = token_code(list(completion.token_ids))
             held.note(flags)
 
 
@@ -157,4 +163,6 @@ def _refuse_flagged(held: Held, total: int, max_flagged: float) -> None:
 
 
 def _state(what: str, done: int, total: int) -> str:
-    return f"{what}: {done} of {total} responses are committed, {total - done} remain; run the same again to draw those."
+    return (
+        f"{what}: {done} of {total} responses are committed, {total - done} remain; run the same again to draw those."
+    )

@@ -102,7 +102,9 @@ def frame(
     types, count = _types(), len(completions)
     return pd.DataFrame(
         {
-            name: pd.array(value if isinstance(value, (list, tuple)) else [value] * count, dtype=pd.ArrowDtype(types[name]))
+            name: pd.array(
+                value if isinstance(value, (list, tuple)) else [value] * count, dtype=pd.ArrowDtype(types[name])
+            )
             for name, value in columns.items()
         }
     )
@@ -112,7 +114,17 @@ def _types() -> dict[str, Any]:
     """Arrow types of the columns, said outright: a chunk of empty responses must not have columns of another kind."""
     import pyarrow as pa
 
-    texts = ("prompt_id", "prompt", "text", "finish_reason", "flags", "teacher", "revision", "backend", "engine_version")
+    texts = (
+        "prompt_id",
+        "prompt",
+        "text",
+        "finish_reason",
+        "flags",
+        "teacher",
+        "revision",
+        "backend",
+        "engine_version",
+    )
     shares = ("temperature", "top_p", "min_p", "repetition_penalty")
     return {
         **dict.fromkeys((*texts, "dtype", "logprobs"), pa.string()),

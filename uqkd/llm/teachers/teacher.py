@@ -134,7 +134,9 @@ def open_teacher(
     one_of("dtype", dtype, DTYPES)
     one_of("device", device, ("auto", "cpu", "cuda"))
     if (backend == "server") != (url is not None):
-        raise OptionError(f"backend {backend!r} got url={url!r}; 'server' needs the server's url, the others take none.")
+        raise OptionError(
+            f"backend {backend!r} got url={url!r}; 'server' needs the server's url, the others take none."
+        )
     if backend == "vllm":
         from uqkd.llm.teachers.vllm import VllmTeacher
 

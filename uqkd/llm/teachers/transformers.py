@@ -11,7 +11,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError, WorkerError
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.encoding import Encoder, saved_dtype
 from uqkd.llm.revision import base_of, check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
@@ -208,6 +208,7 @@ def _loaded(path: Path, dtype: str) -> Any:
 
     logging.disable_progress_bar()
     base = check_model(base_of(path)) if is_adapter(path) else path
+    dtype = saved_dtype(base) if dtype == "auto" else dtype
     try:
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     except Exception as problem:  # transformers raises many kinds: one line for all

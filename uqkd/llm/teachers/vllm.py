@@ -15,7 +15,7 @@ from typing import Any
 
 from uqkd import seeds
 from uqkd.errors import LibraryError, OptionError, WorkerError
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.encoding import Encoder, saved_dtype
 from uqkd.llm.revision import check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
@@ -70,13 +70,16 @@ class VllmTeacher:
             )
         self.encoder = Encoder.of(path, chat=chat)
         revision = model_revision(path)
+        dtype = saved_dtype(path) if dtype == "auto" else dtype  # vLLM's "auto" makes bfloat16 of float32
         with _silent(), _quiet():
             on_cpu = _prepare(device, isolated)
             self._engine: Any = _started(
                 path, dtype=dtype, on_cpu=on_cpu, max_sequences=max_sequences, memory_share=memory_share
             )
             seen = str(self._engine.llm_engine.model_config.dtype).removeprefix("torch.")
-        self.about = TeacherInfo(Path(name_or_path).name, revision, "vllm", version, seen, "processed", self.encoder.chat)
+        self.about = TeacherInfo(
+            Path(name_or_path).name, revision, "vllm", version, seen, "processed", self.encoder.chat
+        )
 
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """See `Teacher.complete`."""
@@ -94,7 +97,9 @@ class VllmTeacher:
             if not isinstance(problem, Exception):
                 raise
             line = (str(problem).splitlines() or [""])[0]
-            raise WorkerError(f"vLLM's engine died while drawing ({type(problem).__name__}: {line[:200]}).") from problem
+            raise WorkerError(
+                f"vLLM's engine died while drawing ({type(problem).__name__}: {line[:200]})."
+            ) from problem
         return [self._completion(output.outputs[0]) for output in outputs]
 
     def _completion(self, drawn: Any) -> Completion:
