@@ -55,6 +55,10 @@ class Sampling:
             if not number or not (low <= value <= high) or (words.startswith("a number in (") and value == low):
                 raise OptionError(f"{name} must be {words}; got {value!r}.")
             object.__setattr__(self, name, float(value))
+        if 0 < self.temperature < _COLDEST:
+            raise OptionError(
+                f"temperature must be 0 or at least {_COLDEST}, or engines change it by themselves; got {self.temperature!r}."
+            )
         for name, least in (("top_k", 0), ("max_tokens", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -82,8 +86,8 @@ class Sampling:
         return asdict(self)
 
 
+_COLDEST = 0.01  # vLLM raises lower temperatures to this one
 _RANGES = (
-    # below 0.01 vLLM warns and changes the value itself; 1e-2 and 0 are told apart here, never silently
     ("temperature", 0.0, 100.0, "a number in [0, 100]"),
     ("top_p", 0.0, 1.0, "a number in (0, 1]"),
     ("min_p", 0.0, 1.0, "a number in [0, 1]"),
