@@ -21,7 +21,7 @@ from uqkd.checks.check import PILOT
 from uqkd.errors import OptionError
 
 REGISTER = register()
-STATEMENTS = {"T1", "T2", "T3", "T4", "T6", "T7", "T8", "T9", "T10", "T11"}
+STATEMENTS = {"T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11"}
 
 
 @pytest.mark.parametrize("name", REGISTER)

@@ -1,6 +1,6 @@
 """Theory held against simulation: every statement with its checks and the wrong versions they must reject."""
 
-from uqkd.checks import components, regression, weighting
+from uqkd.checks import answers, components, regression, weighting
 from uqkd.checks.check import CHECKS, FAMILY_ALPHA, THRESHOLD, Check, Outcome, evaluate, moment, replicates_needed
 from uqkd.errors import OptionError
 
@@ -27,7 +27,7 @@ def register() -> dict[str, Check]:
     >>> len(register()) <= CHECKS
     True
     """
-    checks = [*regression.all_checks(), *components.all_checks(), *weighting.all_checks()]
+    checks = [*regression.all_checks(), *components.all_checks(), *weighting.all_checks(), *answers.all_checks()]
     try:
         from uqkd.checks import networks
     except ModuleNotFoundError as missing:

@@ -1,5 +1,14 @@
 """What is measured: pure functions of arrays, NumPy and SciPy only."""
 
+from uqkd.estimators.agreement import (
+    SquaredDistance,
+    agreement_with,
+    conservation_from_draws,
+    cross_agreement,
+    decompose_agreement,
+    gini_from_draws,
+    squared_distance,
+)
 from uqkd.estimators.averaging import (
     Averaged,
     average_responses,
@@ -42,14 +51,26 @@ from uqkd.estimators.intervals import (
     mean_square_interval,
     variance_interval,
 )
+from uqkd.estimators.medoid import (
+    medoid_law,
+)
 from uqkd.estimators.memorising import (
     GiniExpectation,
     memorised_entropy,
     memorised_gini,
 )
+from uqkd.estimators.semantic import (
+    EntropyDecomposition,
+    decompose_entropy,
+    entropy_from_counts,
+    likelihood_entropy,
+)
 from uqkd.estimators.shrinkage import (
     Shrunk,
     shrink_variances,
+)
+from uqkd.estimators.shrinkage_linear import (
+    shrink_towards_mean,
 )
 from uqkd.estimators.streaming import (
     Moments,
@@ -99,6 +120,7 @@ __all__ = [
     "ClassTargets",
     "Combination",
     "Components",
+    "EntropyDecomposition",
     "EstimatedCombination",
     "GiniExpectation",
     "Interval",
@@ -107,9 +129,11 @@ __all__ = [
     "PromptMean",
     "ReliabilityCurve",
     "Shrunk",
+    "SquaredDistance",
     "Targets",
     "Temperature",
     "VarianceDecomposition",
+    "agreement_with",
     "apply_temperature",
     "average_responses",
     "blue",
@@ -118,22 +142,30 @@ __all__ = [
     "chi_square_interval",
     "claimed_variance_expected",
     "comparison",
+    "conservation_from_draws",
+    "cross_agreement",
+    "decompose_agreement",
     "decompose_categorical",
+    "decompose_entropy",
     "decompose_gaussian",
     "decompose_variance",
     "entropy",
+    "entropy_from_counts",
     "expected_calibration_error",
     "fit_averaging_law",
     "fit_power_law",
     "fit_temperature",
     "gini",
+    "gini_from_draws",
     "graybill_deal",
     "graybill_deal_variance",
     "inter_student_variance",
     "intra_student_variance",
     "inverse_variance_weight",
+    "likelihood_entropy",
     "mean_square_interval",
     "mean_variance_components",
+    "medoid_law",
     "memorised_entropy",
     "memorised_gini",
     "negative_log_likelihood",
@@ -141,8 +173,10 @@ __all__ = [
     "plug_in_cost",
     "reliability_curve",
     "share_of",
+    "shrink_towards_mean",
     "shrink_variances",
     "signed_gap",
+    "squared_distance",
     "two_way_standard_error",
     "variance_components",
     "variance_interval",

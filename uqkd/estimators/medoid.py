@@ -60,14 +60,28 @@ def medoid_law(probs: ArrayLike, k: int, embeddings: ArrayLike | None = None) ->
             f"medoid_law enumerates all counts of k responses and needs k >= 1 and at most {MOST} of them; got k={k}, "
             f"C={classes}{f', {outcomes} outcomes' if k >= 1 else ''}."
         )
-    bars = np.array(list(combinations(range(k + classes - 1), classes - 1)), dtype=np.int64).reshape(outcomes, -1)
-    edges = np.concatenate([np.full((outcomes, 1), -1), bars, np.full((outcomes, 1), k + classes - 1)], axis=1)
-    counts = np.diff(edges, axis=1) - 1
-    log_chance = special.gammaln(k + 1) + (special.xlogy(counts, p) - special.gammaln(counts + 1)).sum(axis=1)
+    counts, chance = multinomial_outcomes(p, k)
     closeness = counts / k @ _products(embeddings, classes)
     closeness = np.where(counts > 0, closeness, -np.inf)  # only what was drawn can be kept
     tied = counts * (closeness >= closeness.max(axis=1, keepdims=True) - TIE)
-    return np.asarray(np.exp(log_chance) @ (tied / tied.sum(axis=1, keepdims=True)))
+    return np.asarray(chance @ (tied / tied.sum(axis=1, keepdims=True)))
+
+
+def multinomial_outcomes(probs: Array, k: int) -> tuple[NDArray[np.int64], Array]:
+    """Every way (n, C) that k draws can fall on C answers, and the chance of each (n,).
+
+    Examples
+    --------
+    >>> counts, chance = multinomial_outcomes(np.array([0.5, 0.5]), 2)
+    >>> counts.tolist(), chance.round(3).tolist()
+    ([[0, 2], [1, 1], [2, 0]], [0.25, 0.5, 0.25])
+    """
+    classes = len(probs)
+    bars = np.array(list(combinations(range(k + classes - 1), classes - 1)), dtype=np.int64).reshape(-1, classes - 1)
+    ends = np.full((len(bars), 1), k + classes - 1)
+    counts = np.diff(np.concatenate([np.full_like(ends, -1), bars, ends], axis=1), axis=1) - 1
+    ways = special.gammaln(k + 1) - special.gammaln(counts + 1).sum(axis=1)
+    return counts, np.exp(ways + special.xlogy(counts, probs).sum(axis=1))
 
 
 def _products(embeddings: ArrayLike | None, classes: int) -> Array:

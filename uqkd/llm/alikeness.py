@@ -1,21 +1,63 @@
-"""How alike the texts of one prompt are, prompt by prompt, so that no array of all embeddings is ever built."""
+"""How alike the texts of one prompt are, a block of prompts at a time, so that no array of all embeddings is ever built."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uqkd.estimators.agreement import ranked
 from uqkd.llm.embedding import embed
 from uqkd.llm.responses import Responses
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+BLOCK_VALUES = 2**21  # inner products held at a time (16 MB)
+FEW_TEXTS = 2_000  # up to here all inner products are computed once (32 MB) and looked up
 
-def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[tuple[list[Index], Array]]:
-    """Inner products of the embeddings of the u distinct texts of each prompt, over all sources together.
+
+@dataclass(frozen=True)
+class Alike:
+    """P' prompts from `start` on, the u texts of each (fewer are padded), and how alike they are.
+
+    Attributes
+    ----------
+    start : int
+    places : tuple of (S_i, P', k_i) int
+        Which of the u texts each response is, by source.
+    closeness : (P', u, u) float
+        Inner products of unit vectors.
+    """
+
+    start: int
+    places: tuple[Index, ...]
+    closeness: Array
+
+    @property
+    def prompts(self) -> slice:
+        """Where these prompts lie among all."""
+        return slice(self.start, self.start + len(self.closeness))
+
+    def shares(self, source: int) -> Array:
+        """(P', S, u) shares of the texts among the responses of one source."""
+        students, prompts, k = self.places[source].shape
+        texts = self.closeness.shape[1]
+        rows = np.arange(prompts)[None, :, None] * students + np.arange(students)[:, None, None]
+        counts = np.bincount((rows * texts + self.places[source]).ravel(), minlength=prompts * students * texts)
+        return np.asarray(counts.reshape(prompts, students, texts) / k)
+
+    def between(self, first: int, second: int) -> Array:
+        """(S, P', k, m) inner products of the responses of two sources (or one), student by student."""
+        a, b = self.places[first], self.places[second]
+        prompts = np.arange(len(self.closeness))[None, :, None, None]
+        return self.closeness[prompts, a[..., :, None], b[..., None, :]]
+
+
+def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[Alike]:
+    """Inner products of the embeddings of the distinct texts of each prompt, over all sources together.
 
     Responses are compared by their text: those that differ in their token ids alone are the same.
 
@@ -26,35 +68,42 @@ def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[tuple[
     embedding : str
         Of `embed`, or "exact": texts are equal or have nothing in common.
 
-    Yields
-    ------
-    places : list of (S_i, k_i) int
-        Which of the u texts each response is, by source.
-    closeness : (u, u) float
-        Inner products; the diagonal is one.
-
     Examples
     --------
     >>> from uqkd.llm.responses import Prompts, Response
     >>> answers = Responses(Prompts(("a",), ("?",)), (Response((1,), "x"), Response((2,), "y")), [[[1, 0, 1]]])
-    >>> next(alikenesses([answers], "exact"))
-    ([array([[0, 1, 0]])], array([[1., 0.],
-           [0., 1.]]))
+    >>> block = next(alikenesses([answers], "exact"))
+    >>> block.between(0, 0).tolist()
+    [[[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]]]
     """
     number: dict[str, int] = {}
     by_text = [
         np.array([number.setdefault(r.text, len(number)) for r in source.distinct])[source.index] for source in sources
     ]
     vectors = None if embedding == "exact" else embed(number, embedding)
-    for p in range(sources[0].shape[1]):
-        flat = np.concatenate([index[:, p].ravel() for index in by_text])
-        _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), dtype=np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))  # in the order they were first drawn
-        local, places, start = rank[inverse], [], 0
-        for index in by_text:
-            students, _, k = index.shape
-            places.append(local[start : start + students * k].reshape(students, k))
-            start += students * k
-        texts = flat[np.sort(first)]
-        yield places, np.eye(len(texts)) if vectors is None else vectors[texts] @ vectors[texts].T
+    products = vectors @ vectors.T if vectors is not None and len(number) <= FEW_TEXTS else None
+    flat = np.concatenate([index.transpose(1, 0, 2).reshape(index.shape[1], -1) for index in by_text], axis=1)
+    width = vectors.shape[1] if vectors is not None and products is None else 1
+    largest = max(flat.shape[1] * max(flat.shape[1], width), 1)
+    size = max(1, BLOCK_VALUES // largest)
+    for start in range(0, len(flat), size):
+        part = flat[start : start + size]
+        ranks = ranked(part[None])[0]
+        texts = np.zeros((len(part), int(ranks.max()) + 1), dtype=np.int64)
+        np.put_along_axis(texts, ranks, part, axis=1)
+        if vectors is None:
+            closeness = np.broadcast_to(np.eye(texts.shape[1]), (len(part), texts.shape[1], texts.shape[1]))
+        elif products is not None:
+            closeness = products[texts[:, :, None], texts[:, None, :]]
+        else:
+            closeness = vectors[texts] @ vectors[texts].transpose(0, 2, 1)
+        yield Alike(start, _split(ranks, [index.shape for index in by_text]), closeness)
+
+
+def _split(ranks: Index, shapes: Sequence[tuple[int, ...]]) -> tuple[Index, ...]:
+    places, begin = [], 0
+    for students, _, k in shapes:
+        part = ranks[:, begin : begin + students * k]
+        places.append(part.reshape(len(ranks), students, k).transpose(1, 0, 2))
+        begin += students * k
+    return tuple(places)

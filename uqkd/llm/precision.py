@@ -108,39 +108,35 @@ def _together(responses: Responses) -> NDArray[np.int64]:
 
 def _estimates(responses: Responses, second: Responses, embedding: str) -> tuple[Array, Array]:
     """Unbiased spread of the teacher (S, 1 + 2n, P) and squared error of the second (S, 1 + 2n, P): all draws, then
-    the two halves of n splits."""
-    first_masks, second_masks = _masks(responses.shape[2]), _masks(second.shape[2])
+    the two halves of n splits; n = 0 where there is nothing to halve."""
+    k, m = responses.shape[2], second.shape[2]
+    splits = SPLITS if k >= HALVABLE else 0
+    ours, theirs = _masks(k, splits), _masks(m, splits)
     spreads, errors = [], []
-    for (ours, theirs), closeness in alikenesses([responses, second], embedding):
-        tt = _agreement(closeness[ours[:, :, None], ours[:, None, :]], first_masks)
-        ss = _agreement(closeness[theirs[:, :, None], theirs[:, None, :]], second_masks)
-        rows = np.broadcast_shapes((len(ours),), (len(theirs),))[0]
-        a, b = (np.broadcast_to(x, (rows, x.shape[1])) for x in (ours, theirs))
-        between = closeness[a[:, :, None], b[:, None, :]]
-        st = ((first_masks @ between) * second_masks).sum(axis=2)
-        st = st / (first_masks.sum(axis=1) * second_masks.sum(axis=1))
-        m = second.shape[2]
+    for block in alikenesses([responses, second], embedding):
+        tt, ss = _agreement(block.between(0, 0), ours), _agreement(block.between(1, 1), theirs)
+        st = ((ours @ block.between(0, 1)) * theirs).sum(axis=-1) / (ours.sum(axis=1) * theirs.sum(axis=1))
         spreads.append(1.0 - tt)
-        errors.append((1.0 / m + (1.0 - 1.0 / m) * ss if m > 1 else 1.0) - 2.0 * st + tt)
-    return np.stack(spreads, axis=-1), np.stack(errors, axis=-1)
+        errors.append((1.0 / m + (1.0 - 1.0 / m) * ss) - 2.0 * st + tt)
+    return tuple(np.concatenate(part, axis=1).transpose(0, 2, 1) for part in (spreads, errors))  # type: ignore[return-value]
 
 
-def _masks(draws: int) -> Array:
+def _masks(draws: int, splits: int) -> Array:
     """(1 + 2n, draws) of zeros and ones: all of them, then a half and the rest, starting at n different places."""
     rows = [np.ones(draws)]
-    if draws < HALVABLE:
-        return np.stack(rows * (1 + 2 * SPLITS))
+    if draws < HALVABLE:  # the other source is halved, this one is not
+        return np.stack(rows * (1 + 2 * splits))
     half = np.arange(draws) < draws // 2
-    for start in range(SPLITS):
+    for start in range(splits):
         one = np.roll(half, start)
         rows += [one.astype(float), (~one).astype(float)]
     return np.stack(rows)
 
 
 def _agreement(closeness: Array, masks: Array) -> Array:
-    """Mean over pairs of different draws (S, 1 + 2n) of a (S, k, k) table whose diagonal is one; 0 for one draw."""
+    """Mean over pairs of different draws (S, P, 1 + 2n) of (S, P, k, k) tables whose diagonal is one; 0 for one draw."""
     counts = masks.sum(axis=1)
-    pairs = ((masks @ closeness) * masks).sum(axis=2) - counts
+    pairs = ((masks @ closeness) * masks).sum(axis=-1) - counts
     return np.asarray(pairs / np.maximum(counts * (counts - 1.0), 1.0))
 
 

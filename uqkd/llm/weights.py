@@ -88,7 +88,11 @@ def weigh(
         assert second is not None
         _said_independent(fold, independent, len(responses.prompts))
         found = precision_weight(responses, second, embedding=embedding, estimates=estimates)
-        notes = {"alpha": found.alpha, "teacher_var": found.teacher_var, "second_mse": found.second_mse}
+        notes: dict[str, ArrayLike] = {
+            "alpha": found.alpha,
+            "teacher_var": found.teacher_var,
+            "second_mse": found.second_mse,
+        }
         return TextTargets(*_blended(responses, second, found.alpha), method, notes)
     kept = _nearest(responses, second, embedding)
     chosen = np.take_along_axis(responses.index, kept[:, :, None], axis=2)
@@ -132,27 +136,21 @@ def _said_independent(fold: ArrayLike | None, independent: bool, prompts: int) -
 def _nearest(responses: Responses, second: Responses | None, embedding: str) -> Index:
     """(S, P) place of the response nearest the centre, the first of equally near ones."""
     kept = np.empty(responses.shape[:2], dtype=np.int64)
-    for p, (places, closeness) in enumerate(alikenesses([responses, *([second] if second else [])], embedding)):
-        mean = _shares(places[0], len(closeness))
+    for block in alikenesses([responses, *([second] if second else [])], embedding):
+        centre = block.shares(0)
         if second is not None:
-            other = np.broadcast_to(_shares(places[1], len(closeness)), mean.shape)
-            weight = spread_weight(_spread(mean, closeness), _spread(other, closeness))[:, None]
-            mean = weight * mean + (1 - weight) * other
-        near = np.take_along_axis(mean @ closeness, places[0], axis=1)
-        kept[:, p] = (near >= near.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
+            other = np.broadcast_to(block.shares(1), centre.shape)
+            weight = spread_weight(_spread(centre, block.closeness), _spread(other, block.closeness))[..., None]
+            centre = weight * centre + (1 - weight) * other
+        near = (centre @ block.closeness).transpose(1, 0, 2)
+        of_response = np.take_along_axis(near, block.places[0], axis=2)
+        kept[:, block.prompts] = (of_response >= of_response.max(axis=2, keepdims=True) - TIE).argmax(axis=2)
     return kept
 
 
-def _shares(places: Index, texts: int) -> Array:
-    """(S, u) shares of the u texts among the responses (S, k)."""
-    students, k = places.shape
-    flat = (np.arange(students)[:, None] * texts + places).ravel()
-    return np.bincount(flat, minlength=students * texts).reshape(students, texts) / k
-
-
 def _spread(shares: Array, closeness: Array) -> Array:
-    """(S,) variance of the embedding of one response, ddof 0: 1 − ‖mean‖² of unit vectors."""
-    spread = 1.0 - ((shares @ closeness) * shares).sum(axis=1)
+    """(P', S) variance of the embedding of one response, ddof 0: 1 − ‖mean‖² of unit vectors."""
+    spread = 1.0 - ((shares @ closeness) * shares).sum(axis=-1)
     return np.where(spread > TIE, spread, 0.0)  # one text only: zero but for rounding
 
 
