@@ -392,3 +392,10 @@ def test_an_update_that_overflows_is_not_made(optimiser, steps):
         before = fused.fit(shape, start, X, y, Recipe(steps - 1, optimiser=optimiser), rates=rates[:, :-1]).parameters
     for after, kept in zip(ill.parameters, before, strict=True):
         assert np.array_equal(after[1], kept[1])
+
+
+def test_parameters_begin_at_a_whole_vector():
+    """The kernel loads and stores them as aligned vectors: at another address it is a crash, on some machines only."""
+    held = [fused._aligned((3, 5 * n), dtype) for n in range(1, 40) for dtype in ("float32", "float64")]
+    assert {values.ctypes.data % 64 for values in held} == {0}
+    assert all(values.flags.c_contiguous and values.flags.writeable and not values.any() for values in held)

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd import seeds
 from uqkd.errors import OptionError, one_of
 from uqkd.mlp.network import parameter_shapes
+from uqkd.stacked.orders import by_level
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.int32]
 
 SCHEMES = ("default", "kaiming")
 
@@ -70,7 +70,7 @@ def teacher_sample(
     if k < 1:
         raise OptionError(f"teacher_sample needs k >= 1 responses per prompt; got k={k}.")
     drawn = teacher.at(X)
-    found = _by_level(levels, lambda rng: drawn.draw(k, rng), key=(*key, "responses"), shared=shared)
+    found = by_level(levels, lambda rng: drawn.draw(k, rng), key=(*key, "responses"), shared=shared)
     return np.ascontiguousarray(found.transpose(0, 2, 1))
 
 
@@ -121,11 +121,11 @@ def initialisation(
     draw = _scheme(scheme, shapes)
     name = (*key, "initialisation")
     if perturbation is None:
-        values = _by_level(levels, draw, key=name, shared=shared)
+        values = by_level(levels, draw, key=name, shared=shared)
     else:
         if not (np.isfinite(perturbation) and perturbation >= 0):
             raise OptionError(f"perturbation must be None or a number >= 0; got {perturbation}.")
-        noise = _by_level(levels, lambda rng: rng.standard_normal(total), key=name, shared=shared)
+        noise = by_level(levels, lambda rng: rng.standard_normal(total), key=name, shared=shared)
         values = draw(seeds.generator(*name, "common", shared=True)) * (1.0 + perturbation * noise)
     pieces = np.split(values, np.cumsum(counts)[:-1], axis=1)
     return {
@@ -149,96 +149,3 @@ def _scheme(scheme: str, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[np.
     weight = np.concatenate([np.full(int(np.prod(s)), float(n.endswith("weight"))) for n, s in shapes.items()])
     scale = weight * np.sqrt(2.0 / fan_in)
     return lambda rng: rng.standard_normal(len(scale)) * scale
-
-
-def batch_orders(
-    rows: int, batch: int, steps: int, levels: ArrayLike, *, key: tuple[Any, ...], shared: bool = False
-) -> Rows:
-    """Which rows each step takes: permutations of all rows, one after another, cut into batches.
-
-    Parameters
-    ----------
-    rows : int
-        Rows of the training part.
-    batch : int
-        Rows per step, at most `rows`. A batch may cross from one permutation into the next, so every row is taken equally
-        often (to one) and none is left over.
-    steps : int
-    levels : (S,) int
-        `Sources.order`.
-    key : tuple
-        Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "order", l)`.
-    shared : bool
-        The levels recur on purpose; see `uqkd.seeds.generator`.
-
-    Returns
-    -------
-    (S, steps, batch) int32
-
-    Examples
-    --------
-    >>> order = batch_orders(4, 3, 4, [0], key=("doc",))
-    >>> np.bincount(order.ravel())
-    array([3, 3, 3, 3])
-    """
-    if not 1 <= batch <= rows or steps < 1:
-        raise OptionError(
-            f"batches need 1 <= batch <= rows and steps >= 1; got batch={batch}, rows={rows}, steps={steps}."
-        )
-    epochs = np.broadcast_to(np.arange(rows, dtype=np.int32), (-(-steps * batch // rows), rows))
-
-    def draw(rng: np.random.Generator) -> Rows:
-        return rng.permuted(epochs, axis=1).ravel()[: steps * batch].reshape(steps, batch)
-
-    return _by_level(levels, draw, key=(*key, "order"), shared=shared)
-
-
-def bootstrap_rows(
-    rows: int, levels: ArrayLike, *, key: tuple[Any, ...], drawn: int | None = None, shared: bool = False
-) -> Rows:
-    """Rows drawn with replacement: each student's training part.
-
-    Parameters
-    ----------
-    rows : int
-        Rows of the training part.
-    levels : (S,) int
-        `Sources.bootstrap`.
-    key : tuple
-        Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "bootstrap", l)`.
-    drawn : int, optional
-        Rows in each resample; as many as there are if not given.
-    shared : bool
-        The levels recur on purpose; see `uqkd.seeds.generator`.
-
-    Returns
-    -------
-    (S, drawn) int32
-
-    Examples
-    --------
-    >>> bootstrap_rows(5, [0, 1], key=("doc",)).shape
-    (2, 5)
-    """
-    size = rows if drawn is None else drawn
-    if rows < 1 or size < 1:
-        raise OptionError(f"a bootstrap needs rows >= 1 and drawn >= 1; got rows={rows}, drawn={size}.")
-    name = (*key, "bootstrap")
-    return _by_level(levels, lambda rng: rng.integers(rows, size=size, dtype=np.int32), key=name, shared=shared)
-
-
-def _by_level(
-    levels: ArrayLike, draw: Callable[[np.random.Generator], NDArray[Any]], *, key: tuple[Any, ...], shared: bool
-) -> NDArray[Any]:
-    """One draw per distinct level, handed to every student of that level."""
-    wanted = np.asarray(levels)
-    if wanted.ndim != 1 or wanted.size == 0 or wanted.dtype.kind not in "iu":
-        raise OptionError(f"levels must be whole numbers, one per student; got {wanted.dtype} of shape {wanted.shape}.")
-    distinct, student = np.unique(wanted, return_inverse=True)
-    found: NDArray[Any] | None = None
-    for place, level in enumerate(distinct.tolist()):
-        one = draw(seeds.generator(*key, level, shared=shared))
-        found = np.empty((len(distinct), *one.shape), one.dtype) if found is None else found
-        found[place] = one
-    assert found is not None  # there is at least one level
-    return found if np.array_equal(student, np.arange(len(found))) else found[student]

@@ -16,11 +16,10 @@ from uqkd.errors import OptionError, ShapeError, UqkdWarning, one_of
 from uqkd.estimators.checking import shaped
 from uqkd.estimators.targets import ClassTargets, Targets
 from uqkd.mlp.fitting import fit
-from uqkd.mlp.levels import Sources
 from uqkd.mlp.network import answers
-from uqkd.mlp.sources import batch_orders, bootstrap_rows, initialisation
+from uqkd.mlp.sources import initialisation
 from uqkd.mlp.teacher import labels_at
-from uqkd.stacked import Recipe
+from uqkd.stacked import Recipe, Sources, batch_orders, bootstrap_rows
 
 Array = NDArray[np.float64]
 

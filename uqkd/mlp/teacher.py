@@ -15,8 +15,8 @@ from uqkd.estimators.checking import shaped
 from uqkd.estimators.targets import weigh_labels
 from uqkd.mlp.fitting import fit
 from uqkd.mlp.network import answers
-from uqkd.mlp.sources import batch_orders, initialisation
-from uqkd.stacked import Recipe
+from uqkd.mlp.sources import initialisation
+from uqkd.stacked import Recipe, batch_orders
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

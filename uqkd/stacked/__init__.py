@@ -1,8 +1,21 @@
 """S students trained in one pass: any architecture of known leaves, per-student optimiser state and health."""
 
 from uqkd.stacked.checking import check_stacking
+from uqkd.stacked.levels import SOURCES, Sources
+from uqkd.stacked.orders import batch_orders, bootstrap_rows
 from uqkd.stacked.recipe import Recipe
 from uqkd.stacked.stacking import Stacked, stack
 from uqkd.stacked.training import Training, train
 
-__all__ = ["Recipe", "Stacked", "Training", "check_stacking", "stack", "train"]
+__all__ = [
+    "SOURCES",
+    "Recipe",
+    "Sources",
+    "Stacked",
+    "Training",
+    "batch_orders",
+    "bootstrap_rows",
+    "check_stacking",
+    "stack",
+    "train",
+]

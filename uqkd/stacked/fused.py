@@ -30,6 +30,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 LOSSES = ("mse", "gaussian", "cross_entropy")
 ACTIVATIONS = ("relu", "tanh")
 WIDEST = 512  # beyond, a student no longer fits in a core's caches and products of whole matrices are faster
+VECTOR_BYTES = 64  # of the kernel's vectors: `aligned(64)` in the source
 
 
 @dataclass(frozen=True)
@@ -287,9 +288,17 @@ def _layers(shape: Shape) -> list[tuple[int, int, int]]:
     return found
 
 
+def _aligned(shape: tuple[int, int], dtype: str) -> Array:
+    """Zeros that begin at a whole vector, as the kernel's loads and stores of parameters need; NumPy promises 16 bytes."""
+    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    held = np.zeros(size + VECTOR_BYTES, dtype=np.uint8)
+    first = -held.ctypes.data % VECTOR_BYTES
+    return held[first : first + size].view(dtype).reshape(shape)
+
+
 def _pack(shape: Shape, parameters: Sequence[Array]) -> Array:
     at, n, o = _layers(shape)[-1]
-    packed = np.zeros((len(parameters[0]), at + o * shape.padded(n) + shape.padded(o)), dtype=shape.dtype)
+    packed = _aligned((len(parameters[0]), at + o * shape.padded(n) + shape.padded(o)), shape.dtype)
     for view, values in zip(_unpack(shape, packed), parameters, strict=True):
         view[...] = values
     return packed

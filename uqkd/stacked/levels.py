@@ -1,6 +1,6 @@
 """Which level of which source of randomness every student gets (T11).
 
-A source is a family of draws (`uqkd.mlp.sources`); level l of it is always the same draw. Students of different levels
+A source is a family of draws (`batch_orders`, an initialisation); level l of it is always the same draw. Students of other levels
 are independent in that source, students of equal level share it: independent students, frozen sources and crossed
 designs are all a matter of levels.
 """

@@ -1,0 +1,110 @@
+"""Exact answer distributions of language models where the answers can be listed: no sampling, no noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from uqkd.errors import DataError, OptionError
+from uqkd.llm.language import NextToken, know_leaves
+from uqkd.llm.responses import Prompts
+from uqkd.stacked import Stacked
+
+Array = NDArray[np.float64]
+
+_ROWS = 512  # sequences per pass: a few megabytes of activations for each student
+
+
+@torch.no_grad()
+def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, temperature: float = 1.0) -> Array:
+    """Probability of every reference answer, and of anything else, for each student and prompt.
+
+    An answer counts as one token sequence, ended by EOS; everything else together is the last class.
+
+    Parameters
+    ----------
+    students : Stacked or transformers model
+        S stacked students (of `uqkd.llm.language.NextToken`), or one model: S = 1.
+    encoder : uqkd.llm.encoding.Encoder
+        Of the students.
+    prompts : Prompts
+        With reference answers, C at most.
+    temperature : float
+        Of the sampling; positive.
+
+    Returns
+    -------
+    (S, P, C + 1) float
+        Rows sum to one. Prompts with fewer answers than C have zeros before the last class.
+
+    Raises
+    ------
+    DataError
+        A prompt without reference answers, or the same one twice.
+    OptionError
+        A temperature that is not positive.
+    """
+    if not temperature > 0:
+        raise OptionError(f"answer_probabilities needs temperature > 0; got {temperature}.")
+    stacked = students if isinstance(students, Stacked) else _one(students)
+    rows, places, widest = _rows(encoder, prompts)
+    found = np.zeros((stacked.students, len(prompts), widest + 1))
+    module = stacked.body
+    before, module.temperature = module.temperature, temperature
+    was_training = stacked.training
+    stacked.eval()
+    try:
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            ids, learnt = _padded(part)
+            logarithms = (stacked(torch.from_numpy(ids)).double() * torch.from_numpy(learnt)).sum(-1)
+            for n, (p, c) in enumerate(places[start : start + _ROWS]):
+                found[:, p, c] = logarithms[:, n].exp().cpu().numpy()
+    finally:
+        module.temperature = before
+        stacked.train(was_training)
+    # Single precision lets a sum pass one by a few 1e-7; the rest is then nothing.
+    total = found.sum(axis=-1, keepdims=True)
+    found /= np.maximum(total, 1.0)
+    found[..., -1] = np.maximum(1.0 - found.sum(axis=-1), 0.0)
+    return found
+
+
+def _one(model: Any) -> Stacked:
+    wrapped = NextToken(model)
+    know_leaves(wrapped)
+    stacked = Stacked.of(wrapped, 1)
+    stacked.load({name: value[None] for name, value in wrapped.state_dict().items() if name in stacked.parameters_by_name()})
+    return stacked
+
+
+Row = tuple[tuple[int, ...], int]  # token ids, and where the answer begins
+
+
+def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Row], list[tuple[int, int]], int]:
+    rows: list[Row] = []
+    places: list[tuple[int, int]] = []
+    for p, (name, text, answers) in enumerate(zip(prompts.ids, prompts.texts, prompts.answers, strict=True)):
+        if not answers or len(set(answers)) < len(answers):
+            what = "no reference answers" if not answers else f"the same reference answer twice, {answers}"
+            raise DataError(f"prompt {name!r} has {what}; exact probabilities need each answer once.")
+        prompt = encoder.encode(text)
+        for c, answer in enumerate(answers):
+            ids = tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"])
+            rows.append(((*prompt, *ids, encoder.eos_id), len(prompt)))
+            places.append((p, c))
+    return rows, places, max(len(answers) for answers in prompts.answers)
+
+
+def _padded(rows: Sequence[Row]) -> tuple[NDArray[np.int64], Array]:
+    """Token ids (N, L), padded on the right, and which next tokens (N, L − 1) belong to the answer."""
+    longest = max(len(ids) for ids, _ in rows)
+    table, learnt = np.zeros((len(rows), longest), dtype=np.int64), np.zeros((len(rows), longest - 1))
+    for n, (ids, begin) in enumerate(rows):
+        table[n, : len(ids)] = ids
+        learnt[n, begin - 1 : len(ids) - 1] = 1.0
+    return table, learnt
