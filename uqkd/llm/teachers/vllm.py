@@ -90,7 +90,7 @@ class VllmTeacher:
         prompts = [TokensPrompt(prompt_token_ids=list(request.prompt_token_ids)) for request in requests]
         wanted = [_parameters(sampling, request.seed, self.encoder.stop_ids) for request in requests]
         try:
-            with _quiet():
+            with _quiet(), seeds.global_states_kept():
                 outputs = self._engine.generate(prompts, wanted, use_tqdm=False)
         except BaseException as problem:
             self._engine = None  # it may hold requests that would come back with the next ones

@@ -1,0 +1,292 @@
+"""The bank: top-up, resume and order change nothing; nothing is mixed; what it holds loads as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from uqkd import seeds
+from uqkd.errors import DataError, OptionError, ProvenanceError
+from uqkd.llm.bank import Bank
+from uqkd.llm.responses import Prompts
+from uqkd.llm.respond import KEY, respond
+from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers import Completion, TeacherInfo
+
+SAMPLING = Sampling(max_tokens=4)
+EXACT = ["prompt_id", "response_index", "seed", "token_ids", "text", "finish_reason"]
+
+
+class Dice:
+    """A teacher without a model: three throws of a die with 50 faces, each from the request's own seed."""
+
+    stop_ids = (2,)
+
+    def __init__(self, **about):
+        names = TeacherInfo("dice", "rev-1", "toy", "1", "float64", "processed", False)
+        self.about = dataclasses.replace(names, **about)
+        self.encoder = self
+        self.asked = []
+
+    def preflight(self, prompts, *, max_tokens):
+        assert max_tokens > 3
+
+    def encode(self, text):
+        return tuple(text.encode())
+
+    def complete(self, requests, sampling):
+        self.asked.append(len(requests))
+        return [self.throw(request.seed) for request in requests]
+
+    def throw(self, seed):
+        ids = (*(10 + seeds.drawn_from(seed).integers(50, size=3)).tolist(), 2)
+        return Completion(ids, " ".join(map(str, ids[:-1])), (-np.log(50.0),) * 3 + (0.0,), "stop")
+
+
+def some_prompts(count):
+    return Prompts(tuple(f"q{i}" for i in range(count)), tuple(f"question {i}" for i in range(count)))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Make a bank in steps of k, in a new folder."""
+    number = itertools.count()
+
+    def make(*steps, teacher=None, prompts=None, **options):
+        bank = Bank(tmp_path / f"bank-{next(number)}")
+        for k in steps:
+            respond(teacher or Dice(), prompts or some_prompts(6), k, bank=bank, sampling=SAMPLING, **options)
+        return bank
+
+    return make
+
+
+def test_top_up_draws_only_the_difference_and_ends_the_same(made):
+    teacher = Dice()
+    stepwise = made(2, 5, teacher=teacher)
+    assert teacher.asked == [12, 18]
+    at_once = made(5)
+    assert stepwise.fingerprint == at_once.fingerprint
+    pd.testing.assert_frame_equal(stepwise.table(some_prompts(6)), at_once.table(some_prompts(6)))
+    made_again = respond(teacher, some_prompts(6), 5, bank=stepwise, sampling=SAMPLING)
+    assert teacher.asked == [12, 18]
+    assert made_again.rows == 30
+
+
+def test_more_prompts_draw_only_theirs(made):
+    teacher = Dice()
+    bank = made(3, teacher=teacher)
+    respond(teacher, some_prompts(8), 3, bank=bank, sampling=SAMPLING)
+    assert teacher.asked == [18, 6]
+    assert bank.fingerprint == made(3, prompts=some_prompts(8)).fingerprint
+
+
+def test_chunk_size_changes_nothing(made):
+    assert made(4, chunk=1).fingerprint == made(4, chunk=7).fingerprint == made(4).fingerprint
+
+
+def test_fingerprint_sees_each_change(made):
+    base = made(2)
+    others = [made(3), made(2, key=("llm", "other")), made(2, prompts=some_prompts(7)), made(2, teacher=Dice(revision="rev-2"))]
+    assert len({bank.fingerprint for bank in (base, *others)}) == 5
+    assert base.fingerprint == made(2).fingerprint
+
+
+def test_seeds_are_those_of_the_key(made):
+    table = made(2).table(some_prompts(6))
+    assert table["seed"].tolist() == [
+        seeds.seed63(*KEY, "rev-1", f"q{i}", j, shared=True) for i in range(6) for j in range(2)
+    ]
+    assert table["seed"].nunique() == 12
+
+
+def test_rows_load_into_pandas_and_datasets_as_they_are(made, tmp_path):
+    import datasets
+
+    bank = made(3)
+    files = sorted((tmp_path / "bank-0" / "units" / "bank").glob("*.parquet"))
+    frame = pd.concat(map(pd.read_parquet, files))
+    columns = [
+        "prompt_id", "prompt", "response_index", "seed", "token_ids", "text", "token_logprobs", "finish_reason", "flags",
+        "teacher", "revision", "backend", "engine_version", "dtype", "logprobs", "temperature", "top_p", "top_k", "min_p",
+        "repetition_penalty", "max_tokens",
+    ]  # fmt: skip
+    assert list(frame.columns) == columns
+    assert len(frame) == bank.rows == 18
+    names = [str(file) for file in files]
+    loaded = datasets.load_dataset("parquet", data_files=names, split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.column_names == columns
+    assert sorted(zip(loaded["prompt_id"], loaded["response_index"], strict=True)) == [
+        (f"q{i}", j) for i in range(6) for j in range(3)
+    ]
+
+
+def test_a_chunk_of_empty_responses_has_the_same_column_types(made, tmp_path):
+    class Silent(Dice):
+        def throw(self, seed):
+            return Completion((), "", (), "stop")
+
+    made(1, teacher=Silent(), max_flagged=1.0)
+    made(1)
+    schemas = [pq.read_schema(file) for file in tmp_path.glob("bank-*/units/bank/*.parquet")]
+    assert len(schemas) == 2
+    assert schemas[0].remove_metadata() == schemas[1].remove_metadata()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (Dice(revision="rev-2"), "revision: 'rev-1' there, 'rev-2' now"),
+        (Dice(dtype="bfloat16"), "dtype: 'float64' there, 'bfloat16' now"),
+        (Dice(engine_version="2"), "engine_version: '1' there, '2' now"),
+        (Dice(chat=True), "chat: False there, True now"),
+        (Sampling(max_tokens=4, temperature=0.7), "temperature: 1.0 there, 0.7 now"),
+        (("llm", "again"), "key: ['llm', 'bank'] there, ['llm', 'again'] now"),
+    ],
+)
+def test_another_teacher_sampling_or_key_is_refused_and_nothing_is_touched(made, changed, named):
+    bank = made(2)
+    before = bank.fingerprint
+    options = {"sampling": SAMPLING, "key": KEY}
+    teacher = changed if isinstance(changed, Dice) else Dice()
+    if not isinstance(changed, Dice):
+        options["sampling" if isinstance(changed, Sampling) else "key"] = changed
+    with pytest.raises(ProvenanceError) as caught:
+        respond(teacher, some_prompts(6), 3, bank=bank, **options)
+    assert named in str(caught.value)
+    assert (bank.fingerprint, teacher.asked) == (before, [])
+
+
+def test_a_folder_of_another_name_is_the_same_teacher(made):
+    bank = made(1)
+    respond(Dice(name="renamed"), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+    assert bank.rows == 12
+
+
+def test_a_prompt_id_that_stands_for_another_text_is_refused(made):
+    bank = made(1)
+    with pytest.raises(ProvenanceError, match=r"prompt id 'q0' stands for 'question 0' in the bank .* 'another' now"):
+        respond(Dice(), Prompts(("q0",), ("another",)), 1, bank=bank, sampling=SAMPLING)
+
+
+def test_students_get_disjoint_responses_nested_in_k(made):
+    prompts, bank = some_prompts(6), made(8)
+    four = bank.responses(prompts, students=2, k=4, per_student=4)
+    two = bank.responses(prompts, students=2, k=2, per_student=4)
+    table = bank.table(prompts)
+    texts = table.set_index(["prompt_id", "response_index"])["text"]
+    for s, p, j in itertools.product(range(2), range(6), range(4)):
+        assert four.texts(s, p)[j] == texts[f"q{p}", s * 4 + j]
+    assert two.index.shape == (2, 6, 2)
+    assert [two.texts(s, p) for s in range(2) for p in range(6)] == [four.texts(s, p)[:2] for s in range(2) for p in range(6)]
+    assert all(len(one.token_ids) == 3 and one.finished for one in four.distinct)  # without EOS
+    assert four.index.ravel()[0] == 0  # numbered as they first appear, whatever the order of the files
+    shuffled = made(8, chunk=5).responses(prompts, students=2, k=4, per_student=4)
+    assert shuffled.distinct == four.distinct
+    assert np.array_equal(shuffled.index, four.index)
+
+
+def test_responses_that_are_missing_are_named(made):
+    with pytest.raises(DataError, match=r"lacks 12 of 24 responses .* draw 4 responses to each of the 6 prompts"):
+        made(2).responses(some_prompts(6), students=2, k=2, per_student=2)
+    with pytest.raises(OptionError, match="k <= per_student"):
+        made(2).responses(some_prompts(6), students=1, k=2, per_student=1)
+    with pytest.raises(DataError, match="is empty"):
+        Bank("memory://nothing-here").table()
+
+
+def test_wrong_options(made):
+    for options in ({"max_flagged": 1.5}, {"chunk": 0}):
+        with pytest.raises(OptionError, match="respond needs"):
+            made(1, **options)
+    with pytest.raises(OptionError, match="respond needs"):
+        made(0)
+
+
+def test_progress_counts_what_is_committed(made):
+    seen = []
+    made(2, chunk=5, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(5, 12), (10, 12), (12, 12)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "foreign"])
+def test_a_corrupt_unit_is_found_and_drawn_again(made, tmp_path, damage, capsys):
+    bank = made(3, chunk=4)
+    before = bank.fingerprint
+    file = sorted((tmp_path / "bank-0" / "units" / "bank").glob("*.parquet"))[1]
+    rows, data = pq.read_metadata(file).num_rows, bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes({"flip": bytes(data), "truncate": bytes(data[:100]), "empty": b"", "foreign": b"hello"}[damage])
+    report = bank.verify()
+    assert [path for path, _ in report.bad] == [f"units/bank/{file.name}"]
+    assert report.ok == 4
+    teacher = Dice()
+    respond(teacher, some_prompts(6), 3, bank=bank, sampling=SAMPLING)
+    assert teacher.asked == [rows]
+    assert bank.fingerprint == before
+    assert bank.verify().bad == ()
+    assert "quarantine" in capsys.readouterr().err
+
+
+def test_two_processes_that_draw_the_same_are_one_bank(made):
+    """Overlapping chunks of other sizes, and the same chunk with probabilities that differ by rounding."""
+
+    class Rounded(Dice):
+        def throw(self, seed):
+            one = super().throw(seed)
+            return dataclasses.replace(one, token_logprobs=tuple(log + 1e-5 for log in one.token_logprobs))
+
+    class Late(Dice):
+        """While it draws, another process commits the same responses."""
+
+        def complete(self, requests, sampling):
+            if not self.asked:
+                self.asked.append(0)
+                respond(Rounded(), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=len(requests))
+            return super().complete(requests, sampling)
+
+    bank = made()
+    respond(Late(), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=4)
+    assert bank.fingerprint == made(3).fingerprint
+    assert len(bank.table(some_prompts(6))) == 18
+    assert bank.responses(some_prompts(6), students=1, k=3, per_student=3).shape == (1, 6, 3)
+
+
+def test_two_different_responses_of_one_index_are_an_error(made):
+    class Other(Dice):
+        def throw(self, seed):
+            return super().throw(seed // 2)
+
+    class Late(Dice):
+        def complete(self, requests, sampling):
+            if not self.asked:
+                self.asked.append(0)
+                respond(Other(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+            return super().complete(requests, sampling)
+
+    bank = made()
+    respond(Late(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+    with pytest.raises(ProvenanceError, match="two different responses 0 to prompt"):
+        bank.held(some_prompts(6), 1)
+
+
+@pytest.mark.parametrize("engine", ["transformers_teacher", "vllm_teacher"])
+def test_topped_up_equals_one_made_in_one_go_with_a_real_engine(request, engine, tmp_path):
+    teacher = request.getfixturevalue(engine)
+    prompts = Prompts(tuple(f"q{i}" for i in range(20)), tuple(f"w{i} w{i + 1}" + " w9" * (i % 5) for i in range(20)))
+    sampling = Sampling(max_tokens=8)
+    stepwise, at_once = Bank(tmp_path / "steps"), Bank(tmp_path / "once")
+    for k in (1, 4):
+        respond(teacher, prompts, k, bank=stepwise, sampling=sampling, max_flagged=1.0, chunk=13)
+    respond(teacher, prompts, 4, bank=at_once, sampling=sampling, max_flagged=1.0)
+    a, b = stepwise.table(prompts), at_once.table(prompts)
+    # Rounding flips a token where two are within 1e-6: some 600 tokens, once in a thousand choices of seeds.
+    pd.testing.assert_frame_equal(a[EXACT], b[EXACT])
+    assert stepwise.fingerprint == at_once.fingerprint
+    for first, second in zip(a["token_logprobs"], b["token_logprobs"], strict=True):
+        assert first == pytest.approx(second, abs=1e-4)  # float32 with other batches
