@@ -130,35 +130,30 @@ def _trained(world: World, coder: Any, size: Size, recipe: Recipe, key: tuple[An
     """A model trained on every question, phrasing and answer, each answer weighted by its true probability."""
     from transformers import LlamaForCausalLM
 
-    from uqkd.llm.language import NextToken, know_leaves, weighted_loss
+    from uqkd.llm.language import SequenceLikelihood, know_leaves, row_table, weighted_loss
     from uqkd.stacked import batch_orders, stack, train
 
-    ids, weights = _rows(world, coder)
+    rows, weights = _rows(world, coder)
 
-    def build() -> NextToken:
-        made = NextToken(LlamaForCausalLM(size.config(len(coder))))
+    def build() -> SequenceLikelihood:
+        made = SequenceLikelihood(LlamaForCausalLM(size.config(len(coder))))
         know_leaves(made)
         return made
 
     model = stack(build, 1, key=(*key, "teacher"))
-    order = batch_orders(len(ids), recipe.batch or len(ids), recipe.steps, [0], key=(*key, "teacher"))
-    train(model, ids, weights[None], recipe, loss=weighted_loss, orders=order).refuse_failed()
+    order = batch_orders(len(rows), recipe.batch or len(rows), recipe.steps, [0], key=(*key, "teacher"))
+    train(model, row_table(rows), weights[None], recipe, loss=weighted_loss, orders=order).refuse_failed()
     return model.student(0).model
 
 
-def _rows(world: World, coder: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Token ids (N, L) of prompt, answer and EOS, and the weight (N, L − 1) of each next token, mean one over rows."""
-    rows = []
+def _rows(world: World, coder: Any) -> tuple[list[Any], Array]:
+    """Every question, phrasing and answer: token ids and which are supervised, and the weight, one on average."""
+    rows, weights = [], []
     for question in world.questions:
         for way in range(world.phrasings):
             prompt = coder(question.text(way))["input_ids"]
             for answer, probability in zip(question.answers, question.probabilities, strict=True):
-                ids = coder(answer, add_special_tokens=False)["input_ids"]
-                rows.append((prompt, [*ids, coder.eos_token_id], probability))
-    longest = max(len(prompt) + len(answer) for prompt, answer, _ in rows)
-    ids = np.full((len(rows), longest), coder.pad_token_id, dtype=np.int64)
-    weights = np.zeros((len(rows), longest - 1), dtype=np.float32)
-    for n, (prompt, answer, probability) in enumerate(rows):
-        ids[n, : len(prompt) + len(answer)] = prompt + answer
-        weights[n, len(prompt) - 1 : len(prompt) + len(answer) - 1] = probability
-    return ids, weights * (len(rows) / (len(world.questions) * world.phrasings))
+                learnt = [*coder(answer, add_special_tokens=False)["input_ids"], coder.eos_token_id]
+                rows.append(([*prompt, *learnt], [False] * len(prompt) + [True] * len(learnt)))
+                weights.append(probability)
+    return rows, np.array(weights) * (len(rows) / (len(world.questions) * world.phrasings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
-from uqkd.llm.language import NextToken, know_leaves
-from uqkd.llm.responses import Prompts
+from uqkd.llm.language import SequenceLikelihood, know_leaves, row_table
+from uqkd.llm.responses import Prompts, Response
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]
@@ -28,7 +27,7 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     Parameters
     ----------
     students : Stacked or transformers model
-        S stacked students (of `uqkd.llm.language.NextToken`), or one model: S = 1.
+        S stacked students (of `uqkd.llm.language.SequenceLikelihood`), or one model: S = 1.
     encoder : uqkd.llm.encoding.Encoder
         Of the students.
     prompts : Prompts
@@ -59,11 +58,9 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     stacked.eval()
     try:
         for start in range(0, len(rows), _ROWS):
-            part = rows[start : start + _ROWS]
-            ids, learnt = _padded(part)
-            logarithms = (stacked(torch.from_numpy(ids)).double() * torch.from_numpy(learnt)).sum(-1)
+            likelihoods = stacked(row_table(rows[start : start + _ROWS])).double().exp().cpu().numpy()
             for n, (p, c) in enumerate(places[start : start + _ROWS]):
-                found[:, p, c] = logarithms[:, n].exp().cpu().numpy()
+                found[:, p, c] = likelihoods[:, n]
     finally:
         module.temperature = before
         stacked.train(was_training)
@@ -75,18 +72,18 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
 
 
 def _one(model: Any) -> Stacked:
-    wrapped = NextToken(model)
+    wrapped = SequenceLikelihood(model)
     know_leaves(wrapped)
     stacked = Stacked.of(wrapped, 1)
-    stacked.load({name: value[None] for name, value in wrapped.state_dict().items() if name in stacked.parameters_by_name()})
+    stacked.load(
+        {name: value[None] for name, value in wrapped.state_dict().items() if name in stacked.parameters_by_name()}
+    )
     return stacked
 
 
-Row = tuple[tuple[int, ...], int]  # token ids, and where the answer begins
-
-
-def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Row], list[tuple[int, int]], int]:
-    rows: list[Row] = []
+def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Any], list[tuple[int, int]], int]:
+    """Rows of every prompt with every answer, and the prompt and answer that each is."""
+    rows: list[Any] = []
     places: list[tuple[int, int]] = []
     for p, (name, text, answers) in enumerate(zip(prompts.ids, prompts.texts, prompts.answers, strict=True)):
         if not answers or len(set(answers)) < len(answers):
@@ -95,16 +92,6 @@ def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Row], list[tuple[int, in
         prompt = encoder.encode(text)
         for c, answer in enumerate(answers):
             ids = tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"])
-            rows.append(((*prompt, *ids, encoder.eos_id), len(prompt)))
+            rows.append(encoder.supervised(prompt, Response(ids, answer)))
             places.append((p, c))
     return rows, places, max(len(answers) for answers in prompts.answers)
-
-
-def _padded(rows: Sequence[Row]) -> tuple[NDArray[np.int64], Array]:
-    """Token ids (N, L), padded on the right, and which next tokens (N, L − 1) belong to the answer."""
-    longest = max(len(ids) for ids, _ in rows)
-    table, learnt = np.zeros((len(rows), longest), dtype=np.int64), np.zeros((len(rows), longest - 1))
-    for n, (ids, begin) in enumerate(rows):
-        table[n, : len(ids)] = ids
-        learnt[n, begin - 1 : len(ids) - 1] = 1.0
-    return table, learnt

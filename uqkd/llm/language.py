@@ -1,14 +1,18 @@
 """Causal language models of the transformers library as students that can be stacked.
 
-A student is wrapped so that it turns token ids into the log-probability of every next token. Rows are padded on the
-right: with causal attention nothing that counts looks at the padding, so no mask is needed.
+A student is wrapped so that it turns a row, token ids and which of them are supervised, into the log-likelihood of the
+supervised tokens. Rows are padded on the right: with causal attention nothing that counts looks at the padding, so no
+attention mask is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,15 +22,7 @@ from uqkd.stacked.norms import LEAVES
 
 # Classes that scale by `weight` after dividing by the root mean square, in float32; those of other models (Gemma adds one
 # to the weight) compute something else and are refused.
-_RMS_NORMS = (
-    "LlamaRMSNorm",
-    "MistralRMSNorm",
-    "Qwen2RMSNorm",
-    "Qwen3RMSNorm",
-    "Phi3RMSNorm",
-    "OlmoeRMSNorm",
-    "GraniteRMSNorm",
-)
+RMS_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm", "OlmoRMSNorm")
 
 
 class LlamaNorm(Leaf):
@@ -42,30 +38,55 @@ class LlamaNorm(Leaf):
         return self.scaled((wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype))
 
 
-class NextToken(nn.Module):
-    """Log-probability of every next token: ids (B, L) to (B, L − 1).
+class SequenceLikelihood(nn.Module):
+    """Log-likelihood of the supervised tokens of a row: (B, 2, L) int to (B,).
+
+    Row n is two lines: token ids, and 1 where a token is supervised. See `row_table`.
 
     Parameters
     ----------
     model : transformers PreTrainedModel
         A causal language model.
+
+    Attributes
+    ----------
     temperature : float
-        Logits are divided by it.
+        Logits are divided by it; 1 in training.
     """
 
-    def __init__(self, model: nn.Module, *, temperature: float = 1.0) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.temperature = model, temperature
+        self.model, self.temperature = model, 1.0
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, L) to log-probabilities (B, L − 1)."""
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, 2, L) to (B,)."""
+        ids, supervised = rows.unbind(1)
         before = ids[:, :-1]
         places = torch.arange(before.shape[1], device=ids.device).expand(len(ids), -1)
         logits = self.model(input_ids=before, position_ids=places, use_cache=False).logits
         if self.temperature != 1.0:
             logits = logits / self.temperature
-        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        return -losses.view(len(ids), -1)
+        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1)
+        return -(losses * supervised[:, 1:]).sum(1)
+
+
+def row_table(rows: Sequence[tuple[Sequence[int], Sequence[bool]]], *, pad: int = 0) -> NDArray[np.int64]:
+    """Token ids and supervised tokens of N rows as one array (N, 2, L), padded on the right.
+
+    Examples
+    --------
+    >>> row_table([((5, 6), (False, True)), ((7,), (False,))])
+    array([[[5, 6],
+            [0, 1]],
+    <BLANKLINE>
+           [[7, 0],
+            [0, 0]]])
+    """
+    table = np.zeros((len(rows), 2, max(len(ids) for ids, _ in rows)), dtype=np.int64)
+    table[:, 0] = pad
+    for n, (ids, supervised) in enumerate(rows):
+        table[n, 0, : len(ids)], table[n, 1, : len(ids)] = ids, supervised
+    return table
 
 
 def know_leaves(model: nn.Module) -> None:
@@ -79,21 +100,21 @@ def know_leaves(model: nn.Module) -> None:
     for path, part in model.named_modules():
         kind = type(part)
         if kind.__name__.endswith("RMSNorm") and kind not in LEAVES:
-            if kind.__name__ not in _RMS_NORMS or not hasattr(part, "variance_epsilon"):
+            if kind.__name__ not in RMS_NORMS or not hasattr(part, "variance_epsilon"):
                 raise OptionError(
                     f"cannot stack {path!r} of class {kind.__name__}: its formula was not checked. Known: "
-                    f"{', '.join(_RMS_NORMS)}; or train with trainer='transformers'."
+                    f"{', '.join(RMS_NORMS)}; or train with trainer='transformers'."
                 )
             LEAVES[kind] = LlamaNorm
 
 
 def weighted_loss(outputs: Tensor, weights: Tensor) -> Tensor:
-    """Weighted negative log-likelihood of sequences, mean over rows.
+    """Weighted negative log-likelihood, mean over rows.
 
     Parameters
     ----------
-    outputs, weights : (S, B, L − 1) float
-        Log-probabilities of the next tokens; weight of each, zero where it is not supervised.
+    outputs, weights : (S, B) float
+        Log-likelihoods of rows, and their weights.
 
     Returns
     -------
@@ -101,7 +122,7 @@ def weighted_loss(outputs: Tensor, weights: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> weighted_loss(torch.tensor([[[-1.0, -2.0], [-4.0, -9.0]]]), torch.tensor([[[1.0, 1.0], [0.5, 0.0]]]))
+    >>> weighted_loss(torch.tensor([[-3.0, -4.0]]), torch.tensor([[1.0, 0.5]]))
     tensor([2.5000])
     """
-    return -(outputs * weights).flatten(1).sum(1) / outputs.shape[1]
+    return -(outputs * weights).mean(1)

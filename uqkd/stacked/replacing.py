@@ -9,9 +9,17 @@ from uqkd.stacked.leaves import Fold, Leaf
 from uqkd.stacked.norms import LEAVES
 
 
-def refuse_unknown(module: nn.Module) -> None:
+def is_shared(part: nn.Module) -> bool:
+    """Whether a module has parameters of its own and all are frozen: the base under adapters, one for all students."""
+    own = [p for p in part._parameters.values() if p is not None]
+    return bool(own) and not any(p.requires_grad for p in own)
+
+
+def refuse_unknown(module: nn.Module, *, share_frozen: bool = False) -> None:
     """`OptionError` for a module with parameters or random draws of its own that is not a known leaf."""
     for path, part in module.named_modules():
+        if share_frozen and is_shared(part):
+            continue
         drops = isinstance(part, nn.modules.dropout._DropoutNd | nn.RReLU) and getattr(part, "p", 1) > 0
         norm = isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
         hooks = part._forward_hooks or part._forward_pre_hooks
@@ -25,8 +33,8 @@ def refuse_unknown(module: nn.Module) -> None:
             )
 
 
-def replaced(module: nn.Module, fold: Fold) -> nn.Module:
-    """The module with every known leaf replaced by its stacked form."""
+def replaced(module: nn.Module, fold: Fold, *, share_frozen: bool = False) -> nn.Module:
+    """The module with every known leaf replaced by its stacked form; shared ones stay, and see all students' rows as one."""
     widened: dict[int, Tensor] = {}
 
     def widen(tensor: Tensor) -> Tensor:
@@ -40,7 +48,7 @@ def replaced(module: nn.Module, fold: Fold) -> nn.Module:
 
     def visit(part: nn.Module) -> nn.Module:
         kind = LEAVES.get(type(part))
-        if kind is not None:
+        if kind is not None and not (share_frozen and is_shared(part)):
             if id(part) not in leaves:
                 leaves[id(part)] = kind(part, fold, widen)
             return leaves[id(part)]

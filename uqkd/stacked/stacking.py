@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, nearest, one_of
 from uqkd.stacked.leaves import Dropout, Fold, Leaf
-from uqkd.stacked.replacing import refuse_unknown, replaced
+from uqkd.stacked.replacing import is_shared, refuse_unknown, replaced
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -57,18 +57,22 @@ class Stacked(nn.Module):
 
     body: nn.Module
 
-    def __init__(self, template: nn.Module, students: int, *, dtype: str, device: str) -> None:
+    def __init__(
+        self, template: nn.Module, students: int, *, dtype: str, device: str, share_frozen: bool = False
+    ) -> None:
         super().__init__()
         one_of("dtype", dtype, DTYPES)
         if students < 1:
             raise OptionError(f"stacking needs at least one student; got students={students}.")
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
             raise OptionError(f"device got {device!r}, but torch {torch.__version__} sees no GPU; use device='cpu'.")
-        refuse_unknown(template)
-        template = copy.deepcopy(template).to(DTYPES[dtype])
+        refuse_unknown(template, share_frozen=share_frozen)
+        self._shared = frozenset(id(p) for p in _shared_parameters(template)) if share_frozen else frozenset[int]()
+        template = self._copied(template)
+        _convert(template, DTYPES[dtype], share_frozen=share_frozen)
         self._alone = (template,)  # in a tuple: not a submodule
         self.fold, self.dtype = Fold(students), dtype
-        self.body = replaced(copy.deepcopy(template), self.fold).to(device)
+        self.body = replaced(self._copied(template), self.fold, share_frozen=share_frozen).to(device)
         self.train(template.training)
 
     @classmethod
@@ -80,22 +84,30 @@ class Stacked(nn.Module):
         key: tuple[Any, ...] | None = None,
         dtype: str = "float32",
         device: str = "cpu",
+        share_frozen: bool = False,
+        dropout: Sequence[int] | None = None,
     ) -> Stacked:
         """S equal copies of one module, for callers that fill in the parameters themselves with `load`.
 
-        `key` names the streams of dropout masks, and is needed where the module drops anything.
+        `key` names the streams of dropout masks, and is needed where the module drops anything; `dropout` gives the level of
+        each student's stream, 0 ... S − 1 if not given: students of equal level drop alike. With `share_frozen`
+        modules whose parameters are all frozen, such as the base under adapters, are held once, by all students, not copied
+        and not converted.
 
         Examples
         --------
         >>> Stacked.of(nn.Linear(13, 1), 1000).parameters_by_name()["weight"].shape
         torch.Size([1000, 1, 13])
         """
-        stacked = cls(module, students, dtype=dtype, device=device)
+        stacked = cls(module, students, dtype=dtype, device=device, share_frozen=share_frozen)
+        levels = range(students) if dropout is None else dropout
         for path, leaf in stacked.body.named_modules():
             if isinstance(leaf, Dropout) and leaf.p > 0:
                 if key is None:
                     raise OptionError(f"Dropout at {path!r} needs key=(...), which names its streams; got None.")
-                drawn = [seeds.seed63(*key, "dropout", path, s) for s in range(students)]
+                drawn = [
+                    seeds.seed63(*key, "dropout", path, int(level), shared=dropout is not None) for level in levels
+                ]
                 leaf.seeds = torch.tensor(drawn, device=device)
         return stacked
 
@@ -141,7 +153,8 @@ class Stacked(nn.Module):
 
     def parameters_by_name(self, *, buffers: bool = False) -> dict[str, Tensor]:
         """Name in one student's state_dict → (S, ...) tensor; tied parameters under each name, the same tensor."""
-        found: dict[str, Tensor] = {n: p.detach() for n, p in self.body.named_parameters(remove_duplicate=False)}
+        every = self.body.named_parameters(remove_duplicate=False)
+        found: dict[str, Tensor] = {n: p.detach() for n, p in every if id(p) not in self._shared}
         if buffers:
             found |= {
                 name: value for name, value in self.body.state_dict().items() if name not in found and self._own(name)
@@ -185,11 +198,15 @@ class Stacked(nn.Module):
         """
         if not -self.students <= s < self.students:
             raise OptionError(f"student {s} asked of S={self.students} students.")
-        alone = copy.deepcopy(self.template).to(self.device)
+        alone = self._copied(self.template).to(self.device)
         alone.load_state_dict(
             {name: value[s] if self._own(name) else value for name, value in self.body.state_dict().items()}
         )
         return alone.train(self.training)
+
+    def _copied(self, module: nn.Module) -> nn.Module:
+        """A copy that holds the shared parameters themselves."""
+        return copy.deepcopy(module, {id(p): p for p in module.parameters() if id(p) in self._shared})
 
     @cached_property
     def places(self) -> Places:
@@ -229,6 +246,19 @@ class Stacked(nn.Module):
             self.fold.students = size
             for place, tensor in zip(places, before, strict=True):
                 _put(place, tensor)
+
+
+def _shared_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    for part in module.modules():
+        if is_shared(part):
+            yield from (p for p in part._parameters.values() if p is not None)
+
+
+def _convert(module: nn.Module, dtype: torch.dtype, *, share_frozen: bool) -> None:
+    """Bring parameters and buffers to a number type, but for what is shared."""
+    for part in module.modules():
+        if not (share_frozen and is_shared(part)):
+            part._apply(lambda t: t.to(dtype) if t.is_floating_point() else t, recurse=False)
 
 
 def as_tensor(values: ArrayLike | Tensor) -> Tensor:
