@@ -21,6 +21,7 @@ Pair = tuple[str, str]
 LEVELS = ("exact", "normalised", "nli")
 ARTICLES = frozenset(("a", "an", "the"))
 _NUMBER = r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w)"
+_INITIALS = re.compile(r"\b(?:[^\W\d_]\.){2,}")  # u.s.a.: one word, of which no letter is an article
 _TOKEN = re.compile(rf"(?P<number>{_NUMBER})|\w+|[^\w\s]")
 
 
@@ -49,7 +50,7 @@ def normalise(text: str) -> str:
     """The text without what does not change an answer: case, compatibility forms, blanks, punctuation, English articles.
 
     Numbers lose thousands separators, a plus sign and the zeros that end a fraction, but keep their sign and point. A text
-    of nothing but punctuation and articles stays as it is.
+    of nothing but articles keeps them, one of nothing but punctuation stays as it is.
 
     Examples
     --------
@@ -57,8 +58,9 @@ def normalise(text: str) -> str:
     ('answer 1250.5', '-3 °c', 'the')
     """
     plain = folded(text).replace("−", "-").replace("'", "").replace("’", "")
+    plain = _INITIALS.sub(lambda match: match.group().replace(".", ""), plain)
     words = _TOKEN.sub(_kept, plain).replace(" %", "%").split()
-    return " ".join(word for word in words if word not in ARTICLES) or plain
+    return " ".join(word for word in words if word not in ARTICLES) or " ".join(words) or plain
 
 
 def _kept(match: re.Match[str]) -> str:

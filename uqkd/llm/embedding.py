@@ -59,8 +59,8 @@ def embed(texts: Iterable[str], model: str = "builtin", *, device: str = "cpu") 
     ((4, 256), [1.0, 1.0, 0.0, 0.0])
     """
     wanted = list(texts)
-    if bad := next((t for t in wanted if not isinstance(t, str)), None):
-        raise DataError(f"embed needs texts; got {type(bad).__name__} ({bad!r}).")
+    if bad := [t for t in wanted if not isinstance(t, str)]:
+        raise DataError(f"embed needs texts; got {type(bad[0]).__name__} ({bad[0]!r}).")
     place: dict[str, int] = {}
     index = np.array([place.setdefault(text, len(place)) for text in wanted], dtype=np.int64)
     if not place:
