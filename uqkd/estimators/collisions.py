@@ -167,10 +167,10 @@ _ROUNDING = 1e-3
 def same_noise(token: Codes, log_probability: ArrayLike) -> Repeats:
     """Whether different prompts got the same noise: their first tokens agree more often than independent ones can.
 
-    For neighbouring prompts a and b with first-token distributions q_a and q_b, independence gives
-    P(equal) = sum q_a·q_b <= (sum q_a² + sum q_b²)/2 = E[(q_a(X_a) + q_b(X_b))/2]. So Z = [equal] - (q_a(X_a) + q_b(X_b))/2
-    has a mean of at most zero whatever the distributions, lies in [-1, 1], and is independent over disjoint pairs of prompts
-    and over response indices: Hoeffding's bound exp(-t²/(2N)) for a sum of N of them holds without an estimate.
+    For neighbouring prompts a and b with first-token distributions q_a and q_b let M = [X_a = X_b] and
+    W = (q_a(X_a) + q_b(X_b))/2. Independence gives E M = sum q_a·q_b <= (sum q_a² + sum q_b²)/2 = E W, and more:
+    E exp(t·M - (e^t - 1)·W) <= 1 for every t >= 0 and all distributions, as if M were Poisson with the mean W. Disjoint pairs
+    of prompts, and response indices, are independent, so that exp(-t·sum M + (e^t - 1)·sum W) bounds the tail for each t.
 
     Parameters
     ----------
@@ -190,7 +190,10 @@ def same_noise(token: Codes, log_probability: ArrayLike) -> Repeats:
 
     Notes
     -----
-    Hoeffding (1963), Journal of the American Statistical Association 58.
+    Proof. With a = e^t - 1 and f(v) = q(v)·exp(-a·q(v)/2), E exp(tM - aW) = sum f_a · sum f_b + a · sum f_a·f_b, which is at
+    most the mean over both of (sum f)² + a · sum f². Let u = 1 - exp(-a·q(V)/2) with V drawn from q. Then sum f = 1 - E u, and
+    a · sum f² = E[x·e^(-x)] with x = a·q(V). Pointwise x·e^(-x) <= 1 - e^(-x) = u(2 - u), which is concave in u, so that
+    (sum f)² + a · sum f² <= (1 - E u)² + E u·(2 - E u) = 1.
 
     Examples
     --------
@@ -207,9 +210,12 @@ def same_noise(token: Codes, log_probability: ArrayLike) -> Repeats:
     q = np.exp(np.minimum(0.0, logs + _ROUNDING))
     equal = token[0 : 2 * pairs : 2] == token[1 : 2 * pairs : 2]
     bound = 0.5 * (q[0 : 2 * pairs : 2] + q[1 : 2 * pairs : 2])
-    excess = float(equal.sum() - bound.sum())
-    p_value = math.exp(-(max(0.0, excess) ** 2) / (2 * equal.size))
-    return Repeats(int(equal.sum()), equal.size, float(bound.sum()), p_value)
+    count, expected = int(equal.sum()), float(bound.sum())
+    exponent = min(-t * count + math.expm1(t) * expected for t in _TILTS)
+    return Repeats(count, equal.size, expected, min(1.0, len(_TILTS) * math.exp(min(0.0, exponent))))
+
+
+_TILTS = (0.125, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # chosen before the data; the factor of their number pays for the choice
 
 
 def shuffled_noise(token: Codes) -> Repeats:
