@@ -190,14 +190,14 @@ def global_states_kept() -> Iterator[None]:
 
     import torch
 
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def torch_generator(*key: Any, device: str = "cpu", shared: bool = False) -> torch.Generator:

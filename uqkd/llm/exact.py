@@ -52,7 +52,7 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     stacked = students if isinstance(students, Stacked) else _one(students)
     rows, places, widest = _rows(encoder, prompts)
     found = np.zeros((stacked.students, len(prompts), widest + 1))
-    module = stacked.body
+    module: Any = stacked.body
     before, module.temperature = module.temperature, temperature
     was_training = stacked.training
     stacked.eval()

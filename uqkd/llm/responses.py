@@ -64,7 +64,8 @@ class Prompts:
     def select(self, places: Iterable[int]) -> Prompts:
         """The prompts at these places, in that order."""
         chosen = list(places)
-        return Prompts(*(tuple(column[p] for p in chosen) for column in (self.ids, self.texts, self.answers)))
+        ids, texts = (tuple(column[p] for p in chosen) for column in (self.ids, self.texts))
+        return Prompts(ids, texts, tuple(self.answers[p] for p in chosen))
 
     @property
     def fingerprint(self) -> str:

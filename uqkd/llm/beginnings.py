@@ -1,0 +1,201 @@
+"""How students begin: from a configuration, from a trained model, near one, or with fresh adapters on a frozen one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uqkd import seeds
+from uqkd.errors import DataError, LibraryError, OptionError
+from uqkd.llm.language import SequenceLikelihood
+from uqkd.llm.revision import check_model
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021), as PEFT makes them, on a frozen base.
+
+    Attributes
+    ----------
+    rank : int
+    alpha : float
+        The update is scaled by alpha/rank.
+    dropout : float
+        Of the adapters' input.
+    modules : str or tuple of str
+        Names of the linear layers that get one; "all-linear" for all but the head.
+
+    Examples
+    --------
+    >>> Lora(rank=0)
+    Traceback (most recent call last):
+    uqkd.errors.OptionError: Lora needs rank >= 1, alpha > 0 and 0 <= dropout < 1; got rank=0, alpha=16.0, dropout=0.0.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    modules: str | tuple[str, ...] = "all-linear"
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.alpha > 0 or not 0.0 <= self.dropout < 1.0:
+            raise OptionError(
+                f"Lora needs rank >= 1, alpha > 0 and 0 <= dropout < 1; got rank={self.rank}, alpha={self.alpha}, "
+                f"dropout={self.dropout}."
+            )
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where S students begin; made by `Beginning.of`.
+
+    Attributes
+    ----------
+    template : SequenceLikelihood
+        One student; of the base under adapters there is no other copy.
+    fresh : bool
+        Every level is a new initialisation; otherwise students begin at the template's parameters.
+    perturbation : float
+        Trained parameters θ begin at θ + ε·|θ|·N(0, 1), drawn per level.
+    lora : Lora or None
+    """
+
+    template: SequenceLikelihood
+    fresh: bool
+    perturbation: float
+    lora: Lora | None
+
+    @classmethod
+    def of(cls, student: Any, *, fresh: bool = False, lora: Lora | None = None, perturbation: float = 0.0) -> Beginning:
+        """Load or build one student.
+
+        Parameters
+        ----------
+        student : path, name or transformers configuration
+            A configuration always begins fresh.
+        fresh : bool
+            Use the architecture of a saved model and none of its parameters.
+        lora : Lora, optional
+        perturbation : float
+            ε >= 0.
+
+        Raises
+        ------
+        OptionError
+            Options that contradict each other; an unsafe model.
+        DataError
+            A model that does not load.
+        """
+        from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+
+        if not perturbation >= 0:
+            raise OptionError(f"perturbation must be a number >= 0; got {perturbation}.")
+        config = student if isinstance(student, PretrainedConfig) else None
+        if lora is not None and (fresh or config is not None):
+            raise OptionError("adapters need a trained base; give a model's folder and leave fresh out.")
+        if config is None:
+            path = check_model(student)
+            if fresh:
+                config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        if config is not None:
+            with seeds.torch_stream("llm", "template", shared=True):  # its parameters mean nothing
+                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        else:
+            model = _loaded(path)
+        model.config.use_cache = False
+        return cls(SequenceLikelihood(_adapted(model, lora)), config is not None, perturbation, lora)
+
+    def parameters(self, level: int, *, key: tuple[Any, ...], adapter: int, shared: bool = False) -> Parameters:
+        """Trained parameters of the student of these levels, by name.
+
+        Parameters
+        ----------
+        level : int
+            Of the initialisation, or of the perturbation.
+        key : tuple
+        adapter : int
+            Level of the adapters' own initialisation.
+        shared : bool
+            The levels recur on purpose.
+        """
+        if self.lora is not None:
+            return dict(self._near(self._adapters(key, adapter, shared), level, key, shared))
+        if self.fresh:
+            from transformers import AutoModelForCausalLM
+
+            with seeds.torch_stream(*key, "initialisation", level, shared=shared):
+                model = AutoModelForCausalLM.from_config(self.template.model.config, dtype=torch.float32)
+            return dict(self._near(_trained(SequenceLikelihood(model)), level, key, shared))
+        return dict(self._near(_trained(self.template), level, key, shared))
+
+    def _near(
+        self, parameters: Parameters, level: int, key: tuple[Any, ...], shared: bool
+    ) -> Iterator[tuple[str, Tensor]]:
+        if self.perturbation == 0:
+            yield from parameters.items()
+            return
+        noise = seeds.generator(*key, "perturbation", level, shared=shared)
+        for name, value in parameters.items():
+            drawn = torch.from_numpy(noise.standard_normal(tuple(value.shape))).to(value)
+            yield name, value + self.perturbation * value.abs() * drawn
+
+    def _adapters(self, key: tuple[Any, ...], level: int, shared: bool) -> Parameters:
+        from peft.tuners.lora import LoraLayer
+
+        with seeds.torch_stream(*key, "adapter", level, shared=shared):
+            for part in self.template.modules():
+                if isinstance(part, LoraLayer):
+                    part.reset_lora_parameters("default", init_lora_weights=True)
+        return {name: value.clone() for name, value in _trained(self.template).items()}
+
+    def alone(self, parameters: Parameters) -> SequenceLikelihood:
+        """One student as a module of its own, with these trained parameters; a frozen base is shared."""
+        frozen = {id(p): p for p in self.template.parameters() if not p.requires_grad}
+        student = copy.deepcopy(self.template, frozen)
+        held = dict(student.named_parameters())
+        with torch.no_grad():
+            for name, value in parameters.items():
+                held[name].copy_(value)
+        return student
+
+
+def _trained(module: nn.Module) -> Parameters:
+    return {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+
+
+def _loaded(path: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    except Exception as problem:  # transformers raises many kinds: one line for all
+        line = (str(problem).splitlines() or [""])[0]
+        raise DataError(f"{path.name!r} does not load as a causal language model: {line[:200]}") from problem
+
+
+def _adapted(model: Any, lora: Lora | None) -> Any:
+    if lora is None:
+        return model
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise LibraryError("adapters need the library peft, which is not installed: pip install 'uqkd[llm]'.") from None
+    modules: Any = lora.modules if isinstance(lora.modules, str) else list(lora.modules)
+    alpha: Any = lora.alpha  # declared as a whole number; PEFT divides by the rank and takes fractions
+    options = LoraConfig(
+        r=lora.rank, lora_alpha=alpha, lora_dropout=lora.dropout, target_modules=modules, task_type="CAUSAL_LM"
+    )
+    with seeds.torch_stream("llm", "template", shared=True):
+        return get_peft_model(model, options)
