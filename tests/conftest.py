@@ -51,7 +51,7 @@ def make_model() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny(make_model, tmp_path_factory) -> Path:
     """A tiny model whose own generation_config asks for the most probable token: no engine may follow it."""
-    path = make_model(tmp_path_factory.mktemp("models") / "tiny", spread=0.4)
+    path = make_model(tmp_path_factory.mktemp("models") / "tiny", spread=0.2)
     own = {"do_sample": True, "temperature": 0.01, "top_k": 1, "eos_token_id": 2}
     (path / "generation_config.json").write_text(json.dumps(own))
     return path

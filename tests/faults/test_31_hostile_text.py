@@ -1,0 +1,81 @@
+"""Fault 31: HTML, LaTeX and formulas in a teacher's text are data: kept to the letter, and never run or rendered."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from uqkd.cli import main
+from uqkd.gallery import write
+from uqkd.llm.bank import Bank
+from uqkd.llm.prompts import read_prompts
+from uqkd.llm.responses import Prompts
+from uqkd.llm.respond import respond
+from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers import Completion, TeacherInfo
+from uqkd.store import Store
+
+HOSTILE = (
+    "<script>alert(1)</script>", "\\input{/etc/passwd} $\\write18{ls}$", '=HYPERLINK("http://x","y")', "+1+cmd|'/C calc'!A0",
+    "@SUM(A1)", "-2+3", 'quote " comma , newline \n end', "{{ 7*7 }} {% raw %}", "\u202egnp.exe", "[red]rich[/red] [bold]",
+)  # fmt: skip
+PROMPTS = Prompts(tuple(f"q{i}" for i in range(len(HOSTILE))), HOSTILE)
+
+
+class Hostile:
+    """Answers each prompt with itself."""
+
+    stop_ids = (2,)
+
+    def __init__(self):
+        self.about = TeacherInfo("<b>teacher</b>", "r", "toy", "1", "float32", "processed", False)
+        self.encoder = self
+
+    def preflight(self, prompts, *, max_tokens):
+        pass
+
+    def encode(self, text):
+        return (HOSTILE.index(text),)
+
+    def complete(self, requests, sampling):
+        return [Completion((5, 2), HOSTILE[one.prompt_token_ids[0]], (-1.0, 0.0), "stop") for one in requests]
+
+
+def test_text_is_kept_to_the_letter(tmp_path):
+    bank = respond(Hostile(), PROMPTS, 1, bank=Bank(tmp_path), sampling=Sampling())
+    table = bank.table(PROMPTS)
+    assert tuple(table["text"]) == tuple(table["prompt"]) == HOSTILE
+    assert tuple(bank.responses(PROMPTS, students=1, k=1, per_student=1).texts(0, i)[0] for i in range(10)) == HOSTILE
+    assert (table["flags"] == "").all()
+    assert set(table["teacher"]) == {"<b>teacher</b>"}
+
+
+def test_a_prompts_file_of_such_texts_reads_to_the_letter(tmp_path):
+    frame = pd.DataFrame({"prompt": HOSTILE})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"prompt": text}) for text in HOSTILE))
+    assert read_prompts(tmp_path / "a.csv").texts == read_prompts(tmp_path / "a.jsonl").texts == HOSTILE
+
+
+def test_the_page_of_a_results_folder_escapes_captions(tmp_path):
+    store = Store(tmp_path)
+    store.write_bytes("study/figure.png", b"\x89PNG")
+    store.write_bytes("study/caption.txt", HOSTILE[0].encode())
+    store.write_bytes("study/table.csv", f'text\n"{HOSTILE[0]}"\n'.encode())
+    write(store)
+    page = (tmp_path / "index.html").read_text()
+    assert HOSTILE[0] not in page
+
+
+def test_the_command_shows_such_prompts_as_text(tiny, tmp_path, capsys):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text("\n".join(json.dumps({"prompt": text, "id": f"<i>{i}</i>"}) for i, text in enumerate(HOSTILE[:3])))
+    try:
+        main(
+            ["sample", "--teacher", str(tiny), "--prompts", str(prompts), "--bank", str(tmp_path / "b"), "--backend",
+             "transformers", "--k", "1", "--max-flagged", "1", "--max-tokens", "2"]
+        )  # fmt: skip
+    except SystemExit as done:
+        assert done.code == 0
+    assert "prompt '<i>0</i>'" in capsys.readouterr().out
