@@ -57,7 +57,7 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     (array([0.5]), array([0.]), array([0.5]))
     """
     array = answers("draws", draws, "S P R", need=(2, 1, 2))
-    students, _, responses = array.shape
+    responses = array.shape[2]
     within, squared = [], []
     for counts in _counted(array):
         of_pairs = (counts**2).sum(axis=-1) - responses
@@ -65,14 +65,35 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
         mean = counts / responses
         squared.append(((mean - mean.mean(axis=0)) ** 2).sum(axis=-1))
     own, about = np.concatenate(within, axis=1), np.concatenate(squared, axis=1)
+    return from_spreads(own, about, responses)
+
+
+def from_spreads(within: Array, about: Array, responses: int) -> VarianceDecomposition:
+    """Components from each student's own variance and its squared distance from the mean of all students.
+
+    Parameters
+    ----------
+    within : (S, P) float
+        Variance (ddof 1) of a student's R responses.
+    about : (S, P) float
+        ‖mean response of the student − mean over students‖².
+    responses : int
+        R.
+
+    Examples
+    --------
+    >>> from_spreads(np.array([[2.0], [2.0]]), np.array([[4.0], [4.0]]), 2).inter
+    array([7.])
+    """
+    students = len(within)
     of_means = about.sum(axis=0) / (students - 1)
-    intra = own.mean(axis=0)
+    intra = within.mean(axis=0)
     inter = of_means - intra / responses
     if students > 2:
-        pseudo = (students * about - of_means) / (students - 2) - own / responses
+        pseudo = (students * about - of_means) / (students - 2) - within / responses
     else:
-        pseudo = np.full_like(own, np.nan)
-    return VarianceDecomposition(inter, intra, inter + intra, pseudo, own)
+        pseudo = np.full_like(within, np.nan)
+    return VarianceDecomposition(inter, intra, inter + intra, pseudo, within)
 
 
 def gini_from_draws(draws: ArrayLike) -> Array:

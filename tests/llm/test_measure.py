@@ -1,0 +1,237 @@
+"""What a run measures: each quantity by hand or against its estimator, known laws by simulation, wrong versions told apart."""
+
+import math
+
+import numpy as np
+import pytest
+
+from uqkd import seeds
+from uqkd.errors import DataError, OptionError, ShapeError
+from uqkd.estimators import decompose_agreement, decompose_variance, gini
+from uqkd.llm import alikeness
+from uqkd.llm.embedding import embed
+from uqkd.llm.measure import COLUMNS, embedding_components, measure
+from uqkd.llm.mistakes import error_correlation, mark, ratio, shared_mistakes, true_distributions
+from uqkd.llm.responses import Prompts, Response, Responses
+
+WORDS = ("stone", "small stone", "rain", "sea", "rain at sea")
+P = np.array([0.45, 0.25, 0.15, 0.10, 0.05])
+Z = 4.6  # two-sided 4e-6 for each of some fifteen simulated statements
+
+
+def responses(index, answers=(), *, words=WORDS, cut=()):
+    index = np.asarray(index)
+    names = tuple(f"p{i}" for i in range(index.shape[1]))
+    distinct = tuple(Response((i,), word, i not in cut) for i, word in enumerate(words))
+    return Responses(Prompts(names, names, answers), distinct, index)
+
+
+@pytest.mark.parametrize("embedding", ["builtin", "exact"])
+def test_components_are_those_of_the_array_that_is_not_built(embedding, monkeypatch):
+    drawn = responses(seeds.generator("test", "embedded").integers(5, size=(4, 30, 5)))
+    rows = embed(WORDS) if embedding == "builtin" else np.eye(5)
+    expected = decompose_variance(rows[drawn.index])
+    for block in (2**21, 600):
+        monkeypatch.setattr(alikeness, "BLOCK_VALUES", block)
+        found = embedding_components(drawn, embedding)
+        for name in ("inter", "intra", "total", "per_student_inter", "per_student_intra"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-13)
+    if embedding == "exact":
+        np.testing.assert_allclose(found.inter, decompose_agreement(drawn.index).inter, atol=1e-13)
+
+
+def test_needs_two_students_and_two_responses():
+    with pytest.raises(ShapeError, match=r"got \(S=1, R=2\)"):
+        embedding_components(responses([[[0, 1]]]))
+    with pytest.raises(ShapeError, match="R >= 2"):
+        measure(responses([[[0]], [[1]]]))
+
+
+def worlds(n, key, *, sharpen=False):
+    """Students (4, n, 6) that memorise two draws of P each (or of its square), a teacher (1, n, 6), and answers."""
+    rng = seeds.generator("test", "measure", *key)
+    law = P**2 / (P @ P) if sharpen else P
+    memory = rng.choice(5, p=law, size=(4, n, 2))
+    drawn = np.take_along_axis(memory, rng.integers(2, size=(4, n, 6)), axis=2)
+    answers = (WORDS,) * n
+    return responses(drawn, answers), responses(rng.choice(5, p=P, size=(1, n, 6)), answers)
+
+
+def test_known_laws_by_simulation():
+    """T4 at k = 2: intra = inter = G_p/2, κ = 1, no bias, distance G_p/2 from teacher and truth alike."""
+    n, spread = 3_000, float(gini(P))
+    found = measure(*worlds(n, ("right",)), probabilities=[tuple(P)] * n, embedding="exact")
+    stated = {
+        "intra_gini": spread / 2,
+        "inter_gini": spread / 2,
+        "total_gini": spread,
+        "inter_variance": spread / 2,
+        "teacher_gini": spread,
+        "kappa": 1.0,
+        "distance_from_teacher": spread / 2,
+        "bias_from_teacher": 0.0,
+        "distance_from_truth": spread / 2,
+        "bias_from_truth": 0.0,
+    }
+    for name, truth in stated.items():
+        estimate, error = found.of(name)
+        assert 0 < error < 0.05, name
+        assert abs(estimate - truth) < Z * error, name
+    # Wrong versions: no memorising; everything between; the teacher's variance for the distance.
+    for name, truth in (("intra_gini", spread), ("inter_gini", spread), ("distance_from_truth", spread / 6)):
+        estimate, error = found.of(name)
+        assert abs(estimate - truth) > Z * error
+
+
+def test_students_sharpened_towards_the_mode_are_seen():
+    found = measure(*worlds(3_000, ("sharp",), sharpen=True), probabilities=[tuple(P)] * 3_000)
+    sharp = P**2 / (P @ P)
+    for name, truth in (("bias_from_truth", float(((sharp - P) ** 2).sum())), ("kappa", float(gini(sharp) / gini(P)))):
+        estimate, error = found.of(name)
+        assert abs(estimate - truth) < Z * error
+    assert found.of("kappa")[0] < 1 - Z * found.of("kappa")[1]
+    assert found.of("bias_from_teacher")[0] > Z * found.of("bias_from_teacher")[1]
+
+
+def test_a_teacher_whose_draws_the_students_memorised_looks_too_near():
+    """Why the teacher's draws must be others: students of the same two draws seem to err by less than G_p/2."""
+    rng = seeds.generator("test", "measure", "same")
+    memory = rng.choice(5, p=P, size=(4, 2_000, 2))
+    drawn = np.take_along_axis(memory, rng.integers(2, size=(4, 2_000, 6)), axis=2)
+    found = measure(responses(drawn), responses(memory))
+    estimate, error = found.of("distance_from_teacher")
+    assert estimate < float(gini(P)) / 2 - Z * error
+
+
+def test_entropies_add_up_and_name_their_rule():
+    students, _ = worlds(40, ("entropy",))
+    found = measure(students)
+    for rule in ("plug_in", "chao_shen"):
+        total, intra, inter = (found.of(f"{name}_entropy_{rule}")[0] for name in ("total", "intra", "inter"))
+        assert total == pytest.approx(intra + inter, rel=1e-12)
+    notes = dict(zip(found.quantities["quantity"], found.quantities["note"], strict=True))
+    assert notes["inter_entropy_chao_shen"] == "nats, chao-shen"
+    assert found.of("total_entropy_chao_shen")[0] > found.of("total_entropy_plug_in")[0]
+
+
+ASKED = Prompts(("a", "b"), ("?", "!"), (("Rome",), ("sea", "The Rain!")))
+SAID = tuple(Response((i,), w) for i, w in enumerate(["Rome", "rome.", "Milan", "rain", "fog", "Turin"]))
+
+
+def test_marks_and_accuracy_by_hand():
+    ours, theirs = mark(
+        Responses(ASKED, SAID, [[[0, 1, 2], [3, 4, 4]], [[2, 5, 0], [4, 3, 2]]]),
+        Responses(ASKED, SAID, [[[2, 0], [4, 4]]]),
+    )
+    assert ours.supported.tolist() == [
+        [[True, True, False], [True, False, False]],
+        [[False, False, True], [False, True, False]],
+    ]
+    np.testing.assert_allclose(ours.wrong, [[1 / 3, 2 / 3], [2 / 3, 2 / 3]])
+    # Rome twice (two spellings): right. fog twice: wrong. Three different answers, one of them right: a third.
+    np.testing.assert_allclose(ours.accuracy(), [[1, 0], [1 / 3, 1 / 3]])
+    # wrong answers: Milan | fog, fog | Milan, Turin | fog, Milan; the teacher said Milan to a and fog to b: 5 of 7
+    assert shared_mistakes(ours, theirs)[0] == pytest.approx(5 / 7)
+
+
+def test_rows_of_answers_count_the_prompts_that_have_some():
+    prompts = Prompts(("a", "b", "c"), ("?", "!", "."), (("Rome",), (), ("fog",)))
+    students = Responses(prompts, SAID, [[[0, 1], [2, 2], [3, 4]], [[2, 5], [3, 3], [4, 4]], [[0, 0], [1, 1], [4, 3]]])
+    found = measure(students)
+    columns = found.quantities
+    counts = dict(zip(columns["quantity"], columns["n_prompts"], strict=True))
+    assert (counts["unsupported"], counts["inter_gini"]) == (2, 3)
+    assert found.of("unsupported")[0] == pytest.approx((0 + 1 + 0 + 0.5 + 0 + 0.5) / 6)
+    assert [math.isnan(u) for u in found.prompts["unsupported"]] == [i == "b" for i in found.prompts["prompt_id"]]
+    assert set(columns) == set(COLUMNS)
+    assert len({len(c) for c in columns.values()}) == 1
+    with pytest.raises(DataError, match="'kappa' was not measured"):
+        found.of("kappa")
+
+
+def test_cut_responses_are_counted():
+    found = measure(responses([[[0, 1], [1, 1]], [[0, 0], [2, 0]]], cut=(1,)))
+    assert found.of("length_cut")[0] == 3 / 8
+
+
+def test_prompts_where_students_differ_come_first():
+    """a: each student sure of its own; b: all unsure alike; c: all sure of the same."""
+    index = [
+        [[0] * 6, [0, 1, 2, 3, 4, 0], [2] * 6],
+        [[1] * 6, [4, 3, 2, 1, 0, 0], [2] * 6],
+        [[3] * 6, [0, 1, 2, 3, 4, 0], [2] * 6],
+    ]
+    found = measure(responses(index)).prompts
+    assert found["prompt_id"][0] == "p0"
+    assert found["answer"][found["prompt_id"].index("p2")] == "rain"
+    assert found["inter_gini"][0] == 1.0
+    unsure = found["prompt_id"].index("p1")
+    assert found["intra_entropy"][unsure] > 1.5
+    assert found["inter_entropy"][unsure] <= 0.0 < found["inter_entropy"][0]
+
+
+def errors(n, key, *, students=4, responses_each=3, k=4):
+    """Marked sources with error rates a_p (students) and b_p (teacher) that correlate by a half."""
+    rng = seeds.generator("test", "errors", *key)
+    both, own, other = rng.random((3, n))
+    ours, theirs = (both + own) / 2, (both + other) / 2
+    index = (rng.random((students, n, responses_each)) < ours[None, :, None]).astype(int)
+    teacher = (rng.random((1, n, k)) < theirs[None, :, None]).astype(int)
+    answers = (("right",),) * n
+    return mark(*(responses(i, answers, words=("right", "wrong")) for i in (index, teacher)))
+
+
+def test_correlation_of_errors_is_cleared_of_noise():
+    ours, theirs = errors(20_000, ("one",))
+    value, error = error_correlation(ours, theirs)
+    assert abs(value - 0.5) < Z * error < 0.15
+    naive = np.corrcoef(ours.wrong.mean(axis=0), theirs.wrong.mean(axis=0))[0, 1]
+    assert abs(naive - 0.5) > Z * error  # wrong version: noise left in
+    swapped = error_correlation(ours, mark(responses(theirs.form[:, ::-1], (("0",),) * 20_000, words=("0", "1")))[0])
+    assert abs(swapped[0]) < Z * swapped[1]  # another prompt's teacher has nothing to do with it
+
+
+def test_standard_error_of_the_correlation():
+    """200 repetitions of 400 prompts: the sd of the estimate against the stated error, a ratio known to 5 %: four of it."""
+    found = np.array([error_correlation(*errors(400, ("se", i))) for i in range(200)])
+    assert abs(np.sqrt((found[:, 1] ** 2).mean()) / found[:, 0].std(ddof=1) - 1) < 4 * 0.05
+
+
+def test_what_cannot_be_estimated_is_nan_and_not_a_number_of_some_kind():
+    ours, theirs = errors(2, ("few",))
+    assert all(math.isnan(v) for v in error_correlation(ours, theirs))
+    certain = mark(responses(np.zeros((2, 5, 2), dtype=int), (("right",),) * 5, words=("right",)))[0]
+    assert all(math.isnan(v) for v in error_correlation(certain, certain))
+    assert all(math.isnan(v) for v in shared_mistakes(certain, certain))
+    assert math.isnan(
+        measure(responses(np.zeros((2, 2, 2), dtype=int)), responses(np.zeros((1, 2, 2), dtype=int))).of("kappa")[0]
+    )
+
+
+def test_ratio_by_hand():
+    value, error = ratio(np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([[2.0, 4.0], [6.0, 4.0]]))
+    assert (value, error) == (0.5, 0.0)
+
+
+def test_truth_adds_answers_of_one_cluster():
+    prompts = Prompts(("a", "b"), ("?", "!"), (("Rome", "rome", "Milan"), ("x",)))
+    known = true_distributions(prompts, np.array([[0, 0, 2], [1, 1, 1]]), [[0.2, 0.3, 0.5], [1.0]])
+    np.testing.assert_allclose(known, [[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    students, _ = worlds(3, ("bad",))
+    for wrong in ([(0.5, 0.5)] * 3, [(0.5, 0.5, 0.2, 0.0, -0.2)] * 3, [(0.3,) * 5] * 3):
+        with pytest.raises(DataError, match="probabilities of prompt 'p0'"):
+            measure(students, probabilities=wrong)
+    with pytest.raises(DataError, match="one row for each of P=3"):
+        measure(students, probabilities=[tuple(P)])
+    with pytest.raises(DataError, match="no prompt that has reference answers"):
+        measure(students, probabilities=[()] * 3)
+
+
+def test_bad_input():
+    students, teacher = worlds(3, ("bad input",))
+    with pytest.raises(ShapeError, match="same order"):
+        measure(students, teacher.of_prompts([2, 1, 0]))
+    with pytest.raises(OptionError, match="how got 'semantic'"):
+        measure(students, clusters="semantic")
+    with pytest.raises(ShapeError, match="k >= 2"):
+        measure(students, teacher.first(1))

@@ -1,0 +1,202 @@
+"""Responses held against reference answers: which are supported, and which mistakes a student has from its teacher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import DataError
+from uqkd.estimators.two_way import two_way_standard_error
+from uqkd.llm.clusters import normalise
+from uqkd.llm.responses import Prompts, Response, Responses
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Estimate = tuple[float, float]  # and its standard error
+
+
+def answered(prompts: Prompts) -> list[int]:
+    """Places of the prompts that have reference answers.
+
+    Examples
+    --------
+    >>> answered(Prompts(("a", "b"), ("?", "!"), ((), ("yes",))))
+    [1]
+    """
+    return [p for p, answers in enumerate(prompts.answers) if answers]
+
+
+def references(prompts: Prompts) -> Responses:
+    """Reference answers as responses (1, P, A) of prompts that all have some; where there are fewer, the last is repeated.
+
+    Examples
+    --------
+    >>> references(Prompts(("a", "b"), ("?", "!"), (("x", "y"), ("z",)))).texts(0, 1)
+    ['z', 'z']
+    """
+    most = max(len(answers) for answers in prompts.answers)
+    padded = [answers[min(i, len(answers) - 1)] for answers in prompts.answers for i in range(most)]
+    return Responses.gather(prompts, [Response((), text) for text in padded], (1, len(prompts), most))
+
+
+def true_distributions(prompts: Prompts, ids: Index, probabilities: Sequence[Sequence[float]]) -> Array:
+    """(P, C) known probabilities by cluster: those of answers in one cluster are added.
+
+    Parameters
+    ----------
+    prompts : Prompts
+    ids : (P, A) int
+        Cluster of each reference answer, as `references` lists them.
+    probabilities : sequence of P sequences of float
+        One for each reference answer; they sum to one.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a",), ("?",), (("Rome", "rome"),))
+    >>> true_distributions(prompts, np.array([[1, 1]]), [[0.25, 0.75]]).tolist()
+    [[0.0, 1.0]]
+    """
+    known = np.zeros((len(prompts), max(int(ids.max()) + 1, 2)))
+    for p, (answers, chances) in enumerate(zip(prompts.answers, probabilities, strict=True)):
+        if len(chances) != len(answers) or min(chances) < 0 or abs(math.fsum(chances) - 1.0) > 1e-8:
+            raise DataError(
+                f"probabilities of prompt {prompts.ids[p]!r} must be one for each of its {len(answers)} answers, >= 0 and "
+                f"sum to one; got {list(chances)}."
+            )
+        for place, chance in zip(ids[p], chances, strict=False):
+            known[p, place] += chance
+    return known
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Normal forms of responses and whether a reference answer has the same; made by `mark`.
+
+    Attributes
+    ----------
+    form : (S, P, R) int
+        Number of the normal form; equal numbers in two sources marked together are equal texts but for form.
+    supported : (S, P, R) bool
+    """
+
+    form: Index
+    supported: NDArray[np.bool_]
+
+    @property
+    def wrong(self) -> Array:
+        """(S, P) share of responses that no reference answer supports."""
+        return np.asarray(1.0 - self.supported.mean(axis=2))
+
+    def accuracy(self) -> Array:
+        """(S, P): 1 where the answer given most often is supported; of equally frequent ones the share that is."""
+        same = (self.form[..., :, None] == self.form[..., None, :]).sum(axis=-1)
+        top = same == same.max(axis=-1, keepdims=True)
+        weight = top / same  # each answer counts once, however often it was drawn
+        return np.asarray((weight * self.supported).sum(axis=-1) / weight.sum(axis=-1))
+
+
+def mark(*sources: Responses) -> list[Marked]:
+    """Mark the responses of several sources to the same prompts, all with reference answers.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
+    >>> given = Responses(prompts, (Response((1,), "rome."), Response((2,), "Milan")), [[[0, 1, 1]]])
+    >>> marked, = mark(given)
+    >>> marked.supported.tolist(), marked.accuracy().tolist()
+    ([[[True, False, False]]], [[0.0]])
+    """
+    number: dict[str, int] = {}
+    forms = [
+        np.array([number.setdefault(normalise(r.text), len(number)) for r in source.distinct])[source.index]
+        for source in sources
+    ]
+    right = [
+        [number[form] for form in map(normalise, answers) if form in number] for answers in sources[0].prompts.answers
+    ]
+    found = []
+    for form in forms:
+        supported = np.stack([np.isin(form[:, p], right[p]) for p in range(form.shape[1])], axis=1)
+        found.append(Marked(form, supported))
+    return found
+
+
+def ratio(part: Array, whole: Array) -> Estimate:
+    """Ratio of the means of two (S, P) tables and its standard error; NaN where there is nothing to divide by.
+
+    Examples
+    --------
+    >>> ratio(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 1.0]]))[0]
+    0.5
+    """
+    unit = float(whole.mean())
+    if unit <= 0:
+        return math.nan, math.nan
+    value = float(part.mean()) / unit
+    return value, two_way_standard_error(part - value * whole) / unit
+
+
+def shared_mistakes(students: Marked, teacher: Marked) -> Estimate:
+    """Of the students' unsupported answers, the share that the teacher gave as well among its responses to the prompt.
+
+    It grows with the teacher's k; standard error over students and prompts.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
+    >>> words = tuple(Response((i,), text) for i, text in enumerate(["Rome", "Milan", "Turin"]))
+    >>> ours, teacher = mark(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
+    >>> round(shared_mistakes(ours, teacher)[0], 3)
+    0.667
+    """
+    theirs = teacher.form.transpose(1, 0, 2).reshape(teacher.form.shape[1], -1)
+    given = np.stack([np.isin(students.form[:, p], theirs[p]) for p in range(len(theirs))], axis=1)
+    return ratio((given & ~students.supported).mean(axis=2), students.wrong)
+
+
+def error_correlation(students: Marked, teacher: Marked) -> Estimate:
+    """Correlation over prompts of the students' and the teacher's rates of unsupported answers, cleared of sampling noise.
+
+    Each variance over prompts is that of the observed rates less what finitely many draws and students add; the
+    standard error leaves out one prompt at a time. NaN where no variance is left; may exceed one by chance. Needs two
+    students, two draws of the teacher and three prompts.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a", "b", "c"), ("?", "!", "."), (("x",),) * 3)
+    >>> words = (Response((0,), "x"), Response((1,), "y"))
+    >>> ours, teacher = mark(*[Responses(prompts, words, [[[0, 0], [1, 1], [1, 1]]] * n) for n in (2, 1)])
+    >>> round(error_correlation(ours, teacher)[0], 6)
+    1.0
+    """
+    ours, theirs = students.wrong, teacher.wrong.mean(axis=0)
+    draws = teacher.supported.shape[0] * teacher.supported.shape[2]
+    if len(ours) < 2 or draws < 2 or ours.shape[1] < 3:
+        return math.nan, math.nan
+    noise = ours.var(axis=0, ddof=1) / len(ours)
+    other_noise = theirs * (1.0 - theirs) / (draws - 1)
+    sums = _sums(ours.mean(axis=0), theirs, noise, other_noise)
+    prompts = ours.shape[1]
+    value = float(_cleared(sums.sum(axis=1), prompts))
+    left_out = _cleared(sums.sum(axis=1, keepdims=True) - sums, prompts - 1)
+    return value, float(np.sqrt((prompts - 1) / prompts * ((left_out - left_out.mean()) ** 2).sum()))
+
+
+def _sums(first: Array, second: Array, noise: Array, other_noise: Array) -> Array:
+    """(7, P) whose sums over prompts are all that a correlation takes; centred first, so that nothing cancels."""
+    x, y = first - first.mean(), second - second.mean()
+    return np.stack([x, y, x * x, y * y, x * y, noise, other_noise])
+
+
+def _cleared(sums: Array, prompts: int) -> Array:
+    x, y, xx, yy, xy, noise, other_noise = sums
+    var = (xx - x * x / prompts) / (prompts - 1) - noise / prompts
+    other_var = (yy - y * y / prompts) / (prompts - 1) - other_noise / prompts
+    both = (xy - x * y / prompts) / (prompts - 1)
+    good = (var > 0) & (other_var > 0)
+    scale = np.sqrt(np.where(good, var * other_var, 1.0))
+    return np.asarray(np.where(good, both / scale, np.nan))
