@@ -22,7 +22,9 @@ WORDS = 252  # "w0" ... "w251" are tokens 4 ... 255; 0-3 are <unk>, <s>, </s>, <
 def make_model() -> Callable[..., Path]:
     """Save a Llama of two layers with a tokenizer of 256 words; options change what is wrong with it."""
 
-    def make(path: Path, *, spread: float = 0.02, context: int = 64, template: str | None = None, **config: object) -> Path:
+    def make(
+        path: Path, *, spread: float = 0.02, context: int = 64, template: str | None = None, **config: object
+    ) -> Path:
         from tokenizers import Tokenizer, models, pre_tokenizers
         from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -92,7 +94,9 @@ def vllm_server(tiny, tmp_path_factory) -> Iterator[str]:
     ]  # fmt: skip
     quick = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
     log = (tmp_path_factory.mktemp("server") / "log").open("w+")
-    process = subprocess.Popen(line, env={**os.environ, **quick}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    process = subprocess.Popen(
+        line, env={**os.environ, **quick}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
     url = f"http://127.0.0.1:{port}"
     until = time.monotonic() + 300.0
     while True:

@@ -23,7 +23,8 @@ def drawn_by_vllm(engine, seed_of, *, n):
     requests = [(p, s, j) for p in range(P) for s in range(S) for j in range(0, K, n)]
     prompts = [TokensPrompt(prompt_token_ids=[4 + p, 10, 5 + p]) for p, _, _ in requests]
     wanted = [
-        SamplingParams(n=n, seed=seed_of(*one), temperature=1.0, max_tokens=6, logprobs=0, ignore_eos=True) for one in requests
+        SamplingParams(n=n, seed=seed_of(*one), temperature=1.0, max_tokens=6, logprobs=0, ignore_eos=True)
+        for one in requests
     ]
     outputs = [one for output in engine.generate(prompts, wanted, use_tqdm=False) for one in output.outputs]
     ids = np.array([one.token_ids for one in outputs]).reshape(P, S * K, 6)

@@ -6,8 +6,8 @@ import pytest
 
 from uqkd.errors import DataError
 from uqkd.llm.bank import Bank
-from uqkd.llm.responses import Prompts
 from uqkd.llm.respond import respond
+from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo
 
@@ -68,7 +68,9 @@ def test_two_percent_stop_the_run_and_everything_stays(tmp_path, kind):
     bank = Bank(tmp_path)
     with pytest.raises(DataError) as caught:
         drawn(bank, {7: ODD[kind], 11: ODD[kind]}, chunk=10)
-    assert str(caught.value).startswith(f"2 of 20 responses are flagged (2 {kind}); of 100 wanted at most 1.00% may be.")
+    assert str(caught.value).startswith(
+        f"2 of 20 responses are flagged (2 {kind}); of 100 wanted at most 1.00% may be."
+    )
     assert bank.rows == 20  # as soon as the share is certain to be exceeded, and no later
     with pytest.raises(DataError, match="2 of 20 responses are flagged"):
         drawn(bank, {})  # again: nothing is drawn before it is allowed

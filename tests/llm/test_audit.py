@@ -10,8 +10,8 @@ from uqkd import seeds
 from uqkd.errors import DataError, IndependenceError, OptionError
 from uqkd.llm.audit import Draws, audit, audit_draws, audit_rerun
 from uqkd.llm.bank import Bank
-from uqkd.llm.responses import Prompts
 from uqkd.llm.respond import respond
+from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 
 P, S, K, V, LENGTH = 100, 4, 4, 40, 3
@@ -48,7 +48,10 @@ TRAPS = {
     "every student gets the same draws": (lambda p, s, j: seeds.seed63("a", p, j, shared=True), "students 0 and 1"),
     "one seed for all prompts": (lambda p, s, j: seeds.seed63("b", s, j, shared=True), "neighbouring prompts"),
     "the engine's default, always seed 0": (lambda p, s, j: 0, "the same in"),
-    "one seed for a prompt's responses": (lambda p, s, j: seeds.seed63("c", p, s, shared=True), "halves of the responses"),
+    "one seed for a prompt's responses": (
+        lambda p, s, j: seeds.seed63("c", p, s, shared=True),
+        "halves of the responses",
+    ),
 }
 
 
@@ -156,7 +159,15 @@ def test_reruns_of_an_engine_that_ignores_seeds_are_seen(transformers_teacher, t
             return transformers_teacher.complete(own, sampling)
 
     banks = [
-        respond(Deaf(), some_prompts(), 4, bank=Bank(tmp_path / key), sampling=Sampling(max_tokens=6), key=(key,), max_flagged=1.0)
+        respond(
+            Deaf(),
+            some_prompts(),
+            4,
+            bank=Bank(tmp_path / key),
+            sampling=Sampling(max_tokens=6),
+            key=(key,),
+            max_flagged=1.0,
+        )
         for key in ("first", "second")
     ]
     with pytest.raises(IndependenceError, match=r"the banks .* are the same in 48 of 48 draws \(100.0%\)"):
@@ -166,7 +177,13 @@ def test_reruns_of_an_engine_that_ignores_seeds_are_seen(transformers_teacher, t
 def test_reruns_of_other_sampling_are_not_compared(real_bank, transformers_teacher, tmp_path):
     warm = Sampling(max_tokens=6, temperature=2.0)
     other = respond(
-        transformers_teacher, some_prompts(), 1, bank=Bank(tmp_path / "warm"), sampling=warm, key=("x",), max_flagged=1.0
+        transformers_teacher,
+        some_prompts(),
+        1,
+        bank=Bank(tmp_path / "warm"),
+        sampling=warm,
+        key=("x",),
+        max_flagged=1.0,
     )
     with pytest.raises(OptionError, match="these differ in temperature"):
         audit_rerun(real_bank("a"), other, some_prompts(), k=1)

@@ -13,8 +13,8 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank import Bank
-from uqkd.llm.responses import Prompts
 from uqkd.llm.respond import KEY, respond
+from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo
 
@@ -92,7 +92,12 @@ def test_chunk_size_changes_nothing(made):
 
 def test_fingerprint_sees_each_change(made):
     base = made(2)
-    others = [made(3), made(2, key=("llm", "other")), made(2, prompts=some_prompts(7)), made(2, teacher=Dice(revision="rev-2"))]
+    others = [
+        made(3),
+        made(2, key=("llm", "other")),
+        made(2, prompts=some_prompts(7)),
+        made(2, teacher=Dice(revision="rev-2")),
+    ]
     assert len({bank.fingerprint for bank in (base, *others)}) == 5
     assert base.fingerprint == made(2).fingerprint
 
@@ -183,7 +188,9 @@ def test_students_get_disjoint_responses_nested_in_k(made):
     for s, p, j in itertools.product(range(2), range(6), range(4)):
         assert four.texts(s, p)[j] == texts[f"q{p}", s * 4 + j]
     assert two.index.shape == (2, 6, 2)
-    assert [two.texts(s, p) for s in range(2) for p in range(6)] == [four.texts(s, p)[:2] for s in range(2) for p in range(6)]
+    assert [two.texts(s, p) for s in range(2) for p in range(6)] == [
+        four.texts(s, p)[:2] for s in range(2) for p in range(6)
+    ]
     assert all(len(one.token_ids) == 3 and one.finished for one in four.distinct)  # without EOS
     assert four.index.ravel()[0] == 0  # numbered as they first appear, whatever the order of the files
     shuffled = made(8, chunk=5).responses(prompts, students=2, k=4, per_student=4)

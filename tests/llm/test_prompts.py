@@ -47,9 +47,17 @@ def test_a_data_sets_folder_is_read_and_its_other_columns_are_left(tmp_path):
 
 
 WRONG = {
-    "same id": ("a.jsonl", '{"prompt": "a", "id": 1}\n{"prompt": "b", "id": "1"}', "same id '1' stands in line 1 and in line 2"),
+    "same id": (
+        "a.jsonl",
+        '{"prompt": "a", "id": 1}\n{"prompt": "b", "id": "1"}',
+        "same id '1' stands in line 1 and in line 2",
+    ),
     "same prompt": ("a.jsonl", '{"prompt": "a"}\n\n{"prompt": "a"}', "same prompt 'a' stands in line 1 and in line 3"),
-    "misspelt": ("a.jsonl", '{"promt": "a"}', "line 1: there is no column 'prompt', only .'promt'.; did you mean 'prompt'"),
+    "misspelt": (
+        "a.jsonl",
+        '{"promt": "a"}',
+        "line 1: there is no column 'prompt', only .'promt'.; did you mean 'prompt'",
+    ),
     "unknown": ("a.jsonl", '{"prompt": "a", "answer": ["b"]}', "unknown column 'answer'; did you mean 'answers'"),
     "bad JSON": ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b"', "line 2 is not JSON"),
     "no object": ("a.jsonl", '"a"', "line 1 is 'a'; write"),

@@ -31,7 +31,8 @@ def teacher(request):
 
 def requests(count, *, name, prompts=PROMPTS):
     return [
-        Request(prompts[i % len(prompts)], seeds.seed63("tests", "teachers", name, i, shared=True)) for i in range(count)
+        Request(prompts[i % len(prompts)], seeds.seed63("tests", "teachers", name, i, shared=True))
+        for i in range(count)
     ]
 
 
@@ -67,7 +68,9 @@ def test_first_tokens_follow_the_models_own_distribution(teacher, next_token):
 
 def test_logprobs_are_those_of_the_sampled_distribution(teacher, next_token):
     for sampling in (Sampling(max_tokens=4), Sampling(temperature=2.0, max_tokens=4)):
-        for request, one in zip(requests(4, name="logs"), teacher.complete(requests(4, name="logs"), sampling), strict=True):
+        for request, one in zip(
+            requests(4, name="logs"), teacher.complete(requests(4, name="logs"), sampling), strict=True
+        ):
             ids = list(request.prompt_token_ids)
             for token, log in zip(one.token_ids, one.token_logprobs, strict=True):
                 exact = next_token(ids) ** (1.0 / sampling.temperature)
@@ -82,7 +85,9 @@ def test_a_draw_depends_on_its_seed_and_not_on_its_batch(teacher):
     together = teacher.complete(asked, sampling)
     # Rounding may differ with the batch: a token flips where two are within 1e-6 of one another, once in 1e5 or so.
     assert [one.token_ids for one in teacher.complete(asked[7:8], sampling)] == [together[7].token_ids]
-    assert [one.token_ids for one in teacher.complete(asked[::-1], sampling)][::-1] == [one.token_ids for one in together]
+    assert [one.token_ids for one in teacher.complete(asked[::-1], sampling)][::-1] == [
+        one.token_ids for one in together
+    ]
     logs = [one.token_logprobs for one in teacher.complete(asked[::-1], sampling)][::-1]
     for first, second in zip(logs, together, strict=True):
         assert first == pytest.approx(second.token_logprobs, abs=1e-4)
@@ -115,7 +120,7 @@ def test_cuts_keep_the_same_tokens_in_every_engine(teacher, next_token, sampling
         kept = set(np.flatnonzero(exact >= sampling.min_p * exact.max()))
     drawn = teacher.complete(requests(120, name="cuts", prompts=PROMPTS[:1]), sampling)
     seen = {one.token_ids[0] for one in drawn}
-    assert 1 < len(seen)
+    assert len(seen) > 1
     assert seen <= kept
     mass = sum(exact[token] for token in kept)
     for one in drawn:
@@ -146,10 +151,10 @@ def test_about_names_everything(teacher, tiny):
 
 
 def test_vllm_leaves_the_global_states_alone(vllm_teacher):
-    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     vllm_teacher.complete(requests(4, name="states"), Sampling())
     assert torch.equal(before[0], torch.random.get_rng_state())
-    assert before[1] == np.random.get_state()[1].tolist()
+    assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the engine's CPU worker replaces this by a function that does nothing
     assert torch.get_num_threads() == 1
@@ -161,7 +166,16 @@ def test_seeds_that_share_their_low_32_bits_are_different_draws(transformers_tea
     first, second = transformers_teacher.complete(asked, Sampling(max_tokens=8))
     assert first.token_ids != second.token_ids
     generators = [torch.Generator(), torch.Generator()]  # the fact that this guards against
-    assert len({torch.rand(1, generator=g).item() for g, s in zip(generators, (5, 5 + 2**32), strict=True) if g.manual_seed(s)}) == 1
+    assert (
+        len(
+            {
+                torch.rand(1, generator=g).item()
+                for g, s in zip(generators, (5, 5 + 2**32), strict=True)
+                if g.manual_seed(s)
+            }
+        )
+        == 1
+    )
 
 
 def test_choose_inverts_the_cumulative_distribution_exactly():

@@ -215,7 +215,16 @@ def same_noise(token: Codes, log_probability: ArrayLike) -> Repeats:
     return Repeats(count, equal.size, expected, min(1.0, len(_TILTS) * math.exp(min(0.0, exponent))))
 
 
-_TILTS = (0.125, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # chosen before the data; the factor of their number pays for the choice
+_TILTS = (
+    0.125,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    3.0,
+    4.0,
+    6.0,
+)  # chosen before the data; the factor of their number pays for the choice
 
 
 def shuffled_noise(token: Codes) -> Repeats:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from uqkd.errors import DataError, OptionError, PreflightError
+from uqkd.errors import DataError, LibraryError, OptionError, PreflightError
 from uqkd.llm.responses import Prompts, Response
 from uqkd.llm.revision import base_of, check_model, is_adapter
 
@@ -91,8 +91,12 @@ class Encoder:
         DataError
             The tokenizer cannot be loaded.
         """
-        from transformers import AutoTokenizer
-
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            raise LibraryError(
+                "tokenizers need transformers, which is not installed: pip install transformers."
+            ) from None
         path = check_model(model)
         source = path
         if is_adapter(path):
@@ -181,7 +185,9 @@ class Encoder:
         shown = example or Response(self._plain(prompts.texts[0])[:max_tokens], "", finished=True)
         ids, mask = self.supervised(first, shown)
         tokens = tuple(str(token) for token in self.tokenizer.convert_ids_to_tokens(list(ids)))
-        notes = () if example else ("the response shown is the prompt's own text; only its end matters here",)
+        notes: tuple[str, ...] = (
+            () if example else ("the response shown is the prompt's own text; only its end matters here",)
+        )
         if self.tokenizer.pad_token_id in (self.eos_id, None):
             notes += ("pad is EOS or missing; harmless here, the mask goes by position and keeps EOS",)
         view = Preflight(prompts.ids[0], ids, tokens, mask, notes)

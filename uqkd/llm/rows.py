@@ -79,6 +79,7 @@ def frame(
     [['a', 0, 'four', '', 1.0]]
     """
     import pandas as pd
+    import pyarrow as pa
 
     ids, prompts, indices, drawn_with = zip(*wanted, strict=True)
     columns: dict[str, Any] = {
@@ -100,14 +101,11 @@ def frame(
         **sampling.columns(),
     }
     types, count = _types(), len(completions)
-    return pd.DataFrame(
-        {
-            name: pd.array(
-                value if isinstance(value, (list, tuple)) else [value] * count, dtype=pd.ArrowDtype(types[name])
-            )
-            for name, value in columns.items()
-        }
-    )
+    typed = {}
+    for name, value in columns.items():
+        cells = value if isinstance(value, (list, tuple)) else [value] * count
+        typed[name] = pd.Series(pa.array(cells, type=types[name]), dtype=pd.ArrowDtype(types[name]))
+    return pd.DataFrame(typed)
 
 
 def _types() -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from uqkd.errors import OptionError, one_of
+from uqkd.errors import LibraryError, OptionError, one_of
 from uqkd.llm.encoding import Encoder, Ids
 from uqkd.llm.sampling import Sampling
 
@@ -145,6 +146,10 @@ def open_teacher(
         from uqkd.llm.teachers.server import ServerTeacher
 
         return ServerTeacher(name_or_path, url=url or "", chat=chat, **engine)
+    if importlib.util.find_spec("torch") is None:
+        raise LibraryError(
+            "backend 'transformers' needs torch, which is not installed: pip install 'uqkd[torch]' transformers."
+        )
     from uqkd.llm.teachers.transformers import TransformersTeacher
 
     return TransformersTeacher(name_or_path, dtype=dtype, device=device, chat=chat, **engine)

@@ -155,13 +155,16 @@ def _started(path: Path, *, dtype: str, on_cpu: bool, max_sequences: int, memory
     import torch
     from vllm import LLM
 
-    options: dict[str, Any] = {"enforce_eager": on_cpu, "distributed_executor_backend": "uni" if on_cpu else None}
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "enforce_eager": on_cpu,
+        "distributed_executor_backend": "uni" if on_cpu else None,
+    }
     set_threads = torch.set_num_threads
     try:
         with seeds.global_states_kept():  # it seeds the global states, which no draw here uses
             return LLM(
                 model=str(path),
-                dtype=dtype,
                 seed=0,
                 generation_config="vllm",
                 logprobs_mode="processed_logprobs",
