@@ -59,7 +59,7 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     array = answers("draws", draws, "S P R", need=(2, 1, 2))
     responses = array.shape[2]
     within, squared = [], []
-    for counts in _counted(array):
+    for counts in counted(array):
         of_pairs = (counts**2).sum(axis=-1) - responses
         within.append(1.0 - of_pairs / (responses * (responses - 1)))
         mean = counts / responses
@@ -117,7 +117,7 @@ def gini_from_draws(draws: ArrayLike) -> Array:
     array = answers("draws", draws, "... k", need=(2,))
     k = array.shape[-1]
     rows = array.reshape(1, -1, k)
-    pairs = np.concatenate([(counts**2).sum(axis=-1) - k for counts in _counted(rows)], axis=1)
+    pairs = np.concatenate([(counts**2).sum(axis=-1) - k for counts in counted(rows)], axis=1)
     return np.asarray((1.0 - pairs / (k * (k - 1))).reshape(array.shape[:-1]))
 
 
@@ -326,8 +326,14 @@ def _known(probs: ArrayLike, draws: Any) -> Array:
     return known
 
 
-def _counted(draws: Labels) -> Iterator[Array]:
-    """Counts (S, P', U) of the answers to blocks of prompts, whatever the numbers that name them."""
+def counted(draws: Labels) -> Iterator[Array]:
+    """Counts (S, P', U) of the answers to blocks of prompts, whatever the numbers that name them.
+
+    Examples
+    --------
+    >>> [counts.tolist() for counts in counted(np.array([[[70, 9]], [[9, 9]]]))]
+    [[[[1.0, 1.0]], [[2.0, 0.0]]]]
+    """
     students, prompts, responses = draws.shape
     size = max(1, BLOCK_VALUES // (students * students * responses))
     for start in range(0, prompts, size):

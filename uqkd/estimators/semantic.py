@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, ShapeError, one_of
-from uqkd.estimators.agreement import answers, ranked
+from uqkd.estimators.agreement import answers, counted
 from uqkd.estimators.checking import finite, same_shape
 
 Array = NDArray[np.float64]
@@ -128,24 +128,20 @@ def decompose_entropy(clusters: ArrayLike, rule: str = "plug-in") -> EntropyDeco
     """
     one_of("rule", rule, RULES)
     draws = answers("clusters", clusters, "S P R", need=(2,))
-    parts = [_decomposed(ranked(draws[:, p : p + 1]), rule) for p in range(draws.shape[1])]
-    total, own, information = (np.stack([part[i] for part in parts], axis=-1) for i in range(3))
+    parts = [_decomposed(counts, rule) for counts in counted(draws)]
+    total, own, information = (np.concatenate([part[i] for part in parts], axis=-1) for i in range(3))
     expected = own.mean(axis=0)
     return EntropyDecomposition(total, expected, total - expected, own, information)
 
 
-def _decomposed(draws: NDArray[np.int64], rule: str) -> tuple[Array, Array, Array]:
-    """Total (), own (S,) and pseudo-values of the information (S,) of one prompt."""
-    students = len(draws)
-    width = int(draws.max()) + 1
-    flat = (np.arange(students)[:, None] * width + draws[:, 0]).ravel()
-    counts = np.bincount(flat, minlength=students * width).reshape(students, width)
-    pooled = counts.sum(axis=0)
+def _decomposed(counts: Array, rule: str) -> tuple[Array, Array, Array]:
+    """Total (P,), own (S, P) and pseudo-values of the information (S, P) from counts (S, P, U)."""
+    students, pooled = len(counts), counts.sum(axis=0)
     own, total = entropy_from_counts(counts, rule), entropy_from_counts(pooled, rule)
     if students < 3:
-        return total, own, np.full(students, np.nan)
-    left_out = entropy_from_counts(pooled - counts, rule) - (own.sum() - own) / (students - 1)
-    return total, own, students * (total - own.mean()) - (students - 1) * left_out
+        return total, own, np.full(own.shape, np.nan)
+    left_out = entropy_from_counts(pooled - counts, rule) - (own.sum(axis=0) - own) / (students - 1)
+    return total, own, students * (total - own.mean(axis=0)) - (students - 1) * left_out
 
 
 def likelihood_entropy(clusters: ArrayLike, sequences: ArrayLike, log_likelihoods: ArrayLike) -> Array:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class Clusters:
     how: str
 
 
+@lru_cache(maxsize=2**17)
 def normalise(text: str) -> str:
     """The text without what does not change an answer: case, compatibility forms, blanks, punctuation, English articles.
 

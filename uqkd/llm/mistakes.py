@@ -116,13 +116,19 @@ def mark(*sources: Responses) -> list[Marked]:
         for source in sources
     ]
     right = [
-        [number[form] for form in map(normalise, answers) if form in number] for answers in sources[0].prompts.answers
+        (p, number[form])
+        for p, answers in enumerate(sources[0].prompts.answers)
+        for form in map(normalise, answers)
+        if form in number
     ]
-    found = []
-    for form in forms:
-        supported = np.stack([np.isin(form[:, p], right[p]) for p in range(form.shape[1])], axis=1)
-        found.append(Marked(form, supported))
-    return found
+    places, wanted = np.array(right, dtype=np.int64).reshape(-1, 2).T
+    return [Marked(form, _among(form, places, wanted)) for form in forms]
+
+
+def _among(form: Index, places: Index, wanted: Index) -> NDArray[np.bool_]:
+    """(S, P, R) whether a form is one of those `wanted` at its prompt; `places` says of which prompt each is."""
+    names = max(int(form.max()), int(wanted.max(initial=0))) + 1
+    return np.isin(np.arange(form.shape[1])[None, :, None] * names + form, places * names + wanted)
 
 
 def ratio(part: Array, whole: Array) -> Estimate:
@@ -153,8 +159,8 @@ def shared_mistakes(students: Marked, teacher: Marked) -> Estimate:
     >>> round(shared_mistakes(ours, teacher)[0], 3)
     0.667
     """
-    theirs = teacher.form.transpose(1, 0, 2).reshape(teacher.form.shape[1], -1)
-    given = np.stack([np.isin(students.form[:, p], theirs[p]) for p in range(len(theirs))], axis=1)
+    places = np.broadcast_to(np.arange(teacher.form.shape[1])[None, :, None], teacher.form.shape)
+    given = _among(students.form, places.ravel(), teacher.form.ravel())
     return ratio((given & ~students.supported).mean(axis=2), students.wrong)
 
 
