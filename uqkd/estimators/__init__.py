@@ -1,13 +1,10 @@
 """What is measured: pure functions of arrays, NumPy and SciPy only."""
 
 from uqkd.estimators.agreement import (
-    SquaredDistance,
     agreement_with,
-    conservation_from_draws,
     cross_agreement,
     decompose_agreement,
     gini_from_draws,
-    squared_distance,
 )
 from uqkd.estimators.averaging import (
     Averaged,
@@ -44,6 +41,11 @@ from uqkd.estimators.components import (
     Components,
     mean_variance_components,
     variance_components,
+)
+from uqkd.estimators.distance import (
+    SquaredDistance,
+    conservation_from_draws,
+    squared_distance,
 )
 from uqkd.estimators.intervals import (
     Interval,

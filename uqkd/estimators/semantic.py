@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, ShapeError, one_of
-from uqkd.estimators.agreement import answers, counted
 from uqkd.estimators.checking import finite, same_shape
+from uqkd.estimators.counting import answers, counted
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.estimators.agreement import ranked
+from uqkd.estimators.counting import ranked
 from uqkd.llm.embedding import embed
 from uqkd.llm.responses import Responses
 

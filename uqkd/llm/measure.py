@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError, ShapeError
-from uqkd.estimators.agreement import (
-    conservation_from_draws,
-    decompose_agreement,
-    from_spreads,
-    gini_from_draws,
-    squared_distance,
-)
+from uqkd.estimators.agreement import decompose_agreement, from_spreads, gini_from_draws
+from uqkd.estimators.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.semantic import decompose_entropy
 from uqkd.estimators.two_way import two_way_standard_error
 from uqkd.estimators.variance import VarianceDecomposition
