@@ -105,7 +105,7 @@ def test_ends_are_kept_and_told(teacher, next_token):
     assert all(one.text == teacher.encoder.decode(one.token_ids) and "</s>" not in one.text for one in drawn)
 
 
-CUTS = [Sampling(top_k=3, max_tokens=1), Sampling(top_p=0.3, max_tokens=1), Sampling(min_p=0.4, max_tokens=1)]
+CUTS = [Sampling(top_k=3, max_tokens=1), Sampling(top_p=0.3, max_tokens=1), Sampling(min_p=0.1, max_tokens=1)]
 
 
 @pytest.mark.parametrize("sampling", CUTS, ids=["top_k", "top_p", "min_p"])
