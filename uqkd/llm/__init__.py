@@ -1,1 +1,96 @@
-"""Layer 3: language models. Sample a teacher, distil many students, and see how much of its uncertainty survived."""
+"""Layer 3: language models. Sample a teacher, distil many students, and see how much of its uncertainty survived.
+
+Names are loaded when they are first used: `import uqkd.llm` alone needs neither torch nor vLLM.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uqkd.llm.audit import audit, audit_rerun
+    from uqkd.llm.bank import Bank
+    from uqkd.llm.beginnings import Lora
+    from uqkd.llm.clusters import cluster
+    from uqkd.llm.crossfit import cross_fitted
+    from uqkd.llm.embedded import Bed, Size
+    from uqkd.llm.embedding import embed
+    from uqkd.llm.encoding import Encoder
+    from uqkd.llm.exact import answer_probabilities
+    from uqkd.llm.measure import measure
+    from uqkd.llm.prompts import read_prompts
+    from uqkd.llm.respond import respond
+    from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
+    from uqkd.llm.sampling import Sampling
+    from uqkd.llm.students import Students, distill
+    from uqkd.llm.teachers import open_teacher
+    from uqkd.llm.weights import folds, weigh
+    from uqkd.llm.world import World
+    from uqkd.stacked import Recipe, Sources
+
+_HOME = {
+    "Bank": "uqkd.llm.bank",
+    "Bed": "uqkd.llm.embedded",
+    "Encoder": "uqkd.llm.encoding",
+    "Lora": "uqkd.llm.beginnings",
+    "Prompts": "uqkd.llm.responses",
+    "Recipe": "uqkd.stacked",
+    "Response": "uqkd.llm.responses",
+    "Responses": "uqkd.llm.responses",
+    "Sampling": "uqkd.llm.sampling",
+    "Size": "uqkd.llm.embedded",
+    "Sources": "uqkd.stacked",
+    "Students": "uqkd.llm.students",
+    "TextTargets": "uqkd.llm.responses",
+    "World": "uqkd.llm.world",
+    "answer_probabilities": "uqkd.llm.exact",
+    "audit": "uqkd.llm.audit",
+    "audit_rerun": "uqkd.llm.audit",
+    "cluster": "uqkd.llm.clusters",
+    "cross_fitted": "uqkd.llm.crossfit",
+    "distill": "uqkd.llm.students",
+    "embed": "uqkd.llm.embedding",
+    "folds": "uqkd.llm.weights",
+    "measure": "uqkd.llm.measure",
+    "open_teacher": "uqkd.llm.teachers",
+    "read_prompts": "uqkd.llm.prompts",
+    "respond": "uqkd.llm.respond",
+    "weigh": "uqkd.llm.weights",
+}
+
+__all__ = [
+    "Bank",
+    "Bed",
+    "Encoder",
+    "Lora",
+    "Prompts",
+    "Recipe",
+    "Response",
+    "Responses",
+    "Sampling",
+    "Size",
+    "Sources",
+    "Students",
+    "TextTargets",
+    "World",
+    "answer_probabilities",
+    "audit",
+    "audit_rerun",
+    "cluster",
+    "cross_fitted",
+    "distill",
+    "embed",
+    "folds",
+    "measure",
+    "open_teacher",
+    "read_prompts",
+    "respond",
+    "weigh",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'uqkd.llm' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,16 +1,30 @@
-"""Tokenizer and teacher of the embedded world: a small Llama trained from scratch, kept in the store."""
+"""The embedded world as a test bed: tokenizer, teacher and base, small Llamas trained from scratch, and sample banks."""
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import inspect
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uqkd.llm.audit import audit
+from uqkd.llm.bank import Bank
+from uqkd.llm.encoding import Encoder
+from uqkd.llm.exact import answer_probabilities
+from uqkd.llm.respond import respond
+from uqkd.llm.responses import Prompts
+from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers import open_teacher
+from uqkd.llm.teachers.teacher import Teacher
 from uqkd.llm.world import World
 from uqkd.stacked import Recipe
 from uqkd.store import commit_folder, verified_folder
@@ -58,8 +72,14 @@ class Size:
         )
 
 
-TEACHER, STUDENT = Size(128, 344, 4, 4), Size(48, 128, 2, 4)
-RECIPE = Recipe(steps=400, batch=128, optimiser="adamw", lr=3e-3, schedule="cosine", warmup=20, clip_norm=1.0)
+TEACHER, STUDENT = Size(128, 344, 4, 4), Size(48, 128, 1, 4)
+_MOST_CUT = 0.02  # share of answers that are no answer's beginning and go on until they are cut
+MOST = 8  # tokens of a response; the longest answer has four and its end
+_SCHEDULE: dict[str, Any] = {"optimiser": "adamw", "schedule": "cosine", "warmup": 20, "clip_norm": 1.0}
+_MODELS: tuple[tuple[str, Size, Recipe, tuple[int, ...] | None], ...] = (
+    ("teacher", TEACHER, Recipe(steps=400, batch=128, lr=3e-3, **_SCHEDULE), None),
+    ("base", STUDENT, Recipe(steps=200, batch=64, lr=5e-3, **_SCHEDULE), (3,)),
+)  # name, size, recipe, phrasings (None: all)
 
 
 def tokenizer(world: World) -> Any:
@@ -88,72 +108,179 @@ def tokenizer(world: World) -> Any:
     )
 
 
-def model_folder(root: str | Path, world: World, size: Size, *, key: tuple[Any, ...], recipe: Recipe = RECIPE) -> Path:
-    """The folder of the world's teacher, trained now if it is not in the store.
+@dataclass(frozen=True)
+class Bed:
+    """The embedded world with its models and sample banks in one folder; made by `Bed.open`.
 
-    Parameters
+    Attributes
     ----------
-    root : path
-        A local folder: a store.
+    folder : Path
+        `teacher` and `base`, as transformers and vLLM load them, and a sample bank for each temperature.
     world : World
-    size : Size
-    key : tuple
-        Names the streams of initialisation and order.
-    recipe : Recipe
 
-    Returns
-    -------
-    Path
-        With config, tokenizer and safetensors, as transformers and vLLM load it.
+    Notes
+    -----
+    The teacher knows every question in every phrasing. The base is a model of the students' size that was trained for a
+    short time on the last phrasing: what a student is before it is distilled.
     """
-    name = f"models/world-{_fingerprint(world, size, recipe, key)}"
-    found = verified_folder(root, name)
-    return found or commit_folder(root, name, lambda folder: _save(folder, world, size, recipe, key))
+
+    folder: Path
+    world: World
+
+    @classmethod
+    def open(cls, root: str | Path, *, clans: int = 8, members: int = 6) -> Bed:
+        """The bed below a results folder; teacher and base are trained if they are not there (a minute or two).
+
+        Parameters
+        ----------
+        root : path or URL
+            Results folder. Models need a local folder: those of a URL are kept in the user's cache.
+        clans, members : int
+            Size of the world.
+        """
+        world = World.make(clans=clans, members=members, key=("llm", "world"))
+        name = f"embedded/world-{clans}x{members}-{_fingerprint(world)}"
+        place = _local(root)
+        for part, size, recipe, ways in _MODELS:
+            known = range(world.phrasings) if ways is None else ways
+            if verified_folder(place, f"{name}/{part}") is None:
+                with _all_threads():
+                    model, coder = _trained(world, size, recipe, known, key=("llm", "world", part))
+
+                def write(folder: Path, model: Any = model, coder: Any = coder) -> None:
+                    model.save_pretrained(folder)
+                    coder.save_pretrained(folder)
+
+                commit_folder(place, f"{name}/{part}", write)
+        return cls(place / name, world)
+
+    @classmethod
+    def at(cls, folder: str | Path) -> Bed:
+        """The bed that lies in a folder, as `open` made it."""
+        path = Path(folder)
+        clans, members = path.name.split("-")[1].split("x")
+        return cls(path, World.make(clans=int(clans), members=int(members), key=("llm", "world")))
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher's folder."""
+        return self.folder / "teacher"
+
+    @property
+    def base(self) -> Path:
+        """The folder of an undistilled student."""
+        return self.folder / "base"
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The tokenizer of all models of the bed."""
+        return Encoder.of(self.teacher)
+
+    def probabilities(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
+        """The teacher's exact answer distribution, (P, C + 1); see `answer_probabilities`."""
+        return _teacher_probabilities(self.teacher, self.encoder, prompts, temperature)
+
+    def student_config(self, size: Size | None = None) -> Any:
+        """Configuration of a student that begins fresh."""
+        return (size or STUDENT).config(len(self.encoder.tokenizer))
+
+    def bank(self, temperature: float = 1.0) -> Bank:
+        """The sample bank of a temperature."""
+        return Bank(self.folder / f"bank-{temperature:g}")
+
+    def draw(
+        self, prompts: Prompts, *, students: int, per_student: int, temperature: float = 1.0, backend: str = "vllm"
+    ) -> Bank:
+        """Draw what the bank lacks for so many students, and audit the independence of what they get.
+
+        The engine is started only if something is missing, and kept for the next call of this process.
+        """
+        bank, k = self.bank(temperature), students * per_student
+        if bank.held(prompts, k).missing.size:
+            teacher = shared_teacher(self.teacher, backend)
+            sampling = Sampling(temperature=temperature, max_tokens=MOST)
+            respond(teacher, prompts, k, bank=bank, sampling=sampling, max_flagged=_MOST_CUT)
+        audit(bank, prompts, students=students, k=per_student, per_student=per_student)
+        return bank
 
 
-def _fingerprint(world: World, size: Size, recipe: Recipe, key: tuple[Any, ...]) -> str:
+@lru_cache(maxsize=1)
+def shared_teacher(folder: Path, backend: str) -> Teacher:
+    """A teacher in full precision that stays open until the process ends."""
+    teacher = open_teacher(folder, backend=backend, dtype="float32")
+    atexit.register(teacher.close)
+    return teacher
+
+
+@lru_cache(maxsize=8)
+def _teacher_probabilities(folder: Path, encoder: Encoder, prompts: Prompts, temperature: float) -> Array:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return answer_probabilities(
+        AutoModelForCausalLM.from_pretrained(folder), encoder, prompts, temperature=temperature
+    )[0]
+
+
+@contextmanager
+def _all_threads() -> Iterator[None]:
+    """The teacher is one model, trained before any worker starts: it may use every core."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _local(root: str | Path) -> Path:
+    if "://" not in str(root):
+        return Path(root).absolute()
+    base = os.environ.get("UQKD_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "uqkd"
+
+
+def _fingerprint(world: World) -> str:
     import torch
     import transformers
 
-    versions = (torch.__version__, transformers.__version__, inspect.getsource(_trained), inspect.getsource(_rows))
-    parts = repr((world.questions, asdict(size), asdict(recipe), key, versions))
-    return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
+    code = tuple(inspect.getsource(function) for function in (_trained, _rows, tokenizer))
+    parts = repr((world.questions, _MODELS, torch.__version__, transformers.__version__, code))
+    return hashlib.blake2b(parts.encode(), digest_size=6).hexdigest()
 
 
-def _save(folder: Path, world: World, size: Size, recipe: Recipe, key: tuple[Any, ...]) -> None:
-    coder = tokenizer(world)
-    _trained(world, coder, size, recipe, key).save_pretrained(folder)
-    coder.save_pretrained(folder)
-
-
-def _trained(world: World, coder: Any, size: Size, recipe: Recipe, key: tuple[Any, ...]) -> Any:
-    """A model trained on every question, phrasing and answer, each answer weighted by its true probability."""
+def _trained(world: World, size: Size, recipe: Recipe, ways: Iterable[int], *, key: tuple[Any, ...]) -> tuple[Any, Any]:
+    """A model that learnt every question in these phrasings, each answer weighted by its true probability; its tokenizer."""
     from transformers import LlamaForCausalLM
 
     from uqkd.llm.language import SequenceLikelihood, know_leaves, row_table, weighted_loss
     from uqkd.stacked import batch_orders, stack, train
 
-    rows, weights = _rows(world, coder)
+    coder = tokenizer(world)
+    rows, weights = _rows(world, coder, ways)
 
     def build() -> SequenceLikelihood:
         made = SequenceLikelihood(LlamaForCausalLM(size.config(len(coder))))
         know_leaves(made)
         return made
 
-    model = stack(build, 1, key=(*key, "teacher"))
-    order = batch_orders(len(rows), recipe.batch or len(rows), recipe.steps, [0], key=(*key, "teacher"))
+    model: Any = stack(build, 1, key=key)
+    order = batch_orders(len(rows), recipe.batch or len(rows), recipe.steps, [0], key=key)
     train(model, row_table(rows), weights[None], recipe, loss=weighted_loss, orders=order).refuse_failed()
-    return model.student(0).model
+    return model.student(0).model, coder
 
 
-def _rows(world: World, coder: Any) -> tuple[list[Any], Array]:
+def _rows(world: World, coder: Any, ways: Iterable[int]) -> tuple[list[Any], Array]:
     """Every question, phrasing and answer: token ids and which are supervised, and the weight, one on average."""
-    rows, weights = [], []
+    rows, weights, asked = [], [], list(ways)
     for question in world.questions:
-        for way in range(world.phrasings):
+        for way in asked:
             prompt = coder(question.text(way))["input_ids"]
             for answer, probability in zip(question.answers, question.probabilities, strict=True):
                 learnt = [*coder(answer, add_special_tokens=False)["input_ids"], coder.eos_token_id]
                 rows.append(([*prompt, *learnt], [False] * len(prompt) + [True] * len(learnt)))
                 weights.append(probability)
-    return rows, np.array(weights) * (len(rows) / (len(world.questions) * world.phrasings))
+    return rows, np.array(weights) * (len(rows) / (len(world.questions) * len(asked)))

@@ -164,7 +164,7 @@ class World:
         return {q.id: q for q in self.questions}
 
     def prompts(
-        self, *, phrasings: Iterable[int] = (0,), relations: Iterable[str] | None = None, every: int = 1
+        self, *, phrasings: Iterable[int] = (0,), relations: Iterable[str] | None = None, first: int = 0, every: int = 1
     ) -> Prompts:
         """Questions as prompts, their valid answers as reference answers.
 
@@ -173,8 +173,8 @@ class World:
         phrasings : iterable of int
         relations : iterable of str, optional
             Names of relations; all if not given.
-        every : int
-            Take every so-manieth question of a relation.
+        first, every : int
+            Of each relation take questions first, first + every, ...; with every = 2, first = 0 and 1 share no entity.
         """
         asked = [r.name for r in dict.fromkeys(q.relation for q in self.questions)]
         wanted = [one_of("relations", r, asked) for r in relations] if relations is not None else asked
@@ -184,7 +184,7 @@ class World:
         rows = [
             (f"{q.id}/{way}", q.text(way), q.answers)
             for name in wanted
-            for q in [q for q in self.questions if q.relation.name == name][::every]
+            for q in [q for q in self.questions if q.relation.name == name][first::every]
             for way in ways
         ]
         ids, texts, answers = zip(*rows, strict=True)

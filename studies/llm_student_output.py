@@ -1,0 +1,249 @@
+"""How much of a teacher's doubt does one language-model student keep, and how much moves between students?
+
+A small Llama that knows a world of questions is sampled k times for each student and prompt; students are trained on all k
+responses with weight 1/k each ("multi"), or on the one nearest the mean embedding ("medoid", the published averaging of
+texts). Answers of this world can be listed, so that every student's answer distribution is computed, not sampled: intra-
+and inter-student variance have no sampling noise. A student that memorises k responses keeps 1 − 1/k of the teacher's
+Gini variance G_p, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. Exact for the
+responses themselves, which are judged; transformers need not memorise, and are drawn beside T4 without being judged.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of, two_way_standard_error
+from uqkd.estimators.comparing import FEWEST
+from uqkd.llm import Bed, Prompts, Recipe, Sources, TextTargets, distill, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Responses, Run, Share
+
+Array = NDArray[np.float64]
+
+RELATIONS = {"home": "every entity its own answers", "food": "a clan shares its answers"}  # those with doubt in them
+
+
+class Options(Base):
+    clans: Responses = 8
+    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
+    per_student: Responses = 16  # responses set aside for each student: the largest k
+    multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
+    medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
+    lengths: tuple[Share, ...] = (0.05, 0.15, 0.4)  # of the training, for students of single responses
+    steps: Responses = 200
+    batch: Responses = 48
+    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    backend: str = "vllm"
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(clans=16, members=16, students=32, per_student=32, multi=(1, 2, 4, 8, 16, 32), medoid=(2, 4, 8, 16, 32),
+                     steps=1_500, batch=128),
+    "full": Options(clans=16, members=16, students=64, per_student=64, multi=(1, 2, 3, 4, 8, 16, 32, 64),
+                    medoid=(2, 4, 8, 16, 32, 64), steps=3_000, batch=128),
+}  # fmt: skip
+
+
+def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
+    trained = [("multi", k, 1.0) for k in options.multi] + [("medoid", k, 1.0) for k in options.medoid]
+    trained += [("multi", min(options.multi), length) for length in options.lengths]
+    shared = {name: getattr(options, name) for name in ("students", "per_student", "steps", "batch", "lr")}
+    return [
+        {"data": folder, "data_fingerprint": fingerprint, **shared, "method": method, "k": k, "length": length}
+        for method, k, length in dict.fromkeys(trained)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    bed, k = Bed.at(cell["data"]), cell["k"]
+    training, unseen = prompts_of(bed)
+    drawn = bed.bank().responses(training, students=cell["students"], k=k, per_student=cell["per_student"])
+    targets = weigh(drawn, cell["method"])
+    steps = max(1, round(cell["steps"] * cell["length"]))
+    recipe = Recipe(
+        steps=steps, batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
+    )
+    key = ("llm student output", cell["method"], k, cell["length"])
+    students = distill(
+        bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),
+        key=key,
+    )  # fmt: skip
+    rows = []
+    for where, prompts in (("training", training), ("unseen entities", unseen)):
+        q, p = students.probabilities(prompts), bed.probabilities(prompts)
+        for relation in RELATIONS:
+            own = of_relation(prompts, relation)
+            rows += [
+                {
+                    "student": "transformer",
+                    "prompts": where,
+                    "relation": relation,
+                    **comparison("", name, expected, *pair),
+                }
+                for name, expected, pair in of_students(q[:, own], p[own], memorised(cell, where, relation))
+            ]
+    if cell["length"] == 1.0 and cell["method"] == "multi":
+        p = bed.probabilities(training)
+        rows += [{"student": "the responses", "prompts": "training", "relation": "all", **row}
+                 for row in of_responses(answered(targets, training), p, k)]  # fmt: skip
+    about = {name: cell[name] for name in ("method", "k", "length", "students")}
+    return pd.DataFrame([{**about, "steps": steps, **row} for row in rows])
+
+
+def prompts_of(bed: Bed) -> tuple[Prompts, Prompts]:
+    """Questions of every other entity for training, and those of the others, all in the first phrasing."""
+    asked: dict[str, Any] = {"phrasings": [0], "relations": list(RELATIONS), "every": 2}
+    return bed.world.prompts(first=0, **asked), bed.world.prompts(first=1, **asked)
+
+
+def of_relation(prompts: Prompts, relation: str) -> NDArray[np.bool_]:
+    return np.array([name.startswith(f"{relation}/") for name in prompts.ids])
+
+
+def answered(targets: TextTargets, prompts: Prompts) -> Array:
+    """The weighted responses themselves as distributions over the reference answers and anything else, (S, P, C + 1)."""
+    texts = np.array([r.text if r.finished else "" for r in targets.responses.distinct], dtype=object)
+    students, count, _ = targets.responses.shape
+    most = max(map(len, prompts.answers))
+    found = np.zeros((students, count, most + 1))
+    for p, answers in enumerate(prompts.answers):
+        place = {text: c for c, text in enumerate(answers)}
+        classes = np.array([place.get(text, most) for text in texts[targets.responses.index[:, p].ravel()]])
+        np.add.at(found[:, p], (np.repeat(np.arange(students), targets.weights.shape[2]), classes),
+                  targets.weights[:, p].ravel())  # fmt: skip
+    return found
+
+
+def memorised(cell: dict, where: str, relation: str) -> dict[str, float]:
+    """T4 for students that memorise: shares of G_p."""
+    if where != "training" or cell["method"] != "multi" or cell["length"] < 1.0:
+        return {}
+    return {"intra": 1.0 - 1.0 / cell["k"], "inter": 1.0 / cell["k"], "total": 1.0}
+
+
+def of_responses(labels: Array, p: Array, k: int) -> list[dict]:
+    """T4 is exact for the responses themselves: what a student that memorises would answer."""
+    unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
+    statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely answers the standard error says too little
+    parts, spread = decompose_categorical(labels), gini(p)
+    rows = [("intra", 1.0 - 1.0 / k, parts.per_student_intra), ("inter", 1.0 / k, parts.per_student_inter)]
+    return [comparison(statement, name, expected, *share_of(values, spread)) for name, expected, values in rows]
+
+
+def of_students(q: Array, p: Array, expected: dict[str, float]) -> list[tuple[str, float, tuple[float, float]]]:
+    """What students (S, P, C) made of the teacher's distributions (P, C), each number with its standard error."""
+    parts, spread = decompose_categorical(q), gini(p)
+    divergence = (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, 1e-300)))).sum(axis=-1)
+    found = {
+        "intra": share_of(parts.per_student_intra, spread),
+        "inter": share_of(parts.per_student_inter, spread),
+        "total": share_of(parts.per_student_intra + parts.per_student_inter, spread),
+        "expected entropy": mean(entropy(q)),
+        "mutual information": mean(parts.per_student_information),
+        "KL to the teacher": mean(divergence),
+        "outside the valid answers": mean(q[..., -1]),
+        "the same of the teacher": (float(p[:, -1].mean()), 0.0),
+        "entropy of the teacher": (float(entropy(p).mean()), 0.0),
+    }
+    return [(name, expected.get(name, np.nan), pair) for name, pair in found.items()]
+
+
+def mean(values: Array) -> tuple[float, float]:
+    """Mean of values (S, P); its standard error counts both students and prompts as random."""
+    return float(values.mean()), two_way_standard_error(values)
+
+
+SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    rows = table[table["student"] == "transformer"]
+    figure, axes = figures.panels(2, 3, height=2.45)
+    for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
+        own = rows[rows["relation"] == relation]
+        finished = own[(own["length"] == 1.0) & (own["prompts"] == "training")]
+        _shares(line[0], finished[finished["method"] == "multi"], lines=True)
+        line[0].set(title=f"multi: {meaning}", ylabel="share of $G_p$", xlabel="responses per prompt, k")
+        _shares(line[1], finished[(finished["method"] == "medoid") | (finished["k"] == 1)], lines=False)
+        line[1].set(title="medoid", xlabel="responses per prompt, k")
+        single = own[(own["method"] == "multi") & (own["k"] == own["k"].min()) & (own["prompts"] == "training")]
+        _lengths(line[2], single)
+        line[2].set(title="k = 1, shorter training", xlabel="optimiser steps", xscale="log")
+        for axis in line:
+            axis.set_ylim(-0.05, 1.3)
+    note = "lines: T4, for students that memorise; points: transformers ± 1.96 standard errors"
+    figures.legend_below(figure, axes[0, 0], note, columns=3)
+    return figure
+
+
+def _shares(axis: Axes, rows: pd.DataFrame, *, lines: bool) -> None:
+    ticks = tuple(sorted(rows["k"].unique()))
+    dense = np.geomspace(ticks[0], ticks[-1], 100)
+    theory = {"intra": 1.0 - 1.0 / dense, "inter": 1.0 / dense, "total": np.ones_like(dense)}
+    for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
+        part = rows[rows["quantity"] == quantity].sort_values("k")
+        if lines:
+            figures.theory(axis, dense, theory[quantity], color=colour)
+        figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
+    figures.k_axis(axis, ticks)
+
+
+def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
+    for quantity, colour in zip(SHARES, figures.colours(3), strict=True):
+        part = rows[rows["quantity"] == quantity].sort_values("steps")
+        figures.simulation(axis, part["steps"], part["simulated"], part["standard_error"], color=colour)
+    ticks = sorted(rows["steps"].unique())
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, labels=[str(n) for n in ticks], minor=False)
+    axis.set_xticks([], minor=True)
+
+
+def main(options: Options, run: Run) -> None:
+    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
+    training, _ = prompts_of(bed)
+    bank = bed.draw(training, students=options.students, per_student=options.per_student, backend=options.backend)
+    table = run.cells(cells(options, str(bed.folder), bank.fingerprint), measure)
+    figures.publish(
+        run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, len(training)), place=200
+    )
+
+
+def caption(table: pd.DataFrame, prompts: int) -> str:
+    """What is seen, from the same table."""
+    rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
+    full = rows[rows["length"] == 1.0].set_index(["method", "relation", "k", "quantity"])[
+        ["simulated", "standard_error"]
+    ]
+
+    def said(method: str, relation: str, k: int, quantity: str) -> str:
+        value, error = full.loc[(method, relation, k, quantity)]
+        return f"{value:.2f} ± {1.96 * error:.2f}"
+
+    ks = sorted(rows.loc[rows["method"] == "multi", "k"].unique())
+    text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, teacher sampled by its engine with one seed per response. "
+    text += (
+        f"Students of one response keep {said('multi', 'home', ks[0], 'intra')} of G_p, κ = {said('multi', 'home', ks[0], 'total')}; "
+        f"of {ks[-1]}, {said('multi', 'home', ks[-1], 'intra')}, κ = {said('multi', 'home', ks[-1], 'total')} (own answers) and "
+        f"{said('multi', 'food', ks[-1], 'total')} (clan). "
+    )
+    if (rows["method"] == "medoid").any():
+        most = rows.loc[rows["method"] == "medoid", "k"].max()
+        text += f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}: it sharpens (T5). "
+    early = rows[(rows["length"] < 1.0) & (rows["quantity"] == "intra") & (rows["relation"] == "food")]
+    if len(early):
+        first = early.sort_values("steps").iloc[0]
+        text += (
+            f"After {first['steps']} steps on one response per prompt, before they memorise, students keep "
+            f"{first['simulated']:.2f} ± {1.96 * first['standard_error']:.2f} of G_p for answers that a clan shares."
+        )
+    return text.strip()
