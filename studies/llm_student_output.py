@@ -226,15 +226,17 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
     ]
 
     def said(method: str, relation: str, k: int, quantity: str) -> str:
-        value, error = full.loc[(method, relation, k, quantity)]
+        where: Any = (method, relation, k, quantity)
+        value, error = full.loc[where]
         return f"{value:.2f} ± {1.96 * error:.2f}"
 
     ks = sorted(rows.loc[rows["method"] == "multi", "k"].unique())
-    text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, teacher sampled by its engine with one seed per response. "
+    text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher. "
+    least, most_k = ks[0], ks[-1]
     text += (
-        f"Students of one response keep {said('multi', 'home', ks[0], 'intra')} of G_p, κ = {said('multi', 'home', ks[0], 'total')}; "
-        f"of {ks[-1]}, {said('multi', 'home', ks[-1], 'intra')}, κ = {said('multi', 'home', ks[-1], 'total')} (own answers) and "
-        f"{said('multi', 'food', ks[-1], 'total')} (clan). "
+        f"Students of one response keep {said('multi', 'home', least, 'intra')} of G_p, "
+        f"κ = {said('multi', 'home', least, 'total')}; of {most_k}, {said('multi', 'home', most_k, 'intra')}, "
+        f"κ = {said('multi', 'home', most_k, 'total')} (own answers) and {said('multi', 'food', most_k, 'total')} (clan). "
     )
     if (rows["method"] == "medoid").any():
         most = rows.loc[rows["method"] == "medoid", "k"].max()
