@@ -243,7 +243,7 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
         text += f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}: it sharpens (T5). "
     early = rows[(rows["length"] < 1.0) & (rows["quantity"] == "intra") & (rows["relation"] == "food")]
     if len(early):
-        first = early.sort_values("steps").iloc[0]
+        first = early.sort_values("simulated").iloc[-1]  # the length at which a student keeps most
         text += (
             f"After {first['steps']} steps on one response per prompt, before they memorise, students keep "
             f"{first['simulated']:.2f} ± {1.96 * first['standard_error']:.2f} of G_p for answers that a clan shares."
