@@ -1,0 +1,291 @@
+"""Students of language models: both trainers agree, adapters share one base, failures stay apart, saved students load."""
+
+import numpy as np
+import pytest
+import torch
+
+from uqkd.errors import DataError, DivergedError, OptionError
+from uqkd.llm import Encoder, Lora, Prompts, Recipe, Response, Responses, Sampling, Sources, World, distill, weigh
+from uqkd.llm.beginnings import Beginning
+from uqkd.llm.embedded import Size, tokenizer
+from uqkd.llm.exact import answer_probabilities
+from uqkd.llm.language import SequenceLikelihood, row_table
+from uqkd.llm.trainers import stacked_of, trainer_losses
+from uqkd.llm.training_rows import training_rows
+from uqkd.stacked import train
+from uqkd.store import faults_of_folder
+
+SIZE, STUDENTS = Size(16, 32, 2, 2), 3
+RECIPE = Recipe(steps=12, batch=4, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine", weight_decay=0.01)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World.make(clans=2, members=2, key=("test", "students"))
+
+
+@pytest.fixture(scope="module")
+def encoder(world):
+    coder = tokenizer(world)
+    return Encoder(coder, False, vocabulary=len(coder), context=64, model_eos=(coder.eos_token_id,))
+
+
+@pytest.fixture(scope="module")
+def config(encoder):
+    return SIZE.config(len(encoder.tokenizer))
+
+
+def answers(world, encoder, k=2, students=STUDENTS):
+    prompts = world.prompts(relations=["home", "food"])
+    made = [
+        Response(tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]), text)
+        for s in range(students) for options in prompts.answers for text in [options[(s + r) % len(options)] for r in range(k)]
+    ]  # fmt: skip
+    return Responses.gather(prompts, made, (students, len(prompts), k))
+
+
+@pytest.fixture(scope="module")
+def base(config, encoder, tmp_path_factory):
+    from transformers import LlamaForCausalLM
+
+    from uqkd import seeds
+
+    folder = tmp_path_factory.mktemp("base")
+    with seeds.torch_stream("test", "base"):
+        LlamaForCausalLM(config).save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def trajectories(beginning, rows, begin):
+    """Losses (steps, S) of the stacked trainer, step by step, and of transformers' Trainer."""
+    stacked = []
+    for steps in range(1, RECIPE.steps + 1):
+        model = stacked_of(beginning, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
+        part = Recipe(steps=steps, batch=4, optimiser="adamw", lr=RECIPE.lr, clip_norm=1.0, weight_decay=0.01)
+        rates = RECIPE.rates()[:steps]
+        from uqkd.llm.language import weighted_loss
+
+        done = train(
+            model, rows.table, rows.weights, part, loss=weighted_loss, orders=rows.orders[:, :steps], rates=rates
+        )
+        stacked.append(done.loss)
+    alone = [trainer_losses(beginning.alone(begin[s]), rows, s, RECIPE, seed=0, device="cpu") for s in range(STUDENTS)]
+    return np.array(stacked), np.array(alone).T
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2)])
+def test_both_trainers_follow_one_trajectory(world, encoder, config, base, lora):
+    """Float32 rounds a loss of about 4 by 2e-7; Adam's first steps have unit size whatever the gradient, so differences of
+    rounding in near-zero gradients grow to some 1e-5 within a dozen steps; a wrong rate or order is off by 1e-2."""
+    beginning = Beginning.of(base if lora else config, lora=lora)
+    sources = Sources.independent(STUDENTS)
+    rows = training_rows(weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=sources, key=("t",))
+    begin = [beginning.parameters(s, key=("t", "b"), adapter=s) for s in range(STUDENTS)]
+    stacked, alone = trajectories(beginning, rows, begin)
+    assert stacked.shape == (RECIPE.steps, STUDENTS)
+    assert np.ptp(stacked[0]) > 0  # students differ
+    off = np.abs(stacked - alone)
+    assert off.max() < 2e-4
+    assert off.mean() < 2e-5
+
+
+def test_stacked_students_answer_as_they_do_alone(world, encoder, config):
+    beginning = Beginning.of(config)
+    begin = [beginning.parameters(s, key=("t", "alone"), adapter=s) for s in range(STUDENTS)]
+    model = stacked_of(beginning, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
+    prompts = world.prompts(relations=["home"])
+    together = answer_probabilities(model, encoder, prompts)
+    for s in range(STUDENTS):
+        alone = answer_probabilities(model.student(s).model, encoder, prompts)
+        # The same float32 operations in products of another shape: some units in the last place of log-likelihoods near 20.
+        np.testing.assert_allclose(together[s], alone[0], rtol=1e-4, atol=1e-12)
+
+
+def test_exact_probabilities_are_those_of_the_plain_model(world, encoder, config):
+    """Token by token with softmax, against the module; and all sequences of one token sum with the rest to one."""
+    beginning = Beginning.of(config)
+    model = beginning.alone(beginning.parameters(0, key=("t", "exact"), adapter=0)).model
+    prompts = world.prompts(relations=["food"])
+    for temperature in (1.0, 0.5):
+        found = answer_probabilities(model, encoder, prompts, temperature=temperature)[0]
+        np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-12)
+        text, options = prompts.texts[0], prompts.answers[0]
+        for place, answer in enumerate(options):
+            ids = [
+                *encoder.encode(text),
+                *encoder.tokenizer(answer, add_special_tokens=False)["input_ids"],
+                encoder.eos_id,
+            ]
+            begin = len(encoder.encode(text))
+            with torch.no_grad():
+                logs = (model(torch.tensor([ids])).logits[0].double() / temperature).log_softmax(-1)
+            expected = sum(float(logs[t - 1, ids[t]]) for t in range(begin, len(ids)))
+            assert found[0, place] == pytest.approx(np.exp(expected), rel=1e-4)
+
+
+def test_padding_changes_nothing(encoder, config):
+    model = SequenceLikelihood(Beginning.of(config).template.model).eval()
+    row = ((1, 5, 6, 2), (False, False, True, True))
+    long = ((1, 5, 6, 7, 8, 2), (False, False, True, True, True, True))
+    with torch.no_grad():
+        alone = model(torch.from_numpy(row_table([row])))
+        padded = model(torch.from_numpy(row_table([row, long])))
+    assert float(padded[0]) == pytest.approx(float(alone[0]), rel=1e-5)
+
+
+def test_weights_of_a_students_rows_are_its_responses(world, encoder):
+    """Equal responses are one row with the sum of their weights; a student's own rows have mean weight one."""
+    responses = answers(world, encoder, k=2, students=1)
+    double = Responses(responses.prompts, responses.distinct, np.repeat(responses.index, 2, axis=2))
+    one, two = (
+        training_rows(weigh(r, "multi"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",))
+        for r in (responses, double)
+    )
+    np.testing.assert_allclose(one.weights, two.weights, rtol=1e-12)
+    np.testing.assert_array_equal(one.table, two.table)
+    assert one.weights[0][one.weights[0] > 0].mean() == pytest.approx(1.0)
+    single = training_rows(
+        weigh(responses, "single"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",)
+    )
+    assert (single.weights == 1.0).all()
+    assert len(single.table) == len(responses.prompts)
+
+
+def test_a_cut_response_is_not_taught_to_end(world, encoder):
+    prompts = world.prompts(relations=["wish"]).select([0])
+    cut = Responses.gather(prompts, [Response((5, 6), "a b", finished=False)], (1, 1, 1))
+    with pytest.raises(DataError, match="none of 1 responses ends by itself"):
+        training_rows(weigh(cut, "multi"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",))
+    ids, supervised = encoder.supervised((1, 4), Response((5, 6), "a b", finished=False))
+    assert encoder.eos_id not in ids
+    assert supervised == (False, False, True, True)
+
+
+def test_a_memorised_answer_is_answered_and_ended(world, encoder, config):
+    prompts = world.prompts(relations=["craft"])
+    made = [
+        Response(tuple(encoder.tokenizer(a[0], add_special_tokens=False)["input_ids"]), a[0]) for a in prompts.answers
+    ]
+    targets = weigh(Responses.gather(prompts, made, (1, len(prompts), 1)), "single")
+    long = Recipe(steps=250, optimiser="adamw", lr=1e-2, clip_norm=1.0, schedule="cosine")
+    students = distill(config, targets, encoder=encoder, recipe=long, sources=Sources.independent(2), key=("t", "m"))
+    assert students.probabilities(prompts)[..., 0].min() > 0.9
+    drawn = students.predict(prompts, 3, sampling=Sampling(max_tokens=6), key=("t", "draws"))
+    assert drawn.shape == (2, len(prompts), 3)
+    assert (
+        np.mean([t == a[0] for s in range(2) for p, a in enumerate(prompts.answers) for t in drawn.texts(s, p)]) > 0.8
+    )
+
+
+def test_draws_follow_the_exact_probabilities(world, encoder, config):
+    """Share of each answer in 4,000 draws per prompt against enumeration: |z| < 4.5, once in 7,000 for some 12 shares."""
+    beginning_targets = weigh(answers(world, encoder, k=2, students=1), "multi")
+    some = Recipe(steps=60, optimiser="adamw", lr=1e-2)
+    students = distill(
+        config, beginning_targets, encoder=encoder, recipe=some, sources=Sources.independent(1), key=("t", "d")
+    )
+    prompts, draws = world.prompts(relations=["food"]), 4_000
+    exact = students.probabilities(prompts)[0]
+    drawn = students.predict(prompts, draws, sampling=Sampling(max_tokens=8), key=("t", "exact draws"))
+    judged = 0
+    for p, options in enumerate(prompts.answers):
+        texts = drawn.texts(0, p)
+        for c, answer in enumerate(options):
+            share, q = texts.count(answer) / draws, exact[p, c]
+            if 20 < q * draws < draws - 20:
+                judged += 1
+                assert abs(share - q) < 4.5 * np.sqrt(q * (1 - q) / draws)
+    assert judged >= 4
+
+
+def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, config):
+    """Fault 17: a student with NaN targets fails at its step; the others are what they are without it."""
+    beginning = Beginning.of(config)
+    rows = training_rows(
+        weigh(answers(world, encoder), "multi"),
+        encoder,
+        recipe=RECIPE,
+        sources=Sources.independent(STUDENTS),
+        key=("t",),
+    )
+    begin = [beginning.parameters(s, key=("t", "fail"), adapter=s) for s in range(STUDENTS)]
+    from uqkd.llm.language import weighted_loss
+
+    kept = []
+    for poison in (False, True):
+        weights = rows.weights.copy()
+        if poison:
+            weights[1, rows.orders[1, 3, 0]] = np.nan
+        model = stacked_of(beginning, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
+        done = train(model, rows.table, weights, RECIPE, loss=weighted_loss, orders=rows.orders)
+        kept.append({name: value.clone() for name, value in model.parameters_by_name().items()})
+    assert done.failed_at[1] >= 0
+    assert (done.failed_at[[0, 2]] == -1).all()
+    for name, value in kept[0].items():
+        assert torch.equal(value[[0, 2]], kept[1][name][[0, 2]])
+        assert torch.isfinite(kept[1][name]).all()
+    with pytest.raises(DivergedError, match="student 1 at step"):
+        done.refuse_failed()
+
+
+def test_perturbed_students_begin_near_one_model(base):
+    beginning = Beginning.of(base, perturbation=0.1)
+    plain = Beginning.of(base).parameters(0, key=("t",), adapter=0)
+    near = [beginning.parameters(level, key=("t",), adapter=0) for level in (0, 1)]
+    name = "model.model.embed_tokens.weight"
+    relative = (near[0][name] - plain[name]) / plain[name].abs()
+    # 16 × V normal numbers of sd 0.1: the sample sd is within 10 % at far more than five standard errors.
+    assert float(relative[plain[name] != 0].std()) == pytest.approx(0.1, rel=0.1)
+    assert not torch.equal(near[0][name], near[1][name])
+    again = Beginning.of(base, perturbation=0.1).parameters(0, key=("t",), adapter=0)
+    assert torch.equal(again[name], near[0][name])
+
+
+def test_adapters_share_one_frozen_base(base, world, encoder):
+    students = distill(
+        base, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE, sources=Sources.independent(STUDENTS),
+        key=("t", "lora"), lora=Lora(rank=2),
+    )  # fmt: skip
+    frozen = {id(p) for p in students.beginning.template.parameters() if not p.requires_grad}
+    held = {id(p) for p in students.model.parameters() if not p.requires_grad}
+    assert held
+    assert held <= frozen  # the very tensors, not copies
+    assert all("lora_" in name for name in students.model.parameters_by_name())
+    moved = students.model.parameters_by_name()
+    assert all(float(value.abs().sum()) > 0 for name, value in moved.items() if "lora_B" in name)  # B begins at zero
+
+
+def test_saved_students_load_in_transformers(world, encoder, config, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    students = distill(
+        config, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE,
+        sources=Sources.independent(STUDENTS), key=("t", "save"),
+    )  # fmt: skip
+    folders = students.save(tmp_path)
+    assert [folder.name for folder in folders] == ["student-0", "student-1", "student-2"]
+    assert not any(path.suffix == ".bin" for folder in folders for path in folder.iterdir())
+    prompts = world.prompts(relations=["home"])
+    for s, folder in enumerate(folders):
+        assert faults_of_folder(folder) == []
+        loaded = AutoModelForCausalLM.from_pretrained(folder)
+        np.testing.assert_allclose(
+            answer_probabilities(loaded, Encoder.of(folder), prompts)[0], students.probabilities(prompts)[s],
+            rtol=1e-4, atol=1e-12,
+        )  # fmt: skip
+        assert AutoTokenizer.from_pretrained(folder).eos_token_id == encoder.eos_id
+
+
+def test_what_contradicts_is_refused(config, base, world, encoder):
+    with pytest.raises(OptionError, match="adapters need a trained base"):
+        Beginning.of(config, lora=Lora())
+    with pytest.raises(OptionError, match="perturbation must be"):
+        Beginning.of(base, perturbation=-1.0)
+    with pytest.raises(OptionError, match="targets are of 3 students, sources of 2"):
+        training_rows(
+            weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=Sources.independent(2), key=("t",)
+        )
+    blank = Prompts(("a",), ("home of x y",))
+    with pytest.raises(DataError, match="no reference answers"):
+        answer_probabilities(Beginning.of(config).template.model, encoder, blank)
