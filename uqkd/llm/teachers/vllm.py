@@ -9,16 +9,16 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from uqkd import seeds
 from uqkd.errors import LibraryError, OptionError, WorkerError
-from uqkd.llm.encoding import Encoder, saved_dtype
+from uqkd.llm.encoding import Encoder, Ids, saved_dtype
 from uqkd.llm.revision import check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
+from uqkd.seeds import global_states_kept, torch_global_state
 
 _SEQUENCES = 256  # sequences decoded together: 8,000 tokens/s on two cores, and no more with 512
 _CACHE_GIB = "1"  # key-value cache on a CPU: a million tokens of a small model
@@ -73,7 +73,8 @@ class VllmTeacher:
         dtype = saved_dtype(path) if dtype == "auto" else dtype  # vLLM's "auto" makes bfloat16 of float32
         with _silent(), _quiet():
             on_cpu = _prepare(device, isolated)
-            self._engine: Any = _started(
+            self._engine: Any
+            self._engine, self._own_state = _started(
                 path, dtype=dtype, on_cpu=on_cpu, max_sequences=max_sequences, memory_share=memory_share
             )
             seen = str(self._engine.llm_engine.model_config.dtype).removeprefix("torch.")
@@ -83,15 +84,49 @@ class VllmTeacher:
 
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """See `Teacher.complete`."""
+        wanted = [_parameters(sampling, request.seed, self.encoder.stop_ids) for request in requests]
+        outputs = self._generate([request.prompt_token_ids for request in requests], wanted)
+        return [self._completion(output.outputs[0]) for output in outputs]
+
+    def complete_with(
+        self, prompts: Sequence[Ids], sampling: Sampling, *, n: int, seeds: Sequence[int | None]
+    ) -> list[list[Completion]]:
+        """n completions of each prompt from one request, seeded as vLLM does it: for studies of what that does, not for banks.
+
+        Parameters
+        ----------
+        prompts : sequence of tuples of int
+            Token ids.
+        sampling : Sampling
+        n : int
+            Responses of one request. vLLM seeds response j with seed + j, so that neighbouring seeds share draws.
+        seeds : sequence of int or None
+            One for each prompt. None draws from the engine's own state, which starts from engine seed 0 in every engine.
+
+        Raises
+        ------
+        WorkerError
+            The engine died or ran out of memory.
+        """
+        import torch
+
+        wanted = [_parameters(sampling, seed, self.encoder.stop_ids, n=n) for seed in seeds]
+        with global_states_kept():
+            # An engine in this process draws without a seed from torch's global state; between calls that is the user's own.
+            torch.default_generator.set_state(self._own_state)
+            outputs = self._generate(prompts, wanted, kept=False)
+            self._own_state = torch_global_state()
+        return [[self._completion(drawn) for drawn in output.outputs] for output in outputs]
+
+    def _generate(self, prompts: Sequence[Ids], wanted: list[Any], *, kept: bool = True) -> list[Any]:
         from vllm.inputs import TokensPrompt
 
         if self._engine is None:
             raise WorkerError("the engine is closed or has died; open the teacher again.")
-        prompts = [TokensPrompt(prompt_token_ids=list(request.prompt_token_ids)) for request in requests]
-        wanted = [_parameters(sampling, request.seed, self.encoder.stop_ids) for request in requests]
+        asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         try:
-            with _quiet(), _threads(), seeds.global_states_kept():
-                outputs = self._engine.generate(prompts, wanted, use_tqdm=False)
+            with _quiet(), _threads(), global_states_kept() if kept else nullcontext():
+                return list(self._engine.generate(asked, wanted, use_tqdm=False))
         except BaseException as problem:
             self._engine = None  # it may hold requests that would come back with the next ones
             if not isinstance(problem, Exception):
@@ -100,7 +135,6 @@ class VllmTeacher:
             raise WorkerError(
                 f"vLLM's engine died while drawing ({type(problem).__name__}: {line[:200]})."
             ) from problem
-        return [self._completion(output.outputs[0]) for output in outputs]
 
     def _completion(self, drawn: Any) -> Completion:
         ids = tuple(drawn.token_ids)
@@ -151,7 +185,8 @@ def _prepare(device: str, isolated: bool | None) -> bool:
     return on_cpu
 
 
-def _started(path: Path, *, dtype: str, on_cpu: bool, max_sequences: int, memory_share: float) -> Any:
+def _started(path: Path, *, dtype: str, on_cpu: bool, max_sequences: int, memory_share: float) -> tuple[Any, Any]:
+    """The engine, and torch's global state as the engine left it when it had seeded it."""
     import torch
     from vllm import LLM
 
@@ -162,8 +197,8 @@ def _started(path: Path, *, dtype: str, on_cpu: bool, max_sequences: int, memory
     }
     set_threads = torch.set_num_threads
     try:
-        with seeds.global_states_kept():  # it seeds the global states, which no draw here uses
-            return LLM(
+        with global_states_kept():  # it seeds the global states, which no draw of a bank uses
+            engine = LLM(
                 model=str(path),
                 seed=0,
                 generation_config="vllm",
@@ -175,6 +210,7 @@ def _started(path: Path, *, dtype: str, on_cpu: bool, max_sequences: int, memory
                 trust_remote_code=False,
                 **options,
             )
+            return engine, torch_global_state()
     except Exception as problem:
         line = (str(problem).splitlines() or [""])[0]
         raise WorkerError(f"vLLM's engine did not start ({type(problem).__name__}: {line[:300]}).") from problem
@@ -182,11 +218,11 @@ def _started(path: Path, *, dtype: str, on_cpu: bool, max_sequences: int, memory
         torch.set_num_threads = set_threads  # the CPU engine replaces it by one that does nothing
 
 
-def _parameters(sampling: Sampling, seed: int, stop_ids: tuple[int, ...]) -> Any:
+def _parameters(sampling: Sampling, seed: int | None, stop_ids: tuple[int, ...], *, n: int = 1) -> Any:
     from vllm import SamplingParams
 
     return SamplingParams(
-        n=1,
+        n=n,
         seed=seed,
         temperature=sampling.temperature,
         top_p=sampling.top_p,

@@ -1,0 +1,300 @@
+"""What do the usual ways of seeding an engine do to the variance that one measures?
+
+A real vLLM engine draws k responses for each student and prompt, seeded in four ways: one seed per student, prompt and
+response ("keyed"); one request with n = k for each student and prompt, students at consecutive seeds, so that they share
+k − 1 of k draws; one seed per student for all prompts; and no seed, every student in a fresh engine, whose default is
+engine seed 0. Students are taken as what they were given: averages of k one-hot responses. The teacher's exact answer
+distribution says how much they must vary: G_p/k for each prompt (T4), and the sum of v_p/(k·P²) for the average over the P
+prompts, here of the shares of answers that begin with each word.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures, seeds
+from uqkd.estimators import comparison, gini
+from uqkd.gallery import threshold
+from uqkd.llm import Bed, Prompts, Sampling, open_teacher
+from uqkd.llm.embedded import MOST
+from uqkd.llm.revision import model_revision
+from uqkd.llm.teachers import Request
+from uqkd.run import Options as Base
+from uqkd.run import Responses, Run
+
+Array = NDArray[np.float64]
+Classes = NDArray[np.int64]
+
+SEEDINGS = {
+    "keyed": "one seed per student,\nprompt and response",
+    "consecutive": "n = k, students at\nconsecutive seeds",
+    "broadcast": "one seed per student\nfor all prompts",
+    "engine default": "no seed, a fresh\nengine per student",
+}
+SESSIONS = 2  # fresh engines; "engine default" makes each of them one student
+QUANTITIES = {"per prompt": "of one prompt", "prompt average": "of the average over prompts"}
+BAND = 0.1  # keyed seeds must give the exact variance to within this share
+
+
+class Options(Base):
+    clans: Responses = 8
+    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    prompts: Annotated[int, pydantic.Field(ge=2)] = 24
+    k: Annotated[int, pydantic.Field(ge=2)] = 4
+    group: Annotated[int, pydantic.Field(ge=2)] = 4  # students of one experiment; consecutive seeds share draws within it
+    keyed: Annotated[int, pydantic.Field(ge=2)] = 124  # experiments with keyed seeds
+    broken: Annotated[int, pydantic.Field(ge=2)] = 25  # with each of the other seedings
+    backend: Literal["vllm", "transformers"] = "vllm"  # transformers: keyed seeds only
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(clans=16, members=16, prompts=96, keyed=500, broken=100),
+    "full": Options(clans=16, members=16, prompts=96, keyed=2_000, broken=500),
+}
+
+
+def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
+    """One cell is one engine session; keyed experiments are spread over both."""
+    shared = {name: getattr(options, name) for name in ("prompts", "k", "group", "backend")}
+    found = []
+    for session in range(SESSIONS):
+        counts = {"engine default": options.broken} if options.backend == "vllm" else {}  # first: the engine is fresh
+        counts |= {"keyed": len(range(session, options.keyed, SESSIONS))}
+        if options.backend == "vllm":
+            counts |= {("consecutive", "broadcast")[session]: options.broken}
+        about = {"data": folder, "data_fingerprint": fingerprint}
+        found.append({**about, **shared, "session": session, "experiments": counts})
+    return found
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    """All draws of one engine session: which of the prompt's answers each response is."""
+    bed = Bed.at(cell["data"])
+    prompts = prompts_of(bed, cell["prompts"])
+    teacher = open_teacher(bed.teacher, backend=cell["backend"], dtype="float32")
+    try:
+        parts = [drawn(teacher, prompts, cell, seeding) for seeding in cell["experiments"]]
+    finally:
+        teacher.close()
+    return pd.concat(parts, ignore_index=True)
+
+
+def prompts_of(bed: Bed, count: int) -> Prompts:
+    """Questions with doubt in them, equally spaced over the world."""
+    asked = bed.world.prompts(phrasings=[0], relations=["home", "food"])
+    return asked.select(np.unique(np.linspace(0, len(asked) - 1, num=min(count, len(asked)), dtype=int)))
+
+
+def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str) -> pd.DataFrame:
+    """One row a response: experiment, student, prompt and response, and the class of the answer."""
+    sampling, k = Sampling(max_tokens=MOST), cell["k"]
+    session, experiments = cell["session"], cell["experiments"][seeding]
+    # Of "engine default" a session is one student, and repeats its prompts for every experiment.
+    students = 1 if seeding == "engine default" else cell["group"]
+    turns = k if seeding == "keyed" else 1
+    shape = (experiments, students, len(prompts), turns)
+    places = list(np.ndindex(shape))
+    ids = [teacher.encoder.encode(text) for text in prompts.texts]
+    key = ("llm seed traps", seeding, session)
+    if seeding == "keyed":
+        wanted = [Request(ids[p], seeds.seed63(*key, e, s, prompts.ids[p], j)) for e, s, p, j in places]
+        answers = [[one] for one in teacher.complete(wanted, sampling)]
+    else:
+        of_student = student_seeds(seeding, experiments, students, key=key)
+        given = [of_student[e][s] for e, s, _, _ in places]
+        answers = teacher.complete_with([ids[p] for _, _, p, _ in places], sampling, n=k, seeds=given)
+    known = [listed(teacher.encoder, own) for own in prompts.answers]
+    other = max(map(len, prompts.answers))
+    rows = [
+        (e, s, p, j, known[p].get(one.token_ids, other))
+        for (e, s, p, first), several in zip(places, answers, strict=True)
+        for j, one in enumerate(several, start=first)
+    ]
+    table = pd.DataFrame(rows, columns=["experiment", "student", "prompt", "response", "answer"])
+    if seeding == "keyed":
+        table["experiment"] = table["experiment"] * SESSIONS + session
+    if seeding == "engine default":
+        table["student"] = session
+    return table.assign(seeding=seeding)
+
+
+def student_seeds(seeding: str, experiments: int, students: int, *, key: tuple) -> list[list[int | None]]:
+    """The seed that a student uses for all its requests; each experiment begins somewhere else."""
+    if seeding == "engine default":
+        return [[None] * students for _ in range(experiments)]
+    rng = seeds.generator(*key)
+    if seeding == "broadcast":
+        return rng.integers(2**31, size=(experiments, students)).tolist()
+    first = rng.integers(2**31, size=(experiments, 1))
+    return (first + np.arange(students)).tolist()  # the trap: response j of a request is seeded with seed + j
+
+
+def listed(encoder: Any, answers: tuple[str, ...]) -> dict[tuple[int, ...], int]:
+    """Token ids of each reference answer with its end, and the answer's place."""
+    ends = encoder.stop_ids
+    ids = [tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"]) for answer in answers]
+    return {(*one, end): place for place, one in enumerate(ids) for end in ends}
+
+
+def counted(table: pd.DataFrame) -> dict[str, Classes]:
+    """Classes (E, S, P, k) of each seeding: experiments, their students, prompts, responses."""
+    found = {}
+    axes = ["experiment", "student", "prompt", "response"]
+    for seeding, part in table.groupby("seeding", sort=False):
+        shape = tuple(int(part[axis].max()) + 1 for axis in axes)
+        classes = np.full(shape, -1, dtype=np.int64)
+        classes[tuple(part[axis].to_numpy() for axis in axes)] = part["answer"].to_numpy()
+        if (classes < 0).any():
+            raise ValueError(f"{seeding}: {int((classes < 0).sum())} of {classes.size} draws are missing")
+        found[str(seeding)] = classes
+    return found
+
+
+def first_words(prompts: Prompts) -> NDArray[np.int64]:
+    """Which word an answer begins with, (P, C + 1); anything else is a word of its own."""
+    words = sorted({answer.split()[0] for own in prompts.answers for answer in own})
+    most = max(map(len, prompts.answers))
+    found = np.full((len(prompts), most + 1), len(words))
+    for p, own in enumerate(prompts.answers):
+        found[p, : len(own)] = [words.index(answer.split()[0]) for answer in own]
+    return found
+
+
+def expected_variances(p: Array, words: NDArray[np.int64], k: int) -> dict[str, float]:
+    """What independent draws give: G_p/k on average over prompts, and the sum over prompts of v_p/(k·P²)."""
+    by_word = np.zeros((len(p), int(words.max()) + 1))
+    np.add.at(by_word, (np.arange(len(p))[:, None], words), p)
+    return {"per prompt": float(gini(p).mean()) / k, "prompt average": float(gini(by_word).mean()) / (k * len(p))}
+
+
+def seen_variances(classes: Classes, words: NDArray[np.int64]) -> dict[str, Array]:
+    """Variance between the students of each experiment, (E,), summed over classes and unbiased (ddof 1)."""
+    experiments, students, prompts, k = classes.shape
+    one_hot = np.eye(words.shape[1])
+    shares = one_hot[classes].mean(axis=3)
+    begun = np.zeros((experiments, students, int(words.max()) + 1))
+    word = words[np.arange(prompts)[:, None], classes]  # (E, S, P, k)
+    where = (np.arange(experiments)[:, None, None, None], np.arange(students)[:, None, None])
+    np.add.at(begun, (*where, word), 1.0 / (prompts * k))
+    return {
+        "per prompt": shares.var(axis=1, ddof=1).sum(axis=-1).mean(axis=-1),
+        "prompt average": begun.var(axis=1, ddof=1).sum(axis=-1),
+    }
+
+
+def understood(seeding: str, quantity: str, students: int, k: int) -> float:
+    """The ratio that a seeding must give by its construction; NaN where that depends on the engine's noise."""
+    if quantity == "prompt average" and seeding in ("consecutive", "broadcast"):
+        return np.nan
+    if seeding != "consecutive":
+        return 0.0 if seeding == "engine default" else 1.0
+    # Students d seeds apart share max(k − d, 0) of k draws; the variance between them is one less the mean correlation.
+    shared = sum((students - d) * max(k - d, 0) / k for d in range(1, students))
+    return 1.0 - shared / (students * (students - 1) / 2)
+
+
+def compared(draws: dict[str, Classes], p: Array, words: NDArray[np.int64]) -> pd.DataFrame:
+    """Ratio of each measured variance to the exact one, judged alike for every seeding.
+
+    Experiments are independent of one another, so that their spread gives the standard error; prompts are fixed.
+    """
+    limit, rows = threshold(len(draws) * len(QUANTITIES)), []
+    for seeding, classes in draws.items():
+        experiments, students, prompts, k = classes.shape
+        exact = expected_variances(p, words, k)
+        for quantity, values in seen_variances(classes, words).items():
+            ratio = values / exact[quantity]
+            error = float(ratio.std(ddof=1)) / experiments**0.5
+            count = experiments * students
+            statement = "T4" if seeding == "keyed" else ""
+            row = comparison(statement, quantity, 1.0, float(ratio.mean()), error, variance_of=count)
+            about = {"seeding": seeding, "students": count, "group": students, "prompts": prompts, "k": k}
+            exact_value = {"exact variance": exact[quantity], "by construction": understood(seeding, quantity, students, k)}
+            rows.append({**about, **row, **exact_value, "rejected": abs(row["z"]) > limit})
+    return pd.DataFrame(rows)
+
+
+ZERO = 0.05  # where a ratio of exactly zero is drawn on the logarithmic axis
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(1, len(QUANTITIES), height=2.9, sharey=True)
+    names = [name for name in SEEDINGS if name in set(table["seeding"])]
+    good, bad = figures.colours(4)[0], figures.colours(4)[3]
+    for axis, (quantity, label) in zip(axes[0], QUANTITIES.items(), strict=True):
+        axis.axvspan(1 - BAND, 1 + BAND, color="0.88", zorder=0)
+        axis.axvline(1.0, color="0.3", linewidth=1.0, zorder=1)
+        for place, name in enumerate(names):
+            row = table[(table["seeding"] == name) & (table["quantity"] == quantity)].iloc[0]
+            _point(axis, place, row, bad if row["rejected"] else good)
+        axis.set_xscale("log")
+        axis.set_xlim(0.035, 100)
+        axis.set_xticks([0.1, 1, 10, 100], labels=["0.1", "1", "10", "100"])
+        axis.set(title=f"variance between students {label}", xlabel="measured / exact variance")
+        axis.set_yticks(range(len(names)), labels=[SEEDINGS[name] for name in names])
+        axis.set_ylim(len(names) - 0.4, -0.7)
+        axis.grid(visible=False, axis="y")
+    for label, colour in (("passes the check", good), ("rejected by the same check", bad)):
+        axes[0, 0].plot([], [], "o", color=colour, mfc="white", label=label)
+    axes[0, 0].plot([], [], "|", color="0.3", ms=11, mew=1.3, label="what the seeding must give")
+    note = f"points: draws of the engine ± 1.96 standard errors; band: exact ± {BAND:.0%}"
+    figures.legend_below(figure, axes[0, 0], note, columns=3)
+    return figure
+
+
+def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
+    ratio, error = row["simulated"], row["standard_error"]
+    if row["by construction"] > 0 and row["by construction"] != 1.0:
+        axis.plot(row["by construction"], place, "|", color="0.3", ms=11, mew=1.3, zorder=2)
+    if ratio > 0:
+        figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
+        axis.errorbar([ratio], [place], xerr=1.96 * error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
+        text = f"{ratio:.3g} ± {1.96 * error:.2g}"
+    else:
+        axis.plot(ZERO, place, "<", color=colour, ms=6)
+        text = "exactly 0"
+    left = ratio > 0
+    axis.annotate(text, (ratio if left else ZERO, place), xytext=(0, 7), textcoords="offset points", color=colour,
+                  fontsize=8, ha="center" if left else "left")  # fmt: skip
+
+
+def main(options: Options, run: Run) -> None:
+    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
+    draws = counted(run.cells(cells(options, str(bed.folder), model_revision(bed.teacher)), measure))
+    prompts = prompts_of(bed, options.prompts)
+    p = bed.probabilities(prompts)
+    table = compared({name: draws[name] for name in SEEDINGS if name in draws}, p, first_words(prompts))
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=210)
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What is seen, from the same table."""
+    rows = table.set_index(["seeding", "quantity"])
+
+    def said(seeding: str, quantity: str) -> str:
+        row: Any = rows.loc[(seeding, quantity)]
+        return f"{row['simulated']:.3g} ± {1.96 * row['standard_error']:.2g}"
+
+    first = table.iloc[0]
+    text = (
+        f"{first['prompts']} prompts, k = {first['k']} responses, experiments of {first['group']} students, as multiples of the "
+        f"exact variance. Keyed seeds: {said('keyed', 'per prompt')} of one prompt, {said('keyed', 'prompt average')} of the "
+        f"average over prompts ({first['students']} students). "
+    )
+    if "consecutive" in rows.index:
+        text += (
+            f"Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
+            f"{rows.loc[('consecutive', 'per prompt'), 'by construction']:.3f}); the same seed for all prompts makes their "
+            f"average vary {said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
+            f"without a seed two fresh engines give the same students, {rows.loc[('engine default', 'per prompt'), 'simulated']:g}. "
+        )
+    rejected = [name for name in SEEDINGS if name in rows.index and rows.loc[name, "rejected"].any()]
+    return text + f"Rejected by the check that is made of all: {', '.join(rejected) or 'none'}."
