@@ -39,7 +39,7 @@ SEEDINGS = {
     "engine default": "no seed, a fresh\nengine per student",
 }
 SESSIONS = 2  # fresh engines; "engine default" makes each of them one student
-QUANTITIES = {"per prompt": "of one prompt", "prompt average": "of the average over prompts"}
+QUANTITIES = {"per prompt": "one prompt", "prompt average": "average over prompts"}
 BAND = 0.1  # keyed seeds must give the exact variance to within this share
 
 
@@ -49,8 +49,8 @@ class Options(Base):
     prompts: Annotated[int, pydantic.Field(ge=2)] = 24
     k: Annotated[int, pydantic.Field(ge=2)] = 4
     group: Annotated[int, pydantic.Field(ge=2)] = 4  # students of one experiment; consecutive seeds share draws within it
-    keyed: Annotated[int, pydantic.Field(ge=2)] = 124  # experiments with keyed seeds
-    broken: Annotated[int, pydantic.Field(ge=2)] = 25  # with each of the other seedings
+    keyed: Annotated[int, pydantic.Field(ge=2)] = 56  # experiments with keyed seeds
+    broken: Annotated[int, pydantic.Field(ge=2)] = 12  # with each of the other seedings
     backend: Literal["vllm", "transformers"] = "vllm"  # transformers: keyed seeds only
 
 
@@ -66,12 +66,12 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
     shared = {name: getattr(options, name) for name in ("prompts", "k", "group", "backend")}
     found = []
     for session in range(SESSIONS):
-        counts = {"engine default": options.broken} if options.backend == "vllm" else {}  # first: the engine is fresh
-        counts |= {"keyed": len(range(session, options.keyed, SESSIONS))}
-        if options.backend == "vllm":
-            counts |= {("consecutive", "broadcast")[session]: options.broken}
+        work = [("keyed", len(range(session, options.keyed, SESSIONS)))]
+        if options.backend == "vllm":  # the engine's default comes first, while the engine is fresh
+            other = ("consecutive", "broadcast")[session]
+            work = [("engine default", options.broken), *work, (other, options.broken)]
         about = {"data": folder, "data_fingerprint": fingerprint}
-        found.append({**about, **shared, "session": session, "experiments": counts})
+        found.append({**about, **shared, "session": session, "experiments": work})
     return found
 
 
@@ -81,7 +81,7 @@ def measure(cell: dict) -> pd.DataFrame:
     prompts = prompts_of(bed, cell["prompts"])
     teacher = open_teacher(bed.teacher, backend=cell["backend"], dtype="float32")
     try:
-        parts = [drawn(teacher, prompts, cell, seeding) for seeding in cell["experiments"]]
+        parts = [drawn(teacher, prompts, cell, seeding, count) for seeding, count in cell["experiments"]]
     finally:
         teacher.close()
     return pd.concat(parts, ignore_index=True)
@@ -93,10 +93,9 @@ def prompts_of(bed: Bed, count: int) -> Prompts:
     return asked.select(np.unique(np.linspace(0, len(asked) - 1, num=min(count, len(asked)), dtype=int)))
 
 
-def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str) -> pd.DataFrame:
+def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments: int) -> pd.DataFrame:
     """One row a response: experiment, student, prompt and response, and the class of the answer."""
-    sampling, k = Sampling(max_tokens=MOST), cell["k"]
-    session, experiments = cell["session"], cell["experiments"][seeding]
+    sampling, k, session = Sampling(max_tokens=MOST), cell["k"], cell["session"]
     # Of "engine default" a session is one student, and repeats its prompts for every experiment.
     students = 1 if seeding == "engine default" else cell["group"]
     turns = k if seeding == "keyed" else 1
@@ -236,9 +235,12 @@ def plot(table: pd.DataFrame) -> Figure:
             row = table[(table["seeding"] == name) & (table["quantity"] == quantity)].iloc[0]
             _point(axis, place, row, bad if row["rejected"] else good)
         axis.set_xscale("log")
-        axis.set_xlim(0.035, 100)
-        axis.set_xticks([0.1, 1, 10, 100], labels=["0.1", "1", "10", "100"])
-        axis.set(title=f"variance between students {label}", xlabel="measured / exact variance")
+        widest = max(4.0, 2.0 * table["simulated"].max())
+        axis.set_xlim(0.7 * ZERO, widest)
+        ticks = [one for one in (0.1, 0.3, 1, 3, 10, 30, 100) if one < widest]
+        axis.set_xticks(ticks, labels=[f"{one:g}" for one in ticks], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.set(title=label, xlabel="variance between students: measured / exact")
         axis.set_yticks(range(len(names)), labels=[SEEDINGS[name] for name in names])
         axis.set_ylim(len(names) - 0.4, -0.7)
         axis.grid(visible=False, axis="y")
@@ -257,7 +259,7 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
     if ratio > 0:
         figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
         axis.errorbar([ratio], [place], xerr=1.96 * error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
-        text = f"{ratio:.3g} ± {1.96 * error:.2g}"
+        text = f"{ratio:.2f} ± {1.96 * error:.2f}"
     else:
         axis.plot(ZERO, place, "<", color=colour, ms=6)
         text = "exactly 0"
@@ -281,7 +283,7 @@ def caption(table: pd.DataFrame) -> str:
 
     def said(seeding: str, quantity: str) -> str:
         row: Any = rows.loc[(seeding, quantity)]
-        return f"{row['simulated']:.3g} ± {1.96 * row['standard_error']:.2g}"
+        return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
 
     first = table.iloc[0]
     text = (
