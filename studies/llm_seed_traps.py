@@ -48,7 +48,9 @@ class Options(Base):
     members: Annotated[int, pydantic.Field(ge=2)] = 6
     prompts: Annotated[int, pydantic.Field(ge=2)] = 24
     k: Annotated[int, pydantic.Field(ge=2)] = 4
-    group: Annotated[int, pydantic.Field(ge=2)] = 4  # students of one experiment; consecutive seeds share draws within it
+    group: Annotated[int, pydantic.Field(ge=2)] = (
+        4  # students of one experiment; consecutive seeds share draws within it
+    )
     keyed: Annotated[int, pydantic.Field(ge=2)] = 56  # experiments with keyed seeds
     broken: Annotated[int, pydantic.Field(ge=2)] = 12  # with each of the other seedings
     backend: Literal["vllm", "transformers"] = "vllm"  # transformers: keyed seeds only
@@ -216,7 +218,10 @@ def compared(draws: dict[str, Classes], p: Array, words: NDArray[np.int64]) -> p
             statement = "T4" if seeding == "keyed" else ""
             row = comparison(statement, quantity, 1.0, float(ratio.mean()), error, variance_of=count)
             about = {"seeding": seeding, "students": count, "group": students, "prompts": prompts, "k": k}
-            exact_value = {"exact variance": exact[quantity], "by construction": understood(seeding, quantity, students, k)}
+            exact_value = {
+                "exact variance": exact[quantity],
+                "by construction": understood(seeding, quantity, students, k),
+            }
             rows.append({**about, **row, **exact_value, "rejected": abs(row["z"]) > limit})
     return pd.DataFrame(rows)
 
@@ -296,7 +301,7 @@ def caption(table: pd.DataFrame) -> str:
             f"Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
             f"{rows.loc[('consecutive', 'per prompt'), 'by construction']:.3f}); the same seed for all prompts makes their "
             f"average vary {said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
-            f"without a seed two fresh engines give the same students, {rows.loc[('engine default', 'per prompt'), 'simulated']:g}. "
+            f"without a seed fresh engines give the same students, {rows.loc[('engine default', 'per prompt'), 'simulated']:g}. "
         )
     rejected = [name for name in SEEDINGS if name in rows.index and rows.loc[name, "rejected"].any()]
     return text + f"Rejected by the check that is made of all: {', '.join(rejected) or 'none'}."

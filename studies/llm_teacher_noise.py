@@ -1,0 +1,235 @@
+"""How does the teacher's sampling temperature spread into language-model students?
+
+The teacher of the embedded world is sampled at several temperatures, one bank each; students are trained on all k
+responses to each prompt and then answer at temperature 1. Its answer distribution at a temperature T is exact, and so is
+every student's. Students that memorise what they were given keep 1 − 1/k of the teacher's Gini variance G_p(T), and 1/k
+moves between students (T4): a higher temperature raises both alike. The responses themselves obey T4 exactly, which is
+judged; transformers are drawn beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures
+from uqkd.estimators import comparison, decompose_categorical, gini, share_of, two_way_standard_error
+from uqkd.estimators.comparing import FEWEST
+from uqkd.llm import Bed, Prompts, Recipe, Sources, TextTargets, distill, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Responses, Run
+
+Array = NDArray[np.float64]
+
+Temperature = Annotated[float, pydantic.Field(ge=0.1, le=3.0)]
+
+
+class Options(Base):
+    clans: Responses = 8
+    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    temperatures: tuple[Temperature, ...] = (0.5, 1.0, 1.5)
+    students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
+    ks: tuple[Responses, ...] = (1, 4)
+    steps: Responses = 200
+    batch: Responses = 48
+    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    backend: str = "vllm"
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(clans=16, members=16, temperatures=(0.3, 0.5, 0.7, 1.0, 1.25, 1.5), students=32, ks=(1, 4), steps=1_500,
+                     batch=128),
+    "full": Options(clans=16, members=16, temperatures=(0.3, 0.5, 0.7, 1.0, 1.25, 1.5), students=64, ks=(1, 4, 16),
+                    steps=3_000, batch=128),
+}  # fmt: skip
+
+
+def cells(options: Options, folder: str = "", fingerprints: dict[float, str] | None = None) -> list[dict]:
+    shared = {name: getattr(options, name) for name in ("students", "steps", "batch", "lr")}
+    shared |= {"data": folder, "per_student": max(options.ks)}
+    return [
+        {**shared, "data_fingerprint": (fingerprints or {}).get(temperature, ""), "temperature": temperature, "k": k}
+        for temperature in options.temperatures
+        for k in options.ks
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    bed, k, temperature = Bed.at(cell["data"]), cell["k"], cell["temperature"]
+    prompts = prompts_of(bed)
+    drawn = bed.bank(temperature).responses(prompts, students=cell["students"], k=k, per_student=cell["per_student"])
+    targets = weigh(drawn, "multi")
+    recipe = Recipe(
+        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
+    )
+    students = distill(
+        bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),
+        key=("llm teacher noise", temperature, k),
+    )  # fmt: skip
+    p, plain = bed.probabilities(prompts, temperature=temperature), bed.probabilities(prompts)
+    rows = [{"of": "students", **row} for row in of_students(students.probabilities(prompts), p, plain, k=k)]
+    rows += [{"of": "responses", **row} for row in of_responses(answered(targets, prompts), p, k=k)]
+    about = {"temperature": temperature, "k": k, "students": cell["students"], "prompts": len(prompts)}
+    return pd.DataFrame([{**about, **row} for row in rows])
+
+
+def prompts_of(bed: Bed) -> Prompts:
+    """Questions with doubt in them, about every other entity."""
+    return bed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
+
+
+def answered(targets: TextTargets, prompts: Prompts) -> Array:
+    """The weighted responses as distributions over the reference answers and anything else, (S, P, C + 1)."""
+    texts = [one.text if one.finished else "" for one in targets.responses.distinct]
+    students, count, k = targets.responses.shape
+    most = max(map(len, prompts.answers))
+    found = np.zeros((students, count, most + 1))
+    for p, answers in enumerate(prompts.answers):
+        known = np.array([answers.index(text) if text in answers else most for text in texts])
+        classes = known[targets.responses.index[:, p]]
+        np.add.at(found[:, p], (np.arange(students)[:, None].repeat(k, axis=1), classes), targets.weights[:, p])
+    return found
+
+
+def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
+    """Students (S, P, C) beside the teacher at its own temperature and at 1, (P, C) each; T4 is what memorising gives."""
+    parts, spread = decompose_categorical(q), gini(p)
+    whole = float(spread.mean())
+    intra, inter = parts.per_student_intra, parts.per_student_inter
+    found = [
+        ("intra", (1.0 - 1.0 / k) * whole, against(intra, spread, whole)),
+        ("inter", whole / k, against(inter, spread, whole)),
+        ("κ", 1.0, share_of(intra + inter, spread)),
+        ("KL to the teacher at its temperature", np.nan, mean(divergence(p, q))),
+        ("KL to the teacher at temperature 1", np.nan, mean(divergence(plain, q))),
+        ("outside the valid answers", float(p[:, -1].mean()), mean(q[..., -1])),
+        ("G_p of the teacher", np.nan, (whole, 0.0)),
+        ("KL from the teacher's temperature to 1", np.nan, (float(divergence(plain, p).mean()), 0.0)),
+    ]
+    return [comparison("", name, expected, *pair) for name, expected, pair in found]
+
+
+def of_responses(labels: Array, p: Array, *, k: int) -> list[dict]:
+    """T4 is exact for the responses themselves, as shares of G_p."""
+    unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
+    statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely answers the standard error says too little
+    parts, spread = decompose_categorical(labels), gini(p)
+    rows = [("intra / G_p", 1.0 - 1.0 / k, parts.per_student_intra), ("inter / G_p", 1.0 / k, parts.per_student_inter)]
+    return [comparison(statement, name, expected, *share_of(values, spread)) for name, expected, values in rows]
+
+
+def against(values: Array, spread: Array, whole: float) -> tuple[float, float]:
+    """Mean of values (S, P), its error that of the share of G_p: prompts differ by what there is to spread."""
+    share, error = share_of(values, spread)
+    return share * whole, error * whole
+
+
+def divergence(p: Array, q: Array) -> Array:
+    """Kullback–Leibler divergence of students (S, P, C), or one distribution (P, C), from the teacher's p (P, C), in nats."""
+    return (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, 1e-300)))).sum(axis=-1)
+
+
+def mean(values: Array) -> tuple[float, float]:
+    """Mean of values (S, P); its standard error counts both students and prompts as random."""
+    return float(values.mean()), two_way_standard_error(values)
+
+
+def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
+    ks = sorted(table["k"].unique())
+    figure, axes = figures.panels(2, 2, height=2.35)
+    colours = figures.colours(4)
+    for axis, k in zip(axes[0], (ks[0], ks[-1]), strict=True):
+        for (name, label, share), colour in zip(
+            (("intra", "within one student", 1 - 1 / k), ("inter", "between students", 1 / k)), colours, strict=False
+        ):
+            figures.theory(axis, curve["temperature"], share * curve["G_p"], color=colour)
+            _points(axis, table, name, k=k, color=colour, label=label)
+        axis.plot(curve["temperature"], curve["G_p"], ":", color="0.3", label="teacher, $G_p(T)$", zorder=1)
+        axis.set(title=f"k = {k}", ylim=(-0.04, 1.0))
+    axes[0, 0].set_ylabel("Gini variance")
+    for (target, label), colour in zip(
+        (("its temperature", "teacher as sampled"), ("temperature 1", "teacher at T = 1")), colours[2:], strict=True
+    ):
+        for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
+            name = f"KL to the teacher at {target}"
+            _points(axes[1, 0], table, name, k=k, color=colour, fmt=marker, label=f"k = {k}: {label}")
+    axes[1, 0].set(ylabel="KL to the teacher (nats)", yscale="log")
+    axes[1, 1].plot(curve["temperature"], curve["outside"], ":", color="0.3", label="teacher", zorder=1)
+    for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
+        _points(
+            axes[1, 1], table, "outside the valid answers", k=k, color="0.3", fmt=marker, label=f"students, k = {k}"
+        )
+    axes[1, 1].set(ylabel="mass outside the valid answers")
+    for axis in axes[1]:
+        axis.set_xlabel("teacher's sampling temperature, T")
+        axis.legend(fontsize=7)
+    note = "lines: T4, for students that memorise; points: transformers ± 1.96 standard errors"
+    figures.legend_below(figure, axes[0, 0], note)
+    return figure
+
+
+def _points(axis: Axes, table: pd.DataFrame, quantity: str, *, k: int, **options: object) -> None:
+    part = table[(table["of"] == "students") & (table["quantity"] == quantity) & (table["k"] == k)]
+    part = part.sort_values("temperature")
+    figures.simulation(axis, part["temperature"], part["simulated"], part["standard_error"], **options)
+
+
+def teacher_curve(bed: Bed, prompts: Prompts, temperatures: tuple[float, ...]) -> pd.DataFrame:
+    """The teacher's exact G_p and mass outside the valid answers over the range of temperatures."""
+    low, high = min(temperatures), max(temperatures)
+    dense = np.unique(np.concatenate([np.linspace(low, high, 13), temperatures]))
+    exact = [bed.probabilities(prompts, temperature=float(one)) for one in dense]
+    rows = [(one, gini(p).mean(), p[:, -1].mean()) for one, p in zip(dense, exact, strict=True)]
+    return pd.DataFrame(rows, columns=["temperature", "G_p", "outside"])
+
+
+def main(options: Options, run: Run) -> None:
+    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
+    prompts, fingerprints = prompts_of(bed), {}
+    for temperature in options.temperatures:
+        bank = bed.draw(
+            prompts, students=options.students, per_student=max(options.ks), temperature=temperature,
+            backend=options.backend,
+        )  # fmt: skip
+        fingerprints[temperature] = bank.fingerprint
+    table = run.cells(cells(options, str(bed.folder), fingerprints), measure)
+    curve = teacher_curve(bed, prompts, options.temperatures)
+    figures.publish(
+        run, plot(table, curve), table=table, title=__doc__.splitlines()[0], caption=caption(table),
+        more={"teacher": curve}, place=220,
+    )  # fmt: skip
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What is seen, from the same table."""
+    rows = table[table["of"] == "students"].set_index(["temperature", "k", "quantity"])
+    low, high = table["temperature"].min(), table["temperature"].max()
+    one, many = table["k"].min(), table["k"].max()
+
+    def said(temperature: float, k: int, quantity: str) -> str:
+        row = rows.loc[(temperature, k, quantity)]
+        return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
+
+    text = (
+        f"{table['students'].iloc[0]} students per point, {table['prompts'].iloc[0]} prompts. From T = {low:g} to {high:g} the "
+        f"teacher's G_p grows from {rows.loc[(low, one, 'G_p of the teacher'), 'simulated']:.2f} to "
+        f"{rows.loc[(high, one, 'G_p of the teacher'), 'simulated']:.2f}; the variance between students of k = {one} from "
+        f"{said(low, one, 'inter')} to {said(high, one, 'inter')}, that within one student of k = {many} from "
+        f"{said(low, many, 'intra')} to {said(high, many, 'intra')}. κ at k = {many}: {said(low, many, 'κ')} and "
+        f"{said(high, many, 'κ')}. "
+    )
+    name = "KL to the teacher at temperature 1"
+    nearest = rows.xs((many, name), level=("k", "quantity"))["simulated"].idxmin()
+    outside = "outside the valid answers"
+    return text + (
+        f"Students of k = {many} come nearest the teacher at temperature 1 when it is sampled at T = {nearest:g} "
+        f"({said(nearest, many, name)} nats). At T = {high:g} they put {said(high, many, outside)} outside the valid answers, "
+        f"the teacher {rows.loc[(high, many, outside), 'predicted']:.2f}."
+    )
