@@ -1,6 +1,6 @@
 """The store: what goes in comes out, under a name that its inputs and its bytes decide."""
 
-from __future__ import annotations
+from __future__ import io
 
 import os
 import time
@@ -183,15 +183,16 @@ def test_numpy_numbers_are_the_same_parameters_as_python_numbers():
 
 
 def test_commit_costs_little_more_than_the_synced_writes(tmp_path):
-    # Goal: 200 kB in at most 5 ms at the 99th percentile. The disk's share varies between machines, so what is
-    # checked is our share: at most 3 ms (1 ms seen) over a bare write, sync, rename, sync; at the lower quartile, so
-    # that other work on the machine is not counted as ours.
+    # Goal: 200 kB in at most 5 ms at the 99th percentile (make bench). Disks and processors differ, so what is checked is
+    # our share over a bare write, sync, rename, sync of the same size: at most 2.5 times what pandas and pyarrow alone need
+    # to make the Parquet bytes on this machine (1.7 times seen: hashes, names, lock and listing come on top of them); at
+    # the lower quartile, so that other work on the machine is not counted as ours.
     store = Store(tmp_path / "store")
     table = pd.DataFrame(seeds.generator("store", "commit").normal(size=(5000, 5)))
     table.columns = list("abcde")
     (tmp_path / "bare").mkdir()
     data = bytes(200_000)
-    ours, bare = [], []
+    ours, bare, parquet = [], [], []
     for i in range(100):
         started = time.perf_counter()
         store.commit(Inputs("demo", {"i": i}, method="m"), table)
@@ -199,7 +200,11 @@ def test_commit_costs_little_more_than_the_synced_writes(tmp_path):
         started = time.perf_counter()
         _bare_write(tmp_path / "bare", str(i), data)
         bare.append(time.perf_counter() - started)
-    assert np.quantile(ours, 0.25) < np.quantile(bare, 0.25) + 3e-3
+        started = time.perf_counter()
+        table.to_parquet(io.BytesIO(), compression="zstd", index=False)
+        parquet.append(time.perf_counter() - started)
+    ours, bare, parquet = (np.quantile(times, 0.25) for times in (ours, bare, parquet))
+    assert ours < bare + 2.5 * parquet
 
 
 def _bare_write(folder, name, data):
