@@ -1,7 +1,6 @@
 """The store: what goes in comes out, under a name that its inputs and its bytes decide."""
 
-from __future__ import io
-
+import io
 import os
 import time
 
@@ -184,9 +183,9 @@ def test_numpy_numbers_are_the_same_parameters_as_python_numbers():
 
 def test_commit_costs_little_more_than_the_synced_writes(tmp_path):
     # Goal: 200 kB in at most 5 ms at the 99th percentile (make bench). Disks and processors differ, so what is checked is
-    # our share over a bare write, sync, rename, sync of the same size: at most 2.5 times what pandas and pyarrow alone need
-    # to make the Parquet bytes on this machine (1.7 times seen: hashes, names, lock and listing come on top of them); at
-    # the lower quartile, so that other work on the machine is not counted as ours.
+    # our share over a bare write, sync, rename, sync of the same size: at most what pandas alone needs to make the Parquet
+    # bytes on this machine (0.65 of it seen, hashes and lock included); at the lower quartile, so that other work on the
+    # machine is not counted as ours.
     store = Store(tmp_path / "store")
     table = pd.DataFrame(seeds.generator("store", "commit").normal(size=(5000, 5)))
     table.columns = list("abcde")
@@ -204,7 +203,7 @@ def test_commit_costs_little_more_than_the_synced_writes(tmp_path):
         table.to_parquet(io.BytesIO(), compression="zstd", index=False)
         parquet.append(time.perf_counter() - started)
     ours, bare, parquet = (np.quantile(times, 0.25) for times in (ours, bare, parquet))
-    assert ours < bare + 2.5 * parquet
+    assert ours < bare + parquet
 
 
 def _bare_write(folder, name, data):
