@@ -222,7 +222,7 @@ def compared(draws: dict[str, Classes], p: Array, words: NDArray[np.int64]) -> p
                 "exact variance": exact[quantity],
                 "by construction": understood(seeding, quantity, students, k),
             }
-            rows.append({**about, **row, **exact_value, "rejected": abs(row["z"]) > limit})
+            rows.append({**about, **row, **exact_value, "rejected": abs(float(row["z"])) > limit})
     return pd.DataFrame(rows)
 
 
@@ -286,8 +286,10 @@ def caption(table: pd.DataFrame) -> str:
     """What is seen, from the same table."""
     rows = table.set_index(["seeding", "quantity"])
 
-    def said(seeding: str, quantity: str) -> str:
+    def said(seeding: str, quantity: str, column: str = "") -> str:
         row: Any = rows.loc[(seeding, quantity)]
+        if column:
+            return f"{row[column]:.3g}"
         return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
 
     first = table.iloc[0]
@@ -299,9 +301,10 @@ def caption(table: pd.DataFrame) -> str:
     if "consecutive" in rows.index:
         text += (
             f"Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{rows.loc[('consecutive', 'per prompt'), 'by construction']:.3f}); the same seed for all prompts makes their "
+            f"{said('consecutive', 'per prompt', 'by construction')}); the same seed for all prompts makes their "
             f"average vary {said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
-            f"without a seed fresh engines give the same students, {rows.loc[('engine default', 'per prompt'), 'simulated']:g}. "
+            f"without a seed fresh engines give the same students, {said('engine default', 'per prompt', 'simulated')}. "
         )
-    rejected = [name for name in SEEDINGS if name in rows.index and rows.loc[name, "rejected"].any()]
+    failing = set(table.loc[table["rejected"].astype(bool), "seeding"])
+    rejected = [name for name in SEEDINGS if name in failing]
     return text + f"Rejected by the check that is made of all: {', '.join(rejected) or 'none'}."
