@@ -13,7 +13,7 @@ from typing import Any
 from bench.measuring import Row, paired
 from uqkd import seeds
 from uqkd.llm.bank import Bank
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 
@@ -132,7 +132,7 @@ import resource, sys
 import pandas, pyarrow.parquet, numpy
 from bench.llm_bank import Instant, some_prompts
 from uqkd.llm.bank import Bank
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.sampling import Sampling
 respond(Instant(), some_prompts(200), 4, bank=Bank(sys.argv[2] + "-warm"), sampling=Sampling(), max_flagged=1.0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

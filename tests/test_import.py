@@ -120,3 +120,21 @@ def test_every_public_name_exists_and_is_documented_with_an_example():
             assert (thing.__doc__ or "").strip(), name
             if callable(thing) and not isinstance(thing, type):
                 assert ">>>" in thing.__doc__, name
+
+
+def test_names_of_the_language_layer_are_what_they_say_whatever_was_imported_before():
+    """A submodule named like a function would take its place once it is imported."""
+    import importlib
+    import pkgutil
+
+    import uqkd.llm
+
+    for part in pkgutil.iter_modules(uqkd.llm.__path__):
+        assert part.name not in uqkd.llm.__all__
+    for name in uqkd.llm.__all__:
+        assert getattr(uqkd.llm, name) is getattr(importlib.import_module(uqkd.llm._HOME[name]), name)
+
+
+def test_the_language_layer_alone_loads_no_engine():
+    done = python("import sys, uqkd.llm; print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])")
+    assert done.stdout.strip() == "[]"

@@ -250,7 +250,7 @@ def _explained(problem: Exception) -> str:
     return ""
 
 
-from uqkd import cli_llm  # noqa: E402, F401  its commands join `app`
+from uqkd import cli_llm, cli_students  # noqa: E402, F401  their commands join `app`
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

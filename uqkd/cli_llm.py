@@ -36,10 +36,10 @@ def sample(
     chunk: Annotated[int, typer.Option(help="responses committed at once")] = 2048,
 ) -> None:
     """Draw a teacher's responses into a bank; only those that it lacks."""
-    from uqkd.llm.audit import audit
+    from uqkd.llm.auditing import audit
     from uqkd.llm.bank import Bank
     from uqkd.llm.prompts import read_prompts
-    from uqkd.llm.respond import respond
+    from uqkd.llm.responding import respond
     from uqkd.llm.sampling import Sampling
     from uqkd.llm.teachers import open_teacher
     from uqkd.run.progress import Progress

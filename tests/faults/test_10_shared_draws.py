@@ -10,7 +10,7 @@ import pytest
 from uqkd import seeds
 from uqkd.cli import main
 from uqkd.errors import IndependenceError
-from uqkd.llm.audit import Draws, audit_draws
+from uqkd.llm.auditing import Draws, audit_draws
 
 P, S, K = 40, 4, 4
 

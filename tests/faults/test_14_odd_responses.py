@@ -6,7 +6,7 @@ import pytest
 
 from uqkd.errors import DataError
 from uqkd.llm.bank import Bank
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo

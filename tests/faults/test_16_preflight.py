@@ -9,7 +9,7 @@ import pytest
 from uqkd.errors import PreflightError
 from uqkd.llm.bank import Bank
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 

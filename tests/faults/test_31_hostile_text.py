@@ -13,7 +13,7 @@ from uqkd.cli import main
 from uqkd.estimators import comparison
 from uqkd.llm.bank import Bank
 from uqkd.llm.prompts import read_prompts
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo

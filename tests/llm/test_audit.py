@@ -8,9 +8,9 @@ from scipy import special
 
 from uqkd import seeds
 from uqkd.errors import DataError, IndependenceError, OptionError
-from uqkd.llm.audit import Draws, audit, audit_draws, audit_rerun
+from uqkd.llm.auditing import Draws, audit, audit_draws, audit_rerun
 from uqkd.llm.bank import Bank
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 

@@ -13,7 +13,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank import Bank
-from uqkd.llm.respond import KEY, respond
+from uqkd.llm.responding import KEY, respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo

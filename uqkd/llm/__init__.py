@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uqkd.llm.audit import audit, audit_rerun
+    from uqkd.llm.auditing import audit, audit_rerun
     from uqkd.llm.bank import Bank
     from uqkd.llm.beginnings import Lora
     from uqkd.llm.clusters import cluster
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from uqkd.llm.embedding import embed
     from uqkd.llm.encoding import Encoder
     from uqkd.llm.exact import answer_probabilities
-    from uqkd.llm.measure import measure
+    from uqkd.llm.measuring import measure
     from uqkd.llm.prompts import read_prompts
-    from uqkd.llm.respond import respond
+    from uqkd.llm.responding import respond
     from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
     from uqkd.llm.sampling import Sampling
     from uqkd.llm.students import Students, distill
@@ -45,17 +45,17 @@ _HOME = {
     "TextTargets": "uqkd.llm.responses",
     "World": "uqkd.llm.world",
     "answer_probabilities": "uqkd.llm.exact",
-    "audit": "uqkd.llm.audit",
-    "audit_rerun": "uqkd.llm.audit",
+    "audit": "uqkd.llm.auditing",
+    "audit_rerun": "uqkd.llm.auditing",
     "cluster": "uqkd.llm.clusters",
     "cross_fitted": "uqkd.llm.crossfit",
     "distill": "uqkd.llm.students",
     "embed": "uqkd.llm.embedding",
     "folds": "uqkd.llm.weights",
-    "measure": "uqkd.llm.measure",
+    "measure": "uqkd.llm.measuring",
     "open_teacher": "uqkd.llm.teachers",
     "read_prompts": "uqkd.llm.prompts",
-    "respond": "uqkd.llm.respond",
+    "respond": "uqkd.llm.responding",
     "weigh": "uqkd.llm.weights",
 }
 

@@ -107,6 +107,27 @@ class Bank:
         """Count of responses."""
         return sum(table.num_rows for _, table in self.units())
 
+    def prompts(self) -> tuple[Prompts, int]:
+        """The prompts of this bank, in the order of their ids, and how many responses there are to every one of them.
+
+        Raises
+        ------
+        DataError
+            The bank is empty.
+        """
+        texts: dict[str, str] = {}
+        counts: dict[str, set[int]] = {}
+        for _, table in self.units():
+            for row in table.select(["prompt_id", "prompt", "response_index"]).to_pylist():
+                texts[row["prompt_id"]] = row["prompt"]
+                counts.setdefault(row["prompt_id"], set()).add(row["response_index"])
+        if not texts:
+            raise DataError(f"the bank {self.root!r} is empty; draw responses first (uqkd sample).")
+        ids = tuple(sorted(texts))
+        # Responses are used from the first one on: what stands behind a gap does not count.
+        whole = min(next(n for n in range(len(own) + 1) if n not in own) for own in counts.values())
+        return Prompts(ids, tuple(texts[name] for name in ids)), whole
+
     def held(self, prompts: Prompts, k: int) -> Held:
         """Which responses 0 ... k-1 to these prompts are there.
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.llm.audit import audit
+from uqkd.llm.auditing import audit
 from uqkd.llm.bank import Bank
 from uqkd.llm.encoding import Encoder
 from uqkd.llm.exact import answer_probabilities
-from uqkd.llm.respond import respond
+from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher

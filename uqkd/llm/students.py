@@ -55,6 +55,14 @@ class Students:
     loss: Array
     engine: str
 
+    @classmethod
+    def untrained(cls, student: Any, *, encoder: Encoder, fresh: bool = False, device: str = "cpu") -> Students:
+        """One student before it is distilled: S = 1."""
+        beginning = Beginning.of(student, fresh=fresh)
+        begin = [beginning.parameters(0, key=("llm", "untrained"), adapter=0, shared=True)]
+        model = stacked_of(beginning, begin, key=("llm", "untrained"), dropout=[0], device=device)
+        return cls(model, encoder, beginning, np.array([-1]), np.full(1, np.nan), "untrained")
+
     @property
     def kept(self) -> NDArray[np.int64]:
         """(S,) places of the students kept among all that were trained."""
