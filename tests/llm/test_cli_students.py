@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 from uqkd import seeds
 from uqkd.cli import main
@@ -19,21 +20,22 @@ def uqkd(*words):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A teacher with random weights, prompts and a bank of 4 responses for each of 2 students."""
+    """A teacher that says anything, prompts and a bank of 4 responses for each of 2 students."""
     from transformers import LlamaForCausalLM
 
     root = tmp_path_factory.mktemp("students")
     world = World.make(clans=2, members=2, key=("test", "cli"))
     coder = tokenizer(world)
     with seeds.torch_stream("test", "cli"):
-        LlamaForCausalLM(Size(16, 32, 1, 2).config(len(coder))).save_pretrained(root / "teacher")
+        model = LlamaForCausalLM(Size(16, 32, 1, 2).config(len(coder)))
+    torch.nn.init.zeros_(model.lm_head.weight)  # every token alike: about half of the answers end by themselves
+    model.save_pretrained(root / "teacher")
     coder.save_pretrained(root / "teacher")
-    prompts = world.prompts(relations=["home"])
+    prompts = world.prompts(relations=["home", "food"])
     lines = [json.dumps({"prompt": t, "answers": list(a)}) for t, a in zip(prompts.texts, prompts.answers, strict=True)]
     (root / "prompts.jsonl").write_text("\n".join(lines))
     words = ("--teacher", root / "teacher", "--prompts", root / "prompts.jsonl", "--backend", "transformers")
-    # A model with random weights ends about one answer in a hundred tokens by itself.
-    more = ("--max-tokens", 40, "--max-flagged", 1.0)
+    more = ("--max-tokens", 50, "--max-flagged", 1.0)
     assert uqkd("sample", *words, *more, "--k", 4, "--students", 2, "--bank", root / "bank") == 0
     return root
 
@@ -58,7 +60,7 @@ def test_from_the_bank_to_the_table(place, capsys):
     assert found.loc["total_gini", "estimate"] == pytest.approx(
         found.loc["intra_gini", "estimate"] + found.loc["inter_gini", "estimate"]
     )
-    assert len(pd.read_csv(place / "table.prompts.csv")) == 4
+    assert len(pd.read_csv(place / "table.prompts.csv")) == 8
     capsys.readouterr()
     assert uqkd("measure", *asked, "--max-tokens", 4) == 0
     assert "drawing" not in capsys.readouterr().out  # answers are kept
