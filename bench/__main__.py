@@ -2,10 +2,10 @@
 
 import sys
 
-from bench import foundation, linear, mlp
+from bench import foundation, linear, llm, mlp
 from bench.measuring import show
 
-PARTS = {"foundation": foundation.rows, "linear": linear.rows, "mlp": mlp.rows}
+PARTS = {"foundation": foundation.rows, "linear": linear.rows, "mlp": mlp.rows, "llm": llm.rows}
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(PARTS)

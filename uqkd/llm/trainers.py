@@ -104,7 +104,7 @@ def trainer_losses(student: Any, rows: TrainingRows, s: int, recipe: Recipe, *, 
 
     `seed` is what the Trainer sets the global random states to, of which only dropout draws; they are kept.
     """
-    from transformers import Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainingArguments
 
     table, weights = torch.from_numpy(rows.table), torch.from_numpy(rows.weights[s]).float()
     batches = [torch.from_numpy(np.asarray(order)) for order in rows.orders[s]]
@@ -145,7 +145,9 @@ def trainer_losses(student: Any, rows: TrainingRows, s: int, recipe: Recipe, *, 
             logging_strategy="no", save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=device == "cpu",
             remove_unused_columns=False, dataloader_pin_memory=False, seed=seed,
         )  # fmt: skip
-        Ordered(model=student, args=arguments, train_dataset=_Length(len(weights))).train()
+        trainer = Ordered(model=student, args=arguments, train_dataset=_Length(len(weights)))
+        trainer.remove_callback(PrinterCallback)  # it prints a line for every student
+        trainer.train()
     return np.array(seen)
 
 
