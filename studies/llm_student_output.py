@@ -211,8 +211,10 @@ def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
 def main(options: Options, run: Run) -> None:
     bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
     training, _ = prompts_of(bed)
-    bank = bed.draw(training, students=options.students, per_student=options.per_student, backend=options.backend)
-    table = run.cells(cells(options, str(bed.folder), bank.fingerprint), measure)
+    fingerprint = bed.draw(
+        training, students=options.students, per_student=options.per_student, backend=options.backend
+    )
+    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
     figures.publish(
         run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, len(training)), place=200
     )

@@ -194,11 +194,11 @@ def main(options: Options, run: Run) -> None:
     bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
     prompts, fingerprints = prompts_of(bed), {}
     for temperature in options.temperatures:
-        bank = bed.draw(
+        fingerprint = bed.draw(
             prompts, students=options.students, per_student=max(options.ks), temperature=temperature,
             backend=options.backend,
         )  # fmt: skip
-        fingerprints[temperature] = bank.fingerprint
+        fingerprints[temperature] = fingerprint
     table = run.cells(cells(options, str(bed.folder), fingerprints), measure)
     curve = teacher_curve(bed, prompts, options.temperatures)
     figures.publish(

@@ -22,6 +22,7 @@ from uqkd.llm.encoding import Encoder
 from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
+from uqkd.llm.revision import model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
 from uqkd.llm.teachers.teacher import Teacher
@@ -190,8 +191,10 @@ class Bed:
 
     def draw(
         self, prompts: Prompts, *, students: int, per_student: int, temperature: float = 1.0, backend: str = "vllm"
-    ) -> Bank:
-        """Draw what the bank lacks for so many students, and audit the independence of what they get.
+    ) -> str:
+        """Draw what the bank lacks for so many students, audit their independence, and return the fingerprint of all this.
+
+        The fingerprint is that of the models and of these responses: what else the bank holds does not change it.
 
         The engine is started only if something is missing, and kept for the next call of this process.
         """
@@ -201,7 +204,9 @@ class Bed:
             sampling = Sampling(temperature=temperature, max_tokens=MOST)
             respond(teacher, prompts, k, bank=bank, sampling=sampling, max_flagged=_MOST_CUT)
         audit(bank, prompts, students=students, k=per_student, per_student=per_student)
-        return bank
+        drawn = bank.responses(prompts, students=students, k=per_student, per_student=per_student)
+        parts = (model_revision(self.teacher), model_revision(self.base), drawn.fingerprint)
+        return hashlib.blake2b("".join(parts).encode(), digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -143,6 +143,15 @@ class Responses:
         """(S, P, k)."""
         return self.index.shape  # type: ignore[return-value]
 
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits of prompts and responses."""
+        digest = hashlib.blake2b(self.prompts.fingerprint.encode(), digest_size=16)
+        for one in self.distinct:
+            digest.update(repr((one.token_ids, one.text, one.finished)).encode("utf-8", "surrogatepass"))
+        digest.update(repr(self.index.shape).encode() + np.ascontiguousarray(self.index).tobytes())
+        return digest.hexdigest()
+
     def texts(self, student: int, prompt: int) -> list[str]:
         """The k texts of one student and prompt."""
         return [self.distinct[i].text for i in self.index[student, prompt]]

@@ -1,0 +1,137 @@
+"""What do resampled prompts do to language-model students, beside what the teacher's sampling does?
+
+Students train on k responses to each prompt of a bootstrap resample of the prompts, or to every prompt once; the responses
+are the same for all students or of each student's own. Their answers are computed at all prompts, and apart at those that a
+student did not draw: a third of them, which it must answer from others.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures
+from uqkd.estimators import comparison, decompose_categorical, gini, share_of
+from uqkd.llm import Bed, Prompts, Recipe, Sources, distill, weigh
+from uqkd.run import Options as Base
+from uqkd.run import Responses, Run
+
+Array = NDArray[np.float64]
+
+RELATIONS = {"home": "own answers", "food": "a clan's answers"}
+
+
+class Options(Base):
+    clans: Responses = 8
+    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    students: Annotated[int, pydantic.Field(ge=3)] = 8
+    k: Responses = 4
+    steps: Responses = 200
+    batch: Responses = 48
+    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    backend: str = "vllm"
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(clans=16, members=16, students=32, steps=1_500, batch=128),
+    "full": Options(clans=16, members=16, students=64, k=16, steps=3_000, batch=128),
+}
+
+
+def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
+    shared = {name: getattr(options, name) for name in ("students", "k", "steps", "batch", "lr")}
+    return [
+        {"data": folder, "data_fingerprint": fingerprint, **shared, "bootstrap": bootstrap, "responses": responses}
+        for bootstrap in (False, True)
+        for responses in ("same", "own")
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    bed, S, k = Bed.at(cell["data"]), cell["students"], cell["k"]
+    prompts = asked(bed)
+    given = 1 if cell["responses"] == "same" else S
+    targets = weigh(bed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
+    recipe = Recipe(
+        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
+    )
+    # Students begin and shuffle on their own: what is asked is what comes on top of that.
+    sources = Sources.independent(S, bootstrap=cell["bootstrap"])
+    key = ("llm data bootstrap", cell["bootstrap"], cell["responses"])
+    students = distill(bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=sources, key=key)
+    q, p = students.probabilities(prompts), bed.probabilities(prompts)
+    rows = []
+    for relation in RELATIONS:
+        own = np.array([name.startswith(f"{relation}/") for name in prompts.ids])
+        parts, spread = decompose_categorical(q[:, own]), gini(p[own])
+        for name, values in (("inter", parts.per_student_inter), ("intra", parts.per_student_intra)):
+            rows.append({"relation": relation, **comparison("", name, float("nan"), *share_of(values, spread))})
+    about = {name: cell[name] for name in ("bootstrap", "responses", "students", "k")}
+    return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
+
+
+def asked(bed: Bed) -> Prompts:
+    return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
+
+
+SETTINGS = (
+    (False, "same", "same responses,\nall prompts"), (False, "own", "own responses,\nall prompts"),
+    (True, "same", "same responses,\nbootstrap"), (True, "own", "own responses,\nbootstrap"),
+)  # fmt: skip
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, (axes,) = figures.panels(1, 2, height=3.0, sharey=True)
+    for axis, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
+        for (quantity, label), colour, shift in zip(
+            {"inter": "between students", "intra": "within one student"}.items(),
+            figures.colours(2),
+            (-0.08, 0.08),
+            strict=True,
+        ):
+            part = table[(table["relation"] == relation) & (table["quantity"] == quantity)]
+            found = [part[(part["bootstrap"] == b) & (part["responses"] == r)].iloc[0] for b, r, _ in SETTINGS]
+            x = np.arange(len(SETTINGS)) + shift
+            figures.simulation(
+                axis, x, [row["simulated"] for row in found], [row["standard_error"] for row in found], color=colour,
+                label=label,
+            )  # fmt: skip
+        axis.axhline(1.0 / table["k"].iloc[0], color="0.4", linestyle=":", linewidth=1)
+        axis.set(title=meaning)
+        axis.set_xticks(range(len(SETTINGS)), labels=[label for *_, label in SETTINGS], fontsize=6.5)
+    axes[0].set_ylabel("share of $G_p$")
+    note = "dotted: 1/k, what own responses move between students that memorise (T4); points ± 1.96 standard errors"
+    figures.legend_below(figure, axes[0], note, columns=2)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
+    fingerprint = bed.draw(asked(bed), students=options.students, per_student=options.k, backend=options.backend)
+    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=260)
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What is seen, from the same table."""
+
+    def said(bootstrap: bool, responses: str, relation: str) -> str:
+        part = table[(table["relation"] == relation) & (table["quantity"] == "inter")]
+        row = part[(part["bootstrap"] == bootstrap) & (part["responses"] == responses)].iloc[0]
+        return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
+
+    first, text = table.iloc[0], ""
+    for relation, meaning in RELATIONS.items():
+        text += (
+            f" {meaning.capitalize()}: {said(False, 'same', relation)} with the same responses to all prompts, "
+            f"{said(False, 'own', relation)} with own responses, {said(True, 'same', relation)} with resampled prompts, "
+            f"{said(True, 'own', relation)} with both."
+        )
+    about = f"{first['students']} students per point, {first['prompts']} prompts, k = {first['k']}; "
+    return f"{about}inter-student variance as a share of G_p.{text}"

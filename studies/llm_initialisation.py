@@ -1,0 +1,146 @@
+"""How far apart do language-model students end that begin apart, when everything they learn from is the same?
+
+All students get the same responses in the same order; what differs is where they begin: near one model that was trained on
+other phrasings, each parameter θ of it at θ + ε·|θ|·N(0, 1), or each at an initialisation of its own. The variance between
+students of their answer distributions is computed before and after distillation, without sampling noise, as a share of the
+teacher's Gini variance G_p.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures
+from uqkd.estimators import comparison, decompose_categorical, gini, share_of
+from uqkd.llm import Bed, Prompts, Recipe, Sources, Students, distill, weigh
+from uqkd.llm.beginnings import Beginning
+from uqkd.llm.trainers import stacked_of
+from uqkd.run import Options as Base
+from uqkd.run import Responses, Run
+
+Array = NDArray[np.float64]
+Perturbation = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+INDEPENDENT = -1.0  # instead of a perturbation: an initialisation of each student's own
+
+
+class Options(Base):
+    clans: Responses = 8
+    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    students: Annotated[int, pydantic.Field(ge=3)] = 8
+    perturbations: tuple[Perturbation, ...] = (0.01, 0.1, 0.5)
+    k: Responses = 4
+    steps: Responses = 200
+    batch: Responses = 48
+    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    backend: str = "vllm"
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(clans=16, members=16, students=32, perturbations=(0.001, 0.01, 0.03, 0.1, 0.3, 1.0), steps=1_500, batch=128),
+    "full": Options(clans=16, members=16, students=64, perturbations=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), steps=3_000,
+                    batch=128),
+}  # fmt: skip
+
+
+def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
+    shared = {name: getattr(options, name) for name in ("students", "k", "steps", "batch", "lr")}
+    return [
+        {"data": folder, "data_fingerprint": fingerprint, **shared, "perturbation": level}
+        for level in (*options.perturbations, INDEPENDENT)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    bed, level, S = Bed.at(cell["data"]), cell["perturbation"], cell["students"]
+    prompts = asked(bed)
+    targets = weigh(bed.bank().responses(prompts, students=1, k=cell["k"], per_student=cell["k"]), "multi")
+    recipe = Recipe(
+        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
+    )
+    key = ("llm initialisation", level)
+    fresh = level == INDEPENDENT
+    start = {"fresh": fresh, "perturbation": 0.0 if fresh else level}
+    sources = Sources.independent(S, freeze=["order"])
+    students = distill(bed.base, targets, encoder=bed.encoder, recipe=recipe, sources=sources, key=key, **start)
+    rows, p = [], bed.probabilities(prompts)
+    for when, made in (("before", untrained(bed, S, key, start)), ("after", students)):
+        q = made.probabilities(prompts)
+        parts, spread = decompose_categorical(q), gini(p)
+        for name, values in (("inter", parts.per_student_inter), ("intra", parts.per_student_intra)):
+            rows.append({"when": when, **comparison("", name, float("nan"), *share_of(values, spread))})
+    about = {name: cell[name] for name in ("perturbation", "students", "k", "steps")}
+    return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
+
+
+def asked(bed: Bed) -> Prompts:
+    return bed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
+
+
+def untrained(bed: Bed, students: int, key: tuple, start: dict[str, Any]) -> Students:
+    """The same students where they begin."""
+    beginning = Beginning.of(bed.base, **start)
+    begin = [beginning.parameters(s, key=key, adapter=s, shared=True) for s in range(students)]
+    model = stacked_of(beginning, begin, key=key, dropout=range(students), device="cpu")
+    return Students(model, bed.encoder, beginning, np.full(students, -1), np.full(students, np.nan), "untrained")
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, ((axis,),) = figures.panels(1, 1, height=3.0)
+    near, free = table[table["perturbation"] > 0], table[table["perturbation"] == INDEPENDENT]
+    levels = sorted(near["perturbation"].unique())
+    apart = levels[-1] * 6  # independent beginnings stand at the right, a gap away
+    for (when, label), colour in zip(
+        {"before": "before distillation", "after": "after"}.items(), figures.colours(2), strict=True
+    ):
+        part = near[(near["when"] == when) & (near["quantity"] == "inter")].sort_values("perturbation")
+        own = free[(free["when"] == when) & (free["quantity"] == "inter")]
+        x = [*part["perturbation"], *([apart] * len(own))]
+        y, error = (
+            pd.concat([part["simulated"], own["simulated"]]),
+            pd.concat([part["standard_error"], own["standard_error"]]),
+        )
+        figures.simulation(axis, x, y, error, color=colour, label=label)
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="perturbation ε of where students begin",
+        ylabel="inter-student variance / $G_p$",
+    )
+    axis.set_xticks([*levels, apart], labels=[f"{level:g}" for level in levels] + ["independent"], minor=False)
+    axis.set_xticks([], minor=True)
+    figures.legend_below(figure, axis, "points: exact answer distributions, students ± 1.96 standard errors", columns=2)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
+    fingerprint = bed.draw(asked(bed), students=1, per_student=options.k, backend=options.backend)
+    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=250)
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What is seen, from the same table."""
+    inter = table[table["quantity"] == "inter"]
+
+    def said(level: float, when: str) -> str:
+        row = inter[(inter["perturbation"] == level) & (inter["when"] == when)].iloc[0]
+        return f"{row['simulated']:.2g} ± {1.96 * row['standard_error']:.1g}"
+
+    near = sorted(inter.loc[inter["perturbation"] > 0, "perturbation"].unique())
+    first = inter.iloc[0]
+    return (
+        f"{first['students']} students per point, {first['prompts']} prompts, the same {first['k']} responses in the same order "
+        f"for all. Inter-student variance as a share of G_p, before and after: {said(near[0], 'before')} and "
+        f"{said(near[0], 'after')} "
+        f"from ε = {near[0]:g}, {said(near[-1], 'before')} and {said(near[-1], 'after')} from ε = {near[-1]:g}, "
+        f"{said(INDEPENDENT, 'before')} and {said(INDEPENDENT, 'after')} from independent beginnings. T4 with other responses for "
+        f"each would give {1 / first['k']:g}."
+    )
