@@ -5,13 +5,26 @@ import pytest
 import torch
 
 from uqkd.errors import DataError, DivergedError, OptionError
-from uqkd.llm import Encoder, Lora, Prompts, Recipe, Response, Responses, Sampling, Sources, World, distill, weigh
+from uqkd.llm import (
+    Encoder,
+    Lora,
+    Prompts,
+    Recipe,
+    Response,
+    Responses,
+    Sampling,
+    Sources,
+    TextTargets,
+    World,
+    distill,
+    weigh,
+)
 from uqkd.llm.beginnings import Beginning
 from uqkd.llm.embedded import Size, tokenizer
 from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.language import SequenceLikelihood, row_table
 from uqkd.llm.trainers import stacked_of, trainer_losses
-from uqkd.llm.training_rows import training_rows
+from uqkd.llm.training_rows import systematic, training_rows
 from uqkd.stacked import train
 from uqkd.store import faults_of_folder
 
@@ -142,14 +155,43 @@ def test_weights_of_a_students_rows_are_its_responses(world, encoder):
         training_rows(weigh(r, "multi"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",))
         for r in (responses, double)
     )
-    np.testing.assert_allclose(one.weights, two.weights, rtol=1e-12)
+    np.testing.assert_allclose(one.shares, two.shares, rtol=1e-12)
     np.testing.assert_array_equal(one.table, two.table)
-    assert one.weights[0][one.weights[0] > 0].mean() == pytest.approx(1.0)
+    assert one.shares[0][one.shares[0] > 0].mean() == pytest.approx(1.0)
+    assert set(one.weights.ravel()) == {1.0}
     single = training_rows(
         weigh(responses, "single"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",)
     )
-    assert (single.weights == 1.0).all()
+    assert (single.shares == 1.0).all()
     assert len(single.table) == len(responses.prompts)
+
+
+def test_rows_come_as_often_as_their_shares_say():
+    """Over a grid of offsets the mean count of every row is its share to the grid's step; in any epoch off by less than one."""
+    shares = np.array([0.3, 2.45, 0.0, 1.0, 0.25, 2.0])
+    counts = np.array([np.bincount(systematic(shares, u), minlength=6) for u in (np.arange(1000) + 0.5) / 1000])
+    np.testing.assert_allclose(counts.mean(axis=0), shares, atol=2e-3)
+    assert (np.abs(counts - shares) < 1.0).all()
+    assert (counts.sum(axis=1) == 6).all()
+
+
+def test_orders_take_rows_in_proportion_to_their_weights(world, encoder):
+    prompts = world.prompts(relations=["craft"])
+    ids = {
+        w: tuple(encoder.tokenizer(w, add_special_tokens=False)["input_ids"])
+        for w in (prompts.answers[0][0], "nobody knows")
+    }
+    made = [Response(token_ids, text) for _ in prompts.ids for text, token_ids in ids.items()]
+    targets = TextTargets(
+        Responses.gather(prompts, made, (1, len(prompts), 2)), np.tile([0.9, 0.1], (1, len(prompts), 1)), "own"
+    )
+    many = Recipe(steps=400, batch=4)
+    rows = training_rows(targets, encoder, recipe=many, sources=Sources.independent(1), key=("t", "orders"))
+    taken = np.bincount(rows.orders.ravel(), minlength=rows.shares.shape[1]) / rows.orders.size
+    # 200 epochs of 8: each count is its share to one an epoch at the most, and to 1/√(4·200) on average.
+    np.testing.assert_allclose(taken * rows.shares.shape[1], rows.shares[0], atol=0.15)
+    whole = training_rows(targets, encoder, recipe=Recipe(steps=3), sources=Sources.independent(1), key=("t", "whole"))
+    np.testing.assert_allclose(whole.weights, whole.shares)
 
 
 def test_a_cut_response_is_not_taught_to_end(world, encoder):
