@@ -1,0 +1,284 @@
+"""Do estimates from sampled answers find what enumeration knows?
+
+Students answer R times to each prompt, in many independent blocks, and every measure is estimated from each block alone, as
+one must where answers cannot be listed. Here they can, so that the exact value for the very same students is known: what
+is random is the drawing alone, and independent blocks give its standard error. Estimates that are unbiased (T4, T10) are
+judged; entropies, of which no unbiased estimate exists, are shown beside them; wrong versions of the estimates must fail.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures, seeds
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of
+from uqkd.estimators.agreement import decompose_agreement, gini_from_draws
+from uqkd.estimators.distance import conservation_from_draws, squared_distance
+from uqkd.estimators.semantic import RULES, decompose_entropy
+from uqkd.gallery import threshold
+from uqkd.llm import Bed, Prompts, Recipe, Responses, Sampling, Sources, Students, distill, weigh
+from uqkd.llm.embedded import MOST
+from uqkd.llm.mistakes import mark
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run, SampledResponses
+from uqkd.run import Responses as Count
+
+Array = NDArray[np.float64]
+Classes = NDArray[np.int64]
+
+RELATIONS = ("home", "food")
+# Each measure: the statement that judges it, empty where it is biased, and its name in the figure.
+MEASURES = {
+    "intra": ("T4", "intra-student variance"),
+    "inter": ("T10", "inter-student variance"),
+    "κ": ("T4", "κ = (intra + inter)/$G_p$"),
+    "G_p": ("T4", "teacher's variance $G_p$"),
+    "distance": ("T4", "‖q − p‖², p known"),
+    "bias²": ("T4", "‖E q − p‖², p known"),
+    "distance, p sampled": ("T4", "‖q − p‖², p sampled"),
+    "bias², p sampled": ("T4", "‖E q − p‖², p sampled"),
+    "unsupported": ("T4", "unsupported answers"),
+}
+ENTROPIES = {"expected": "entropy of a student", "total": "entropy of all", "information": "mutual information"}
+WRONG = {
+    "intra, ddof 0": "intra: disagreement counts a draw with itself",
+    "inter, plug-in": "inter: variance of means, noise left in",
+    "inter, students ddof 0": "inter: ddof 0 over students",
+    "inter, shared draws": "inter: students share consecutive draws",
+    "G_p, ddof 0": "$G_p$ of the shares of R draws",
+    "distance, plug-in": "‖q − p‖² of the shares of R draws",
+}  # with the measure that each is a wrong version of before the comma
+
+
+class Options(Base):
+    clans: Count = 8
+    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    students: Annotated[int, pydantic.Field(ge=3)] = 8
+    ks: tuple[Count, ...] = (1, 4)
+    every: Count = 8  # of all entities, those whose prompts are trained on and asked
+    steps: Count = 60  # students that memorised one response would not be unsure of anything
+    batch: Count = 24
+    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    responses: SampledResponses = 8
+    blocks: Replicates = 200
+    backend: str = "vllm"
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(clans=16, members=16, students=16, ks=(1, 4, 16), blocks=1_000),
+    "full": Options(clans=16, members=16, students=32, ks=(1, 4, 16), every=4, blocks=2_000),
+}
+
+
+def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
+    names = ("students", "every", "steps", "batch", "lr", "responses", "blocks")
+    shared = {name: getattr(options, name) for name in names}
+    most = max(options.ks)
+    return [{"data": folder, "data_fingerprint": fingerprint, **shared, "most": most, "k": k} for k in options.ks]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    """Every measure of every block, and its exact value."""
+    bed, students, k, size = Bed.at(cell["data"]), cell["students"], cell["k"], cell["responses"]
+    prompts, key, draws = asked(bed, cell["every"]), ("llm sampled estimates", k), cell["blocks"] * size
+    given = bed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
+    recipe = Recipe(
+        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
+    )
+    made = distill(
+        bed.student_config(), weigh(given, "multi"), encoder=bed.encoder, recipe=recipe,
+        sources=Sources.independent(students), key=key,
+    )  # fmt: skip
+    q, p, sampling = made.probabilities(prompts), bed.probabilities(prompts), Sampling(max_tokens=MOST)
+    answered = made.predict(prompts, draws, sampling=sampling, key=(*key, "answers"))
+    teacher = Students.untrained(bed.teacher, encoder=bed.encoder)
+    theirs = teacher.predict(prompts, draws, sampling=sampling, key=(*key, "teacher"))
+    shared = consecutive(q, cell["blocks"], size, key=(*key, "shared"))
+    found = estimates(
+        blocks(classes(answered, bed.encoder), size), blocks(classes(theirs, bed.encoder), size)[0], p, shared=shared
+    )
+    (marked,) = mark(answered)
+    found["unsupported"] = 1.0 - blocks(marked.supported, size).mean(axis=(0, 1, 3))
+    known = exact(q, p)
+    about = {"k": k, "students": students, "prompts": len(prompts), "responses": size}
+    rows = [
+        pd.DataFrame(
+            {"measure": name, "block": np.arange(len(values)), "estimate": values, "exact": known[truth_of(name)]}
+        )
+        for name, values in found.items()
+    ]
+    return pd.concat(rows, ignore_index=True).assign(**about)
+
+
+def asked(bed: Bed, every: int) -> Prompts:
+    return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=every)
+
+
+def classes(answered: Responses, encoder: Any) -> Classes:
+    """Which reference answer each response is, (S, P, R); anything else is the last class, as in exact probabilities."""
+    prompts = answered.prompts
+    other, known = max(map(len, prompts.answers)), np.empty((len(prompts), len(answered.distinct)), dtype=np.int64)
+    ids = [r.token_ids if r.finished else None for r in answered.distinct]
+    for p, own in enumerate(prompts.answers):
+        places = {
+            tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]): c for c, text in enumerate(own)
+        }
+        known[p] = [places.get(one, other) for one in ids]
+    return known[np.arange(len(prompts))[None, :, None], answered.index]
+
+
+def blocks(draws: NDArray[Any], size: int) -> NDArray[Any]:
+    """(S, P, B·R) cut into independent blocks, (S, P, B, R)."""
+    return draws.reshape(*draws.shape[:2], -1, size)
+
+
+def consecutive(q: Array, count: int, size: int, *, key: tuple) -> Classes:
+    """Draws (S, P, B, R) of students whose r-th draw uses random number s + r: each shares R − 1 of R with the next."""
+    students, prompts, _ = q.shape
+    stream = seeds.generator(*key).random((prompts, count, students + size - 1))
+    windows = np.stack([stream[..., s : s + size] for s in range(students)])
+    upper = q.cumsum(axis=-1)[:, :, None, None, :-1]
+    return np.asarray((windows[..., None] >= upper).sum(axis=-1))
+
+
+def exact(q: Array, p: Array) -> dict[str, float]:
+    """What enumeration knows of students q (S, P, C) and a teacher p (P, C), averaged over prompts."""
+    parts, spread = decompose_categorical(q), gini(p)
+    distance = ((q - p) ** 2).sum(axis=-1).mean()
+    return {
+        "intra": float(parts.intra.mean()),
+        "inter": float(parts.inter.mean()),
+        "κ": share_of((parts.intra + parts.inter)[None], spread)[0],
+        "G_p": float(spread.mean()),
+        "distance": float(distance),
+        "bias²": float(distance - parts.inter.mean()),
+        "unsupported": float(q[..., -1].mean()),
+        "expected": float(entropy(q).mean()),
+        "total": float(parts.total_entropy.mean()),
+        "information": float(parts.mutual_information.mean()),
+    }
+
+
+def truth_of(name: str) -> str:
+    """The exact value that an estimate is of: its name up to the comma."""
+    return name.partition(",")[0]
+
+
+def estimates(draws: Classes, teacher: Classes, p: Array, *, shared: Classes) -> dict[str, Array]:
+    """Every measure of every block, (B,) each, from answers (S, P, B, R) of students and (P, B, R) of the teacher."""
+    students, prompts, count, size = draws.shape
+
+    def each(values: Array) -> Array:
+        """Average over prompts, block by block: what is estimated prompt by prompt takes blocks for more prompts."""
+        return np.asarray(values.reshape(prompts, count).mean(axis=0))
+
+    flat, theirs, law = draws.reshape(students, -1, size), teacher.reshape(-1, size), np.repeat(p, count, axis=0)
+    parts, spread = decompose_agreement(flat), gini_from_draws(theirs)
+    known, sampled = squared_distance(flat, probs=law), squared_distance(flat, teacher=theirs)
+    intra, inter, distance = each(parts.intra), each(parts.inter), each(known.mean_square)
+    found = {
+        "intra": intra,
+        "inter": inter,
+        "κ": np.array([conservation_from_draws(draws[:, :, b], probs=p)[0] for b in range(count)]),
+        "G_p": each(spread),
+        "distance": distance,
+        "bias²": each(known.bias_square),
+        "distance, p sampled": each(sampled.mean_square),
+        "bias², p sampled": each(sampled.bias_square),
+    }
+    for rule in RULES:
+        of_rule = decompose_entropy(flat, rule)
+        values = (of_rule.expected, of_rule.total, of_rule.mutual_information)
+        found |= {f"{name}, {rule}": each(value) for name, value in zip(ENTROPIES, values, strict=True)}
+    return found | {
+        "intra, ddof 0": intra * (1.0 - 1.0 / size),
+        "inter, plug-in": inter + intra / size,
+        "inter, students ddof 0": (inter + intra / size) * (1.0 - 1.0 / students) - intra / size,
+        "inter, shared draws": each(decompose_agreement(shared.reshape(students, -1, size)).inter),
+        "G_p, ddof 0": each(spread) * (1.0 - 1.0 / size),
+        "distance, plug-in": distance + intra / size,
+    }
+
+
+def compared(units: pd.DataFrame) -> pd.DataFrame:
+    """Mean of each estimate over blocks against the exact value, all judged alike."""
+    groups, rows = units.groupby(["k", "measure"], sort=False), []
+    limit = threshold(units["k"].nunique() * len(MEASURES))
+    for (k, name), part in groups:
+        values, first = part["estimate"].to_numpy(), part.iloc[0]
+        statement = MEASURES[name][0] if name in MEASURES else ""
+        kind = "unbiased" if name in MEASURES else "wrong" if name in WRONG else "biased"
+        error = float(values.std(ddof=1)) / len(values) ** 0.5
+        row = comparison(statement, name, first["exact"], float(values.mean()), error)
+        about = {name: first[name] for name in ("students", "prompts", "responses")}
+        beyond = {"single_sd": float(values.std(ddof=1)), "rejected": abs(row["z"]) > limit}  # type: ignore[arg-type]
+        rows.append({"k": k, "kind": kind, "blocks": len(values), **about, **row, **beyond})
+    return pd.DataFrame(rows)
+
+
+def labels() -> dict[str, str]:
+    """Every estimate and its name in the figure, in the figure's order."""
+    found = {name: label for name, (_, label) in MEASURES.items()}
+    found |= {f"{name}, {rule}": f"{label}, {rule}" for name, label in ENTROPIES.items() for rule in RULES}
+    return found | WRONG
+
+
+KINDS = {"unbiased": "unbiased: judged", "biased": "biased by nature: shown", "wrong": "wrong version: must fail"}
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    names, ks = labels(), sorted(table["k"].unique())
+    figure, axes = figures.panels(1, len(ks), height=5.2, sharey=True, sharex=True)
+    place = {name: i for i, name in enumerate(names)}
+    for axis, k in zip(axes[0], ks, strict=True):
+        for i, ((kind, label), colour) in enumerate(zip(KINDS.items(), figures.colours(3), strict=True)):
+            rows = table[(table["k"] == k) & (table["kind"] == kind)]
+            gap, y = rows["simulated"] - rows["predicted"], rows["quantity"].map(place)
+            shown: dict[str, Any] = {"color": colour, "fmt": "osD"[i], "mfc": "white", "mew": 0.9, "ms": 3.5}
+            bars = {"xerr": 1.96 * rows["standard_error"], "capsize": 2, "elinewidth": 0.9, "label": label, "zorder": 3}
+            axis.errorbar(gap, y, **shown, **bars)
+        axis.axvline(0.0, color="0.3", linewidth=1, zorder=1)
+        axis.set(title=f"students of k = {k}", xlabel="estimate − exact value")
+        axis.set_yticks(range(len(names)), labels=list(names.values()), fontsize=7)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+    first = table.iloc[0]
+    note = f"mean of {first['blocks']} independent blocks of R = {first['responses']} answers ± 1.96 standard errors"
+    figures.legend_below(figure, axes[0, 0], note, columns=3)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
+    prompts = asked(bed, options.every)
+    fingerprint = bed.draw(prompts, students=options.students, per_student=max(options.ks), backend=options.backend)
+    table = compared(run.cells(cells(options, str(bed.folder), fingerprint), measure))
+    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=240)
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What is seen, from the same table."""
+    first, rows = table.iloc[0], table.set_index(["k", "quantity"])
+    right, wrong = table[table["kind"] == "unbiased"], table[table["kind"] == "wrong"]
+    limit = threshold(len(right))
+    k = table["k"].max()
+
+    def said(name: str) -> str:
+        row: Any = rows.loc[(k, name)]
+        return f"{row['simulated']:.3f} ± {1.96 * row['standard_error']:.3f} for {row['predicted']:.3f}"
+
+    failed = wrong.groupby("quantity")["rejected"].any()
+    text = (
+        f"{first['students']} students, {first['prompts']} prompts, {first['blocks']} blocks of R = {first['responses']}; exact "
+        f"values of the same students. {int((~right['rejected']).sum())} of {len(right)} unbiased estimates lie within the bound, "
+        f"largest |z| = {right['z'].abs().max():.1f} of {limit:.1f}. At k = {k}: inter {said('inter')}, the plug-in "
+        f"{said('inter, plug-in')}; mutual information {said('information, plug-in')} by plug-in, "
+        f"{said('information, miller-madow')} by Miller–Madow, {said('information, chao-shen')} by Chao–Shen. "
+    )
+    return text + f"{int(failed.sum())} of {len(failed)} wrong versions are rejected, each by the same bound."
