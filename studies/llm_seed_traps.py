@@ -243,7 +243,7 @@ def plot(table: pd.DataFrame) -> Figure:
         widest = max(4.0, 2.0 * table["simulated"].max())
         axis.set_xlim(0.7 * ZERO, widest)
         ticks = [one for one in (0.1, 0.3, 1, 3, 10, 30, 100) if one < widest]
-        axis.set_xticks(ticks, labels=[f"{one:g}" for one in ticks], minor=False)
+        axis.set_xticks(ticks, labels=[f"{one:g}" for one in ticks])
         axis.set_xticks([], minor=True)
         axis.set(title=label, xlabel="variance between students: measured / exact")
         axis.set_yticks(range(len(names)), labels=[SEEDINGS[name] for name in names])
@@ -258,19 +258,17 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
-    ratio, error = row["simulated"], row["standard_error"]
+    ratio, error, where = row["simulated"], row["standard_error"], {"textcoords": "offset points", "fontsize": 8}
     if row["by construction"] > 0 and row["by construction"] != 1.0:
         axis.plot(row["by construction"], place, "|", color="0.3", ms=11, mew=1.3, zorder=2)
     if ratio > 0:
         figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
         axis.errorbar([ratio], [place], xerr=1.96 * error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
         text = f"{ratio:.2f} ± {1.96 * error:.2f}"
+        axis.annotate(text, (ratio, place), xytext=(0, 7), color=colour, ha="center", **where)
     else:
         axis.plot(ZERO, place, "<", color=colour, ms=6)
-        text = "exactly 0"
-    left = ratio > 0
-    axis.annotate(text, (ratio if left else ZERO, place), xytext=(0, 7), textcoords="offset points", color=colour,
-                  fontsize=8, ha="center" if left else "left")  # fmt: skip
+        axis.annotate("exactly 0", (ZERO, place), xytext=(0, 7), color=colour, ha="left", **where)
 
 
 def main(options: Options, run: Run) -> None:
