@@ -125,7 +125,7 @@ def classes(answered: Responses, encoder: Any) -> Classes:
     """Which reference answer each response is, (S, P, R); anything else is the last class, as in exact probabilities."""
     prompts = answered.prompts
     other, known = max(map(len, prompts.answers)), np.empty((len(prompts), len(answered.distinct)), dtype=np.int64)
-    ids = [r.token_ids if r.finished else None for r in answered.distinct]
+    ids: list[Any] = [r.token_ids if r.finished else None for r in answered.distinct]
     for p, own in enumerate(prompts.answers):
         places = {
             tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]): c for c, text in enumerate(own)
@@ -209,9 +209,10 @@ def estimates(draws: Classes, teacher: Classes, p: Array, *, shared: Classes) ->
 
 def compared(units: pd.DataFrame) -> pd.DataFrame:
     """Mean of each estimate over blocks against the exact value, all judged alike."""
-    groups, rows = units.groupby(["k", "measure"], sort=False), []
+    groups: dict[Any, pd.DataFrame] = dict(iter(units.groupby(["k", "measure"], sort=False)))
+    rows = []
     limit = threshold(units["k"].nunique() * len(MEASURES))
-    for (k, name), part in groups:
+    for (k, name), part in groups.items():
         values, first = part["estimate"].to_numpy(), part.iloc[0]
         statement = MEASURES[name][0] if name in MEASURES else ""
         kind = "unbiased" if name in MEASURES else "wrong" if name in WRONG else "biased"

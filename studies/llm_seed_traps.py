@@ -258,7 +258,8 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
-    ratio, error, where = row["simulated"], row["standard_error"], {"textcoords": "offset points", "fontsize": 8}
+    ratio, error = row["simulated"], row["standard_error"]
+    where: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
     if row["by construction"] > 0 and row["by construction"] != 1.0:
         axis.plot(row["by construction"], place, "|", color="0.3", ms=11, mew=1.3, zorder=2)
     if ratio > 0:

@@ -1,15 +1,17 @@
 """Which weighting of sampled responses brings a language-model student nearest to its teacher?
 
-Students train on k responses with weight 1/k each ("multi"), on the one nearest the mean embedding ("medoid", the published
-averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an undistilled student's
-responses ("reranked", the published variance weighting), or on the teacher's responses together with those of students that
-were trained on other prompts, weighted by estimated errors ("precision"). Distances to the teacher's answer distribution are
-computed, not sampled, for the weighted responses themselves and for the students trained on them, and split into what is
-common to all students (bias²) and what differs between them.
+Students train on k responses with weight 1/k each ("multi"; at k = 1 "single"), on the one nearest the mean embedding
+("medoid", the published averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an
+undistilled student's responses ("reranked", the published variance weighting), or on the teacher's responses together with
+those of students that were trained on the same k responses to other prompts, weighted by estimated errors ("precision").
+All of them spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher's answer
+distribution are computed, not sampled, for the weighted responses themselves and for the students trained on them, and split
+into what is common to all students (bias²) and what differs between them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
+from uqkd.estimators.comparing import FEWEST
 from uqkd.llm import (
     Bed,
     Prompts,
@@ -33,6 +36,7 @@ from uqkd.llm import (
     distill,
     weigh,
 )
+from uqkd.llm.embedded import MOST
 from uqkd.run import Options as Base
 from uqkd.run import Responses as Count
 from uqkd.run import Run
@@ -41,6 +45,9 @@ Array = NDArray[np.float64]
 
 RELATIONS = {"home": "own answers", "food": "a clan's answers"}
 METHODS = ("multi", "medoid", "reranked", "precision")
+DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
+DIFFERENCE = "distance, less that of multi"
+LEAST = 1e-7  # probabilities below it are rounding: students and teacher are computed in single precision
 
 
 class Options(Base):
@@ -48,130 +55,214 @@ class Options(Base):
     members: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8
     per_student: Count = 16  # responses set aside for each student: the largest k
-    ks: tuple[Count, ...] = (
-        1,
-        4,
-        16,
-    )  # at k = 1 all methods but multi are left out: they change nothing or cannot be estimated
-    steps: Count = 200
-    batch: Count = 48
+    ks: tuple[Count, ...] = (1, 4, 16)
+    answers: Count = 4  # of the cross-fitted student: cheap to draw, but every different one is a row to learn
+    pooled: bool = False  # "precision" at k = 1 too, its errors estimated from all students' responses together
+    steps: Count = 250
+    batch: Count = 64
     lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, students=32, ks=(1, 2, 4, 8, 16), steps=1_500, batch=128),
-    "full": Options(clans=16, members=16, students=64, per_student=32, ks=(1, 2, 4, 8, 16, 32), steps=3_000, batch=128),
-}
+    "paper": Options(clans=16, members=16, students=32, ks=(1, 2, 4, 8, 16), answers=8, pooled=True, steps=2_000, batch=128),
+    "full": Options(clans=16, members=16, students=64, per_student=32, ks=(1, 2, 4, 8, 16, 32), answers=8, pooled=True,
+                    steps=4_000, batch=128),
+}  # fmt: skip
 
 
 def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
-    shared = {name: getattr(options, name) for name in ("students", "per_student", "steps", "batch", "lr")}
-    return [
-        {"data": folder, "data_fingerprint": fingerprint, **shared, "method": method, "k": k}
-        for k in options.ks
-        for method in METHODS
-        if k > 1 or method == "multi"
-    ]
+    """Only where methods differ: one response is its own medoid, and of two the first is (T5)."""
+    names = ("students", "per_student", "answers", "steps", "batch", "lr")
+    shared = {name: getattr(options, name) for name in names}
+    twice = [2 * k for k in options.ks if 2 * k <= options.per_student]
+    work = [("multi", k) for k in dict.fromkeys([*options.ks, *twice])]
+    work += [("medoid", k) for k in options.ks if k > 2] + [("reranked", k) for k in options.ks if k > 1]
+    work += [("precision", k) for k in options.ks if k > 1 or options.pooled]
+    about = {"data": folder, "data_fingerprint": fingerprint, **shared}
+    return [{**about, "method": method, "k": k} for method, k in work]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    bed, S, k = Bed.at(cell["data"]), cell["students"], cell["k"]
-    prompts = asked(bed)
-    key = ("llm variance weighting", cell["method"], k)
+    """One row for each student and prompt, of the weighted responses and of the students trained on them."""
+    bed, students, k = Bed.at(cell["data"]), cell["students"], cell["k"]
+    prompts, key = asked(bed), ("llm variance weighting", cell["method"], k)
     recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
-    )
-    how: dict[str, Any] = {"encoder": bed.encoder, "recipe": recipe, "sources": Sources.independent(S)}
-    drawn = bed.bank().responses(prompts, students=S, k=k, per_student=cell["per_student"])
-    targets = weighed(bed, drawn, cell["method"], how, key)
-    students = distill(bed.student_config(), targets, key=key, **how)
-    p, truth, rows = bed.probabilities(prompts), bed.world.truth(prompts), []
-    for who, q in (("responses", answered(targets, prompts)), ("students", students.probabilities(prompts))):
-        for relation in RELATIONS:
-            own = np.array([name.startswith(f"{relation}/") for name in prompts.ids])
-            rows += [
-                {"of": who, "relation": relation, **comparison("", name, float("nan"), *pair)}
-                for name, pair in of_answers(q[:, own], p[own], truth[own]).items()
-            ]
-    alpha = (
-        float(np.asarray(targets.notes["alpha"], dtype=np.float64).mean()) if "alpha" in targets.notes else float("nan")
-    )
-    about = {name: cell[name] for name in ("method", "k", "students")}
-    return pd.DataFrame([{**about, "alpha": alpha, "prompts": len(prompts), **row} for row in rows])
+        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0,
+        warmup=min(20, cell["steps"] // 10),
+    )  # fmt: skip
+    how: dict[str, Any] = {"encoder": bed.encoder, "recipe": recipe, "sources": Sources.independent(students)}
+    drawn = bed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
+    targets = weighed(bed, drawn, cell, how, key)
+    labels = answered(targets, prompts, bed.encoder)
+    q = distill(bed.student_config(), targets, key=key, **how).probabilities(prompts)
+    p, truth = bed.probabilities(prompts), bed.world.truth(prompts)
+    parts = [of_answers(labels, p, truth).assign(of="responses"), of_answers(q, p, truth, labels).assign(of="students")]
+    table = pd.concat(parts, ignore_index=True)
+    alpha = np.asarray(targets.notes.get("alpha", np.full(drawn.shape[:2], np.nan)), dtype=np.float64)
+    relation = np.array([name.partition("/")[0] for name in prompts.ids])
+    table["relation"], table["alpha"] = relation[table["prompt"]], alpha[table["student"], table["prompt"]]
+    return table.assign(method=cell["method"], k=k, learnt=different(targets))
 
 
 def asked(bed: Bed) -> Prompts:
     return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
 
 
-def weighed(bed: Bed, drawn: Responses, method: str, how: dict[str, Any], key: tuple) -> TextTargets:
-    """Targets, with the second source that a method needs: as many answers as the teacher gave."""
-    k, sampling = drawn.shape[2], Sampling(max_tokens=8)
+def weighed(bed: Bed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
+    """Targets, with the second source that a method needs; the undistilled student answers as often as the teacher."""
+    k, method, sampling = drawn.shape[2], cell["method"], Sampling(max_tokens=MOST)
     if method == "reranked":
         base = Students.untrained(bed.base, encoder=bed.encoder)
         return weigh(drawn, method, second=base.predict(drawn.prompts, k, sampling=sampling, key=(*key, "undistilled")))
     if method == "precision":
+        half = replace(how["recipe"], steps=max(1, cell["steps"] // 2))  # of half the prompts: each is seen as often
         second, fold = cross_fitted(
-            bed.student_config(), drawn, answers=k, sampling=sampling, key=(*key, "cross"), **how
-        )
-        return weigh(drawn, method, second=second, fold=fold, embedding="exact")
+            bed.student_config(), drawn, answers=cell["answers"], sampling=sampling, key=(*key, "cross"),
+            **{**how, "recipe": half},
+        )  # fmt: skip
+        estimates = "own" if k > 1 else "pooled"
+        return weigh(drawn, method, second=second, fold=fold, embedding="exact", estimates=estimates)
     return weigh(drawn, method)
 
 
-def answered(targets: TextTargets, prompts: Prompts) -> Array:
-    """The weighted responses as distributions over the reference answers and anything else, (S, P, C + 1)."""
-    texts = [r.text if r.finished else "" for r in targets.responses.distinct]
+def answered(targets: TextTargets, prompts: Prompts, encoder: Any) -> Array:
+    """The weighted responses as distributions over the reference answers and anything else, (S, P, C + 1).
+
+    As in exact probabilities an answer is one sequence of tokens, and its end.
+    """
     most = max(map(len, prompts.answers))
+    known = [
+        {tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"]): c for c, answer in enumerate(own)}
+        for own in prompts.answers
+    ]
+    ids: list[Any] = [r.token_ids if r.finished else None for r in targets.responses.distinct]
     found = np.zeros((*targets.weights.shape[:2], most + 1))
     for (s, p, m), weight in np.ndenumerate(targets.weights):
-        text = texts[targets.responses.index[s, p, m]]
-        found[s, p, prompts.answers[p].index(text) if text in prompts.answers[p] else most] += weight
+        found[s, p, known[int(p)].get(ids[targets.responses.index[s, p, m]], most)] += weight
     return found
 
 
-def of_answers(q: Array, p: Array, truth: Array) -> dict[str, tuple[float, float]]:
-    """Of distributions (S, P, C): squared distance to the teacher's and its parts, and shares, as shares of G_p."""
-    parts, spread = decompose_categorical(q), gini(p)
-    distance = ((q - p) ** 2).sum(axis=-1)
-    inter = parts.per_student_inter
-    return {
-        "distance": share_of(distance, spread),
-        "inter": share_of(inter, spread),
-        "bias²": share_of(distance - inter, spread),
-        "intra": share_of(parts.per_student_intra, spread),
-        "κ": share_of(parts.per_student_intra + inter, spread),
-        "distance to the truth": share_of(((q - truth) ** 2).sum(axis=-1), spread),
-        "outside the valid answers": share_of(q[..., -1], np.ones(len(p))),
+def different(targets: TextTargets) -> float:
+    """Different responses that a student has to learn for a prompt, on average."""
+    rows = zip(targets.responses.index, targets.weights, strict=True)
+    return float(
+        np.mean([len(np.unique(i[w > 0])) for index, weights in rows for i, w in zip(index, weights, strict=True)])
+    )
+
+
+def of_answers(q: Array, p: Array, truth: Array, labels: Array | None = None) -> pd.DataFrame:
+    """What each student (S, P, C) answers to each prompt, held against the teacher, the truth and its own targets."""
+    parts = decompose_categorical(q)
+    columns = {
+        "gini": np.broadcast_to(gini(p), q.shape[:2]),
+        "top": np.broadcast_to(p.max(axis=-1), q.shape[:2]),
+        "distance": ((q - p) ** 2).sum(axis=-1),
+        "inter": parts.per_student_inter,
+        "intra": parts.per_student_intra,
+        "distance to the truth": ((q - truth) ** 2).sum(axis=-1),
+        "outside the valid answers": q[..., -1],
+        "distance to its targets": np.full(q.shape[:2], np.nan) if labels is None else ((q - labels) ** 2).sum(axis=-1),
+        "KL from the teacher": np.full(q.shape[:2], np.nan) if labels is None else divergence(p, q),
     }
+    student, prompt = np.indices(q.shape[:2])
+    return pd.DataFrame(
+        {"student": student.ravel(), "prompt": prompt.ravel(), **{n: v.ravel() for n, v in columns.items()}}
+    )
+
+
+def divergence(p: Array, q: Array) -> Array:
+    """KL(p‖q) of the teacher's answers p (P, C) and each student's q (S, P, C), nats."""
+    logs = np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST))
+    return np.asarray(np.where(p > 0, p * logs, 0.0).sum(axis=-1))
+
+
+def summary(units: pd.DataFrame) -> pd.DataFrame:
+    """Averages over students and prompts as shares of G_p, and what each method differs in from multi, pair by pair."""
+    groups: dict[Any, pd.DataFrame] = dict(iter(units.groupby(["of", "relation", "method", "k"], sort=False)))
+    rows = []
+    for (of, relation, method, k), part in groups.items():
+        about = {"of": of, "relation": relation, "method": method, "k": k, "alpha": part["alpha"].mean()}
+        about |= {
+            "students": part["student"].nunique(),
+            "prompts": part["prompt"].nunique(),
+            "learnt": part["learnt"].iloc[0],
+        }
+        rows += [{**about, **row} for row in of_method(part, judged=of == "responses" and method == "multi", k=k)]
+        plain, double = (groups.get((of, relation, "multi", n)) for n in (k, 2 * k))
+        rivals = {method: (part, plain)} if method != "multi" else {DOUBLE: (double, part)}
+        for name, (one, other) in rivals.items():
+            if one is not None and other is not None:
+                less = square(one, "distance") - square(other, "distance")
+                row = comparison("", DIFFERENCE, float("nan"), *share_of(less, square(other, "gini")[0]))
+                rows.append({**about, "method": name, **row})
+    return pd.DataFrame(rows)
+
+
+def square(part: pd.DataFrame, column: str) -> Array:
+    """A column as (S, P)."""
+    return part.pivot(index="student", columns="prompt", values=column).to_numpy()
+
+
+def of_method(part: pd.DataFrame, *, judged: bool, k: int) -> list[dict]:
+    """Of one method at one k; T4 is exact for the responses themselves, what a student that memorises would answer."""
+    spread, one = square(part, "gini")[0], np.ones(part["prompt"].nunique())
+    distance, inter, intra = (square(part, name) for name in ("distance", "inter", "intra"))
+    found = {
+        "distance": share_of(distance, spread),
+        "bias²": share_of(distance - inter, spread),
+        "inter": share_of(inter, spread),
+        "intra": share_of(intra, spread),
+        "κ": share_of(intra + inter, spread),
+        "distance to the truth": share_of(square(part, "distance to the truth"), spread),
+        "outside the valid answers": share_of(square(part, "outside the valid answers"), one),
+    }
+    if not part["KL from the teacher"].isna().any():
+        found["distance to its targets"] = share_of(square(part, "distance to its targets"), spread)
+        found["KL from the teacher"] = share_of(square(part, "KL from the teacher"), one)
+    # Of fewer unlikely answers the standard error says too little.
+    enough = k * float((1.0 - square(part, "top")).sum()) >= FEWEST
+    expected = {"distance": 1.0 / k, "inter": 1.0 / k, "intra": 1.0 - 1.0 / k} if judged else {}
+    return [
+        comparison("T4" if enough and name in expected else "", name, expected.get(name, float("nan")), *pair)
+        for name, pair in found.items()
+    ]
+
+
+PANELS = (
+    ("responses", "distance", "weighted responses: distance"),
+    ("students", "distance", "students: distance"),
+    ("students", "bias²", "students: bias²"),
+)
 
 
 def plot(table: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.4)
-    shown = {"distance": "‖q − p‖² / $G_p$", "bias²": "bias² / $G_p$", "κ": "κ"}
     ks = tuple(sorted(table["k"].unique()))
+    dense = np.geomspace(ks[0], ks[-1], 50)
     for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
-        for axis, (quantity, label) in zip(line, shown.items(), strict=True):
-            part = table[
-                (table["of"] == "students") & (table["relation"] == relation) & (table["quantity"] == quantity)
-            ]
+        for axis, (of, quantity, title) in zip(line, PANELS, strict=True):
+            part = table[(table["of"] == of) & (table["relation"] == relation) & (table["quantity"] == quantity)]
             for i, (method, colour) in enumerate(zip(METHODS, figures.colours(4), strict=True)):
                 own = part[part["method"] == method].sort_values("k")
-                x = own["k"] * 1.06 ** (i - 1.5)  # side by side, so that no point hides another
-                figures.simulation(
-                    axis, x, own["simulated"], own["standard_error"], color=colour, fmt="os^D"[i], label=method
-                )
+                x = own["k"] * 1.07 ** (i - 1.5)  # side by side, so that no point hides another
+                shown = {"color": colour, "fmt": "os^D"[i], "label": method}
+                figures.simulation(axis, x, own["simulated"], own["standard_error"], **shown)
             figures.k_axis(axis, ks)
-            axis.set_ylabel(label)
-        line[0].set_title(f"{meaning}: distance to the teacher")
-        line[1].set_title("common to all students")
-        line[2].set_title("intra + inter")
-        line[2].axhline(1.0, color="0.4", linestyle=":", linewidth=1)
-        line[0].set_yscale("log")
+            axis.set_title(title)
+            if quantity == "distance":
+                figures.theory(axis, dense, 1.0 / dense, color="0.4", linewidth=1, zorder=1)
+                axis.set(yscale="log", ylim=(0.03, 2.0))
+                axis.set_yticks([0.03, 0.1, 0.3, 1.0], labels=["0.03", "0.1", "0.3", "1"], minor=False)
+                axis.set_yticks([], minor=True)
+            else:
+                axis.axhline(0.0, color="0.4", linewidth=1, zorder=1)
+        line[0].set_ylabel(f"{meaning}:\nshare of $G_p$")
     for axis in axes[1]:
-        axis.set_xlabel("responses per prompt, k")
-    figures.legend_below(figure, axes[0, 0], "students ± 1.96 standard errors; exact answer distributions", columns=4)
+        axis.set_xlabel("teacher responses per prompt, k")
+    note = "points ± 1.96 standard errors, exact answer distributions; line: 1/k, of k responses (T4)"
+    figures.legend_below(figure, axes[0, 0], note, columns=4)
     return figure
 
 
@@ -180,22 +271,35 @@ def main(options: Options, run: Run) -> None:
     fingerprint = bed.draw(
         asked(bed), students=options.students, per_student=options.per_student, backend=options.backend
     )
-    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
+    table = summary(run.cells(cells(options, str(bed.folder), fingerprint), measure))
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=230)
 
 
 def caption(table: pd.DataFrame) -> str:
     """What is seen, from the same table."""
-    first, ks = table.iloc[0], sorted(table["k"].unique())
-    text = f"{first['students']} students per point, {first['prompts']} prompts. Squared distance to the teacher over G_p, "
+    first = table.iloc[0]
+    text = (
+        f"{first['students']} students per point, {first['prompts']} prompts of each kind, as many optimiser steps for all. "
+        "Squared distance of students to the teacher, as a share of G_p, less that of multi at the same k: "
+    )
+    seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
     for relation, meaning in RELATIONS.items():
-        part = table[(table["relation"] == relation) & (table["quantity"] == "distance")]
-        for k in ks[1:]:
-            rows = part[(part["k"] == k) & (part["of"] == "students")].set_index("method")
-            found = (f"{m} {rows['simulated'][m]:.2f} ± {1.96 * rows['standard_error'][m]:.2f}" for m in METHODS)
-            own = part[(part["k"] == k) & (part["of"] == "responses")].set_index("method")["simulated"]
-            text += f"{meaning}, k = {k}: {', '.join(found)} "
-            text += f"(the weighted responses themselves: multi {own['multi']:.2f}, precision {own['precision']:.2f}); "
-    alphas = table.dropna(subset="alpha").groupby("k")["alpha"].first()
-    weights = ", ".join(f"{alpha:.2f} at k = {k}" for k, alpha in alphas.items())
-    return f"{text.rstrip('; ')}. Precision leaves the teacher's responses a mean weight of {weights}."
+        for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
+            own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
+            found = ", ".join(f"{row['method']} {verdict(row)}" for _, row in own.iterrows())
+            text += f"{meaning}, k = {k}: {found}; "
+    alphas = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
+    means: dict[Any, float] = dict(alphas.items())
+    weights = ", ".join(f"{alpha:.2f} ({RELATIONS[r]}, k = {k})" for (r, k), alpha in means.items())
+    return (
+        f"{text.rstrip('; ')}. Precision leaves the teacher's responses a mean weight of {weights}."
+        if weights
+        else text
+    )
+
+
+def verdict(row: pd.Series) -> str:
+    """A difference with its interval, and what that says."""
+    value, bar = row["simulated"], 1.96 * row["standard_error"]
+    said = "helps" if value < -bar else "hurts" if value > bar else "undecided"
+    return f"{value:+.2f} ± {bar:.2f} ({said})".replace("-", "−")
