@@ -22,7 +22,7 @@ from uqkd.estimators.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.semantic import RULES, decompose_entropy
 from uqkd.gallery import threshold
-from uqkd.llm import Bed, Prompts, Recipe, Responses, Sampling, Sources, Students, distill, weigh
+from uqkd.llm import Bed, Prompts, Recipe, Sampling, Sources, Students, answer_classes, distill, weigh
 from uqkd.llm.embedded import MOST
 from uqkd.llm.mistakes import mark
 from uqkd.run import Options as Base
@@ -102,7 +102,10 @@ def measure(cell: dict) -> pd.DataFrame:
     theirs = teacher.predict(prompts, draws, sampling=sampling, key=(*key, "teacher"))
     shared = consecutive(q, cell["blocks"], size, key=(*key, "shared"))
     found = estimates(
-        blocks(classes(answered, bed.encoder), size), blocks(classes(theirs, bed.encoder), size)[0], p, shared=shared
+        blocks(answer_classes(answered, bed.encoder), size),
+        blocks(answer_classes(theirs, bed.encoder), size)[0],
+        p,
+        shared=shared,
     )
     (marked,) = mark(answered)
     found["unsupported"] = 1.0 - blocks(marked.supported, size).mean(axis=(0, 1, 3))
@@ -119,19 +122,6 @@ def measure(cell: dict) -> pd.DataFrame:
 
 def asked(bed: Bed, every: int) -> Prompts:
     return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=every)
-
-
-def classes(answered: Responses, encoder: Any) -> Classes:
-    """Which reference answer each response is, (S, P, R); anything else is the last class, as in exact probabilities."""
-    prompts = answered.prompts
-    other, known = max(map(len, prompts.answers)), np.empty((len(prompts), len(answered.distinct)), dtype=np.int64)
-    ids: list[Any] = [r.token_ids if r.finished else None for r in answered.distinct]
-    for p, own in enumerate(prompts.answers):
-        places = {
-            tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]): c for c, text in enumerate(own)
-        }
-        known[p] = [places.get(one, other) for one in ids]
-    return known[np.arange(len(prompts))[None, :, None], answered.index]
 
 
 def blocks(draws: NDArray[Any], size: int) -> NDArray[Any]:

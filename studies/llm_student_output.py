@@ -4,8 +4,10 @@ A small Llama that knows a world of questions is sampled k times for each studen
 responses with weight 1/k each ("multi"), or on the one nearest the mean embedding ("medoid", the published averaging of
 texts). Answers of this world can be listed, so that every student's answer distribution is computed, not sampled: intra-
 and inter-student variance have no sampling noise. A student that memorises k responses keeps 1 − 1/k of the teacher's
-Gini variance G_p, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. Exact for the
-responses themselves, which are judged; transformers need not memorise, and are drawn beside T4 without being judged.
+Gini variance G_p, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. One that
+memorises the medoid keeps nothing, and what moves between students is the Gini variance of the medoid's law (T5): less than
+G_p, so that they are too sure together. Both are exact for the responses themselves, which are judged; transformers need not
+memorise, and are drawn beside the theory without being judged.
 """
 
 from __future__ import annotations
@@ -22,13 +24,18 @@ from numpy.typing import NDArray
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of, two_way_standard_error
 from uqkd.estimators.comparing import FEWEST
-from uqkd.llm import Bed, Prompts, Recipe, Sources, TextTargets, distill, weigh
+from uqkd.estimators.medoid import medoid_law
+from uqkd.llm import Bed, Prompts, Recipe, Sources, answer_classes, answer_shares, distill, embed, weigh
+from uqkd.llm import Responses as Drawn
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run, Share
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "every entity its own answers", "food": "a clan shares its answers"}  # those with doubt in them
+RELATIONS = {"home": "own answers", "food": "a clan's answers"}  # those with doubt in them
+
+
+RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 
 
 class Options(Base):
@@ -37,7 +44,7 @@ class Options(Base):
     students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
     per_student: Responses = 16  # responses set aside for each student: the largest k
     multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
-    medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
+    medoid: tuple[Responses, ...] = (4, 8, 16)  # k = 1 and 2 change nothing (T5)
     lengths: tuple[Share, ...] = (0.05, 0.15, 0.4)  # of the training, for students of single responses
     steps: Responses = 200
     batch: Responses = 48
@@ -50,7 +57,7 @@ PRESETS = {
     "paper": Options(clans=16, members=16, students=32, per_student=32, multi=(1, 2, 4, 8, 16, 32), medoid=(2, 4, 8, 16, 32),
                      steps=1_500, batch=128),
     "full": Options(clans=16, members=16, students=64, per_student=64, multi=(1, 2, 3, 4, 8, 16, 32, 64),
-                    medoid=(2, 4, 8, 16, 32, 64), steps=3_000, batch=128),
+                    medoid=(2, 4, 8, 16, 32), steps=3_000, batch=128),
 }  # fmt: skip
 
 
@@ -90,12 +97,15 @@ def measure(cell: dict) -> pd.DataFrame:
                     "relation": relation,
                     **comparison("", name, expected, *pair),
                 }
-                for name, expected, pair in of_students(q[:, own], p[own], memorised(cell, where, relation))
+                for name, expected, pair in of_students(q[:, own], p[own], memorised(cell, where, prompts, p, own))
             ]
-    if cell["length"] == 1.0 and cell["method"] == "multi":
-        p = bed.probabilities(training)
-        rows += [{"student": "the responses", "prompts": "training", "relation": "all", **row}
-                 for row in of_responses(answered(targets, training), p, k)]  # fmt: skip
+    if cell["length"] == 1.0:
+        p, labels = bed.probabilities(training), answer_shares(targets, bed.encoder)
+        medoid = cell["method"] == "medoid"
+        judged = (
+            of_medoids(labels, answer_classes(drawn, bed.encoder), p, drawn) if medoid else of_responses(labels, p, k)
+        )
+        rows += [{"student": "the responses", "prompts": "training", "relation": "all", **row} for row in judged]
     about = {name: cell[name] for name in ("method", "k", "length", "students")}
     return pd.DataFrame([{**about, "steps": steps, **row} for row in rows])
 
@@ -110,25 +120,24 @@ def of_relation(prompts: Prompts, relation: str) -> NDArray[np.bool_]:
     return np.array([name.startswith(f"{relation}/") for name in prompts.ids])
 
 
-def answered(targets: TextTargets, prompts: Prompts) -> Array:
-    """The weighted responses themselves as distributions over the reference answers and anything else, (S, P, C + 1)."""
-    texts = np.array([r.text if r.finished else "" for r in targets.responses.distinct], dtype=object)
-    students, count, _ = targets.responses.shape
-    most = max(map(len, prompts.answers))
-    found = np.zeros((students, count, most + 1))
-    for p, answers in enumerate(prompts.answers):
-        place = {text: c for c, text in enumerate(answers)}
-        classes = np.array([place.get(text, most) for text in texts[targets.responses.index[:, p].ravel()]])
-        np.add.at(found[:, p], (np.repeat(np.arange(students), targets.weights.shape[2]), classes),
-                  targets.weights[:, p].ravel())  # fmt: skip
-    return found
-
-
-def memorised(cell: dict, where: str, relation: str) -> dict[str, float]:
-    """T4 for students that memorise: shares of G_p."""
-    if where != "training" or cell["method"] != "multi" or cell["length"] < 1.0:
+def memorised(cell: dict, where: str, prompts: Prompts, p: Array, own: NDArray[np.bool_]) -> dict[str, float]:
+    """Of students that memorise, as shares of G_p: T4, and of the medoid T5."""
+    if where != "training" or cell["length"] < 1.0:
         return {}
-    return {"intra": 1.0 - 1.0 / cell["k"], "inter": 1.0 / cell["k"], "total": 1.0}
+    if cell["method"] == "multi":
+        return {"intra": 1.0 - 1.0 / cell["k"], "inter": 1.0 / cell["k"], "total": 1.0}
+    laws = np.array([of_answers(p[i], prompts.answers[i], cell["k"]) for i in np.flatnonzero(own)])
+    kept = float(gini(laws).sum() / gini(p[own]).sum())
+    return {"intra": 0.0, "inter": kept, "total": kept}
+
+
+def of_answers(p: Array, answers: tuple[str, ...], k: int) -> Array:
+    """T5: law of the medoid of k answers, (C + 1,); all that is no valid answer counts as one text unlike the others."""
+    c = len(answers)
+    vectors = embed(answers)
+    vectors = np.block([[vectors, np.zeros((c, 1))], [np.zeros((1, vectors.shape[1])), np.ones((1, 1))]])
+    law = medoid_law(np.append(p[:c], p[-1]), k, vectors)
+    return np.concatenate([law[:c], np.zeros(len(p) - c - 1), law[c:]])
 
 
 def of_responses(labels: Array, p: Array, k: int) -> list[dict]:
@@ -138,6 +147,25 @@ def of_responses(labels: Array, p: Array, k: int) -> list[dict]:
     parts, spread = decompose_categorical(labels), gini(p)
     rows = [("intra", 1.0 - 1.0 / k, parts.per_student_intra), ("inter", 1.0 / k, parts.per_student_inter)]
     return [comparison(statement, name, expected, *share_of(values, spread)) for name, expected, values in rows]
+
+
+def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn) -> list[dict]:
+    """T5 is exact where all k responses are valid answers: how often the medoid is the teacher's likeliest answer.
+
+    Students and prompts have draws of their own, so that the standard error is that of independent events.
+    """
+    found, expected, spread = 0.0, 0.0, 0.0
+    valid = (classes < p.shape[1] - 1).all(axis=2)  # (S, P)
+    for i, answers in enumerate(drawn.prompts.answers):
+        own = p[i, : len(answers)]
+        law, top = medoid_law(own / own.sum(), drawn.shape[2], embed(answers)), int(own.argmax())
+        count = valid[:, i].sum()
+        found += labels[valid[:, i], i, top].sum()
+        expected += count * law[top]
+        spread += count * law[top] * (1.0 - law[top])
+    n = valid.sum()
+    statement = "T5" if n - expected >= RARE else ""
+    return [comparison(statement, "likeliest answer kept", expected / n, found / n, float(spread**0.5 / n))]
 
 
 def of_students(q: Array, p: Array, expected: dict[str, float]) -> list[tuple[str, float, tuple[float, float]]]:
@@ -172,30 +200,48 @@ def plot(table: pd.DataFrame) -> Figure:
     for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
         own = rows[rows["relation"] == relation]
         finished = own[(own["length"] == 1.0) & (own["prompts"] == "training")]
-        _shares(line[0], finished[finished["method"] == "multi"], lines=True)
-        line[0].set(title=f"multi: {meaning}", ylabel="share of $G_p$", xlabel="responses per prompt, k")
-        _shares(line[1], finished[(finished["method"] == "medoid") | (finished["k"] == 1)], lines=False)
+        _multi(line[0], finished[finished["method"] == "multi"])
+        line[0].set(title="multi", ylabel=f"{meaning}:\nshare of $G_p$", xlabel="responses per prompt, k")
+        _medoids(line[1], finished[(finished["method"] == "medoid") | (finished["k"] <= 2)])
         line[1].set(title="medoid", xlabel="responses per prompt, k")
         single = own[(own["method"] == "multi") & (own["k"] == own["k"].min()) & (own["prompts"] == "training")]
         _lengths(line[2], single)
-        line[2].set(title="k = 1, shorter training", xlabel="optimiser steps", xscale="log")
+        line[2].set(title="k = 1, shorter training", xlabel="optimiser steps")
         for axis in line:
             axis.set_ylim(-0.05, 1.3)
-    note = "lines: T4, for students that memorise; points: transformers ± 1.96 standard errors"
+    note = "lines: T4 and T5 (medoid), for students that memorise; points: transformers ± 1.96 standard errors"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
 
 
-def _shares(axis: Axes, rows: pd.DataFrame, *, lines: bool) -> None:
+def _multi(axis: Axes, rows: pd.DataFrame) -> None:
     ticks = tuple(sorted(rows["k"].unique()))
     dense = np.geomspace(ticks[0], ticks[-1], 100)
     theory = {"intra": 1.0 - 1.0 / dense, "inter": 1.0 / dense, "total": np.ones_like(dense)}
+    for quantity, colour in zip(SHARES, figures.colours(3), strict=True):
+        figures.theory(axis, dense, theory[quantity], color=colour)
+    _points(axis, rows)
+
+
+def _medoids(axis: Axes, rows: pd.DataFrame) -> None:
+    """Students of one or two responses are those of "multi" with other words: their medoid is a response like any (T5)."""
+    kept = rows[(rows["quantity"] == "inter") & (rows["method"] == "medoid")].sort_values("k")
+    shown = rows[(rows["method"] == "medoid") | (rows["k"] == 1)]
+    ks = [1, 2, *(k for k in kept["k"] if k > 2)]
+    values = [1.0, 1.0, *(kept.loc[kept["k"] > 2, "predicted"])]
+    for place, quantity in enumerate(SHARES):
+        if quantity != "total":  # the sum is what moves between students: drawn once
+            theory = values if quantity == "inter" else [0.0] * len(ks)
+            figures.theory(axis, ks, theory, color=figures.colours(3)[place])
+    _points(axis, shown[shown["quantity"] != "total"])
+
+
+def _points(axis: Axes, rows: pd.DataFrame) -> None:
     for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
         part = rows[rows["quantity"] == quantity].sort_values("k")
-        if lines:
-            figures.theory(axis, dense, theory[quantity], color=colour)
-        figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
-    figures.k_axis(axis, ticks)
+        if len(part):
+            figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
+    figures.k_axis(axis, tuple(sorted(rows["k"].unique())))
 
 
 def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
@@ -220,6 +266,12 @@ def main(options: Options, run: Run) -> None:
     )
 
 
+def t5(table: pd.DataFrame, k: int) -> float:
+    """What T5 says of students that memorise the medoid of k own answers."""
+    rows = table[(table["method"] == "medoid") & (table["k"] == k) & (table["quantity"] == "total")]
+    return float(rows.loc[(rows["relation"] == "home") & (rows["prompts"] == "training"), "predicted"].iloc[0])
+
+
 def caption(table: pd.DataFrame, prompts: int) -> str:
     """What is seen, from the same table."""
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
@@ -242,7 +294,10 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
     )
     if (rows["method"] == "medoid").any():
         most = rows.loc[rows["method"] == "medoid", "k"].max()
-        text += f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}: it sharpens (T5). "
+        text += (
+            f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, "
+            f"T5 says {t5(table, most):.2f}. "
+        )
     early = rows[(rows["length"] < 1.0) & (rows["quantity"] == "intra") & (rows["relation"] == "food")]
     if len(early):
         first = early.sort_values("simulated").iloc[-1]  # the length at which a student keeps most

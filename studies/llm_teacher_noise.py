@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of, two_way_standard_error
 from uqkd.estimators.comparing import FEWEST
-from uqkd.llm import Bed, Prompts, Recipe, Sources, TextTargets, distill, weigh
+from uqkd.llm import Bed, Prompts, Recipe, Sources, answer_shares, distill, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -75,7 +75,7 @@ def measure(cell: dict) -> pd.DataFrame:
     )  # fmt: skip
     p, plain = bed.probabilities(prompts, temperature=temperature), bed.probabilities(prompts)
     rows = [{"of": "students", **row} for row in of_students(students.probabilities(prompts), p, plain, k=k)]
-    rows += [{"of": "responses", **row} for row in of_responses(answered(targets, prompts), p, k=k)]
+    rows += [{"of": "responses", **row} for row in of_responses(answer_shares(targets, bed.encoder), p, k=k)]
     about = {"temperature": temperature, "k": k, "students": cell["students"], "prompts": len(prompts)}
     return pd.DataFrame([{**about, **row} for row in rows])
 
@@ -83,19 +83,6 @@ def measure(cell: dict) -> pd.DataFrame:
 def prompts_of(bed: Bed) -> Prompts:
     """Questions with doubt in them, about every other entity."""
     return bed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
-
-
-def answered(targets: TextTargets, prompts: Prompts) -> Array:
-    """The weighted responses as distributions over the reference answers and anything else, (S, P, C + 1)."""
-    texts = [one.text if one.finished else "" for one in targets.responses.distinct]
-    students, count, k = targets.responses.shape
-    most = max(map(len, prompts.answers))
-    found = np.zeros((students, count, most + 1))
-    for p, answers in enumerate(prompts.answers):
-        known = np.array([answers.index(text) if text in answers else most for text in texts])
-        classes = known[targets.responses.index[:, p]]
-        np.add.at(found[:, p], (np.arange(students)[:, None].repeat(k, axis=1), classes), targets.weights[:, p])
-    return found
 
 
 def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
@@ -160,16 +147,17 @@ def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
         for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
             name = f"KL to the teacher at {target}"
             _points(axes[1, 0], table, name, k=k, color=colour, fmt=marker, label=f"k = {k}: {label}")
-    axes[1, 0].set(ylabel="KL to the teacher (nats)", yscale="log")
+    axes[1, 0].set(ylabel="KL to the teacher (nats)")
+    axes[1, 0].set_ylim(bottom=0.0)
     axes[1, 1].plot(curve["temperature"], curve["outside"], ":", color="0.3", label="teacher", zorder=1)
     for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
         _points(
             axes[1, 1], table, "outside the valid answers", k=k, color="0.3", fmt=marker, label=f"students, k = {k}"
         )
     axes[1, 1].set(ylabel="mass outside the valid answers")
-    for axis in axes[1]:
+    for axis, place in zip(axes[1], ("center", "upper left"), strict=True):
         axis.set_xlabel("teacher's sampling temperature, T")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc=place)
     note = "lines: T4, for students that memorise; points: transformers ± 1.96 standard errors"
     figures.legend_below(figure, axes[0, 0], note)
     return figure

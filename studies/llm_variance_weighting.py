@@ -32,6 +32,7 @@ from uqkd.llm import (
     Sources,
     Students,
     TextTargets,
+    answer_shares,
     cross_fitted,
     distill,
     weigh,
@@ -95,7 +96,7 @@ def measure(cell: dict) -> pd.DataFrame:
     how: dict[str, Any] = {"encoder": bed.encoder, "recipe": recipe, "sources": Sources.independent(students)}
     drawn = bed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
     targets = weighed(bed, drawn, cell, how, key)
-    labels = answered(targets, prompts, bed.encoder)
+    labels = answer_shares(targets, bed.encoder)
     q = distill(bed.student_config(), targets, key=key, **how).probabilities(prompts)
     p, truth = bed.probabilities(prompts), bed.world.truth(prompts)
     parts = [of_answers(labels, p, truth).assign(of="responses"), of_answers(q, p, truth, labels).assign(of="students")]
@@ -125,23 +126,6 @@ def weighed(bed: Bed, drawn: Responses, cell: dict, how: dict[str, Any], key: tu
         estimates = "own" if k > 1 else "pooled"
         return weigh(drawn, method, second=second, fold=fold, embedding="exact", estimates=estimates)
     return weigh(drawn, method)
-
-
-def answered(targets: TextTargets, prompts: Prompts, encoder: Any) -> Array:
-    """The weighted responses as distributions over the reference answers and anything else, (S, P, C + 1).
-
-    As in exact probabilities an answer is one sequence of tokens, and its end.
-    """
-    most = max(map(len, prompts.answers))
-    known = [
-        {tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"]): c for c, answer in enumerate(own)}
-        for own in prompts.answers
-    ]
-    ids: list[Any] = [r.token_ids if r.finished else None for r in targets.responses.distinct]
-    found = np.zeros((*targets.weights.shape[:2], most + 1))
-    for (s, p, m), weight in np.ndenumerate(targets.weights):
-        found[s, p, known[int(p)].get(ids[targets.responses.index[s, p, m]], most)] += weight
-    return found
 
 
 def different(targets: TextTargets) -> float:

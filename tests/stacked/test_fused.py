@@ -129,6 +129,17 @@ def test_every_width_and_number_type(widths, activation, dtype):
     assert gap(ours.parameters, alone(shape, start, X, y, recipe)) < BOUND[dtype]
 
 
+@pytest.mark.parametrize("vector", [16, 32, 64])
+@pytest.mark.parametrize("dtype", BOUND)
+def test_vectors_of_every_length_find_the_same(dtype, vector):
+    """Those of other machines: slower here where the compiler has to split them."""
+    shape = fused.Shape((20, 33, 17, 4), "tanh", "cross_entropy", "adam", dtype, vector)
+    X, y = problem(shape, "vectors", rows=211)
+    start, recipe = initial(shape.widths, S, dtype, "vectors"), Recipe(50, lr=0.002)
+    ours = fused.fit(shape, start, X, y, recipe)
+    assert gap(ours.parameters, alone(shape, start, X, y, recipe)) < BOUND[dtype]
+
+
 @pytest.mark.parametrize("batch", [1, 16, 31, 64])
 def test_batches_follow_their_own_orders(batch):
     shape = fused.Shape((6, 20, 1), "relu", "mse", "adam", "float64")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uqkd.llm.embedded import Bed, Size
     from uqkd.llm.embedding import embed
     from uqkd.llm.encoding import Encoder
-    from uqkd.llm.exact import answer_probabilities
+    from uqkd.llm.exact import answer_classes, answer_probabilities, answer_shares
     from uqkd.llm.measuring import measure
     from uqkd.llm.prompts import read_prompts
     from uqkd.llm.responding import respond
@@ -44,7 +44,9 @@ _HOME = {
     "Students": "uqkd.llm.students",
     "TextTargets": "uqkd.llm.responses",
     "World": "uqkd.llm.world",
+    "answer_classes": "uqkd.llm.exact",
     "answer_probabilities": "uqkd.llm.exact",
+    "answer_shares": "uqkd.llm.exact",
     "audit": "uqkd.llm.auditing",
     "audit_rerun": "uqkd.llm.auditing",
     "cluster": "uqkd.llm.clusters",
@@ -74,7 +76,9 @@ __all__ = [
     "Students",
     "TextTargets",
     "World",
+    "answer_classes",
     "answer_probabilities",
+    "answer_shares",
     "audit",
     "audit_rerun",
     "cluster",

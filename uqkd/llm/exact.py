@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.language import SequenceLikelihood, know_leaves, row_table
-from uqkd.llm.responses import Prompts, Response
+from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]
+Classes = NDArray[np.int64]
 
 _ROWS = 512  # sequences per pass: a few megabytes of activations for each student
 
@@ -71,6 +72,40 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     return found
 
 
+def answer_classes(responses: Responses, encoder: Any) -> Classes:
+    """Which reference answer each response is, in the classes of `answer_probabilities`.
+
+    Parameters
+    ----------
+    responses : Responses
+        (S, P, k), to prompts with reference answers, C at most.
+    encoder : uqkd.llm.encoding.Encoder
+        An answer is its one token sequence, and the end.
+
+    Returns
+    -------
+    (S, P, k) int
+        Place among the prompt's answers; C for anything else.
+    """
+    prompts, ids = responses.prompts, [r.token_ids if r.finished else None for r in responses.distinct]
+    other, known = max(map(len, prompts.answers)), np.empty((len(prompts), len(ids)), dtype=np.int64)
+    for p, answers in enumerate(prompts.answers):
+        places: dict[Any, int] = {_answer_ids(encoder, answer): c for c, answer in enumerate(answers)}
+        known[p] = [places.get(one, other) for one in ids]
+    return known[np.arange(len(prompts))[None, :, None], responses.index]
+
+
+def answer_shares(targets: TextTargets, encoder: Any) -> Array:
+    """Weighted responses as distributions over the classes of `answer_probabilities`, (S, P, C + 1)."""
+    classes = answer_classes(targets.responses, encoder)
+    every = np.arange(max(map(len, targets.responses.prompts.answers)) + 1)
+    return np.stack([(targets.weights * (classes == c)).sum(axis=-1) for c in every], axis=-1)
+
+
+def _answer_ids(encoder: Any, answer: str) -> tuple[int, ...]:
+    return tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+
 def _one(model: Any) -> Stacked:
     wrapped = SequenceLikelihood(model)
     know_leaves(wrapped)
@@ -91,7 +126,6 @@ def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Any], list[tuple[int, in
             raise DataError(f"prompt {name!r} has {what}; exact probabilities need each answer once.")
         prompt = encoder.encode(text)
         for c, answer in enumerate(answers):
-            ids = tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"])
-            rows.append(encoder.supervised(prompt, Response(ids, answer)))
+            rows.append(encoder.supervised(prompt, Response(_answer_ids(encoder, answer), answer)))
             places.append((p, c))
     return rows, places, max(len(answers) for answers in prompts.answers)

@@ -3,6 +3,7 @@
 // A student of these sizes fits in a core's caches with its gradients, optimiser state and activations, so that all work
 // but the reading of data happens there. Widths, activation, loss, optimiser and number type are compile-time constants:
 //   -DREAL=float -DWIDTHS=13,16,1 -DTANH=0 -DLOSS=0 (mse) 1 (gaussian) 2 (cross_entropy) -DOPTIMISER=0 (sgd) 1 (adam) 2 (adamw)
+//   -DBYTES=64 of the machine's vectors: longer ones would be split by the compiler, through memory and at a third of the speed
 // Activations lie features first, (features, rows): the vector axis is the rows, and every layer is one product that
 // broadcasts weights. Rows are padded to whole vectors; padded rows get gradient zero. What a student becomes depends on
 // nothing but its own inputs: not on how many others there are, in which order, or on how many threads.
@@ -16,9 +17,10 @@
 
 using T = REAL;
 using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-constexpr int L = 64 / sizeof(T);  // lanes of a 512-bit vector; the compiler splits it where vectors are shorter
-typedef T V __attribute__((vector_size(64), aligned(64), may_alias));
-typedef Bits I __attribute__((vector_size(64), aligned(64), may_alias));
+constexpr int L = BYTES / sizeof(T);  // lanes of a vector
+constexpr int WIDE = BYTES == 64 ? 4 : 2, SUMS = BYTES == 64 ? 24 : 12;  // vectors side by side, and sums, that the registers hold
+typedef T V __attribute__((vector_size(BYTES), aligned(BYTES), may_alias));
+typedef Bits I __attribute__((vector_size(BYTES), aligned(BYTES), may_alias));
 
 constexpr int width[] = {WIDTHS};
 constexpr int layers = sizeof(width) / sizeof(int) - 1, outputs = width[layers];
@@ -155,7 +157,7 @@ static inline void block(int K, const T *A, long row, long step, const T *B, lon
 }
 template <int M, int NV, class Finish>
 static inline void strip(int K, const T *A, long row, long step, const T *B, long ldb, const Finish &finish) {
-    constexpr int most = NV == 1 ? 16 : 24 / NV, MR = M < most ? M : most;
+    constexpr int most = NV == 1 ? SUMS * 2 / 3 : SUMS / NV, MR = M < most ? M : most;
     int r = 0;
     for (; r + MR <= M; r += MR)
         block<MR, NV>(K, A + r * row, row, step, B, ldb, [&](int i, int c, V v) { finish(r + i, c, v); });
@@ -166,9 +168,11 @@ template <int M, class Finish>
 static inline void product(int vectors, int K, const T *A, long row, long step, const T *B, long ldb, const Finish &finish) {
     int j = 0;
     auto at = [&](int r, int c, V v) { finish(r, j * L + c, v); };
-    for (; j + 4 <= vectors; j += 4) strip<M, 4>(K, A, row, step, B + j * L, ldb, at);
-    if (vectors - j == 3) strip<M, 3>(K, A, row, step, B + j * L, ldb, at);
-    if (vectors - j == 2) strip<M, 2>(K, A, row, step, B + j * L, ldb, at);
+    for (; j + WIDE <= vectors; j += WIDE) strip<M, WIDE>(K, A, row, step, B + j * L, ldb, at);
+    if constexpr (WIDE == 4) {
+        if (vectors - j == 3) strip<M, 3>(K, A, row, step, B + j * L, ldb, at);
+        if (vectors - j == 2) strip<M, 2>(K, A, row, step, B + j * L, ldb, at);
+    }
     if (vectors - j == 1) strip<M, 1>(K, A, row, step, B + j * L, ldb, at);
 }
 

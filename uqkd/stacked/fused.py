@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import UqkdError
-from uqkd.stacked.building import build
+from uqkd.stacked.building import build, vector_bytes
 from uqkd.stacked.recipe import OPTIMISERS, Recipe
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ Array = NDArray[Any]
 SOURCE = Path(__file__).with_suffix(".cpp")
 LOSSES = ("mse", "gaussian", "cross_entropy")
 ACTIVATIONS = ("relu", "tanh")
+LONGEST = 64  # bytes of the longest vectors of any machine
 WIDEST = 512  # beyond, a student no longer fits in a core's caches and products of whole matrices are faster
-VECTOR_BYTES = 64  # of the kernel's vectors: `aligned(64)` in the source
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Shape:
     loss : {"mse", "gaussian", "cross_entropy"}
     optimiser : {"sgd", "adam", "adamw"}
     dtype : {"float32", "float64"}
+    vector : int
+        Bytes of a vector; those of this machine by default.
     """
 
     widths: tuple[int, ...]
@@ -52,11 +54,12 @@ class Shape:
     loss: str
     optimiser: str
     dtype: str
+    vector: int = field(default_factory=vector_bytes)
 
     @property
     def lanes(self) -> int:
-        """Numbers in a 512-bit vector; rows of weights are padded to whole vectors."""
-        return 16 if self.dtype == "float32" else 8
+        """Numbers in a vector; rows of weights are padded to whole vectors."""
+        return self.vector // (4 if self.dtype == "float32" else 8)
 
     def padded(self, n: int) -> int:
         """n rounded up to whole vectors."""
@@ -74,6 +77,7 @@ class Shape:
             "TANH": int(self.activation == "tanh"),
             "LOSS": LOSSES.index(self.loss),
             "OPTIMISER": OPTIMISERS.index(self.optimiser),
+            "BYTES": self.vector,
         }
         return [f"{name}={value}" for name, value in values.items()]
 
@@ -291,8 +295,8 @@ def _layers(shape: Shape) -> list[tuple[int, int, int]]:
 def _aligned(shape: tuple[int, int], dtype: str) -> Array:
     """Zeros that begin at a whole vector, as the kernel's loads and stores of parameters need; NumPy promises 16 bytes."""
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    held = np.zeros(size + VECTOR_BYTES, dtype=np.uint8)
-    first = -held.ctypes.data % VECTOR_BYTES
+    held = np.zeros(size + LONGEST, dtype=np.uint8)
+    first = -held.ctypes.data % LONGEST
     return held[first : first + size].view(dtype).reshape(shape)
 
 
