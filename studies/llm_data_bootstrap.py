@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
-from uqkd.llm import Bed, Prompts, Recipe, Sources, distill, weigh
+from uqkd.llm import Bed, Prompts, Sources, distill, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -33,7 +33,7 @@ class Options(Base):
     k: Responses = 4
     steps: Responses = 200
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
     backend: str = "vllm"
 
 
@@ -58,9 +58,7 @@ def measure(cell: dict) -> pd.DataFrame:
     prompts = asked(bed)
     given = 1 if cell["responses"] == "same" else S
     targets = weigh(bed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
-    )
+    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     # Students begin and shuffle on their own: what is asked is what comes on top of that.
     sources = Sources.independent(S, bootstrap=cell["bootstrap"])
     key = ("llm data bootstrap", cell["bootstrap"], cell["responses"])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
-from uqkd.llm import Bed, Prompts, Recipe, Sources, Students, distill, weigh
+from uqkd.llm import Bed, Prompts, Sources, Students, distill, weigh
 from uqkd.llm.beginnings import Beginning
 from uqkd.llm.trainers import stacked_of
 from uqkd.run import Options as Base
@@ -37,7 +37,7 @@ class Options(Base):
     k: Responses = 4
     steps: Responses = 200
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
     backend: str = "vllm"
 
 
@@ -61,9 +61,7 @@ def measure(cell: dict) -> pd.DataFrame:
     bed, level, S = Bed.at(cell["data"]), cell["perturbation"], cell["students"]
     prompts = asked(bed)
     targets = weigh(bed.bank().responses(prompts, students=1, k=cell["k"], per_student=cell["k"]), "multi")
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
-    )
+    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     key = ("llm initialisation", level)
     fresh = level == INDEPENDENT
     start = {"fresh": fresh, "perturbation": 0.0 if fresh else level}

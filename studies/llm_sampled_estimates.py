@@ -22,7 +22,7 @@ from uqkd.estimators.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.semantic import RULES, decompose_entropy
 from uqkd.gallery import threshold
-from uqkd.llm import Bed, Prompts, Recipe, Sampling, Sources, Students, answer_classes, distill, weigh
+from uqkd.llm import Bed, Prompts, Sampling, Sources, Students, answer_classes, distill, weigh
 from uqkd.llm.embedded import MOST
 from uqkd.llm.mistakes import mark
 from uqkd.run import Options as Base
@@ -64,7 +64,7 @@ class Options(Base):
     every: Count = 8  # of all entities, those whose prompts are trained on and asked
     steps: Count = 60  # students that memorised one response would not be unsure of anything
     batch: Count = 24
-    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
     responses: SampledResponses = 8
     blocks: Replicates = 200
     backend: str = "vllm"
@@ -89,9 +89,7 @@ def measure(cell: dict) -> pd.DataFrame:
     bed, students, k, size = Bed.at(cell["data"]), cell["students"], cell["k"], cell["responses"]
     prompts, key, draws = asked(bed, cell["every"]), ("llm sampled estimates", k), cell["blocks"] * size
     given = bed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
-    )
+    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     made = distill(
         bed.student_config(), weigh(given, "multi"), encoder=bed.encoder, recipe=recipe,
         sources=Sources.independent(students), key=key,

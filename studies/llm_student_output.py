@@ -22,10 +22,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import figures
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of, two_way_standard_error
+from uqkd.estimators import (
+    comparison,
+    decompose_categorical,
+    entropy,
+    gini,
+    medoid_law,
+    share_of,
+    two_way_standard_error,
+)
 from uqkd.estimators.comparing import FEWEST
-from uqkd.estimators.medoid import medoid_law
-from uqkd.llm import Bed, Prompts, Recipe, Sources, answer_classes, answer_shares, distill, embed, weigh
+from uqkd.llm import Bed, Prompts, Sources, answer_classes, answer_shares, distill, embed, weigh
 from uqkd.llm import Responses as Drawn
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run, Share
@@ -48,7 +55,7 @@ class Options(Base):
     lengths: tuple[Share, ...] = (0.05, 0.15, 0.4)  # of the training, for students of single responses
     steps: Responses = 200
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
     backend: str = "vllm"
 
 
@@ -77,9 +84,7 @@ def measure(cell: dict) -> pd.DataFrame:
     drawn = bed.bank().responses(training, students=cell["students"], k=k, per_student=cell["per_student"])
     targets = weigh(drawn, cell["method"])
     steps = max(1, round(cell["steps"] * cell["length"]))
-    recipe = Recipe(
-        steps=steps, batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
-    )
+    recipe = bed.student_recipe(steps=steps, batch=cell["batch"], lr=cell["lr"])
     key = ("llm student output", cell["method"], k, cell["length"])
     students = distill(
         bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of, two_way_standard_error
 from uqkd.estimators.comparing import FEWEST
-from uqkd.llm import Bed, Prompts, Recipe, Sources, answer_shares, distill, weigh
+from uqkd.llm import Bed, Prompts, Sources, answer_shares, distill, weigh
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -38,7 +38,7 @@ class Options(Base):
     ks: tuple[Responses, ...] = (1, 4)
     steps: Responses = 200
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
     backend: str = "vllm"
 
 
@@ -66,9 +66,7 @@ def measure(cell: dict) -> pd.DataFrame:
     prompts = prompts_of(bed)
     drawn = bed.bank(temperature).responses(prompts, students=cell["students"], k=k, per_student=cell["per_student"])
     targets = weigh(drawn, "multi")
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0
-    )
+    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     students = distill(
         bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),
         key=("llm teacher noise", temperature, k),

@@ -26,7 +26,6 @@ from uqkd.estimators.comparing import FEWEST
 from uqkd.llm import (
     Bed,
     Prompts,
-    Recipe,
     Responses,
     Sampling,
     Sources,
@@ -56,12 +55,12 @@ class Options(Base):
     members: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8
     per_student: Count = 16  # responses set aside for each student: the largest k
-    ks: tuple[Count, ...] = (1, 4, 16)
+    ks: tuple[Count, ...] = (4, 16)
     answers: Count = 4  # of the cross-fitted student: cheap to draw, but every different one is a row to learn
     pooled: bool = False  # "precision" at k = 1 too, its errors estimated from all students' responses together
-    steps: Count = 250
-    batch: Count = 64
-    lr: Annotated[float, pydantic.Field(gt=0)] = 8e-3
+    steps: Count = 200
+    batch: Count = 48
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
     backend: str = "vllm"
 
 
@@ -89,10 +88,7 @@ def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and prompt, of the weighted responses and of the students trained on them."""
     bed, students, k = Bed.at(cell["data"]), cell["students"], cell["k"]
     prompts, key = asked(bed), ("llm variance weighting", cell["method"], k)
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule="cosine", clip_norm=1.0,
-        warmup=min(20, cell["steps"] // 10),
-    )  # fmt: skip
+    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     how: dict[str, Any] = {"encoder": bed.encoder, "recipe": recipe, "sources": Sources.independent(students)}
     drawn = bed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
     targets = weighed(bed, drawn, cell, how, key)

@@ -6,6 +6,8 @@ import atexit
 import hashlib
 import inspect
 import os
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +67,7 @@ class Size:
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             num_key_value_heads=self.heads,
+            initializer_range=self.hidden**-0.5,  # of 0.02, made for a thousand units, small models learn half as fast
             max_position_embeddings=64,
             pad_token_id=SPECIAL.index(PAD),
             bos_token_id=SPECIAL.index(BOS),
@@ -78,8 +81,8 @@ _MOST_CUT = 0.02  # share of answers that are no answer's beginning and go on un
 MOST = 8  # tokens of a response; the longest answer has four and its end
 _SCHEDULE: dict[str, Any] = {"optimiser": "adamw", "schedule": "cosine", "warmup": 20, "clip_norm": 1.0}
 _MODELS: tuple[tuple[str, Size, Recipe, tuple[int, ...] | None], ...] = (
-    ("teacher", TEACHER, Recipe(steps=400, batch=128, lr=3e-3, **_SCHEDULE), None),
-    ("base", STUDENT, Recipe(steps=200, batch=64, lr=5e-3, **_SCHEDULE), (3,)),
+    ("teacher", TEACHER, Recipe(steps=300, batch=128, lr=3e-3, **_SCHEDULE), None),
+    ("base", STUDENT, Recipe(steps=100, batch=64, lr=5e-3, **_SCHEDULE), (3,)),
 )  # name, size, recipe, phrasings (None: all)
 
 
@@ -139,16 +142,23 @@ class Bed:
         clans, members : int
             Size of the world.
         """
+        from transformers.utils import logging
+
         world = World.make(clans=clans, members=members, key=("llm", "world"))
         name = f"embedded/world-{clans}x{members}-{_fingerprint(world)}"
         place = _local(root)
         for part, size, recipe, ways in _MODELS:
             known = range(world.phrasings) if ways is None else ways
             if verified_folder(place, f"{name}/{part}") is None:
+                begun = time.monotonic()
                 with _all_threads():
                     model, coder = _trained(world, size, recipe, known, key=("llm", "world", part))
+                print(
+                    f"embedded world: {part} trained in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True
+                )
 
                 def write(folder: Path, model: Any = model, coder: Any = coder) -> None:
+                    logging.disable_progress_bar()
                     model.save_pretrained(folder)
                     coder.save_pretrained(folder)
 
@@ -184,6 +194,10 @@ class Bed:
     def student_config(self, size: Size | None = None) -> Any:
         """Configuration of a student that begins fresh."""
         return (size or STUDENT).config(len(self.encoder.tokenizer))
+
+    def student_recipe(self, *, steps: int, batch: int, lr: float) -> Recipe:
+        """How students of this world are trained: AdamW on a cosine schedule with a short warm-up, clipped."""
+        return Recipe(steps=steps, batch=batch, lr=lr, **{**_SCHEDULE, "warmup": min(20, steps // 10)})
 
     def bank(self, temperature: float = 1.0) -> Bank:
         """The sample bank of a temperature."""
@@ -252,7 +266,7 @@ def _fingerprint(world: World) -> str:
     import torch
     import transformers
 
-    code = tuple(inspect.getsource(function) for function in (_trained, _rows, tokenizer))
+    code = tuple(inspect.getsource(function) for function in (_trained, _rows, tokenizer, Size.config))
     parts = repr((world.questions, _MODELS, torch.__version__, transformers.__version__, code))
     return hashlib.blake2b(parts.encode(), digest_size=6).hexdigest()
 
