@@ -22,7 +22,7 @@ from uqkd.llm import (
 from uqkd.llm.beginnings import Beginning
 from uqkd.llm.embedded import Size, tokenizer
 from uqkd.llm.exact import answer_probabilities
-from uqkd.llm.language import SequenceLikelihood, row_table
+from uqkd.llm.language import SequenceLikelihood, only_supervised, row_table
 from uqkd.llm.trainers import stacked_of, trainer_losses
 from uqkd.llm.training_rows import systematic, training_rows
 from uqkd.stacked import train
@@ -145,6 +145,21 @@ def test_padding_changes_nothing(encoder, config):
         alone = model(torch.from_numpy(row_table([row])))
         padded = model(torch.from_numpy(row_table([row, long])))
     assert float(padded[0]) == pytest.approx(float(alone[0]), rel=1e-5)
+
+
+def test_logits_that_no_row_needs_are_not_computed_and_change_nothing(encoder, config):
+    model = SequenceLikelihood(Beginning.of(config).template.model).eval()
+    rows = row_table([((1, 5, 6, 2), (False, False, True, True)), ((1, 5, 6, 7, 8, 2), (False,) * 3 + (True,) * 3)])
+    seen = []
+    model.model.lm_head.register_forward_hook(lambda module, given, made: seen.append(made.shape[1]))
+    with torch.no_grad():
+        whole = model(torch.from_numpy(rows))
+        with only_supervised(model, rows):
+            fewer = model(torch.from_numpy(rows))
+        again = model(torch.from_numpy(rows))
+    assert seen == [5, 4, 5]  # of six tokens five are predicted; the first supervised one is the third
+    np.testing.assert_allclose(fewer, whole, rtol=1e-5)  # the same float32 products, in blocks of another size
+    assert torch.equal(again, whole)
 
 
 def test_weights_of_a_students_rows_are_its_responses(world, encoder):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
-from uqkd.llm.language import SequenceLikelihood, know_leaves, row_table
+from uqkd.llm.language import SequenceLikelihood, know_leaves, only_supervised, row_table
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.stacked import Stacked
 
@@ -59,7 +59,9 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     stacked.eval()
     try:
         for start in range(0, len(rows), _ROWS):
-            likelihoods = stacked(row_table(rows[start : start + _ROWS])).double().exp().cpu().numpy()
+            table = row_table(rows[start : start + _ROWS])
+            with only_supervised(module, table):
+                likelihoods = stacked(table).double().exp().cpu().numpy()
             for n, (p, c) in enumerate(places[start : start + _ROWS]):
                 found[:, p, c] = likelihoods[:, n]
     finally:

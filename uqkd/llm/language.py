@@ -7,7 +7,9 @@ attention mask is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -52,22 +54,30 @@ class SequenceLikelihood(nn.Module):
     ----------
     temperature : float
         Logits are divided by it; 1 in training.
+    skip : int
+        Tokens at the beginning of which no row supervises any: their logits, for each a whole vocabulary, are not computed.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.temperature = model, 1.0
+        self.model, self.temperature, self.skip = model, 1.0, 0
+        inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # under adapters
+        self._keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, 2, L) to (B,)."""
         ids, supervised = rows.unbind(1)
-        before = ids[:, :-1]
+        before, counted = ids[:, :-1], slice(max(self.skip, 1), None)
         places = torch.arange(before.shape[1], device=ids.device).expand(len(ids), -1)
-        logits = self.model(input_ids=before, position_ids=places, use_cache=False).logits
+        wanted = ids[:, counted]
+        fewer = {"logits_to_keep": wanted.shape[1]} if self._keeps else {}
+        logits = self.model(input_ids=before, position_ids=places, use_cache=False, **fewer).logits[
+            :, -wanted.shape[1] :
+        ]
         if self.temperature != 1.0:
             logits = logits / self.temperature
-        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1)
-        return -(losses * supervised[:, 1:]).sum(1)
+        losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(ids), -1)
+        return -(losses * supervised[:, counted]).sum(1)
 
 
 def row_table(rows: Sequence[tuple[Sequence[int], Sequence[bool]]], *, pad: int = 0) -> NDArray[np.int64]:
@@ -87,6 +97,25 @@ def row_table(rows: Sequence[tuple[Sequence[int], Sequence[bool]]], *, pad: int 
     for n, (ids, supervised) in enumerate(rows):
         table[n, 0, : len(ids)], table[n, 1, : len(ids)] = ids, supervised
     return table
+
+
+@contextmanager
+def only_supervised(module: Any, table: NDArray[np.int64]) -> Iterator[None]:
+    """Within, a `SequenceLikelihood` computes no logits before the first token that any row of the table supervises.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> module = SimpleNamespace(skip=0)
+    >>> with only_supervised(module, row_table([((5, 6, 7), (False, True, True)), ((7, 8, 2), (False, False, True))])):
+    ...     module.skip
+    1
+    """
+    before, module.skip = module.skip, int(table[:, 1].any(axis=0).argmax())
+    try:
+        yield
+    finally:
+        module.skip = before
 
 
 def know_leaves(model: nn.Module) -> None:

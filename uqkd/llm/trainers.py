@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uqkd import seeds
 from uqkd.llm.beginnings import Beginning, Parameters
-from uqkd.llm.language import know_leaves, weighted_loss
+from uqkd.llm.language import know_leaves, only_supervised, weighted_loss
 from uqkd.llm.training_rows import TrainingRows
 from uqkd.stacked import Recipe, Stacked, Training, train
 
@@ -60,7 +60,8 @@ def stacked_of(
 def train_stacked(model: Stacked, rows: TrainingRows, recipe: Recipe, *, chunk: int | None = None) -> Trained:
     """All students in one pass; see `uqkd.stacked.train`."""
     recipe = replace(recipe, batch=rows.orders.shape[2])
-    training = train(model, rows.table, rows.weights, recipe, loss=weighted_loss, orders=rows.orders, chunk=chunk)
+    with only_supervised(model.body, rows.table):
+        training = train(model, rows.table, rows.weights, recipe, loss=weighted_loss, orders=rows.orders, chunk=chunk)
     return Trained(model, training)
 
 
@@ -138,7 +139,11 @@ def trainer_losses(student: Any, rows: TrainingRows, s: int, recipe: Recipe, *, 
             )
             return self.lr_scheduler
 
-    with tempfile.TemporaryDirectory() as scratch, seeds.global_states_kept():
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        seeds.global_states_kept(),
+        only_supervised(student, rows.table),
+    ):
         arguments = TrainingArguments(
             output_dir=scratch, max_steps=recipe.steps, per_device_train_batch_size=rows.orders.shape[2],
             learning_rate=recipe.lr, weight_decay=recipe.weight_decay, max_grad_norm=recipe.clip_norm or 0.0,
