@@ -14,15 +14,15 @@ import torch
 
 from bench import llm_bank
 from bench.measuring import Row
-from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Size, Sources, World, weigh
+from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sources, World, weigh
 from uqkd.llm.beginnings import Beginning
-from uqkd.llm.embedded import tokenizer
+from uqkd.llm.embedded import STUDENT, tokenizer
 from uqkd.llm.language import weighted_loss
 from uqkd.llm.trainers import stacked_of, train_stacked, trainer_losses
 from uqkd.llm.training_rows import training_rows
 
 STUDENTS, STEPS, ROUNDS = 8, 40, 5
-SIZE = Size(48, 128, 1, 4)  # the students of the quick studies
+SIZE = STUDENT  # of the quick studies
 RECIPE = Recipe(steps=STEPS, batch=48, optimiser="adamw", lr=8e-3, schedule="cosine", clip_norm=1.0)
 
 

@@ -35,9 +35,9 @@ class Options(Base):
     students: Annotated[int, pydantic.Field(ge=3)] = 8
     perturbations: tuple[Perturbation, ...] = (0.01, 0.1, 0.5)
     k: Responses = 4
-    steps: Responses = 200
+    steps: Responses = 120
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 

@@ -64,7 +64,7 @@ class Options(Base):
     every: Count = 8  # of all entities, those whose prompts are trained on and asked
     steps: Count = 60  # students that memorised one response would not be unsure of anything
     batch: Count = 24
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     responses: SampledResponses = 8
     blocks: Replicates = 200
     backend: str = "vllm"

@@ -51,11 +51,11 @@ class Options(Base):
     students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
     per_student: Responses = 16  # responses set aside for each student: the largest k
     multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
-    medoid: tuple[Responses, ...] = (4, 8, 16)  # k = 1 and 2 change nothing (T5)
+    medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
     lengths: tuple[Share, ...] = (0.05, 0.15, 0.4)  # of the training, for students of single responses
     steps: Responses = 200
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 

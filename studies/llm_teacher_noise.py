@@ -36,9 +36,9 @@ class Options(Base):
     temperatures: tuple[Temperature, ...] = (0.5, 1.0, 1.5)
     students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
     ks: tuple[Responses, ...] = (1, 4)
-    steps: Responses = 200
+    steps: Responses = 120
     batch: Responses = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 

@@ -60,7 +60,7 @@ class Options(Base):
     pooled: bool = False  # "precision" at k = 1 too, its errors estimated from all students' responses together
     steps: Count = 200
     batch: Count = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-2
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 
@@ -240,7 +240,7 @@ def plot(table: pd.DataFrame) -> Figure:
                 axis.axhline(0.0, color="0.4", linewidth=1, zorder=1)
         line[0].set_ylabel(f"{meaning}:\nshare of $G_p$")
     for axis in axes[1]:
-        axis.set_xlabel("teacher responses per prompt, k")
+        axis.set_xlabel("responses per prompt, k")
     note = "points ± 1.96 standard errors, exact answer distributions; line: 1/k, of k responses (T4)"
     figures.legend_below(figure, axes[0, 0], note, columns=4)
     return figure

@@ -76,12 +76,12 @@ class Size:
         )
 
 
-TEACHER, STUDENT = Size(128, 344, 4, 4), Size(48, 128, 1, 4)
+TEACHER, STUDENT = Size(128, 344, 4, 4), Size(32, 128, 1, 4)
 _MOST_CUT = 0.02  # share of answers that are no answer's beginning and go on until they are cut
 MOST = 8  # tokens of a response; the longest answer has four and its end
 _SCHEDULE: dict[str, Any] = {"optimiser": "adamw", "schedule": "cosine", "warmup": 20, "clip_norm": 1.0}
 _MODELS: tuple[tuple[str, Size, Recipe, tuple[int, ...] | None], ...] = (
-    ("teacher", TEACHER, Recipe(steps=300, batch=128, lr=3e-3, **_SCHEDULE), None),
+    ("teacher", TEACHER, Recipe(steps=250, batch=128, lr=3e-3, **_SCHEDULE), None),
     ("base", STUDENT, Recipe(steps=100, batch=64, lr=5e-3, **_SCHEDULE), (3,)),
 )  # name, size, recipe, phrasings (None: all)
 
