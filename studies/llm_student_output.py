@@ -52,8 +52,8 @@ class Options(Base):
     per_student: Responses = 16  # responses set aside for each student: the largest k
     multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
     medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
-    lengths: tuple[Share, ...] = (0.05, 0.15, 0.4)  # of the training, for students of single responses
-    steps: Responses = 200
+    lengths: tuple[Share, ...] = (0.03, 0.1, 0.3)  # of the training, for students of single responses
+    steps: Responses = 300
     batch: Responses = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
@@ -150,7 +150,8 @@ def of_responses(labels: Array, p: Array, k: int) -> list[dict]:
     unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
     statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely answers the standard error says too little
     parts, spread = decompose_categorical(labels), gini(p)
-    rows = [("intra", 1.0 - 1.0 / k, parts.per_student_intra), ("inter", 1.0 / k, parts.per_student_inter)]
+    intra, inter = parts.per_student_intra, parts.per_student_inter
+    rows = [("intra", 1.0 - 1.0 / k, intra), ("inter", 1.0 / k, inter), ("total", 1.0, intra + inter)]
     return [comparison(statement, name, expected, *share_of(values, spread)) for name, expected, values in rows]
 
 

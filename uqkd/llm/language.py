@@ -61,7 +61,7 @@ class SequenceLikelihood(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model, self.temperature, self.skip = model, 1.0, 0
-        inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # under adapters
+        inner: Any = getattr(model, "get_base_model", lambda: model)()  # under adapters
         self._keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
 
     def forward(self, rows: Tensor) -> Tensor:
