@@ -1,8 +1,8 @@
 """What do resampled prompts do to language-model students, beside what the teacher's sampling does?
 
 Students train on k responses to each prompt of a bootstrap resample of the prompts, or to every prompt once; the responses
-are the same for all students or of each student's own. Their answers are computed at all prompts, and apart at those that a
-student did not draw: a third of them, which it must answer from others.
+are the same for all students or of each student's own. Their answers are computed at all prompts: of those a resample leaves
+out a third, which a student must answer from others, so that what it moves is between knowing and guessing.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def asked(bed: Bed) -> Prompts:
 
 
 SETTINGS = (
-    (False, "same", "same responses,\nall prompts"), (False, "own", "own responses,\nall prompts"),
-    (True, "same", "same responses,\nbootstrap"), (True, "own", "own responses,\nbootstrap"),
+    (False, "same", "same\nresponses,\nall prompts"), (False, "own", "own\nresponses,\nall prompts"),
+    (True, "same", "same\nresponses,\nresampled"), (True, "own", "own\nresponses,\nresampled"),
 )  # fmt: skip
 
 
@@ -100,11 +100,14 @@ def plot(table: pd.DataFrame) -> Figure:
                 axis, x, [row["simulated"] for row in found], [row["standard_error"] for row in found], color=colour,
                 label=label,
             )  # fmt: skip
-        axis.axhline(1.0 / table["k"].iloc[0], color="0.4", linestyle=":", linewidth=1)
-        axis.set(title=meaning)
+        for share, colour in zip(
+            (1.0 / table["k"].iloc[0], 1.0 - 1.0 / table["k"].iloc[0]), figures.colours(2), strict=True
+        ):
+            axis.plot([0.6, 1.4], [share, share], color=colour, linewidth=1)
+        axis.set(title=f"questions with {meaning}")
         axis.set_xticks(range(len(SETTINGS)), labels=[label for *_, label in SETTINGS], fontsize=6.5)
     axes[0].set_ylabel("share of $G_p$")
-    note = "dotted: 1/k, what own responses move between students that memorise (T4); points ± 1.96 standard errors"
+    note = "lines: own responses, for students that memorise (T4); points ± 1.96 standard errors"
     figures.legend_below(figure, axes[0], note, columns=2)
     return figure
 
@@ -127,9 +130,10 @@ def caption(table: pd.DataFrame) -> str:
     first, text = table.iloc[0], ""
     for relation, meaning in RELATIONS.items():
         text += (
-            f" {meaning.capitalize()}: {said(False, 'same', relation)} with the same responses to all prompts, "
-            f"{said(False, 'own', relation)} with own responses, {said(True, 'same', relation)} with resampled prompts, "
+            f" {meaning.capitalize()}: {said(False, 'same', relation)} with the same responses to all "
+            f"prompts (begun and shuffled apart), {said(False, 'own', relation)} with own responses, "
+            f"{said(True, 'same', relation)} with resampled prompts, "
             f"{said(True, 'own', relation)} with both."
         )
     about = f"{first['students']} students per point, {first['prompts']} prompts, k = {first['k']}; "
-    return f"{about}inter-student variance as a share of G_p.{text}"
+    return f"{about}inter-student variance as a share of G_p; a resample leaves out a third of the prompts.{text}"

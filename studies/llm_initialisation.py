@@ -93,18 +93,23 @@ def plot(table: pd.DataFrame) -> Figure:
     figure, ((axis,),) = figures.panels(1, 1, height=3.0)
     near, free = table[table["perturbation"] > 0], table[table["perturbation"] == INDEPENDENT]
     levels = sorted(near["perturbation"].unique())
-    apart = levels[-1] * 6  # independent beginnings stand at the right, a gap away
+    apart = levels[-1] * 8  # independent beginnings stand at the right, behind a line
     for (when, label), colour in zip(
         {"before": "before distillation", "after": "after"}.items(), figures.colours(2), strict=True
     ):
         part = near[(near["when"] == when) & (near["quantity"] == "inter")].sort_values("perturbation")
         own = free[(free["when"] == when) & (free["quantity"] == "inter")]
-        x = [*part["perturbation"], *([apart] * len(own))]
-        y, error = (
-            pd.concat([part["simulated"], own["simulated"]]),
-            pd.concat([part["standard_error"], own["standard_error"]]),
+        both = pd.concat([part, own])
+        x = np.array([*part["perturbation"], *([apart] * len(own))]) * (0.95 if when == "before" else 1.05)
+        half = 1.96 * both["standard_error"]
+        below = np.minimum(
+            half, 0.9 * both["simulated"]
+        )  # on a logarithmic axis an interval that holds zero has no end
+        axis.errorbar(
+            x, both["simulated"], yerr=[below, half], fmt="o", mfc="white", color=colour, capsize=3, label=label
         )
-        figures.simulation(axis, x, y, error, color=colour, label=label)
+    axis.axhline(1.0 / table["k"].iloc[0], color="0.4", linestyle=":", linewidth=1)
+    axis.axvline(levels[-1] * 3, color="0.7", linewidth=1)
     axis.set(
         xscale="log",
         yscale="log",
@@ -113,7 +118,8 @@ def plot(table: pd.DataFrame) -> Figure:
     )
     axis.set_xticks([*levels, apart], labels=[f"{level:g}" for level in levels] + ["independent"], minor=False)
     axis.set_xticks([], minor=True)
-    figures.legend_below(figure, axis, "points: exact answer distributions, students ± 1.96 standard errors", columns=2)
+    note = "points ± 1.96 standard errors; dotted: 1/k, with other responses for each student (T4)"
+    figures.legend_below(figure, axis, note, columns=2)
     return figure
 
 
@@ -139,6 +145,6 @@ def caption(table: pd.DataFrame) -> str:
         f"for all. Inter-student variance as a share of G_p, before and after: {said(near[0], 'before')} and "
         f"{said(near[0], 'after')} "
         f"from ε = {near[0]:g}, {said(near[-1], 'before')} and {said(near[-1], 'after')} from ε = {near[-1]:g}, "
-        f"{said(INDEPENDENT, 'before')} and {said(INDEPENDENT, 'after')} from independent beginnings. T4 with other responses for "
-        f"each would give {1 / first['k']:g}."
+        f"{said(INDEPENDENT, 'before')} and {said(INDEPENDENT, 'after')} from independent beginnings, which give no valid answer "
+        f"before, and so all the same. T4 with other responses for each would give {1 / first['k']:g}."
     )

@@ -40,9 +40,9 @@ MEASURES = {
     "κ": ("T4", "κ = (intra + inter)/$G_p$"),
     "G_p": ("T4", "teacher's variance $G_p$"),
     "distance": ("T4", "‖q − p‖², p known"),
-    "bias²": ("T4", "‖E q − p‖², p known"),
+    "bias²": ("T4", "distance − inter, p known"),
     "distance, p sampled": ("T4", "‖q − p‖², p sampled"),
-    "bias², p sampled": ("T4", "‖E q − p‖², p sampled"),
+    "bias², p sampled": ("T4", "distance − inter, p sampled"),
     "unsupported": ("T4", "unsupported answers"),
 }
 ENTROPIES = {"expected": "entropy of a student", "total": "entropy of all", "information": "mutual information"}
@@ -215,7 +215,7 @@ def compared(units: pd.DataFrame) -> pd.DataFrame:
 def labels() -> dict[str, str]:
     """Every estimate and its name in the figure, in the figure's order."""
     found = {name: label for name, (_, label) in MEASURES.items()}
-    found |= {f"{name}, {rule}": f"{label}, {rule}" for name, label in ENTROPIES.items() for rule in RULES}
+    found |= {f"{name}, {rule}": f"{label}, {rule.title()}" for name, label in ENTROPIES.items() for rule in RULES}
     return found | WRONG
 
 
@@ -225,20 +225,23 @@ KINDS = {"unbiased": "unbiased: judged", "biased": "biased by nature: shown", "w
 def plot(table: pd.DataFrame) -> Figure:
     names, ks = labels(), sorted(table["k"].unique())
     figure, axes = figures.panels(1, len(ks), height=5.2, sharey=True, sharex=True)
-    place = {name: i for i, name in enumerate(names)}
+    place, limit = {name: i for i, name in enumerate(names)}, threshold(int((table["kind"] == "unbiased").sum()))
     for axis, k in zip(axes[0], ks, strict=True):
         for i, ((kind, label), colour) in enumerate(zip(KINDS.items(), figures.colours(3), strict=True)):
             rows = table[(table["k"] == k) & (table["kind"] == kind)]
-            gap, y = rows["simulated"] - rows["predicted"], rows["quantity"].map(place)
             shown: dict[str, Any] = {"color": colour, "fmt": "osD"[i], "mfc": "white", "mew": 0.9, "ms": 3.5}
-            bars = {"xerr": 1.96 * rows["standard_error"], "capsize": 2, "elinewidth": 0.9, "label": label, "zorder": 3}
-            axis.errorbar(gap, y, **shown, **bars)
+            axis.errorbar(rows["z"], rows["quantity"].map(place), label=label, zorder=3, **shown)
+        axis.axvspan(-limit, limit, color="0.88", linewidth=0, zorder=0)
         axis.axvline(0.0, color="0.3", linewidth=1, zorder=1)
-        axis.set(title=f"students of k = {k}", xlabel="estimate − exact value")
+        axis.set_xscale("symlog", linthresh=5.0, linscale=2.0)
+        axis.set(title=f"students of k = {k}", xlabel="z: (mean estimate − exact) / standard error")
+        axis.set_xticks(
+            [-100, -10, -2, 0, 2, 10, 100], labels=["−100", "−10", "−2", "0", "2", "10", "100"], minor=False
+        )
         axis.set_yticks(range(len(names)), labels=list(names.values()), fontsize=7)
         axis.set_ylim(len(names) - 0.5, -0.5)
     first = table.iloc[0]
-    note = f"mean of {first['blocks']} independent blocks of R = {first['responses']} answers ± 1.96 standard errors"
+    note = f"means of {first['blocks']} independent blocks of R = {first['responses']} answers; band: |z| ≤ {limit:.1f} passes"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
 
@@ -262,7 +265,6 @@ def caption(table: pd.DataFrame) -> str:
         row: Any = rows.loc[(k, name)]
         return f"{row['simulated']:.3f} ± {1.96 * row['standard_error']:.3f} for {row['predicted']:.3f}"
 
-    failed = wrong.groupby("quantity")["rejected"].any()
     text = (
         f"{first['students']} students, {first['prompts']} prompts, {first['blocks']} blocks of R = {first['responses']}; exact "
         f"values of the same students. {int((~right['rejected']).sum())} of {len(right)} unbiased estimates lie within the bound, "
@@ -270,4 +272,6 @@ def caption(table: pd.DataFrame) -> str:
         f"{said('inter, plug-in')}; mutual information {said('information, plug-in')} by plug-in, "
         f"{said('information, miller-madow')} by Miller–Madow, {said('information, chao-shen')} by Chao–Shen. "
     )
-    return text + f"{int(failed.sum())} of {len(failed)} wrong versions are rejected, each by the same bound."
+    passed = ", ".join(f"{WRONG[row['quantity']]} (k = {row['k']})" for _, row in wrong[~wrong["rejected"]].iterrows())
+    rejected = f"Of {len(wrong)} wrong versions {int(wrong['rejected'].sum())} are rejected by the same bound"
+    return text + (f"{rejected}; not seen: {passed}." if passed else f"{rejected}.")

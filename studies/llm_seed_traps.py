@@ -252,7 +252,7 @@ def plot(table: pd.DataFrame) -> Figure:
     for label, colour in (("passes the check", good), ("rejected by the same check", bad)):
         axes[0, 0].plot([], [], "o", color=colour, mfc="white", label=label)
     axes[0, 0].plot([], [], "|", color="0.3", ms=11, mew=1.3, label="what the seeding must give")
-    note = f"points: draws of the engine ± 1.96 standard errors; band: exact ± {BAND:.0%}"
+    note = f"points: draws of the engine ± 1.96 standard errors; band: exact ± {BAND:.0%}, for the eye"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
 
@@ -266,7 +266,8 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
         figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
         axis.errorbar([ratio], [place], xerr=1.96 * error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
         text = f"{ratio:.2f} ± {1.96 * error:.2f}"
-        axis.annotate(text, (ratio, place), xytext=(0, 7), color=colour, ha="center", **where)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axis.annotate(text, (ratio, place), xytext=(0, 8), color=colour, ha="center", bbox=box, **where)
     else:
         axis.plot(ZERO, place, "<", color=colour, ms=6)
         axis.annotate("exactly 0", (ZERO, place), xytext=(0, 7), color=colour, ha="left", **where)
@@ -294,16 +295,17 @@ def caption(table: pd.DataFrame) -> str:
     first = table.iloc[0]
     text = (
         f"{first['prompts']} prompts, k = {first['k']} responses, experiments of {first['group']} students, as multiples of the "
-        f"exact variance. Keyed seeds: {said('keyed', 'per prompt')} of one prompt, {said('keyed', 'prompt average')} of the "
-        f"average over prompts ({first['students']} students). "
+        f"exact variance. One seed per response (keyed): {said('keyed', 'per prompt')} of one prompt, "
+        f"{said('keyed', 'prompt average')} of the average over prompts ({first['students']} students). "
     )
     if "consecutive" in rows.index:
         text += (
-            f"Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{said('consecutive', 'per prompt', 'by construction')}); the same seed for all prompts makes their "
-            f"average vary {said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
+            f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
+            f"{said('consecutive', 'per prompt', 'by construction')}) and {said('consecutive', 'prompt average')} of the average; "
+            f"one seed for all prompts (broadcast) makes their average vary "
+            f"{said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
             f"without a seed fresh engines give the same students, {said('engine default', 'per prompt', 'simulated')}. "
         )
     failing = set(table.loc[table["rejected"].astype(bool), "seeding"])
     rejected = [name for name in SEEDINGS if name in failing]
-    return text + f"Rejected by the check that is made of all: {', '.join(rejected) or 'none'}."
+    return text + f"Rejected by the check that keyed seeds pass: {', '.join(rejected) or 'none'}."

@@ -42,6 +42,7 @@ Array = NDArray[np.float64]
 RELATIONS = {"home": "own answers", "food": "a clan's answers"}  # those with doubt in them
 
 
+LEAST = 1e-7  # probabilities below it are rounding: students are computed in single precision
 RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 
 
@@ -177,7 +178,7 @@ def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn
 def of_students(q: Array, p: Array, expected: dict[str, float]) -> list[tuple[str, float, tuple[float, float]]]:
     """What students (S, P, C) made of the teacher's distributions (P, C), each number with its standard error."""
     parts, spread = decompose_categorical(q), gini(p)
-    divergence = (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, 1e-300)))).sum(axis=-1)
+    divergence = (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST)))).sum(axis=-1)
     found = {
         "intra": share_of(parts.per_student_intra, spread),
         "inter": share_of(parts.per_student_inter, spread),
@@ -304,11 +305,11 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
             f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, "
             f"T5 says {t5(table, most):.2f}. "
         )
-    early = rows[(rows["length"] < 1.0) & (rows["quantity"] == "intra") & (rows["relation"] == "food")]
-    if len(early):
-        first = early.sort_values("simulated").iloc[-1]  # the length at which a student keeps most
+    for length in sorted(rows.loc[rows["length"] < 1.0, "length"].unique()):
+        part = rows[(rows["length"] == length) & (rows["relation"] == "food")].set_index("quantity")
+        kept, outside = part.loc["intra"], part.loc["outside the valid answers", "simulated"]
         text += (
-            f"After {first['steps']} steps on one response per prompt, before they memorise, students keep "
-            f"{first['simulated']:.2f} ± {1.96 * first['standard_error']:.2f} of G_p for answers that a clan shares."
+            f"After {kept['steps']} steps on one response students keep {kept['simulated']:.2f} ± "
+            f"{1.96 * kept['standard_error']:.2f} of G_p (clan) and put {outside:.2f} outside the valid answers. "
         )
     return text.strip()

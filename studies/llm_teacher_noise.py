@@ -27,6 +27,8 @@ from uqkd.run import Responses, Run
 
 Array = NDArray[np.float64]
 
+LEAST = 1e-7  # probabilities below it are rounding: students are computed in single precision
+
 Temperature = Annotated[float, pydantic.Field(ge=0.1, le=3.0)]
 
 
@@ -92,11 +94,11 @@ def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
         ("intra", (1.0 - 1.0 / k) * whole, against(intra, spread, whole)),
         ("inter", whole / k, against(inter, spread, whole)),
         ("κ", 1.0, share_of(intra + inter, spread)),
-        ("KL to the teacher at its temperature", np.nan, mean(divergence(p, q))),
-        ("KL to the teacher at temperature 1", np.nan, mean(divergence(plain, q))),
+        ("KL(teacher‖student), teacher at its temperature", np.nan, mean(divergence(p, q))),
+        ("KL(teacher‖student), teacher at temperature 1", np.nan, mean(divergence(plain, q))),
         ("outside the valid answers", float(p[:, -1].mean()), mean(q[..., -1])),
         ("G_p of the teacher", np.nan, (whole, 0.0)),
-        ("KL from the teacher's temperature to 1", np.nan, (float(divergence(plain, p).mean()), 0.0)),
+        ("KL(teacher at 1‖teacher at its temperature)", np.nan, (float(divergence(plain, p).mean()), 0.0)),
     ]
     return [comparison("", name, expected, *pair) for name, expected, pair in found]
 
@@ -117,8 +119,8 @@ def against(values: Array, spread: Array, whole: float) -> tuple[float, float]:
 
 
 def divergence(p: Array, q: Array) -> Array:
-    """Kullback–Leibler divergence of students (S, P, C), or one distribution (P, C), from the teacher's p (P, C), in nats."""
-    return (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, 1e-300)))).sum(axis=-1)
+    """KL(p‖q) of the teacher's p (P, C) and students (S, P, C), or one distribution (P, C), in nats."""
+    return (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST)))).sum(axis=-1)
 
 
 def mean(values: Array) -> tuple[float, float]:
@@ -136,23 +138,23 @@ def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
         ):
             figures.theory(axis, curve["temperature"], share * curve["G_p"], color=colour)
             _points(axis, table, name, k=k, color=colour, label=label)
-        axis.plot(curve["temperature"], curve["G_p"], ":", color="0.3", label="teacher, $G_p(T)$", zorder=1)
+        axis.plot(curve["temperature"], curve["G_p"], ":", color="0.3", label="teacher, $G_p(T)$", zorder=4)
         axis.set(title=f"k = {k}", ylim=(-0.04, 1.0))
     axes[0, 0].set_ylabel("Gini variance")
     for (target, label), colour in zip(
         (("its temperature", "teacher as sampled"), ("temperature 1", "teacher at T = 1")), colours[2:], strict=True
     ):
         for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
-            name = f"KL to the teacher at {target}"
+            name = f"KL(teacher‖student), teacher at {target}"
             _points(axes[1, 0], table, name, k=k, color=colour, fmt=marker, label=f"k = {k}: {label}")
-    axes[1, 0].set(ylabel="KL to the teacher (nats)")
+    axes[1, 0].set(ylabel="KL(teacher‖student), nats")
     axes[1, 0].set_ylim(bottom=0.0)
     axes[1, 1].plot(curve["temperature"], curve["outside"], ":", color="0.3", label="teacher", zorder=1)
     for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
         _points(
             axes[1, 1], table, "outside the valid answers", k=k, color="0.3", fmt=marker, label=f"students, k = {k}"
         )
-    axes[1, 1].set(ylabel="mass outside the valid answers")
+    axes[1, 1].set(ylabel="mass on invalid answers")
     for axis, place in zip(axes[1], ("center", "upper left"), strict=True):
         axis.set_xlabel("teacher's sampling temperature, T")
         axis.legend(fontsize=7, loc=place)
@@ -203,20 +205,22 @@ def caption(table: pd.DataFrame) -> str:
         row: Any = rows.loc[(temperature, k, quantity)]  # type: ignore[index]  # the stubs know no index of floats
         return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
 
+    every = [float(t) for t in sorted(table["temperature"].unique())]
+
+    def each(quantity: str) -> str:
+        return ", ".join(f"{said(t, many, quantity)} (T = {t:g})" for t in every)
+
     text = (
         f"{table['students'].iloc[0]} students per point, {table['prompts'].iloc[0]} prompts. From T = {low:g} to {high:g} the "
         f"teacher's G_p grows from {rows.loc[(low, one, 'G_p of the teacher'), 'simulated']:.2f} to "
         f"{rows.loc[(high, one, 'G_p of the teacher'), 'simulated']:.2f}; the variance between students of k = {one} from "
         f"{said(low, one, 'inter')} to {said(high, one, 'inter')}, that within one student of k = {many} from "
-        f"{said(low, many, 'intra')} to {said(high, many, 'intra')}. κ at k = {many}: {said(low, many, 'κ')} and "
-        f"{said(high, many, 'κ')}. "
+        f"{said(low, many, 'intra')} to {said(high, many, 'intra')}. κ at k = {many}: {each('κ')}. "
     )
-    name = "KL to the teacher at temperature 1"
-    every = [float(t) for t in sorted(table["temperature"].unique())]
-    distances = ", ".join(f"{said(t, many, name)} at T = {t:g}" for t in every)
+    name = "KL(teacher‖student), teacher at temperature 1"
     outside = "outside the valid answers"
+    teachers = ", ".join(f"{rows.loc[(t, many, outside), 'predicted']:.2f}" for t in every)  # type: ignore[index]
     return text + (
-        f"KL from the teacher at temperature 1 to students of k = {many}: {distances} (nats). "
-        f"At T = {high:g} they put {said(high, many, outside)} outside the valid answers, "
-        f"the teacher {rows.loc[(high, many, outside), 'predicted']:.2f}."
+        f"KL(teacher at temperature 1‖students of k = {many}): {each(name)} (nats). "
+        f"Outside the valid answers they put {each(outside)}; the teacher {teachers}."
     )

@@ -220,13 +220,13 @@ PANELS = (
 def plot(table: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.4)
     ks = tuple(sorted(table["k"].unique()))
-    dense = np.geomspace(ks[0], ks[-1], 50)
+    dense = np.geomspace(ks[0], 1.4 * ks[-1], 50)
     for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
         for axis, (of, quantity, title) in zip(line, PANELS, strict=True):
             part = table[(table["of"] == of) & (table["relation"] == relation) & (table["quantity"] == quantity)]
             for i, (method, colour) in enumerate(zip(METHODS, figures.colours(4), strict=True)):
                 own = part[part["method"] == method].sort_values("k")
-                x = own["k"] * 1.07 ** (i - 1.5)  # side by side, so that no point hides another
+                x = own["k"] * 1.1**i  # side by side: multi at its k, on the line
                 shown = {"color": colour, "fmt": "os^D"[i], "label": method}
                 figures.simulation(axis, x, own["simulated"], own["standard_error"], **shown)
             figures.k_axis(axis, ks)
@@ -263,11 +263,17 @@ def caption(table: pd.DataFrame) -> str:
         "Squared distance of students to the teacher, as a share of G_p, less that of multi at the same k: "
     )
     seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
+    bias = table[(table["of"] == "students") & (table["quantity"] == "bias²")]
     for relation, meaning in RELATIONS.items():
         for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
             own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
             found = ", ".join(f"{row['method']} {verdict(row)}" for _, row in own.iterrows())
             text += f"{meaning}, k = {k}: {found}; "
+    text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. bias² of precision, beside multi: '
+    for relation, meaning in RELATIONS.items():
+        for k in sorted(bias.loc[bias["method"] == "precision", "k"].unique()):
+            part = bias[(bias["relation"] == relation) & (bias["k"] == k)].set_index("method")
+            text += f"{interval(part.loc['precision'])} beside {interval(part.loc['multi'])} ({meaning}, k = {k}); "
     alphas = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
     means: dict[Any, float] = dict(alphas.items())
     weights = ", ".join(f"{alpha:.2f} ({RELATIONS[r]}, k = {k})" for (r, k), alpha in means.items())
@@ -276,6 +282,10 @@ def caption(table: pd.DataFrame) -> str:
         if weights
         else text
     )
+
+
+def interval(row: Any) -> str:
+    return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}".replace("-", "−")
 
 
 def verdict(row: pd.Series) -> str:
