@@ -7,7 +7,8 @@ and inter-student variance have no sampling noise. A student that memorises k re
 Gini variance G_p, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. One that
 memorises the medoid keeps nothing, and what moves between students is the Gini variance of the medoid's law (T5): less than
 G_p, so that they are too sure together. Both are exact for the responses themselves, which are judged; transformers need not
-memorise, and are drawn beside the theory without being judged.
+memorise, and are drawn beside the theory without being judged. Students of one response to each of many prompts that share a
+law keep most of it while they generalise, and none once every prompt's own response is memorised.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from uqkd.estimators.comparing import FEWEST
 from uqkd.llm import Bed, Prompts, Sources, answer_classes, answer_shares, distill, embed, weigh
 from uqkd.llm import Responses as Drawn
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run, Share
+from uqkd.run import Responses, Run
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,7 @@ RELATIONS = {"home": "own answers", "food": "a clan's answers"}  # those with do
 
 
 LEAST = 1e-7  # probabilities below it are rounding: students are computed in single precision
+ABLE = 0.2  # students that put less outside the valid answers know what they are asked
 RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 
 
@@ -53,8 +55,14 @@ class Options(Base):
     per_student: Responses = 16  # responses set aside for each student: the largest k
     multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
     medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
-    lengths: tuple[Share, ...] = (0.03, 0.1, 0.3)  # of the training, for students of single responses
     steps: Responses = 300
+    crowd: tuple[Responses, ...] = (
+        12,
+        25,
+        50,
+        100,
+        200,
+    )  # steps of students of one response to each of many like prompts
     batch: Responses = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
@@ -63,57 +71,60 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(clans=16, members=16, students=32, per_student=32, multi=(1, 2, 4, 8, 16, 32), medoid=(2, 4, 8, 16, 32),
-                     steps=1_500, batch=128),
+                     steps=1_500, batch=128, crowd=(25, 50, 100, 200, 500, 1_500)),
     "full": Options(clans=16, members=16, students=64, per_student=64, multi=(1, 2, 3, 4, 8, 16, 32, 64),
-                    medoid=(2, 4, 8, 16, 32), steps=3_000, batch=128),
+                    medoid=(2, 4, 8, 16, 32), steps=3_000, batch=128, crowd=(25, 50, 100, 200, 500, 1_500, 3_000)),
 }  # fmt: skip
 
 
-def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
-    trained = [("multi", k, 1.0) for k in options.multi] + [("medoid", k, 1.0) for k in options.medoid]
-    trained += [("multi", min(options.multi), length) for length in options.lengths]
-    shared = {name: getattr(options, name) for name in ("students", "per_student", "steps", "batch", "lr")}
-    return [
-        {"data": folder, "data_fingerprint": fingerprint, **shared, "method": method, "k": k, "length": length}
-        for method, k, length in dict.fromkeys(trained)
+def cells(options: Options, folder: str = "", fingerprint: str = "", of_crowd: str = "") -> list[dict]:
+    shared = {name: getattr(options, name) for name in ("students", "batch", "lr")}
+    trained = [("multi", k) for k in options.multi] + [("medoid", k) for k in options.medoid]
+    each = {
+        "data": folder,
+        "data_fingerprint": fingerprint,
+        **shared,
+        "asked": "each",
+        "per_student": options.per_student,
+    }
+    crowd = {"data": folder, "data_fingerprint": of_crowd, **shared, "asked": "crowd", "per_student": 1}
+    return [{**each, "method": method, "k": k, "steps": options.steps} for method, k in trained] + [
+        {**crowd, "method": "multi", "k": 1, "steps": steps} for steps in options.crowd
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    bed, k = Bed.at(cell["data"]), cell["k"]
-    training, unseen = prompts_of(bed)
+    bed, k, each = Bed.at(cell["data"]), cell["k"], cell["asked"] == "each"
+    training, unseen = prompts_of(bed) if each else (crowd_of(bed), None)
     drawn = bed.bank().responses(training, students=cell["students"], k=k, per_student=cell["per_student"])
     targets = weigh(drawn, cell["method"])
-    steps = max(1, round(cell["steps"] * cell["length"]))
-    recipe = bed.student_recipe(steps=steps, batch=cell["batch"], lr=cell["lr"])
-    key = ("llm student output", cell["method"], k, cell["length"])
+    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     students = distill(
         bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),
-        key=key,
+        key=("llm student output", cell["asked"], cell["method"], k, cell["steps"]),
     )  # fmt: skip
     rows = []
     for where, prompts in (("training", training), ("unseen entities", unseen)):
+        if prompts is None:
+            continue
         q, p = students.probabilities(prompts), bed.probabilities(prompts)
-        for relation in RELATIONS:
+        for relation in RELATIONS if each else ["food"]:
             own = of_relation(prompts, relation)
+            about = {"student": "transformer", "prompts": where, "relation": relation}
+            expected = memorised(cell, prompts, p, own) if where == "training" and each else {}
             rows += [
-                {
-                    "student": "transformer",
-                    "prompts": where,
-                    "relation": relation,
-                    **comparison("", name, expected, *pair),
-                }
-                for name, expected, pair in of_students(q[:, own], p[own], memorised(cell, where, prompts, p, own))
+                {**about, **comparison("", name, expected.get(name, np.nan), *pair)}
+                for name, pair in of_students(q[:, own], p[own]).items()
             ]
-    if cell["length"] == 1.0:
+    if each:
         p, labels = bed.probabilities(training), answer_shares(targets, bed.encoder)
         medoid = cell["method"] == "medoid"
         judged = (
             of_medoids(labels, answer_classes(drawn, bed.encoder), p, drawn) if medoid else of_responses(labels, p, k)
         )
         rows += [{"student": "the responses", "prompts": "training", "relation": "all", **row} for row in judged]
-    about = {name: cell[name] for name in ("method", "k", "length", "students")}
-    return pd.DataFrame([{**about, "steps": steps, **row} for row in rows])
+    about = {name: cell[name] for name in ("asked", "method", "k", "steps", "students")}
+    return pd.DataFrame([{**about, **row} for row in rows])
 
 
 def prompts_of(bed: Bed) -> tuple[Prompts, Prompts]:
@@ -122,14 +133,17 @@ def prompts_of(bed: Bed) -> tuple[Prompts, Prompts]:
     return bed.world.prompts(first=0, **asked), bed.world.prompts(first=1, **asked)
 
 
+def crowd_of(bed: Bed) -> Prompts:
+    """Every question whose answers a clan shares, in every phrasing: members × phrasings prompts have one law."""
+    return bed.world.prompts(phrasings=range(bed.world.phrasings), relations=["food"])
+
+
 def of_relation(prompts: Prompts, relation: str) -> NDArray[np.bool_]:
     return np.array([name.startswith(f"{relation}/") for name in prompts.ids])
 
 
-def memorised(cell: dict, where: str, prompts: Prompts, p: Array, own: NDArray[np.bool_]) -> dict[str, float]:
+def memorised(cell: dict, prompts: Prompts, p: Array, own: NDArray[np.bool_]) -> dict[str, float]:
     """Of students that memorise, as shares of G_p: T4, and of the medoid T5."""
-    if where != "training" or cell["length"] < 1.0:
-        return {}
     if cell["method"] == "multi":
         return {"intra": 1.0 - 1.0 / cell["k"], "inter": 1.0 / cell["k"], "total": 1.0}
     laws = np.array([of_answers(p[i], prompts.answers[i], cell["k"]) for i in np.flatnonzero(own)])
@@ -175,11 +189,11 @@ def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn
     return [comparison(statement, "likeliest answer kept", expected / n, found / n, float(spread**0.5 / n))]
 
 
-def of_students(q: Array, p: Array, expected: dict[str, float]) -> list[tuple[str, float, tuple[float, float]]]:
+def of_students(q: Array, p: Array) -> dict[str, tuple[float, float]]:
     """What students (S, P, C) made of the teacher's distributions (P, C), each number with its standard error."""
     parts, spread = decompose_categorical(q), gini(p)
     divergence = (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST)))).sum(axis=-1)
-    found = {
+    return {
         "intra": share_of(parts.per_student_intra, spread),
         "inter": share_of(parts.per_student_inter, spread),
         "total": share_of(parts.per_student_intra + parts.per_student_inter, spread),
@@ -190,7 +204,6 @@ def of_students(q: Array, p: Array, expected: dict[str, float]) -> list[tuple[st
         "the same of the teacher": (float(p[:, -1].mean()), 0.0),
         "entropy of the teacher": (float(entropy(p).mean()), 0.0),
     }
-    return [(name, expected.get(name, np.nan), pair) for name, pair in found.items()]
 
 
 def mean(values: Array) -> tuple[float, float]:
@@ -202,20 +215,24 @@ SHARES = {"intra": "within one student", "inter": "between students", "total": "
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    rows = table[table["student"] == "transformer"]
+    rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
+    each, crowd = rows[rows["asked"] == "each"], rows[rows["asked"] == "crowd"]
     figure, axes = figures.panels(2, 3, height=2.45)
     for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
-        own = rows[rows["relation"] == relation]
-        finished = own[(own["length"] == 1.0) & (own["prompts"] == "training")]
-        _multi(line[0], finished[finished["method"] == "multi"])
-        line[0].set(title="multi", ylabel=f"{meaning}:\nshare of $G_p$", xlabel="responses per prompt, k")
-        _medoids(line[1], finished[(finished["method"] == "medoid") | (finished["k"] <= 2)])
+        own = each[each["relation"] == relation]
+        _multi(line[0], own[own["method"] == "multi"])
+        line[0].set(
+            title="multi", ylabel=f"questions with {meaning}:\nshare of $G_p$", xlabel="responses per prompt, k"
+        )
+        _medoids(line[1], own[(own["method"] == "medoid") | (own["k"] == 1)])
         line[1].set(title="medoid", xlabel="responses per prompt, k")
-        single = own[(own["method"] == "multi") & (own["k"] == own["k"].min()) & (own["prompts"] == "training")]
-        _lengths(line[2], single)
-        line[2].set(title="k = 1, shorter training", xlabel="optimiser steps")
-        for axis in line:
+        for axis in line[:2]:
             axis.set_ylim(-0.05, 1.3)
+    for quantity, colour in zip(SHARES, figures.colours(3), strict=True):
+        _steps(axes[0, 2], crowd[crowd["quantity"] == quantity], colour)
+    axes[0, 2].set(title="one response to each\nof many like prompts", ylim=(-0.05, 1.3))
+    _steps(axes[1, 2], crowd[crowd["quantity"] == "outside the valid answers"], "0.3")
+    axes[1, 2].set(title="the same students", ylabel="mass on invalid answers", ylim=(-0.05, 1.0))
     note = "lines: T4 and T5 (medoid), for students that memorise; points: transformers ± 1.96 standard errors"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
@@ -251,12 +268,11 @@ def _points(axis: Axes, rows: pd.DataFrame) -> None:
     figures.k_axis(axis, tuple(sorted(rows["k"].unique())))
 
 
-def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
-    for quantity, colour in zip(SHARES, figures.colours(3), strict=True):
-        part = rows[rows["quantity"] == quantity].sort_values("steps")
-        figures.simulation(axis, part["steps"], part["simulated"], part["standard_error"], color=colour)
+def _steps(axis: Axes, rows: pd.DataFrame, colour: Any) -> None:
+    rows = rows.sort_values("steps")
+    figures.simulation(axis, rows["steps"], rows["simulated"], rows["standard_error"], color=colour)
     ticks = sorted(rows["steps"].unique())
-    axis.set_xscale("log")
+    axis.set(xscale="log", xlabel="optimiser steps")
     axis.set_xticks(ticks, labels=[str(n) for n in ticks], minor=False)
     axis.set_xticks([], minor=True)
 
@@ -267,7 +283,8 @@ def main(options: Options, run: Run) -> None:
     fingerprint = bed.draw(
         training, students=options.students, per_student=options.per_student, backend=options.backend
     )
-    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
+    of_crowd = bed.draw(crowd_of(bed), students=options.students, per_student=1, backend=options.backend)
+    table = run.cells(cells(options, str(bed.folder), fingerprint, of_crowd), measure)
     figures.publish(
         run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, len(training)), place=200
     )
@@ -282,7 +299,7 @@ def t5(table: pd.DataFrame, k: int) -> float:
 def caption(table: pd.DataFrame, prompts: int) -> str:
     """What is seen, from the same table."""
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
-    full = rows[rows["length"] == 1.0].set_index(["method", "relation", "k", "quantity"])[
+    full = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])[
         ["simulated", "standard_error"]
     ]
 
@@ -305,11 +322,13 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
             f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, "
             f"T5 says {t5(table, most):.2f}. "
         )
-    for length in sorted(rows.loc[rows["length"] < 1.0, "length"].unique()):
-        part = rows[(rows["length"] == length) & (rows["relation"] == "food")].set_index("quantity")
-        kept, outside = part.loc["intra"], part.loc["outside the valid answers", "simulated"]
+    crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
+    able = crowd[crowd["outside the valid answers"] < ABLE]
+    if len(able):
+        first, last = able.iloc[0], able.iloc[-1]
         text += (
-            f"After {kept['steps']} steps on one response students keep {kept['simulated']:.2f} ± "
-            f"{1.96 * kept['standard_error']:.2f} of G_p (clan) and put {outside:.2f} outside the valid answers. "
+            f"One response to each of many prompts that share a law: after {able.index[0]} steps students keep "
+            f"{first['intra']:.2f} of G_p with {first['outside the valid answers']:.2f} of their answers invalid; after "
+            f"{able.index[-1]}, when each prompt's own response is memorised, {last['intra']:.2f}."
         )
     return text.strip()

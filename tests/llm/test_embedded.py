@@ -77,7 +77,7 @@ def test_a_bed_draws_what_is_missing_and_its_fingerprint_is_that_of_the_response
 
 
 OPTIONS = {
-    "llm_student_output": {"multi": [1, 2], "medoid": [4], "per_student": 4, "lengths": [0.5]},
+    "llm_student_output": {"multi": [1, 2], "medoid": [4], "per_student": 4, "crowd": [5, 10]},
     "llm_teacher_noise": {"temperatures": [0.5, 1.0], "ks": [1, 2]},
     "llm_data_bootstrap": {"k": 2},
     "llm_initialisation": {"k": 2, "perturbations": [0.1]},
