@@ -215,7 +215,11 @@ def compared(units: pd.DataFrame) -> pd.DataFrame:
 def labels() -> dict[str, str]:
     """Every estimate and its name in the figure, in the figure's order."""
     found = {name: label for name, (_, label) in MEASURES.items()}
-    found |= {f"{name}, {rule}": f"{label}, {rule.title()}" for name, label in ENTROPIES.items() for rule in RULES}
+    found |= {
+        f"{name}, {rule}": f"{label}, {rule.title() if rule != 'plug-in' else rule}"
+        for name, label in ENTROPIES.items()
+        for rule in RULES
+    }
     return found | WRONG
 
 
@@ -234,7 +238,7 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.axvspan(-limit, limit, color="0.88", linewidth=0, zorder=0)
         axis.axvline(0.0, color="0.3", linewidth=1, zorder=1)
         axis.set_xscale("symlog", linthresh=5.0, linscale=2.0)
-        axis.set(title=f"students of k = {k}", xlabel="z: (mean estimate − exact) / standard error")
+        axis.set(title=f"students of k = {k}", xlabel="z of the mean estimate")
         axis.set_xticks(
             [-100, -10, -2, 0, 2, 10, 100], labels=["−100", "−10", "−2", "0", "2", "10", "100"], minor=False
         )

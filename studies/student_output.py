@@ -59,7 +59,7 @@ class Options(Base):
     temperatures: tuple[Temperature, ...] = (1.0, 4.0)  # of the teacher: as trained, and as is usual in distillation
     ks: tuple[Responses, ...] = (1, 2, 4, 8, 16, 32)
     students: Annotated[int, pydantic.Field(ge=3)] = 20  # the standard error of a variance needs three
-    epochs: Responses = 100
+    epochs: Responses = 150
     lengths: tuple[Share, ...] = (0.01, 0.03, 0.1, 0.3)  # of that training, for students of the fewest labels
 
 
