@@ -54,7 +54,10 @@ def distill(
         )
     responses = held.responses(prompts, students=students, k=k or per_student, per_student=per_student)
     encoder = Encoder.of(student, chat=chat)
-    print(encoder.preflight(prompts, max_tokens=_longest(responses) + 1, example=responses.distinct[0]), flush=True)
+    ended = next(
+        (response for response in responses.distinct if response.finished), None
+    )  # one that was cut shows no end
+    print(encoder.preflight(prompts, max_tokens=_longest(responses) + 1, example=ended), flush=True)
     options: dict[str, Any] = {
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": steps,
         "batch": batch, "lr": lr, "fresh": fresh, "lora": lora, "perturbation": perturbation, "bootstrap": bootstrap,

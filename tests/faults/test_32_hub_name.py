@@ -32,6 +32,10 @@ def hub(tmp_path):
             asked.append(self.path)
             parts = self.path.partition("?")[0].strip("/").split("/")
             if parts[:2] == ["api", "models"] and (folder := root.joinpath(*parts[2:4])).is_dir():
+                if parts[4:5] == ["tree"]:
+                    held = [(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
+                    tree = [{"type": "file", "path": name, "size": size, "oid": COMMIT} for name, size in held]
+                    return self.send(json.dumps(tree).encode(), "application/json", body=body)
                 files = [{"rfilename": path.name} for path in sorted(folder.iterdir())]
                 about = {"id": "/".join(parts[2:4]), "sha": COMMIT, "siblings": files, "private": False, "tags": []}
                 return self.send(json.dumps(about).encode(), "application/json", body=body)

@@ -50,10 +50,10 @@ def test_the_teacher_knows_its_world(bed):
 
 
 def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(bed, root, monkeypatch, capsys):
-    trained = embedded._trained
-    monkeypatch.setattr(embedded, "_trained", None)
+    commit = embedded.commit_folder
+    monkeypatch.setattr(embedded, "commit_folder", None)
     assert Bed.open(root, clans=2, members=4) == bed == Bed.at(bed.folder)
-    monkeypatch.setattr(embedded, "_trained", trained)
+    monkeypatch.setattr(embedded, "commit_folder", commit)
     file = bed.base / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
@@ -97,7 +97,7 @@ def test_every_study_runs_on_it(name, root, bed):
     table = pd.read_csv(root / f"tables/{name}.csv")
     assert {"quantity", "predicted", "simulated", "standard_error"} <= set(table.columns)
     assert np.isfinite(table["simulated"]).all()
-    judged = table[table["statement"].fillna("") != ""]
+    judged = table[table["statement"].notna()]
     assert (judged["z"].abs() < 5).all()  # what is judged are draws of the teacher, however little students know
     again = Run(study, Store(root))
     study.main(options, again)
