@@ -6,7 +6,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 
 from bench import llm_bank
 from bench.measuring import Row
-from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sources, World, weigh
+from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, World, weigh
 from uqkd.llm.beginnings import Beginning
 from uqkd.llm.embedded import STUDENT, tokenizer
 from uqkd.llm.language import weighted_loss
@@ -30,7 +29,7 @@ def responses(world: World, encoder: Encoder) -> Responses:
     """Two answers to each prompt for each student."""
     prompts: Prompts = world.prompts(relations=["home", "food"])
     made = [
-        Response(tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]), text)
+        encoder.response(text)
         for s in range(STUDENTS)
         for options in prompts.answers
         for text in [options[(s + r) % len(options)] for r in range(2)]
@@ -69,7 +68,7 @@ def students_rows() -> list[Row]:
 
     def stacked() -> None:
         model = stacked_of(beginning, begin, key=("bench",), dropout=range(STUDENTS), device="cpu")
-        train_stacked(model, rows, replace(RECIPE))
+        train_stacked(model, rows, RECIPE)
 
     works: dict[str, tuple[Callable[[], Any], int]] = {
         "stacked": (stacked, STEPS * STUDENTS),

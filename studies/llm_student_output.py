@@ -24,17 +24,19 @@ from numpy.typing import NDArray
 
 from uqkd import figures
 from uqkd.estimators import (
+    compare_memorised,
     comparison,
     decompose_categorical,
     entropy,
     gini,
+    kl_divergence,
     medoid_law,
     share_of,
-    two_way_standard_error,
+    two_way_mean,
 )
-from uqkd.estimators.comparing import FEWEST
 from uqkd.llm import Bed, Prompts, Sources, answer_classes, answer_shares, distill, embed, weigh
 from uqkd.llm import Responses as Drawn
+from uqkd.llm.exact import ROUNDING
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -42,8 +44,6 @@ Array = NDArray[np.float64]
 
 RELATIONS = {"home": "own answers", "food": "a clan's answers"}  # those with doubt in them
 
-
-LEAST = 1e-7  # probabilities below it are rounding: students are computed in single precision
 ABLE = 0.2  # students that put less outside the valid answers know what they are asked
 RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 
@@ -56,13 +56,8 @@ class Options(Base):
     multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
     medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
     steps: Responses = 300
-    crowd: tuple[Responses, ...] = (
-        12,
-        25,
-        50,
-        100,
-        200,
-    )  # steps of students of one response to each of many like prompts
+    # Steps of students of one response to each of many like prompts.
+    crowd: tuple[Responses, ...] = (12, 25, 50, 100, 200)
     batch: Responses = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
@@ -120,7 +115,9 @@ def measure(cell: dict) -> pd.DataFrame:
         p, labels = bed.probabilities(training), answer_shares(targets, bed.encoder)
         medoid = cell["method"] == "medoid"
         judged = (
-            of_medoids(labels, answer_classes(drawn, bed.encoder), p, drawn) if medoid else of_responses(labels, p, k)
+            of_medoids(labels, answer_classes(drawn, bed.encoder), p, drawn)
+            if medoid
+            else compare_memorised(labels, p, k)
         )
         rows += [{"student": "the responses", "prompts": "training", "relation": "all", **row} for row in judged]
     about = {name: cell[name] for name in ("asked", "method", "k", "steps", "students")}
@@ -160,16 +157,6 @@ def of_answers(p: Array, answers: tuple[str, ...], k: int) -> Array:
     return np.concatenate([law[:c], np.zeros(len(p) - c - 1), law[c:]])
 
 
-def of_responses(labels: Array, p: Array, k: int) -> list[dict]:
-    """T4 is exact for the responses themselves: what a student that memorises would answer."""
-    unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
-    statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely answers the standard error says too little
-    parts, spread = decompose_categorical(labels), gini(p)
-    intra, inter = parts.per_student_intra, parts.per_student_inter
-    rows = [("intra", 1.0 - 1.0 / k, intra), ("inter", 1.0 / k, inter), ("total", 1.0, intra + inter)]
-    return [comparison(statement, name, expected, *share_of(values, spread)) for name, expected, values in rows]
-
-
 def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn) -> list[dict]:
     """T5 is exact where all k responses are valid answers: how often the medoid is the teacher's likeliest answer.
 
@@ -192,23 +179,17 @@ def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn
 def of_students(q: Array, p: Array) -> dict[str, tuple[float, float]]:
     """What students (S, P, C) made of the teacher's distributions (P, C), each number with its standard error."""
     parts, spread = decompose_categorical(q), gini(p)
-    divergence = (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST)))).sum(axis=-1)
     return {
         "intra": share_of(parts.per_student_intra, spread),
         "inter": share_of(parts.per_student_inter, spread),
         "total": share_of(parts.per_student_intra + parts.per_student_inter, spread),
-        "expected entropy": mean(entropy(q)),
-        "mutual information": mean(parts.per_student_information),
-        "KL to the teacher": mean(divergence),
-        "outside the valid answers": mean(q[..., -1]),
+        "expected entropy": two_way_mean(entropy(q)),
+        "mutual information": two_way_mean(parts.per_student_information),
+        "KL(teacher‖student)": two_way_mean(kl_divergence(p, q, least=ROUNDING)),
+        "outside the valid answers": two_way_mean(q[..., -1]),
         "the same of the teacher": (float(p[:, -1].mean()), 0.0),
         "entropy of the teacher": (float(entropy(p).mean()), 0.0),
     }
-
-
-def mean(values: Array) -> tuple[float, float]:
-    """Mean of values (S, P); its standard error counts both students and prompts as random."""
-    return float(values.mean()), two_way_standard_error(values)
 
 
 SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
@@ -248,7 +229,7 @@ def _multi(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def _medoids(axis: Axes, rows: pd.DataFrame) -> None:
-    """Students of one or two responses are those of "multi" with other words: their medoid is a response like any (T5)."""
+    """Of one or two responses the medoid has the law of any response (T5): students of one are those of "multi"."""
     kept = rows[(rows["quantity"] == "inter") & (rows["method"] == "medoid")].sort_values("k")
     shown = rows[(rows["method"] == "medoid") | (rows["k"] == 1)]
     ks = [1, 2, *(k for k in kept["k"] if k > 2)]
@@ -271,10 +252,8 @@ def _points(axis: Axes, rows: pd.DataFrame) -> None:
 def _steps(axis: Axes, rows: pd.DataFrame, colour: Any) -> None:
     rows = rows.sort_values("steps")
     figures.simulation(axis, rows["steps"], rows["simulated"], rows["standard_error"], color=colour)
-    ticks = sorted(rows["steps"].unique())
-    axis.set(xscale="log", xlabel="optimiser steps")
-    axis.set_xticks(ticks, labels=[str(n) for n in ticks], minor=False)
-    axis.set_xticks([], minor=True)
+    figures.k_axis(axis, tuple(sorted(rows["steps"].unique())))
+    axis.set_xlabel("optimiser steps")
 
 
 def main(options: Options, run: Run) -> None:

@@ -19,15 +19,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import figures
-from uqkd.estimators import comparison, decompose_categorical, gini, share_of, two_way_standard_error
-from uqkd.estimators.comparing import FEWEST
+from uqkd.estimators import (
+    compare_memorised,
+    comparison,
+    decompose_categorical,
+    gini,
+    kl_divergence,
+    share_of,
+    two_way_mean,
+)
 from uqkd.llm import Bed, Prompts, Sources, answer_shares, distill, weigh
+from uqkd.llm.exact import ROUNDING
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
 Array = NDArray[np.float64]
-
-LEAST = 1e-7  # probabilities below it are rounding: students are computed in single precision
 
 Temperature = Annotated[float, pydantic.Field(ge=0.1, le=3.0)]
 
@@ -75,7 +81,7 @@ def measure(cell: dict) -> pd.DataFrame:
     )  # fmt: skip
     p, plain = bed.probabilities(prompts, temperature=temperature), bed.probabilities(prompts)
     rows = [{"of": "students", **row} for row in of_students(students.probabilities(prompts), p, plain, k=k)]
-    rows += [{"of": "responses", **row} for row in of_responses(answer_shares(targets, bed.encoder), p, k=k)]
+    rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, bed.encoder), p, k)]
     about = {"temperature": temperature, "k": k, "students": cell["students"], "prompts": len(prompts)}
     return pd.DataFrame([{**about, **row} for row in rows])
 
@@ -94,38 +100,27 @@ def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
         ("intra", (1.0 - 1.0 / k) * whole, against(intra, spread, whole)),
         ("inter", whole / k, against(inter, spread, whole)),
         ("κ", 1.0, share_of(intra + inter, spread)),
-        ("KL(teacher‖student), teacher at its temperature", np.nan, mean(divergence(p, q))),
-        ("KL(teacher‖student), teacher at temperature 1", np.nan, mean(divergence(plain, q))),
-        ("outside the valid answers", float(p[:, -1].mean()), mean(q[..., -1])),
+        ("KL(teacher‖student), teacher at its temperature", np.nan, two_way_mean(kl_divergence(p, q, least=ROUNDING))),
+        (
+            "KL(teacher‖student), teacher at temperature 1",
+            np.nan,
+            two_way_mean(kl_divergence(plain, q, least=ROUNDING)),
+        ),
+        ("outside the valid answers", float(p[:, -1].mean()), two_way_mean(q[..., -1])),
         ("G_p of the teacher", np.nan, (whole, 0.0)),
-        ("KL(teacher at 1‖teacher at its temperature)", np.nan, (float(divergence(plain, p).mean()), 0.0)),
+        (
+            "KL(teacher at 1‖teacher at its temperature)",
+            np.nan,
+            (float(kl_divergence(plain, p, least=ROUNDING).mean()), 0.0),
+        ),
     ]
     return [comparison("", name, expected, *pair) for name, expected, pair in found]
-
-
-def of_responses(labels: Array, p: Array, *, k: int) -> list[dict]:
-    """T4 is exact for the responses themselves, as shares of G_p."""
-    unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
-    statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely answers the standard error says too little
-    parts, spread = decompose_categorical(labels), gini(p)
-    rows = [("intra / G_p", 1.0 - 1.0 / k, parts.per_student_intra), ("inter / G_p", 1.0 / k, parts.per_student_inter)]
-    return [comparison(statement, name, expected, *share_of(values, spread)) for name, expected, values in rows]
 
 
 def against(values: Array, spread: Array, whole: float) -> tuple[float, float]:
     """Mean of values (S, P), its error that of the share of G_p: prompts differ by what there is to spread."""
     share, error = share_of(values, spread)
     return share * whole, error * whole
-
-
-def divergence(p: Array, q: Array) -> Array:
-    """KL(p‖q) of the teacher's p (P, C) and students (S, P, C), or one distribution (P, C), in nats."""
-    return (p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST)))).sum(axis=-1)
-
-
-def mean(values: Array) -> tuple[float, float]:
-    """Mean of values (S, P); its standard error counts both students and prompts as random."""
-    return float(values.mean()), two_way_standard_error(values)
 
 
 def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:

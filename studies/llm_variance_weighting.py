@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import figures
-from uqkd.estimators import comparison, decompose_categorical, gini, share_of
+from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
 from uqkd.estimators.comparing import FEWEST
 from uqkd.llm import (
     Bed,
@@ -37,6 +37,7 @@ from uqkd.llm import (
     weigh,
 )
 from uqkd.llm.embedded import MOST
+from uqkd.llm.exact import ROUNDING
 from uqkd.run import Options as Base
 from uqkd.run import Responses as Count
 from uqkd.run import Run
@@ -47,7 +48,6 @@ RELATIONS = {"home": "own answers", "food": "a clan's answers"}
 METHODS = ("multi", "medoid", "reranked", "precision")
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
-LEAST = 1e-7  # probabilities below it are rounding: students and teacher are computed in single precision
 
 
 class Options(Base):
@@ -144,18 +144,12 @@ def of_answers(q: Array, p: Array, truth: Array, labels: Array | None = None) ->
         "distance to the truth": ((q - truth) ** 2).sum(axis=-1),
         "outside the valid answers": q[..., -1],
         "distance to its targets": np.full(q.shape[:2], np.nan) if labels is None else ((q - labels) ** 2).sum(axis=-1),
-        "KL from the teacher": np.full(q.shape[:2], np.nan) if labels is None else divergence(p, q),
+        "KL(teacher‖student)": np.full(q.shape[:2], np.nan) if labels is None else kl_divergence(p, q, least=ROUNDING),
     }
     student, prompt = np.indices(q.shape[:2])
     return pd.DataFrame(
         {"student": student.ravel(), "prompt": prompt.ravel(), **{n: v.ravel() for n, v in columns.items()}}
     )
-
-
-def divergence(p: Array, q: Array) -> Array:
-    """KL(p‖q) of the teacher's answers p (P, C) and each student's q (S, P, C), nats."""
-    logs = np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, LEAST))
-    return np.asarray(np.where(p > 0, p * logs, 0.0).sum(axis=-1))
 
 
 def summary(units: pd.DataFrame) -> pd.DataFrame:
@@ -198,9 +192,9 @@ def of_method(part: pd.DataFrame, *, judged: bool, k: int) -> list[dict]:
         "distance to the truth": share_of(square(part, "distance to the truth"), spread),
         "outside the valid answers": share_of(square(part, "outside the valid answers"), one),
     }
-    if not part["KL from the teacher"].isna().any():
+    if not part["KL(teacher‖student)"].isna().any():
         found["distance to its targets"] = share_of(square(part, "distance to its targets"), spread)
-        found["KL from the teacher"] = share_of(square(part, "KL from the teacher"), one)
+        found["KL(teacher‖student)"] = share_of(square(part, "KL(teacher‖student)"), one)
     # Of fewer unlikely answers the standard error says too little.
     enough = k * float((1.0 - square(part, "top")).sum()) >= FEWEST
     expected = {"distance": 1.0 / k, "inter": 1.0 / k, "intra": 1.0 - 1.0 / k} if judged else {}
@@ -220,13 +214,13 @@ PANELS = (
 def plot(table: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.4)
     ks = tuple(sorted(table["k"].unique()))
-    dense = np.geomspace(ks[0], 1.4 * ks[-1], 50)
+    dense = np.geomspace(ks[0], 1.3 * ks[-1], 50)
     for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
         for axis, (of, quantity, title) in zip(line, PANELS, strict=True):
             part = table[(table["of"] == of) & (table["relation"] == relation) & (table["quantity"] == quantity)]
             for i, (method, colour) in enumerate(zip(METHODS, figures.colours(4), strict=True)):
                 own = part[part["method"] == method].sort_values("k")
-                x = own["k"] * 1.1**i  # side by side: multi at its k, on the line
+                x = own["k"] * 1.07**i  # side by side: multi at its k, on the line
                 shown = {"color": colour, "fmt": "os^D"[i], "label": method}
                 figures.simulation(axis, x, own["simulated"], own["standard_error"], **shown)
             figures.k_axis(axis, ks)

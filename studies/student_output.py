@@ -26,7 +26,7 @@ from uqkd.estimators import (
     gini,
     memorised_entropy,
     share_of,
-    two_way_standard_error,
+    two_way_mean,
 )
 from uqkd.estimators.comparing import FEWEST
 from uqkd.mlp import (
@@ -138,7 +138,9 @@ def of_labels(labels: Array, p: Array, k: int) -> list[dict]:
     unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
     statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely labels the standard error says too little
     parts, expected, kept = decompose_categorical(labels), memorised(p, k), memorised_entropy(p, k)
-    off, standard_error = mean(entropy(labels) - kept)  # T4 holds at every prompt, so prompts add no error of their own
+    off, standard_error = two_way_mean(
+        entropy(labels) - kept
+    )  # T4 holds at every prompt, so prompts add no error of their own
     rows = [
         ("intra", share(parts.per_student_intra, gini(p))),
         ("inter", share(parts.per_student_inter, gini(p))),
@@ -187,19 +189,14 @@ def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, 
         "intra": intra,
         "inter": inter,
         "total": share(parts.per_student_intra + parts.per_student_inter, spread),
-        "expected entropy": mean(own),
-        "mutual information": mean(between),
-        "total entropy": mean(own + between),
-        "accuracy": mean((q.argmax(axis=-1) == labels).astype(np.float64)),
+        "expected entropy": two_way_mean(own),
+        "mutual information": two_way_mean(between),
+        "total entropy": two_way_mean(own + between),
+        "accuracy": two_way_mean((q.argmax(axis=-1) == labels).astype(np.float64)),
     }
     if k is not None:
         found |= {"λ from inter": shrinkage(*inter, k), "λ from intra": shrinkage(1.0 - intra[0], intra[1], k)}
     return found
-
-
-def mean(values: Array) -> tuple[float, float]:
-    """Mean of values (S, P); its standard error counts both students and prompts as random."""
-    return float(values.mean()), two_way_standard_error(values)
 
 
 def share(values: Array, of: Array) -> tuple[float, float]:

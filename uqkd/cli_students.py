@@ -54,9 +54,7 @@ def distill(
         )
     responses = held.responses(prompts, students=students, k=k or per_student, per_student=per_student)
     encoder = Encoder.of(student, chat=chat)
-    ended = next(
-        (response for response in responses.distinct if response.finished), None
-    )  # one that was cut shows no end
+    ended = next((one for one in responses.distinct if one.finished), None)  # one that was cut shows no end
     print(encoder.preflight(prompts, max_tokens=_longest(responses) + 1, example=ended), flush=True)
     options: dict[str, Any] = {
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": steps,

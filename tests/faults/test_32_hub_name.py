@@ -69,13 +69,6 @@ def hub(tmp_path):
     server.server_close()
 
 
-@pytest.fixture
-def prompts(tmp_path):
-    file = tmp_path / "prompts.jsonl"
-    file.write_text("\n".join(json.dumps({"prompt": f"w{i}"}) for i in range(3)))
-    return file
-
-
 def sample(command, prompts, environment, bank, *, name="someone/tiny"):
     process = command(
         "sample", "--teacher", name, "--prompts", prompts, "--bank", bank, "--backend", "transformers", "--max-flagged", "1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
@@ -28,13 +27,6 @@ def offline(tmp_path):
     (tmp_path / "site" / "sitecustomize.py").write_text(NO_NETWORK)
     paths = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
     return {"PYTHONPATH": paths, "HF_HOME": str(tmp_path / "empty"), "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture
-def prompts(tmp_path):
-    file = tmp_path / "prompts.jsonl"
-    file.write_text("\n".join(json.dumps({"prompt": f"w{i}"}) for i in range(3)))
-    return file
 
 
 def test_sampling_from_a_folder(command, offline, tiny, prompts, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.cli import main
-from uqkd.llm import World
+from uqkd.llm import Bank, World, read_prompts
 from uqkd.llm.embedded import Size, tokenizer
 
 
@@ -44,6 +44,12 @@ TRAIN = ("--students", 2, "--steps", 3, "--batch", 4)
 
 
 def test_from_the_bank_to_the_table(place, capsys):
+    assert (
+        not Bank(place / "bank")
+        .responses(read_prompts(place / "prompts.jsonl"), students=2, k=4, per_student=4)
+        .distinct[0]
+        .finished
+    )
     words = ("--bank", place / "bank", "--student", place / "teacher", "--out", place / "made", *TRAIN)
     assert uqkd("distill", *words) == 0
     out = capsys.readouterr().out

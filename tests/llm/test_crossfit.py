@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from uqkd.errors import OptionError
-from uqkd.llm import Encoder, Recipe, Response, Responses, Sampling, Sources, World, cross_fitted
+from uqkd.llm import Encoder, Recipe, Responses, Sampling, Sources, World, cross_fitted
 from uqkd.llm.embedded import Size, tokenizer
 
 STUDENTS, K, ANSWERS, KEY = 2, 2, 3, ("t", "cross")
@@ -30,7 +30,7 @@ def given(world, encoder, *, changed=None):
         for s in range(STUDENTS) for p, options in enumerate(prompts.answers)
     ]  # fmt: skip
     texts = [prompts.answers[i % len(prompts)][c] for i, row in enumerate(places) for c in row]
-    made = [Response(tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]), text) for text in texts]
+    made = [encoder.response(text) for text in texts]
     return Responses.gather(prompts, made, (STUDENTS, len(prompts), K))
 
 

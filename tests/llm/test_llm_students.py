@@ -51,7 +51,7 @@ def config(encoder):
 def answers(world, encoder, k=2, students=STUDENTS):
     prompts = world.prompts(relations=["home", "food"])
     made = [
-        Response(tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]), text)
+        encoder.response(text)
         for s in range(students) for options in prompts.answers for text in [options[(s + r) % len(options)] for r in range(k)]
     ]  # fmt: skip
     return Responses.gather(prompts, made, (students, len(prompts), k))

@@ -33,6 +33,7 @@ from uqkd.estimators.categorical import (
     decompose_categorical,
     entropy,
     gini,
+    kl_divergence,
 )
 from uqkd.estimators.comparing import (
     comparison,
@@ -58,6 +59,7 @@ from uqkd.estimators.medoid import (
 )
 from uqkd.estimators.memorising import (
     GiniExpectation,
+    compare_memorised,
     memorised_entropy,
     memorised_gini,
 )
@@ -91,6 +93,7 @@ from uqkd.estimators.temperature import (
 )
 from uqkd.estimators.two_way import (
     share_of,
+    two_way_mean,
     two_way_standard_error,
 )
 from uqkd.estimators.variance import (
@@ -143,6 +146,7 @@ __all__ = [
     "brier_score",
     "chi_square_interval",
     "claimed_variance_expected",
+    "compare_memorised",
     "comparison",
     "conservation_from_draws",
     "cross_agreement",
@@ -164,6 +168,7 @@ __all__ = [
     "inter_student_variance",
     "intra_student_variance",
     "inverse_variance_weight",
+    "kl_divergence",
     "likelihood_entropy",
     "mean_square_interval",
     "mean_variance_components",
@@ -179,6 +184,7 @@ __all__ = [
     "shrink_variances",
     "signed_gap",
     "squared_distance",
+    "two_way_mean",
     "two_way_standard_error",
     "variance_components",
     "variance_interval",

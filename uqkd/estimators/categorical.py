@@ -75,6 +75,33 @@ def _entropy(p: Array) -> Array:
     return np.asarray(np.maximum(-(p * logs).sum(axis=-1), 0.0))
 
 
+def kl_divergence(p: ArrayLike, q: ArrayLike, *, least: float = 0.0) -> Array:
+    """Kullback–Leibler divergence KL(p‖q) = Σ p·log(p/q), in nats; 0·log 0 counts as 0.
+
+    Parameters
+    ----------
+    p : (..., C) float
+        The distribution that is looked for, such as the teacher's.
+    q : (..., C) float
+        What is held against it, such as a student's; leading axes broadcast with those of p.
+    least : float
+        Probabilities of q below it count as it: rounding of single precision, of which a logarithm would make nats.
+
+    Returns
+    -------
+    (...) float
+        Infinite where q is zero and p is not.
+
+    Examples
+    --------
+    >>> kl_divergence([0.5, 0.5], [[0.5, 0.5], [0.25, 0.75]]).round(4)
+    array([0.    , 0.1438])
+    """
+    p, q = np.broadcast_arrays(distributions("p", p), distributions("q", q))
+    ratio = np.divide(p, np.maximum(q, least), out=np.full(p.shape, np.inf), where=np.maximum(q, least) > 0)
+    return np.asarray((p * np.log(ratio, out=np.zeros_like(p), where=p > 0)).sum(axis=-1))
+
+
 @dataclass(frozen=True)
 class CategoricalDecomposition:
     """Gini and entropy decompositions of students' class probabilities, per prompt.

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd.errors import OptionError
-from uqkd.estimators.categorical import distributions, gini
+from uqkd.estimators.categorical import decompose_categorical, distributions, gini
+from uqkd.estimators.comparing import FEWEST, comparison
+from uqkd.estimators.two_way import share_of
 
 Array = NDArray[np.float64]
 
@@ -50,6 +52,40 @@ def memorised_gini(teacher_probs: ArrayLike, k: int, *, shrinkage: float = 0.0) 
     spread = gini(teacher_probs)
     share = (1.0 - shrinkage) ** 2 / k
     return GiniExpectation(intra=np.asarray(spread * (1 - share)), inter=np.asarray(spread * share))
+
+
+def compare_memorised(labels: ArrayLike, teacher_probs: ArrayLike, k: int) -> list[dict[str, str | float]]:
+    """Shares of k sampled answers, what a student that memorises would answer, held against T4, which is exact for them.
+
+    Parameters
+    ----------
+    labels : (S, P, C) float
+        Distribution of each student's k answers to each prompt.
+    teacher_probs : (P, C) float
+    k : int
+
+    Returns
+    -------
+    list of dict
+        Rows of `comparison` for intra, inter and κ as shares of G_p; judged where unlikely answers are many enough for
+        the standard error to be trusted.
+
+    Examples
+    --------
+    >>> labels = np.eye(2)[[[0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]]]
+    >>> [row["quantity"] for row in compare_memorised(labels, np.full((4, 2), 0.5), 1)]
+    ['intra / G_p', 'inter / G_p', 'κ']
+    """
+    p, shares = distributions("teacher_probs", teacher_probs), np.asarray(labels, dtype=np.float64)
+    parts, spread, expected = decompose_categorical(shares), gini(p), memorised_gini(p, k)
+    statement = "T4" if len(shares) * k * float((1.0 - p.max(axis=-1)).sum()) >= FEWEST else ""
+    intra, inter = parts.per_student_intra, parts.per_student_inter
+    rows = [
+        ("intra / G_p", expected.intra.sum() / spread.sum(), intra),
+        ("inter / G_p", expected.inter.sum() / spread.sum(), inter),
+        ("κ", 1.0, intra + inter),
+    ]
+    return [comparison(statement, name, float(known), *share_of(found, spread)) for name, known, found in rows]
 
 
 def memorised_entropy(teacher_probs: ArrayLike, k: int) -> Array:

@@ -49,6 +49,17 @@ def two_way_standard_error(values: ArrayLike) -> float:
     return float(np.sqrt(max(ms_rows + ms_columns - ms_both, ms_both) / (students * prompts)))
 
 
+def two_way_mean(values: ArrayLike) -> tuple[float, float]:
+    """Mean over students and prompts (S, P), and its standard error; see `two_way_standard_error`.
+
+    Examples
+    --------
+    >>> two_way_mean([[1.0, 2.0], [3.0, 4.0]])[0]
+    2.5
+    """
+    return float(np.asarray(values, dtype=np.float64).mean()), two_way_standard_error(values)
+
+
 def share_of(values: ArrayLike, whole: ArrayLike) -> tuple[float, float]:
     """Mean over students and prompts as a share of the mean of what there is to share, and its standard error.
 

@@ -67,7 +67,7 @@ class Size:
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             num_key_value_heads=self.heads,
-            initializer_range=self.hidden**-0.5,  # of 0.02, made for a thousand units, small models learn half as fast
+            initializer_range=self.hidden**-0.5,  # from the usual 0.02 small models learn far more slowly
             max_position_embeddings=64,
             pad_token_id=SPECIAL.index(PAD),
             bos_token_id=SPECIAL.index(BOS),

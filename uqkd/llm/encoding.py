@@ -197,6 +197,10 @@ class Encoder:
             raise PreflightError(f"EOS {self.eos_id} is not supervised at the end of a response.\n{view}")
         return view
 
+    def response(self, text: str) -> Response:
+        """The response that says this text and ends."""
+        return Response(self._plain(text), text)
+
     def _plain(self, text: str) -> Ids:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 

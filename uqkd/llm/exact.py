@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.language import SequenceLikelihood, know_leaves, only_supervised, row_table
-from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
+from uqkd.llm.responses import Prompts, Responses, TextTargets
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]
 Classes = NDArray[np.int64]
 
+ROUNDING = 1e-7  # probabilities below it are rounding: students and teacher are computed in single precision
 _ROWS = 512  # sequences per pass: a few megabytes of activations for each student
 
 
@@ -92,7 +93,7 @@ def answer_classes(responses: Responses, encoder: Any) -> Classes:
     prompts, ids = responses.prompts, [r.token_ids if r.finished else None for r in responses.distinct]
     other, known = max(map(len, prompts.answers)), np.empty((len(prompts), len(ids)), dtype=np.int64)
     for p, answers in enumerate(prompts.answers):
-        places: dict[Any, int] = {_answer_ids(encoder, answer): c for c, answer in enumerate(answers)}
+        places: dict[Any, int] = {encoder.response(answer).token_ids: c for c, answer in enumerate(answers)}
         known[p] = [places.get(one, other) for one in ids]
     return known[np.arange(len(prompts))[None, :, None], responses.index]
 
@@ -102,10 +103,6 @@ def answer_shares(targets: TextTargets, encoder: Any) -> Array:
     classes = answer_classes(targets.responses, encoder)
     every = np.arange(max(map(len, targets.responses.prompts.answers)) + 1)
     return np.stack([(targets.weights * (classes == c)).sum(axis=-1) for c in every], axis=-1)
-
-
-def _answer_ids(encoder: Any, answer: str) -> tuple[int, ...]:
-    return tuple(encoder.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
 
 def _one(model: Any) -> Stacked:
@@ -128,6 +125,6 @@ def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Any], list[tuple[int, in
             raise DataError(f"prompt {name!r} has {what}; exact probabilities need each answer once.")
         prompt = encoder.encode(text)
         for c, answer in enumerate(answers):
-            rows.append(encoder.supervised(prompt, Response(_answer_ids(encoder, answer), answer)))
+            rows.append(encoder.supervised(prompt, encoder.response(answer)))
             places.append((p, c))
     return rows, places, max(len(answers) for answers in prompts.answers)

@@ -3,7 +3,7 @@
 // A student of these sizes fits in a core's caches with its gradients, optimiser state and activations, so that all work
 // but the reading of data happens there. Widths, activation, loss, optimiser and number type are compile-time constants:
 //   -DREAL=float -DWIDTHS=13,16,1 -DTANH=0 -DLOSS=0 (mse) 1 (gaussian) 2 (cross_entropy) -DOPTIMISER=0 (sgd) 1 (adam) 2 (adamw)
-//   -DBYTES=64 of the machine's vectors: longer ones would be split by the compiler, through memory and at a third of the speed
+//   -DBYTES=64 of the machine's vectors: longer ones would be split by the compiler, through memory, at a tenth of the speed
 // Activations lie features first, (features, rows): the vector axis is the rows, and every layer is one product that
 // broadcasts weights. Rows are padded to whole vectors; padded rows get gradient zero. What a student becomes depends on
 // nothing but its own inputs: not on how many others there are, in which order, or on how many threads.
