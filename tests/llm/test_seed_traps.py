@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uqkd import seeds
-from uqkd.llm.responses import Prompts
+from uqkd.llm.responses import Prompts, Response
 from uqkd.llm.sampling import Sampling
 from uqkd.run import load_study
 
@@ -112,8 +112,8 @@ def test_first_words_and_listed_answers():
         stop_ids = (9,)
 
         @staticmethod
-        def tokenizer(text, add_special_tokens):
-            return {"input_ids": [len(word) for word in text.split()]}
+        def response(text):
+            return Response(tuple(len(word) for word in text.split()), text)
 
     assert STUDY.listed(Encoder, ("red fox", "blue")) == {(3, 3, 9): 0, (4, 9): 1}
 
