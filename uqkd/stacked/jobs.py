@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from uqkd.stacked.stepping import Stepper
 
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
+# (step, numbers of the students (S,), their rows (S, B, ...), their targets (S, B, ...)) to the rows and targets trained on
+Transform = Callable[[int, NDArray[np.int64], Tensor, Tensor], tuple[Tensor, Tensor]]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -29,6 +33,8 @@ class Job:
     orders : (S or 1, T, B) int or None
     rates : (S or 1, steps) float
     validation : (X, targets) or None
+    transform : callable or None
+        What becomes of every batch before it is trained on.
     """
 
     stepper: Stepper
@@ -37,6 +43,7 @@ class Job:
     orders: NDArray[np.int64] | None
     rates: NDArray[np.float64]
     validation: tuple[Tensor, Tensor] | None
+    transform: Transform | None = None
 
     @classmethod
     def of(
@@ -49,6 +56,7 @@ class Job:
         orders: ArrayLike | None = None,
         rates: ArrayLike | None = None,
         validation: Pair | None = None,
+        transform: Transform | None = None,
     ) -> Job:
         """Check the arguments of `train` against each other; errors name the one that does not fit."""
         model, recipe = stepper.model, stepper.recipe
@@ -61,7 +69,7 @@ class Job:
         given = np.atleast_2d(np.asarray(recipe.rates() if rates is None else rates, dtype=np.float64))
         if given.shape not in ((1, recipe.steps), (model.students, recipe.steps)):
             raise ShapeError(f"rates must be (S={model.students}, steps={recipe.steps}); got {given.shape}.")
-        return cls(stepper, rows, aims, _ordered(model, recipe, orders, rows.shape[1]), given, held_out)
+        return cls(stepper, rows, aims, _ordered(model, recipe, orders, rows.shape[1]), given, held_out, transform)
 
     @property
     def students(self) -> int:

@@ -43,8 +43,9 @@ class Runner:
 
     def fitting(self) -> int:
         """Students per chunk."""
-        data, rows, _ = self._gathered(np.zeros(1, dtype=np.int64))
-        return fitting(self.stepper, data, None if rows is None else rows[0])
+        one = np.zeros(1, dtype=np.int64)
+        data, rows, _ = self._gathered(one)
+        return fitting(self.stepper, *self._batch(0, one, data, rows))
 
     def run(self, start: int, size: int) -> Carry:
         """Train students start … start + size, put them into the model, and return how they ended.
@@ -59,8 +60,8 @@ class Runner:
             data, rows = _taken(data, first, len(chosen)), None
         rates = np.broadcast_to(of_students(self.job.rates, chosen), (len(chosen), self.stepper.recipe.steps))
         rate = torch.as_tensor(np.array(rates.T, order="C"), device=self.device)
-        step = self._step(carry, data, None if rows is None else rows[0], rate[0])
-        carry = self._loop(step, carry, data, rows, rate, self._held_out(data, chosen))
+        step = self._step(carry, *self._batch(0, chosen, data, rows), rate[0])
+        carry = self._loop(step, carry, (chosen, data, rows), rate, self._held_out(data, chosen))
         self.stepper.finish(carry, start, count)
         return carry._replace(loss=carry.loss[:count], failed_at=carry.failed_at[:count], made=carry.made[:count])
 
@@ -77,6 +78,15 @@ class Runner:
             return data, None, carry
         rows = np.array(of_students(job.orders, chosen).transpose(1, 0, 2), dtype=np.int64, order="C")
         return data, torch.as_tensor(rows, device=self.device), carry
+
+    def _batch(self, t: int, chosen: NDArray[np.int64], data: Data, rows: Tensor | None) -> tuple[Data, Tensor | None]:
+        """What step t is trained on: data and which rows of them, or all rows of a batch that was transformed."""
+        at = None if rows is None else rows[t % len(rows)]
+        if self.job.transform is None:
+            return data, at
+        batch = _taken(data, at, len(chosen))
+        X, targets = self.job.transform(t, chosen, batch.X, batch.targets)
+        return batch._replace(X=X, targets=targets), None
 
     def _held_out(self, data: Data, chosen: NDArray[np.int64]) -> Data | None:
         if self.job.validation is None:
@@ -100,12 +110,17 @@ class Runner:
         return self._compiled or self.stepper.step
 
     def _loop(
-        self, step: Step, carry: Carry, data: Data, rows: Tensor | None, rate: Tensor, held_out: Data | None
+        self,
+        step: Step,
+        carry: Carry,
+        source: tuple[NDArray[np.int64], Data, Tensor | None],
+        rate: Tensor,
+        held_out: Data | None,
     ) -> Carry:
         recipe = self.stepper.recipe
         best = Best.of(carry)
         for t in range(recipe.steps):
-            carry = step(carry, data, None if rows is None else rows[t % len(rows)], rate[t])
+            carry = step(carry, *self._batch(t, *source), rate[t])
             if held_out is not None and recipe.patience is not None and (t + 1) % recipe.validate_every == 0:
                 best, carry = best.after(carry, self.stepper.evaluate(carry, held_out), recipe.patience)
             if (t + 1) % LOOK == 0 and not bool(carry.active.any()):
@@ -167,7 +182,7 @@ def run_fused(job: Job, loss: str | Loss) -> Outcome | None:
 
     model, targets = job.stepper.model, job.targets
     shape = fused.supports(model, job.stepper.recipe, loss)
-    if shape is None or job.X.ndim != 3 or not all(job.stepper.trained):
+    if shape is None or job.transform is not None or job.X.ndim != 3 or not all(job.stepper.trained):
         return None
     held_out = job.validation
     if loss == "mse" and targets.ndim == 2:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd.errors import DivergedError, OptionError, one_of
-from uqkd.stacked.jobs import Job
+from uqkd.stacked.jobs import Job, Transform
 from uqkd.stacked.losses import Loss, named
 from uqkd.stacked.recipe import Recipe
 from uqkd.stacked.running import Runner, run_chunks, run_fused
@@ -82,6 +82,7 @@ def train(
     shared: bool = True,
     validation: tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None = None,
     rates: ArrayLike | None = None,
+    transform: Transform | None = None,
     engine: str = "auto",
     chunk: int | None = None,
 ) -> Training:
@@ -106,6 +107,10 @@ def train(
         Shaped like X and targets; with `recipe.patience`, stops each student early and takes back its best parameters.
     rates : (S, steps) or (steps,) float, optional
         Learning rates instead of the recipe's.
+    transform : callable, optional
+        `transform(step, students, X, targets)` gives the rows and targets that a step is trained on, from those of its batch,
+        (S, B, ...) of the students whose numbers are given: mixing, augmentation, a teacher's answers to what comes of
+        them. It must draw from named keys only, or results depend on chunks. Validation rows do not pass through it.
     engine : {"auto", "eager", "compiled", "fused"}
         "fused" is the kernel for plain multilayer perceptrons, "compiled" a graph for everything else, worth its
         seconds of compiling from some 200,000 student-steps on; "auto" chooses.
@@ -143,6 +148,7 @@ def train(
         orders=orders,
         rates=rates,
         validation=validation,
+        transform=transform,
     )
     model.train()
     try:
