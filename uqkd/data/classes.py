@@ -68,13 +68,13 @@ def classes_from_frame(frame: Any, *, name: str, target: str | None) -> ClassDat
         raise DataError(f"data {name} has n={len(frame)} rows and {len(features)} feature columns; bring both.")
     frame = frame.set_axis(list(map(str, frame.columns)), axis=1)
     X = np.column_stack([column_numbers(frame[c], name, c) for c in features])
-    classes, labels = _encoded(frame[label], name, label)
+    classes, labels = encoded_classes(frame[label], name, label)
     return ClassDataset(
         name, X, labels, classes, features, label, fingerprint(X, labels, (*features, label, "", *classes))
     )
 
 
-def _encoded(series: Any, name: str, column: str) -> tuple[tuple[str, ...], Labels]:
+def encoded_classes(series: Any, name: str, column: str) -> tuple[tuple[str, ...], Labels]:
     """Names of the classes, sorted, and each row's place among them."""
     missing = np.flatnonzero(series.isna().to_numpy())
     if missing.size:
@@ -211,13 +211,7 @@ def split_classes(dataset: ClassDataset, *, test_fraction: float = 0.2) -> Class
     >>> part.X.shape, part.X_test.shape, len(part.constant)
     ((1438, 64), (359, 64), 4)
     """
-    if not 0.0 < test_fraction < 1.0:
-        raise OptionError(f"test_fraction must lie strictly between 0 and 1; got {test_fraction}.")
-    generator = seeds.generator("data", "split classes", dataset.fingerprint, test_fraction, shared=True)
-    held_out = np.zeros(len(dataset.labels), dtype=bool)
-    for index in range(len(dataset.classes)):
-        rows = generator.permutation(np.flatnonzero(dataset.labels == index))
-        held_out[rows[: min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)]] = True
+    held_out = held_out_rows(dataset.labels, test_fraction, key=("data", "split classes", dataset.fingerprint))
     train = dataset.X[~held_out]
     varies = np.ptp(train, axis=0) > 0
     centre, scale = train.mean(axis=0), np.where(varies, train.std(axis=0), 1.0)
@@ -231,6 +225,38 @@ def split_classes(dataset: ClassDataset, *, test_fraction: float = 0.2) -> Class
         columns=dataset.columns,
         constant=tuple(c for c, moves in zip(dataset.columns, varies, strict=True) if not moves),
     )
+
+
+def held_out_rows(labels: Labels, test_fraction: float, *, key: tuple[Any, ...]) -> NDArray[np.bool_]:
+    """Which rows are held out: of every class its share, to the nearest row, and at least one row in each part.
+
+    Parameters
+    ----------
+    labels : (n,) int
+        0 ... C − 1, each at least twice.
+    test_fraction : float
+        In (0, 1).
+    key : tuple
+        Names the stream, with the fraction; see `uqkd.seeds.generator`.
+
+    Returns
+    -------
+    (n,) bool
+
+    Examples
+    --------
+    >>> held_out = held_out_rows(np.array([0, 0, 0, 0, 1, 1]), 0.25, key=("doc",))
+    >>> int(held_out[:4].sum()), int(held_out[4:].sum())
+    (1, 1)
+    """
+    if not 0.0 < test_fraction < 1.0:
+        raise OptionError(f"test_fraction must lie strictly between 0 and 1; got {test_fraction}.")
+    generator = seeds.generator(*key, test_fraction, shared=True)
+    held_out = np.zeros(len(labels), dtype=bool)
+    for index in range(int(labels.max()) + 1):
+        rows = generator.permutation(np.flatnonzero(labels == index))
+        held_out[rows[: min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)]] = True
+    return held_out
 
 
 def cell_classes(name: str, target: str | None) -> dict[str, str | None]:
