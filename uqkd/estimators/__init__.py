@@ -35,6 +35,10 @@ from uqkd.estimators.categorical import (
     gini,
     kl_divergence,
 )
+from uqkd.estimators.class_changes import (
+    ClassChanges,
+    class_accuracy_changes,
+)
 from uqkd.estimators.classification import (
     ClassifierSummary,
     accuracy,
@@ -74,6 +78,10 @@ from uqkd.estimators.memorising import (
     compare_memorised,
     memorised_entropy,
     memorised_gini,
+)
+from uqkd.estimators.representation import (
+    feature_linearity,
+    linear_cka,
 )
 from uqkd.estimators.selective import (
     RiskCoverage,
@@ -142,6 +150,7 @@ __all__ = [
     "Averaged",
     "AveragingLaw",
     "CategoricalDecomposition",
+    "ClassChanges",
     "ClassTargets",
     "ClassifierSummary",
     "Combination",
@@ -173,6 +182,7 @@ __all__ = [
     "by_share",
     "chi_square_interval",
     "claimed_variance_expected",
+    "class_accuracy_changes",
     "compare_memorised",
     "comparison",
     "conservation_from_draws",
@@ -187,6 +197,7 @@ __all__ = [
     "entropy_excess",
     "entropy_from_counts",
     "expected_calibration_error",
+    "feature_linearity",
     "fit_averaging_law",
     "fit_power_law",
     "fit_temperature",
@@ -199,6 +210,7 @@ __all__ = [
     "inverse_variance_weight",
     "kl_divergence",
     "likelihood_entropy",
+    "linear_cka",
     "mean_square_interval",
     "mean_variance_components",
     "medoid_law",

@@ -58,7 +58,7 @@ def nonlinearity(mixed: Any, first: Any, second: Any, share: Any, *, least: floa
     )
     same_shape("first", left, "mixed", at)
     same_shape("second", right, "mixed", at)
-    weight = _shares(share, at.shape[-2])[:, None]
+    weight = mixing_shares(share, at.shape[-2])[:, None]
     return kl_divergence(weight * left + (1.0 - weight) * right, at, least=least)
 
 
@@ -128,7 +128,7 @@ def entropy_excess(mixed: Any, share: Any, first: Any, second: Any) -> Array:
     array([0.    , 0.6931])
     """
     array = class_probabilities("mixed", mixed)
-    weight = _shares(share, array.shape[-2])
+    weight = mixing_shares(share, array.shape[-2])
     one, other = _pairs(array, first, second)
     of_labels = np.where(one == other, 0.0, special.entr(weight) + special.entr(1.0 - weight))
     return np.asarray(special.entr(array).sum(axis=-1) - of_labels)
@@ -198,7 +198,7 @@ def by_share(values: Any, share: Any, *, bins: int = 20) -> MeansByShare:
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise OptionError(f"bins must be a whole number, at least 1; got {bins!r}.")
     weight = shaped("share", share, "P")
-    weight = _shares(weight, table.shape[1])
+    weight = mixing_shares(weight, table.shape[1])
     edges = np.linspace(0.0, 1.0, bins + 1)
     index = np.searchsorted(edges[1:-1], weight, side="left")
     mean, error = np.full(bins, np.nan), np.full(bins, np.nan)
@@ -210,7 +210,7 @@ def by_share(values: Any, share: Any, *, bins: int = 20) -> MeansByShare:
     return MeansByShare(edges, mean, error, np.bincount(index, minlength=bins), of_student)
 
 
-def _shares(share: Any, pairs: int) -> Array:
+def mixing_shares(share: Any, pairs: int) -> Array:
     """λ as (pairs,) float64 in [0, 1]."""
     weight = finite("share", share)
     if weight.shape not in ((), (pairs,)):
