@@ -22,6 +22,13 @@ from uqkd.errors import OptionError, ShapeError
 class Fold:
     """How many students are folded into the batch axis; one object shared by all leaves of a model.
 
+    Attributes
+    ----------
+    students : int
+        S.
+    rows : int
+        N of the forward pass under way; 0 before the first.
+
     Examples
     --------
     >>> fold = Fold(2)
@@ -30,6 +37,7 @@ class Fold:
     """
 
     students: int
+    rows: int = 0
 
     def unfold(self, x: Tensor) -> Tensor:
         """(S·N, ...) as (S, N, ...)."""
@@ -115,8 +123,10 @@ class Embedding(Leaf):
         self.padding = source.padding_idx
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(S·N, ...) int to (S·N, ..., features)."""
+        """(S·N, ...) int to (S·N, ..., features); one row of tokens, such as positions, is that of every row."""
         students, size, features = self.weight.shape
+        if len(tokens) == 1:
+            tokens = tokens.expand(students * max(self.fold.rows, 1), *tokens.shape[1:])
         rows = self.fold.unfold(tokens)
         first = torch.arange(0, students * size, size, device=tokens.device).reshape(-1, *(1,) * (rows.ndim - 1))
         # A token outside the vocabulary must be an error, not a row of the next student.

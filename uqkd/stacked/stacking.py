@@ -138,7 +138,7 @@ class Stacked(nn.Module):
 
     def run_own(self, X: Tensor) -> Tensor:
         """Outputs (S, N, ...) for rows (S, N, ...)."""
-        folded = X.flatten(0, 1)
+        folded, self.fold.rows = X.flatten(0, 1), X.shape[1]
         found = self.body(folded)
         if not isinstance(found, Tensor) or found.ndim == 0 or found.shape[0] != len(folded):
             seen = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

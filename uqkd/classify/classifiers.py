@@ -1,0 +1,250 @@
+"""S trained classifiers: what teachers and students both are. Trained together, asked together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from uqkd import seeds
+from uqkd.classify.networks import Factory
+from uqkd.errors import OptionError, ShapeError, UqkdWarning
+from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, train
+from uqkd.stacked.jobs import Transform
+from uqkd.stacked.leaves import Linear
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+BLOCK = 2**22  # numbers of the inputs of all students that pass through a network at a time
+
+
+@dataclass(frozen=True)
+class Classifiers:
+    """S classifiers of one architecture; made by `fit`, `distill` or `out_of_fold`.
+
+    Attributes
+    ----------
+    model : Stacked
+        All that were trained, the failed ones at their last finite parameters.
+    failed_at : (S + failed,) int
+        Of every one trained, the step at which it diverged; -1 for those kept.
+    loss : (S + failed,) float
+        At the last step of each.
+    """
+
+    model: Stacked
+    failed_at: NDArray[np.int64]
+    loss: Array
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """(S,) places of those kept among all that were trained."""
+        return np.flatnonzero(self.failed_at < 0)
+
+    def logits(self, X: ArrayLike | Tensor) -> Array:
+        """Logits at the rows of X (P, ...), as (S, P, C)."""
+        return _blocks(self.model, X)[self.kept]
+
+    def probabilities(self, X: ArrayLike | Tensor) -> Array:
+        """Class probabilities at the rows of X (P, ...), as (S, P, C): rows sum to one in float64."""
+        return torch.from_numpy(self.logits(X)).softmax(-1).numpy()
+
+    def features(self, X: ArrayLike | Tensor) -> Array:
+        """What the last linear layer gets at the rows of X (P, ...), as (S, P, D)."""
+        with _last_input(self.model) as seen:
+            _blocks(self.model, X)
+        return np.concatenate(seen, axis=1)[self.kept].astype(np.float64)
+
+    def predict(self, X: ArrayLike | Tensor, responses: int, *, key: tuple[Any, ...]) -> Labels:
+        """Draw R class labels per prompt from the distribution of each, (S, P, R) int, from the stream named by `key`."""
+        if responses < 1:
+            raise OptionError(f"predict needs responses >= 1; got {responses}.")
+        return draw_labels(self.probabilities(X), responses, key=key)
+
+    def alone(self, s: int) -> nn.Module:
+        """Number s of those kept, as a plain module."""
+        return self.model.student(int(self.kept[s]))
+
+
+def draw_labels(probabilities: Array, responses: int, *, key: tuple[Any, ...]) -> Labels:
+    """Labels drawn by inversion from distributions (S, P, C), as (S, P, R): the first are the same whatever R.
+
+    Examples
+    --------
+    >>> draw_labels(np.array([[[0.0, 1.0]]]), 3, key=("doc",))
+    array([[[1, 1, 1]]])
+    """
+    students, prompts, classes = probabilities.shape
+    uniform = np.moveaxis(seeds.generator(*key).random((responses, students, prompts)), 0, -1)
+    edges = np.cumsum(probabilities, axis=-1)[..., : classes - 1]
+    drawn = np.zeros(uniform.shape, dtype=np.int64)
+    for edge in np.moveaxis(edges, -1, 0):
+        drawn += uniform >= edge[..., None]
+    return drawn
+
+
+def fit_classifiers(
+    X: ArrayLike | Tensor,
+    targets: ArrayLike | Tensor,
+    *,
+    factory: Factory | Stacked,
+    loss: Loss,
+    recipe: Recipe,
+    sources: Sources,
+    key: tuple[Any, ...],
+    rows: NDArray[np.bool_] | None = None,
+    transform: Transform | None = None,
+    device: str = "cpu",
+    engine: str = "auto",
+    exclude_failed: bool = False,
+) -> Classifiers:
+    """Train S classifiers in one pass; the ways to train (teachers, folds, students) differ in targets, loss and transform.
+
+    Parameters
+    ----------
+    X : (P, ...) float or int
+        Features, images, or token ids.
+    targets : (S or 1, P, D) float
+        What the loss compares logits with.
+    factory : callable, or Stacked
+        Builds one classifier; a stacked model is trained further, in a copy.
+    loss : callable
+        See `uqkd.stacked.losses`.
+    recipe : Recipe
+    sources : Sources
+        Levels of initialisation, order and bootstrap.
+    key : tuple
+        Names the streams.
+    rows : (S, P) bool, optional
+        Which rows each may see; all if not given.
+    transform : callable, optional
+        See `uqkd.stacked.train`.
+    device, engine : str
+    exclude_failed : bool
+        Leave out those that diverge, with a warning that says how many remain. Otherwise they are an error.
+
+    Returns
+    -------
+    Classifiers
+
+    Raises
+    ------
+    DivergedError
+        Names those that diverged, and when.
+    ShapeError
+        Arguments that do not fit each other.
+    """
+    model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
+    values = model.tensor(X)
+    done = train(
+        model, values, targets, recipe, loss=loss, orders=_orders(len(values), recipe, sources, key, rows),
+        transform=transform, engine=engine,
+    )  # fmt: skip
+    healthy = done.refuse_failed(exclude_failed=exclude_failed and bool(done.healthy.any()))
+    if not healthy.all():
+        warnings.warn(
+            f"{int(healthy.sum())} of {len(healthy)} classifiers are kept; the others diverged.",
+            UqkdWarning,
+            stacklevel=3,
+        )
+    return Classifiers(model, done.failed_at, done.loss)
+
+
+def _copied(model: Stacked, key: tuple[Any, ...]) -> Stacked:
+    """The same classifiers in a model of its own."""
+    students, device = model.students, str(model.device)
+    copied = Stacked.of(model.template, students, key=(*key, "dropout"), device=device, dropout=range(students))
+    copied.load(model.parameters_by_name(buffers=True))
+    return copied
+
+
+def _begun(factory: Factory, sources: Sources, key: tuple[Any, ...], device: str) -> Stacked:
+    """S classifiers, each as the factory builds it from the stream of its level of initialisation."""
+    shared = sources.recurs("initialisation")
+    with seeds.torch_stream(*key, "initialisation", int(sources.initialisation[0]), shared=True):
+        template = factory()
+    model = Stacked.of(
+        template,
+        sources.students,
+        key=(*key, "dropout"),
+        device=device,
+        dropout=[int(level) for level in sources.order],
+    )
+    held = model.parameters_by_name(buffers=True)
+    with torch.no_grad():
+        for s, level in enumerate(sources.initialisation):
+            with seeds.torch_stream(
+                *key, "initialisation", int(level), shared=shared or level in sources.initialisation[:s]
+            ):
+                begun = factory()
+            for name, value in begun.state_dict().items():
+                if name in held:
+                    held[name][s].copy_(value)
+    return model
+
+
+def _orders(
+    rows: int, recipe: Recipe, sources: Sources, key: tuple[Any, ...], seen: NDArray[np.bool_] | None
+) -> NDArray[np.int64] | None:
+    """Rows of every step (S or 1, T, B), drawn from those that each may see."""
+    allowed: list[NDArray[np.int64]] | None = None
+    if seen is not None:
+        if seen.shape != (sources.students, rows):
+            raise ShapeError(f"rows must be (S={sources.students}, P={rows}) bool; got {seen.shape}.")
+        allowed = [np.flatnonzero(mask) for mask in seen]
+    elif sources.bootstrap is not None:
+        allowed = list(
+            bootstrap_rows(rows, sources.bootstrap, key=key, shared=sources.recurs("bootstrap")).astype(np.int64)
+        )
+    if recipe.batch is None:
+        if allowed is not None and len({len(part) for part in allowed}) > 1:
+            raise OptionError("classifiers that see different numbers of rows need a recipe with a batch size.")
+        return None if allowed is None else np.stack(allowed)[:, None]
+    shared = sources.recurs("order")
+    if allowed is None:
+        return batch_orders(rows, recipe.batch, recipe.steps, sources.order, key=key, shared=shared).astype(np.int64)
+    return np.concatenate([
+        part[batch_orders(len(part), recipe.batch, recipe.steps, [level], key=key, shared=shared or level in sources.order[:s])]
+        for s, (part, level) in enumerate(zip(allowed, sources.order, strict=True))
+    ])  # fmt: skip
+
+
+@torch.inference_mode()
+def _blocks(model: Stacked, X: ArrayLike | Tensor) -> Array:
+    """Outputs of all, block of rows by block: memory stays flat."""
+    rows = model.tensor(X)
+    if rows.ndim < 2 or not len(rows):
+        raise ShapeError(f"X must be (P, ...), at least one row; got {tuple(rows.shape)}.")
+    model.eval()
+    size = max(1, BLOCK // max(1, model.students * rows[0].numel()))
+    found = []
+    for start in range(0, len(rows), size):
+        found.append(model(rows[start : start + size]).double().cpu().numpy())
+    return np.concatenate(found, axis=1)
+
+
+@contextmanager
+def _last_input(model: Stacked) -> Iterator[list[Any]]:
+    """Within, every forward pass leaves in the list what the last linear layer got, (S, N, D)."""
+    linear = [part for part in model.body.modules() if isinstance(part, Linear)]
+    if not linear:
+        raise OptionError("features are what the last linear layer gets; this architecture has none.")
+    seen: list[Any] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(model.fold.unfold(inputs[0]).float().cpu().numpy())
+
+    handle = linear[-1].register_forward_pre_hook(keep)
+    try:
+        yield seen
+    finally:
+        handle.remove()

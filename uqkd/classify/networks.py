@@ -1,0 +1,256 @@
+"""Architectures of classifiers: rows in, logits (rows, C) out. All of them can be stacked.
+
+Any other factory of an `nn.Module` that treats rows independently does as well.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uqkd.errors import DataError, OptionError
+
+Factory = Callable[[], nn.Module]
+
+# Dropout of attention weights is a function, not a module, and draws from torch's global state: it is off, in the lone
+# student as in the stacked ones. Dropout of activations stays as configured.
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+def perceptron(inputs: int, classes: int, *, hidden: Sequence[int] = (64,)) -> nn.Sequential:
+    """Multilayer perceptron with rectifiers; rows of any shape are flattened.
+
+    Parameters
+    ----------
+    inputs : int
+        Numbers in a row.
+    classes : int
+        C.
+    hidden : sequence of int
+        Widths of the hidden layers; none makes a multinomial logistic regression.
+
+    Examples
+    --------
+    >>> import torch
+    >>> perceptron(64, 10)(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 10])
+    """
+    _positive(inputs=inputs, classes=classes)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in pairwise((inputs, *hidden, classes)):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def convolutional(channels: int, classes: int, *, size: int, width: int = 16) -> nn.Sequential:
+    """Small convolutional network: two 3×3 convolutions with rectifiers and pooling, then a linear layer.
+
+    Parameters
+    ----------
+    channels : int
+        Of the images.
+    classes : int
+        C.
+    size : int
+        Height and width of the images; at least 4.
+    width : int
+        Channels of the first convolution; the second has twice as many.
+
+    Examples
+    --------
+    >>> import torch
+    >>> convolutional(1, 10, size=8)(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 10])
+    """
+    _positive(channels=channels, classes=classes, width=width, size=size // 4)
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2 * width * (size // 4) ** 2, classes),
+    )
+
+
+class Block(nn.Module):
+    """Residual block of two 3×3 convolutions with batch normalisation (He et al. 2016).
+
+    Parameters
+    ----------
+    before, after : int
+        Channels in and out; where they differ the shortcut is a 1×1 convolution.
+    stride : int
+    """
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) to (N, after, H/stride, W/stride)."""
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+def residual(channels: int, classes: int, *, depth: int = 8, width: int = 16) -> nn.Sequential:
+    """Residual network for small images, of He et al. (2016), section 4.2: three stages of widths w, 2w and 4w.
+
+    Parameters
+    ----------
+    channels : int
+        Of the images.
+    classes : int
+        C.
+    depth : int
+        6n + 2 layers: 8, 14, 20, 32, 44, 56, 110.
+    width : int
+        w; 16 as published.
+
+    Examples
+    --------
+    >>> sum(p.numel() for p in residual(3, 10, depth=20).parameters())  # 0.27 million, as published
+    272474
+    """
+    _positive(channels=channels, classes=classes, width=width)
+    blocks, left = divmod(depth - 2, 6)
+    if left or blocks < 1:
+        raise OptionError(f"residual needs a depth of 6n + 2 layers, such as 8, 14 or 20; got {depth}.")
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    before = width
+    for stage in range(3):
+        for block in range(blocks):
+            after = width * 2**stage
+            layers.append(Block(before, after, 2 if stage and not block else 1))
+            before = after
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
+class BagOfWords(nn.Module):
+    """Mean of word vectors, a hidden layer, logits: rows of token ids to logits, whatever the order of the words.
+
+    Parameters
+    ----------
+    vocabulary, classes : int
+    pad : int
+        Id of the padding token, which is left out.
+    width : int
+        Of the word vectors and of the hidden layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> BagOfWords(9, 3, pad=0)(torch.tensor([[2, 5, 3, 0]])).shape
+    torch.Size([1, 3])
+    """
+
+    def __init__(self, vocabulary: int, classes: int, *, pad: int, width: int = 64) -> None:
+        super().__init__()
+        _positive(vocabulary=vocabulary, classes=classes, width=width)
+        self.pad = pad
+        self.words = nn.Embedding(vocabulary, width)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, L) token ids to (N, C)."""
+        counted = (rows != self.pad).to(self.words.weight.dtype)[..., None]
+        return self.head((self.words(rows) * counted).sum(1) / counted.sum(1).clamp(min=1.0))  # type: ignore[no-any-return]
+
+
+class Pretrained(nn.Module):
+    """A classifier of the transformers library: rows of token ids, or images, to logits.
+
+    Parameters
+    ----------
+    model : transformers PreTrainedModel
+        For sequence or image classification.
+    pad : int, optional
+        Id of the padding token, which is not attended to; None for images.
+    """
+
+    def __init__(self, model: nn.Module, pad: int | None) -> None:
+        super().__init__()
+        self.model, self.pad = model, pad
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, L) token ids, or (N, channels, H, W), to (N, C)."""
+        if self.pad is None:
+            return self.model(pixel_values=rows).logits  # type: ignore[no-any-return]
+        return self.model(input_ids=rows, attention_mask=(rows != self.pad).long()).logits  # type: ignore[no-any-return]
+
+
+def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
+    """A text or image classifier of the transformers library, by name, path or configuration.
+
+    Parameters
+    ----------
+    model : path, name or transformers configuration
+        Such as "google/bert_uncased_L-4_H-256_A-4", the size of the 4L-256D student of CUD. A configuration begins fresh; of
+        a saved model the head is fresh where it has another number of classes.
+    classes : int
+        C.
+    pad : int or None
+        Id of the padding token for texts; None for images.
+
+    Raises
+    ------
+    DataError
+        A model that does not load, also one that has its weights as a pickle only.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from transformers import BertConfig
+    >>> size = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    >>> pretrained(size, 3, pad=0).eval()(torch.tensor([[2, 5, 3, 0]])).shape
+    torch.Size([1, 3])
+    """
+    from transformers import (
+        AutoConfig,
+        AutoModelForImageClassification,
+        AutoModelForSequenceClassification,
+        PretrainedConfig,
+    )
+
+    _positive(classes=classes)
+    kind: Any = AutoModelForImageClassification if pad is None else AutoModelForSequenceClassification
+    try:
+        fresh = isinstance(model, PretrainedConfig)
+        config: Any = copy.deepcopy(model) if fresh else AutoConfig.from_pretrained(model, trust_remote_code=False)
+        config.num_labels = classes
+        for name in ATTENTION_DROPOUT:
+            if getattr(config, name, 0.0):
+                setattr(config, name, 0.0)
+        if fresh:
+            return Pretrained(kind.from_config(config), pad)
+        found = kind.from_pretrained(
+            model, config=config, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True
+        )
+    except Exception as error:  # of many libraries: one line for all
+        raise DataError(
+            f"model {str(model)[:80]!r} does not load ({type(error).__name__}: {str(error).splitlines()[0][:160]}); give the "
+            "folder of a saved classifier with safetensors weights, a name where there is a network, or a configuration."
+        ) from error
+    return Pretrained(found.float(), pad)
+
+
+def _positive(**sizes: int) -> None:
+    for name, size in sizes.items():
+        least = 2 if name == "classes" else 1
+        if size < least:
+            raise OptionError(f"a classifier needs {name} >= {least}; got {name}={size}.")

@@ -1,0 +1,131 @@
+"""Students of a classifier: distil S of them at once from weighted responses, with or without mixup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uqkd.classify.classifiers import Classifiers, fit_classifiers
+from uqkd.classify.mixup import MixedBatches, Mixing
+from uqkd.classify.networks import Factory
+from uqkd.classify.objectives import Distillation
+from uqkd.classify.targets import soften
+from uqkd.classify.teacher import Teacher
+from uqkd.errors import OptionError, ShapeError
+from uqkd.estimators.calibration import class_labels
+from uqkd.estimators.targets import ClassTargets
+from uqkd.stacked import Recipe, Sources
+
+Array = NDArray[np.float64]
+
+
+def distill(
+    X: ArrayLike,
+    targets: ClassTargets | Teacher,
+    *,
+    labels: ArrayLike | None = None,
+    factory: Factory,
+    objective: Distillation,
+    recipe: Recipe,
+    sources: Sources,
+    key: tuple[Any, ...],
+    mixing: Mixing | None = None,
+    floor: float = 0.0,
+    device: str = "cpu",
+    engine: str = "auto",
+    exclude_failed: bool = False,
+) -> Classifiers:
+    """Train S students in one pass, on weighted responses or on a teacher's answers to mixed rows.
+
+    Parameters
+    ----------
+    X : (P, ...) float or int
+        Features, images or token ids.
+    targets : ClassTargets or Teacher
+        Of S students or of one for all alike; with mixing the teacher itself, which is asked about every mixed row. Its
+        temperature counts.
+    labels : (P,) int, optional
+        For the share of the objective that is cross-entropy with labels, and for the floor of mixed pairs.
+    factory : callable
+        Builds one student; see `uqkd.classify.networks`.
+    objective : Distillation
+    recipe : Recipe
+    sources : Sources
+        Levels of initialisation, order (which mixing and dropout follow) and bootstrap.
+    key : tuple
+        Names the streams.
+    mixing : Mixing, optional
+    floor : float
+        c of mixed pairs, see `MixedBatches`.
+    device, engine : str
+        See `uqkd.stacked.train`.
+    exclude_failed : bool
+        Leave diverged students out, with a warning that says how many remain. Otherwise they are an error.
+
+    Returns
+    -------
+    Classifiers
+
+    Raises
+    ------
+    DivergedError
+        Names the students that diverged, and when.
+    OptionError, ShapeError
+        Arguments that contradict each other.
+
+    Notes
+    -----
+    Targets are softened by the objective's temperature, as the students' logits are; with "std" both are rescaled.
+
+    Examples
+    --------
+    >>> from uqkd.classify import perceptron, weigh_probabilities
+    >>> X = np.linspace(-1, 1, 40)[:, None]
+    >>> target = weigh_probabilities(np.stack([X[:, 0] < 0, X[:, 0] >= 0], axis=1) * 0.8 + 0.1)
+    >>> students = distill(
+    ...     X, target, factory=lambda: perceptron(1, 2), objective=Distillation(1.0, weight=1.0),
+    ...     recipe=Recipe(steps=300), sources=Sources.independent(2), key=("doc",)
+    ... )
+    >>> students.probabilities([[-1.0], [1.0]]).round(1)[:, :, 1]
+    array([[0.1, 0.9],
+           [0.1, 0.9]])
+    """
+    needs_labels = objective.weight < 1 or floor > 0
+    if needs_labels and labels is None:
+        raise OptionError(
+            f"an objective with weight={objective.weight} and floor={floor} needs labels; pass them, or weight=1 and no floor."
+        )
+    if (mixing is not None) != isinstance(targets, Teacher):
+        raise OptionError("mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without.")
+    rows = np.asarray(X)
+    how: dict[str, Any] = {
+        "factory": factory, "loss": objective, "recipe": recipe, "sources": sources, "key": key, "device": device,
+        "engine": engine, "exclude_failed": exclude_failed,
+    }  # fmt: skip
+    if isinstance(targets, Teacher):
+        classes = targets.classes(rows)
+        transform = MixedBatches(
+            mixing or Mixing(), sources.order, key, teacher=targets.model.to(device), floor=floor,
+            temperature=objective.temperature, teacher_temperature=targets.temperature,
+        )  # fmt: skip
+        return fit_classifiers(rows, _one_hot(labels, len(rows), classes), transform=transform, **how)
+    if floor > 0:
+        raise OptionError(f"floor={floor} is that of mixed pairs; it needs mixing.")
+    soft = soften(targets.probabilities, objective.temperature)
+    if soft.ndim != 3 or len(soft) not in (1, sources.students) or soft.shape[1] != len(rows):
+        raise ShapeError(
+            f"distill needs targets (S={sources.students} or 1, P={len(rows)}, C) for these sources and X; got {soft.shape}."
+        )
+    if not soft.strides[0]:  # one distribution seen S times
+        soft = soft[:1]
+    hard = np.broadcast_to(_one_hot(labels, len(rows), soft.shape[2]), soft.shape)
+    return fit_classifiers(rows, np.concatenate([soft, hard], axis=-1), **how)
+
+
+def _one_hot(labels: ArrayLike | None, rows: int, classes: int) -> Array:
+    """(1, P, C); zeros where there are no labels, which then weigh nothing."""
+    if labels is None:
+        return np.zeros((1, rows, classes))
+    return np.eye(classes)[class_labels(labels, rows, classes)][None]

@@ -1,0 +1,170 @@
+"""Teachers: a trained classifier that answers with class labels, drawn from its distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers
+from uqkd.classify.mixup import MixedBatches, Mixing
+from uqkd.classify.networks import Factory
+from uqkd.classify.objectives import Shaping
+from uqkd.errors import OptionError
+from uqkd.estimators import fit_temperature
+from uqkd.estimators.targets import weigh_labels
+from uqkd.stacked import Recipe, Sources, Stacked
+from uqkd.stacked.losses import cross_entropy
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A classifier that is distilled; made by `fit`, `fit_many` or `of`.
+
+    Attributes
+    ----------
+    model : Stacked
+        One network.
+    temperature : float
+        Logits are divided by it wherever the teacher answers.
+    """
+
+    model: Stacked
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, module: nn.Module, *, temperature: float = 1.0) -> Teacher:
+        """Any trained module that turns rows into logits."""
+        model = Stacked.of(module, 1, key=("classify", "teacher"), share_frozen=False, dropout=[0])
+        values = {name: value[None] for name, value in module.state_dict().items()}
+        held = model.parameters_by_name(buffers=True)
+        model.load({name: value for name, value in values.items() if name in held})
+        return cls(model.eval(), temperature)
+
+    @classmethod
+    def fit(cls, X: ArrayLike, labels: ArrayLike, *, key: tuple[Any, ...], **options: Any) -> Teacher:
+        """Train one teacher on labels; see `fit_many` for the options.
+
+        Examples
+        --------
+        >>> from uqkd.classify import perceptron
+        >>> X = np.linspace(-1, 1, 40)[:, None]
+        >>> teacher = Teacher.fit(
+        ...     X, (X[:, 0] > 0).astype(int), classes=2, factory=lambda: perceptron(1, 2), recipe=Recipe(steps=100), key=("doc",)
+        ... )
+        >>> teacher.probabilities([[-1.0], [1.0]]).argmax(axis=1)
+        array([0, 1])
+        >>> teacher.respond([[1.0]], 3, students=2, key=("doc", "answers")).shape
+        (2, 1, 3)
+        """
+        return cls.fit_many(X, labels, teachers=1, key=key, **options)[0]
+
+    @classmethod
+    def fit_many(
+        cls,
+        X: ArrayLike,
+        labels: ArrayLike,
+        *,
+        teachers: int,
+        classes: int,
+        factory: Factory,
+        recipe: Recipe,
+        key: tuple[Any, ...],
+        mixing: Mixing | None = None,
+        shared: bool = True,
+    ) -> list[Teacher]:
+        """Train independent teachers on the same labels in one pass: by cross-entropy, with mixup if wanted.
+
+        Parameters
+        ----------
+        X : (P, ...) float or int
+        labels : (P,) int
+            0 ... classes − 1.
+        teachers : int
+        classes : int
+            C.
+        factory : callable
+            Builds one network; see `uqkd.classify.networks`.
+        recipe : Recipe
+        key : tuple
+            Names the streams; equal keys give equal teachers wherever they are fitted.
+        mixing : Mixing, optional
+            Mixup of the teacher's rows and labels too.
+        shared : bool
+            The same teachers are made by several units of work on purpose; see `uqkd.seeds.generator`.
+
+        Returns
+        -------
+        list of Teacher
+
+        Raises
+        ------
+        DataError
+            Labels outside the classes.
+        DivergedError
+            Names those that diverged, and when.
+        """
+        sources = Sources.independent(teachers)
+        sources = replace(sources, recurring=("initialisation", "order") if shared else ())
+        target = weigh_labels(np.asarray(labels)[None, :, None], classes).probabilities
+        transform = None if mixing is None else MixedBatches(mixing, sources.order, key)
+        trained = fit_classifiers(
+            X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=key, transform=transform
+        )
+        return cls.from_classifiers(trained)
+
+    @classmethod
+    def from_classifiers(cls, trained: Classifiers) -> list[Teacher]:
+        """Each of several classifiers as a teacher."""
+        return [cls.of(trained.alone(s)) for s in range(len(trained.kept))]
+
+    def shaped(
+        self, X: ArrayLike, labels: ArrayLike, *, shaping: Shaping | Loss, recipe: Recipe, key: tuple[Any, ...]
+    ) -> Teacher:
+        """This teacher, trained further with its uncertainty shaped (DUS)."""
+        target = weigh_labels(np.asarray(labels)[None, :, None], self.classes(X)).probabilities
+        sources = replace(Sources.independent(1), recurring=("initialisation", "order"))
+        trained = fit_classifiers(
+            X, target, factory=self.model, loss=shaping, recipe=recipe, sources=sources, key=(*key, "shaped")
+        )
+        return Teacher(trained.model, self.temperature)
+
+    def calibrated(self, X: ArrayLike, labels: ArrayLike) -> Teacher:
+        """This teacher at the temperature that fits held-out labels best; see `uqkd.estimators.fit_temperature`."""
+        return replace(self, temperature=float(fit_temperature(self._raw(X), labels).temperature))
+
+    def logits(self, X: ArrayLike | Tensor) -> Array:
+        """Its logits, divided by its temperature, at the rows of X (P, ...), as (P, C)."""
+        return self._raw(X) / self.temperature
+
+    def probabilities(self, X: ArrayLike | Tensor) -> Array:
+        """Its distribution over classes at the rows of X (P, ...), as (P, C)."""
+        return torch.from_numpy(self.logits(X)).softmax(-1).numpy()
+
+    def features(self, X: ArrayLike | Tensor) -> Array:
+        """What its last linear layer gets at the rows of X (P, ...), as (P, D)."""
+        return self._as_classifiers().features(X)[0]
+
+    def respond(self, X: ArrayLike | Tensor, k: int, *, students: int, key: tuple[Any, ...]) -> Labels:
+        """k labels per prompt for each of S students, (S, P, k) int, from the stream named by `key`."""
+        if k < 1 or students < 1:
+            raise OptionError(f"respond needs k >= 1 and students >= 1; got k={k}, students={students}.")
+        answers = self.probabilities(X)
+        return draw_labels(np.broadcast_to(answers, (students, *answers.shape)), k, key=key)
+
+    def _raw(self, X: ArrayLike | Tensor) -> Array:
+        return np.asarray(self._as_classifiers().logits(X)[0])
+
+    def classes(self, X: ArrayLike) -> int:
+        """C, as its answer to the first row of X (P, ...) shows."""
+        return int(self._raw(np.asarray(X)[:1]).shape[-1])
+
+    def _as_classifiers(self) -> Classifiers:
+        return Classifiers(self.model, np.array([-1]), np.full(1, np.nan))
