@@ -11,21 +11,14 @@ from uqkd.data.classes import (
     split_classes,
 )
 from uqkd.data.dataset import Dataset, from_frame
-from uqkd.data.images import (
-    AmbiguousImages,
-    ImageDataset,
-    ImageSplit,
-    ambiguous,
-    images_from_arrays,
-    load_images,
-    split_images,
-)
+from uqkd.data.image_parts import AmbiguousImages, ImageSplit, ambiguous, split_images
+from uqkd.data.images import ImageDataset, cell_images, images_from_arrays, load_images, of_cell_images
 from uqkd.data.intents import IntentTexts, IntentWorld
 from uqkd.data.noise import noisy_posterior, with_label_noise
 from uqkd.data.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
 from uqkd.data.sources import OFFLINE, REGRESSIONS, STATSMODELS, cell, label, load, of_cell
 from uqkd.data.splitting import Split, split
-from uqkd.data.texts import TextDataset
+from uqkd.data.texts import TextDataset, TextSplit, cell_texts, load_texts, of_cell_texts, split_texts
 from uqkd.data.thinning import drop_tokens, long_tailed
 from uqkd.data.tokens import encode, open_tokenizer, tokenizer
 
@@ -45,11 +38,14 @@ __all__ = [
     "IntentWorld",
     "Split",
     "TextDataset",
+    "TextSplit",
     "add_noise",
     "ambiguous",
     "blur",
     "cell",
     "cell_classes",
+    "cell_images",
+    "cell_texts",
     "classes_from_frame",
     "drop_tokens",
     "encode",
@@ -59,10 +55,13 @@ __all__ = [
     "load",
     "load_classes",
     "load_images",
+    "load_texts",
     "long_tailed",
     "noisy_posterior",
     "of_cell",
     "of_cell_classes",
+    "of_cell_images",
+    "of_cell_texts",
     "open_tokenizer",
     "rotate",
     "shift_pixels",
@@ -70,6 +69,7 @@ __all__ = [
     "split",
     "split_classes",
     "split_images",
+    "split_texts",
     "tokenizer",
     "with_label_noise",
 ]

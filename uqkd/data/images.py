@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd import seeds
 from uqkd.data.classes import Labels, encoded_classes
-from uqkd.data.labelled import annotated, rows_held_out
-from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
+from uqkd.data.hub import IMAGES, from_hub, from_saved, is_saved
+from uqkd.data.image_files import Pictures, decoded, folder_of_images, resized, table_of_images
+from uqkd.data.labelled import annotated, part_of_rows
+from uqkd.data.sources import unchanged
+from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, nearest
 
 Pixels = NDArray[Any]  # uint8 or float32
 
-Array = NDArray[np.float64]
-
+DIGITS = "digits"  # what scikit-learn carries: loads without a network
 _CHANNELS = (1, 3, 4)
-_CHUNK = 1024  # images turned into float64 at a time
+_OFFLINE = f"{DIGITS}, an .npz file, a folder of datasets.save_to_disk, or a folder CLASS/NAME.png"
 
 
 @dataclass(frozen=True)
@@ -51,56 +53,6 @@ class ImageDataset:
     fingerprint: str
     annotators: Labels | None = None
     held_out: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class ImageSplit:
-    """Training and test images, standardised by one mean and standard deviation per channel of the training part.
-
-    Attributes
-    ----------
-    X, X_test : (n, channels, H, W), (m, channels, H, W) float32
-    labels, labels_test : (n,), (m,) int
-    classes : tuple of str
-    rows, rows_test : (n,), (m,) int
-        Places in the data set.
-    mean, sd : (channels,) float
-        Of the training part, in the data's own units; the sd of a channel that is constant there is infinite, and the
-        channel is 0 in both parts.
-    """
-
-    X: NDArray[np.float32]
-    labels: Labels
-    X_test: NDArray[np.float32]
-    labels_test: Labels
-    classes: tuple[str, ...]
-    rows: Labels
-    rows_test: Labels
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
-
-    def standardised(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Other images (n, channels, H, W) in the same units, scaled by the training part's numbers."""
-        return _scaled(images, np.arange(len(images)), self.mean, self.sd)
-
-
-@dataclass(frozen=True)
-class AmbiguousImages:
-    """Images that two classes explain equally well; made by `ambiguous`.
-
-    Attributes
-    ----------
-    images : (m, channels, H, W) float32
-        Averages of two images of different classes, in their units.
-    annotators : (m, 2) int
-        The two classes.
-    rows : (m, 2) int
-        The two images.
-    """
-
-    images: NDArray[np.float32]
-    annotators: Labels
-    rows: Labels
 
 
 def images_from_arrays(
@@ -142,14 +94,6 @@ def images_from_arrays(
     others = None if annotators is None else annotated(list(np.asarray(annotators).T), classes, name=name)
     digest = _fingerprint(pixels, places, classes, others, held_out)
     return ImageDataset(name, pixels, places, classes, digest, others, held_out)
-
-
-def load_images(name: str, *, size: int | None = None) -> ImageDataset:
-    """Load."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return images_from_arrays(bunch.images / 16.0, bunch.target, name=name)  # brightness is 0 ... 16 there
 
 
 def checked_pixels(images: NDArray[Any], *, name: str) -> Pixels:
@@ -202,125 +146,136 @@ def _fingerprint(images: Pixels, labels: Labels, classes: Sequence[str], *more: 
     return digest.hexdigest()
 
 
-def split_images(dataset: ImageDataset, *, test_fraction: float | None = None) -> ImageSplit:
-    """Split by class, keyed by the data's fingerprint, and standardise each channel by the training part only.
-
-    One mean and one standard deviation per channel, not per pixel, so that a convolution still sees an image.
+def load_images(name: str, *, size: int | None = None, split: str | None = None) -> ImageDataset:
+    """Load images with classes by name or by path.
 
     Parameters
     ----------
-    dataset : ImageDataset
-    test_fraction : float, optional
-        Share of each class's images held out, in (0, 1), to the nearest one. If not given: the test part that the data
-        came with, and 0.2 where they came with none.
+    name : str
+        "digits" (8 × 8, brightness scaled to [0, 1]); "cifar10", "cifar100" or "imagenet", which need a network once; or the
+        path of an `.npz` file, of a folder that `datasets.save_to_disk` made, or of a folder with CLASS/NAME.png (.jpg, ...)
+        or PART/CLASS/NAME.png. An `.npz` file holds `images` and `labels`; perhaps `classes` (names, of which labels are the
+        places), `annotators` (n, A) and `held_out` (n,).
+    size : int, optional
+        Height and width to which every image is resized (bilinear). Needed where images differ in size.
+    split : str, optional
+        One part, such as "train". If not given all parts: the test part is noted in `.held_out` (the validation part where
+        the test part has no labels).
 
     Returns
     -------
-    ImageSplit
-
-    Examples
-    --------
-    >>> part = split_images(load_images("digits"))
-    >>> part.X.shape, part.X_test.shape
-    ((1438, 1, 8, 8), (359, 1, 8, 8))
-    """
-    held_out = rows_held_out(dataset, test_fraction, what="split images")
-    rows, rows_test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    mean, sd = _moments(dataset.images, rows)
-    return ImageSplit(
-        X=_scaled(dataset.images, rows, mean, sd),
-        labels=dataset.labels[rows],
-        X_test=_scaled(dataset.images, rows_test, mean, sd),
-        labels_test=dataset.labels[rows_test],
-        classes=dataset.classes,
-        rows=rows,
-        rows_test=rows_test,
-        mean=mean,
-        sd=sd,
-    )
-
-
-def _moments(images: Pixels, rows: Labels) -> tuple[Array, Array]:
-    """Mean and standard deviation of each channel over the rows: two passes in float64, a chunk at a time.
-
-    The standard deviation of a channel with one value is infinite: scaled, it is 0 everywhere.
-    """
-    channels, values = images.shape[1], rows.size * images.shape[2] * images.shape[3]
-    mean, square = np.zeros(channels), np.zeros(channels)
-    least, most = np.full(channels, np.inf), np.full(channels, -np.inf)
-    for some in _chunks(rows):
-        mean += images[some].sum(axis=(0, 2, 3), dtype=np.float64) / values
-        least = np.minimum(least, images[some].min(axis=(0, 2, 3)))
-        most = np.maximum(most, images[some].max(axis=(0, 2, 3)))
-    for some in _chunks(rows):
-        square += ((images[some] - mean[:, None, None]) ** 2).sum(axis=(0, 2, 3))
-    return mean, np.where(most > least, np.sqrt(square / values), np.inf)
-
-
-def _scaled(images: Pixels, rows: Labels, mean: Array, sd: Array) -> NDArray[np.float32]:
-    scaled = np.empty((rows.size, *images.shape[1:]), dtype=np.float32)
-    start = 0
-    for some in _chunks(rows):
-        scaled[start : start + some.size] = (images[some] - mean[:, None, None]) / sd[:, None, None]
-        start += some.size
-    return scaled
-
-
-def _chunks(rows: Labels) -> list[Labels]:
-    return [rows[start : start + _CHUNK] for start in range(0, rows.size, _CHUNK)]
-
-
-def ambiguous(images: Pixels, labels: Labels, *, key: tuple[Any, ...], pairs: int) -> AmbiguousImages:
-    """Pixel averages of two images of different classes: inputs with two plausible classes, both known.
-
-    Parameters
-    ----------
-    images : (n, channels, H, W)
-    labels : (n,) int
-        Of two classes or more.
-    key : tuple
-        Names the stream; see `uqkd.seeds.generator`.
-    pairs : int
-        Averages to make. The first image of each is any, the second any of another class, each as likely.
-
-    Returns
-    -------
-    AmbiguousImages
+    ImageDataset
 
     Raises
     ------
-    ShapeError
-        Not four axes, or not one label per image.
     DataError
-        One class only.
+        No network, a missing or unreadable file, a pickle inside an `.npz`, images of several sizes, an image without class,
+        one class only, a class with one image: one line that names the place.
+    ShapeError, NotFiniteError
+        Arrays that are no images.
     OptionError
-        pairs < 1.
+        Unknown name or part; "imagenet" without a size: the message states the memory.
 
     Examples
     --------
     >>> digits = load_images("digits")
-    >>> made = ambiguous(digits.images, digits.labels, key=("doc",), pairs=3)
-    >>> made.images.shape, made.annotators
-    ((3, 1, 8, 8), array([[8, 7],
-           [5, 2],
-           [1, 7]]))
+    >>> digits.images.shape, float(digits.images.max()), digits.classes[3]
+    ((1797, 1, 8, 8), 1.0, '3')
     """
-    if images.ndim != 4 or labels.shape != (len(images),):
-        raise ShapeError(
-            f"ambiguous images need (n, channels, H, W) and n labels; got {images.shape} and {labels.shape}."
+    if size is not None and size < 1:
+        raise OptionError(f"size must be 1 or more pixels; got {size}.")
+    if name == DIGITS:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        pixels = checked_pixels(bunch.images / 16.0, name=name)  # brightness is 0 ... 16 there
+        return images_from_arrays(resized(pixels, size), bunch.target, name=name)
+    if name in IMAGES:
+        known = IMAGES[name]
+        _refuse_size_unknown(name, known.rows, size)
+        found = from_hub(name, known, split=split, offline=_OFFLINE)
+        columns = (known.content, known.label)
+        return _joined({p: table_of_images(t, name, columns) for p, t in found.items()}, name=name, size=size)
+    if "." not in name and "/" not in name:
+        raise OptionError(f"data got {name!r}; {nearest(name, (DIGITS, *IMAGES))}, or {_OFFLINE}.")
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        return _from_npz(path, size=size, split=split)
+    if is_saved(path):
+        saved = from_saved(path, split=split)
+        return _joined({p: table_of_images(t, name, None) for p, t in saved.items()}, name=name, size=size)
+    return _joined(folder_of_images(path, split=split), name=name, size=size)
+
+
+def _refuse_size_unknown(name: str, rows: int, size: int | None) -> None:
+    """Memory is stated before a download that would not fit."""
+    if rows and size is None:
+        needs = ", ".join(f"size={side} takes {rows * 3 * side**2 / 1e9:,.0f} GB" for side in (32, 64, 224))
+        raise OptionError(
+            f"data {name} has {rows:,} images of many sizes; say to which to resize them: {needs} as uint8, and four times "
+            "that once standardised."
         )
-    if len(images) == 0 or (labels == labels[0]).all():
-        raise DataError(f"ambiguous images need two classes; all {len(labels)} labels are equal.")
-    if pairs < 1:
-        raise OptionError(f"pairs must be 1 or more; got {pairs}.")
-    rng = seeds.generator(*key, "ambiguous images")
-    order = np.argsort(labels, kind="stable")
-    sorted_labels = labels[order]
-    first = rng.integers(len(labels), size=pairs)
-    begin = np.searchsorted(sorted_labels, sorted_labels[first], side="left")
-    end = np.searchsorted(sorted_labels, sorted_labels[first], side="right")
-    others = len(labels) - (end - begin)  # behind the first one's class, and on from the beginning
-    second = (end + np.floor(rng.random(pairs) * others).astype(np.int64)) % len(labels)
-    rows = np.column_stack([order[first], order[second]])
-    average = (images[rows[:, 0]].astype(np.float32) + images[rows[:, 1]].astype(np.float32)) / np.float32(2)
-    return AmbiguousImages(average, labels[rows], rows)
+
+
+def _joined(parts: Mapping[str, Pictures], *, name: str, size: int | None) -> ImageDataset:
+    """One data set of the parts, laid end to end; a test part without any labels is left out before it is decoded."""
+    kept = {p: found for p, found in parts.items() if len(parts) == 1 or any(c is not None for c in found.classes)}
+    pixels = decoded(list(kept.values()), name=name, size=size)
+    labels = [label for found in kept.values() for label in found.classes]
+    held_out = part_of_rows({part: len(found.classes) for part, found in kept.items()})
+    return images_from_arrays(pixels, labels, name=name, held_out=held_out)
+
+
+def _from_npz(path: Path, *, size: int | None, split: str | None) -> ImageDataset:
+    """An array file; nothing in it is unpickled."""
+    from uqkd.store import refuse_unsafe
+
+    refuse_unsafe(str(path))
+    if path.suffix.lower() != ".npz":
+        raise DataError(f"data {path} ends in {path.suffix!r} or is missing; images come as {_OFFLINE}.")
+    if not path.is_file():
+        raise DataError(f"data {path} does not exist (looked in {path.resolve().parent}); check the path.")
+    if split is not None:
+        raise OptionError(f"data {path} is one file, which has no part {split!r}; leave split out, or give a folder.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as problem:  # of zip, zlib and NumPy's format: one line for all
+        raise DataError(f"data {path} cannot be read as npz: {(str(problem).splitlines() or [''])[0][:160]}") from None
+    if missing := next((key for key in ("images", "labels") if key not in arrays), None):
+        raise DataError(f"data {path} has no array {missing!r}; {nearest(missing, arrays)}.")
+    labels, annotators, held_out = arrays["labels"], arrays.get("annotators"), arrays.get("held_out")
+    if (names := arrays.get("classes")) is not None:
+        labels = _names_of(labels, names, path)
+        annotators = None if annotators is None else _names_of(annotators, names, path, nothing="")
+    if held_out is not None and (held_out.shape != np.shape(labels) or held_out.dtype != bool):
+        raise ShapeError(f"held_out of data {path} must be one bool per image; got {held_out.dtype} {held_out.shape}.")
+    pixels = resized(checked_pixels(arrays["images"], name=str(path)), size)
+    return images_from_arrays(pixels, labels, name=str(path), annotators=annotators, held_out=held_out)
+
+
+def _names_of(places: NDArray[Any], names: NDArray[Any], path: Path, *, nothing: str | None = None) -> NDArray[Any]:
+    """Names of numbered classes; `nothing` for −1, where that is allowed."""
+    lowest = 0 if nothing is None else -1
+    if places.dtype.kind not in "iu" or (places.size and not lowest <= places.min() <= places.max() < len(names)):
+        raise DataError(
+            f"data {path} names {len(names)} classes; labels must then be whole numbers {lowest} ... {len(names) - 1}."
+        )
+    return np.asarray([*map(str, names), nothing], dtype=object)[places]  # −1 is the last one
+
+
+def cell_images(name: str, **options: Any) -> dict[str, Any]:
+    """What identifies images in a study's cell: name, options of `load_images`, and fingerprint of the contents.
+
+    Examples
+    --------
+    >>> sorted(cell_images("digits", size=16))
+    ['data', 'data_fingerprint', 'size']
+    """
+    return {"data": name, **options, "data_fingerprint": load_images(name, **options).fingerprint}
+
+
+def of_cell_images(cell: Mapping[str, Any]) -> ImageDataset:
+    """The images of a study's cell; `ProvenanceError` if their contents are no longer those of the fingerprint."""
+    options = {key: cell[key] for key in ("size", "split") if key in cell}
+    return unchanged(load_images(cell["data"], **options), cell)
