@@ -25,7 +25,7 @@ def tokenizer(world: HasVocabulary) -> Any:
 
     Parameters
     ----------
-    world : IntentWorld, or anything with a `vocabulary`
+    world : IntentWorld, or anything with a `vocabulary` of words without "["
 
     Returns
     -------
@@ -45,9 +45,14 @@ def tokenizer(world: HasVocabulary) -> Any:
     except ImportError:
         raise LibraryError("tokenizers need transformers, which is not installed: pip install transformers.") from None
     pad, unknown, begin, end = SPECIAL
+    if odd := next((word for word in world.vocabulary if "[" in word or word.split() != [word]), None):
+        raise OptionError(
+            f"word {odd!r} holds '[' or white space, or is empty; a tokenizer of whole words cannot hold it."
+        )
     numbers = {word: place for place, word in enumerate((*SPECIAL, *world.vocabulary))}
     made = Tokenizer(models.WordLevel(numbers, unk_token=unknown))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    apart = pre_tokenizers.Split("[", "isolated")  # "[SEP]" in a text is then no word, and never the mark
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), apart])
     made.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A {end}", special_tokens=[(begin, numbers[begin]), (end, numbers[end])]
     )
@@ -119,12 +124,15 @@ def encode(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[np.int6
     marks = tokenizer.num_special_tokens_to_add()
     if length <= marks:
         raise OptionError(f"length must be above the {marks} marks that the tokenizer adds; got {length}.")
+    for row, text in enumerate(texts, start=1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"text {row} holds half of a surrogate pair ({text!r:.40}); it is no text.") from None
     if not texts:
         return np.zeros((0, length), dtype=np.int64)
-    rows = tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, split_special_tokens=True)[
-        "input_ids"
-    ]
-    return np.asarray(rows, dtype=np.int64)
+    options = {"padding": "max_length", "truncation": True, "max_length": length, "split_special_tokens": True}
+    return np.asarray(tokenizer(list(texts), **options)["input_ids"], dtype=np.int64)
 
 
 def _first_line(problem: Exception) -> str:
