@@ -65,7 +65,8 @@ def test_against_torchmetrics_and_scikit_learn(classes):
     torchmetrics sums in single precision: 20,000 roundings of 6e-8 of a share, as a random walk 1e-5.
     """
     probs, labels = _drawn(("peers", classes), students=2, points=20_000, classes=classes)
-    probs = 0.7 * probs + 0.3 / classes  # overconfident where it is low, underconfident where it is high: bins matter
+    doubt = 0.9 * probs.max(axis=-1, keepdims=True) ** 4  # under-confident where they are surest, over-confident
+    probs = (1 - doubt) * probs + doubt / classes  # elsewhere: gaps of one sign would add up to the same in any bins
     summary = summarise_classifier(probs, labels)
     for s, one in enumerate(probs):
         peer = float(
@@ -83,14 +84,15 @@ def test_against_torchmetrics_and_scikit_learn(classes):
         assert summary.signed_gap[s] == pytest.approx(one.max(axis=1).mean() - right.mean(), abs=1e-13)
 
 
-def test_edges_of_bins_differ_from_torchmetrics_only_there():
-    """A confidence of .6, an edge of fifteen bins: (low, high] here as in Guo et al. (2017), [low, high) there."""
-    probs, labels = np.array([[0.6, 0.4], [0.65, 0.35]]), np.array([0, 1])
-    peer = multiclass_calibration_error(torch.from_numpy(probs), torch.from_numpy(labels), 2, n_bins=15, norm="l1")
-    ours = expected_calibration_error(probs, labels)
-    assert ours == pytest.approx((0.4 + 0.65) / 2, rel=1e-12)
-    together = abs(1.25 - 1) / 2
-    assert min(abs(float(peer) - ours), abs(float(peer) - together)) < 1e-6
+def test_edges_of_bins_differ_from_torchmetrics_and_only_there():
+    """Confidence 1/2 is an edge of two bins: (low, high] here as in Guo et al. (2017), [low, high) there."""
+    probs, labels = np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([0, 0])
+    peer = multiclass_calibration_error(torch.from_numpy(probs), torch.from_numpy(labels), 2, n_bins=2, norm="l1")
+    assert expected_calibration_error(probs, labels, bins=2) == pytest.approx((0.5 + 0.9) / 2, rel=1e-14)  # apart
+    assert float(peer) == pytest.approx(abs(0.7 - 0.5), abs=1e-6)  # together; single precision
+    moved = np.array([[0.5 - 2**-20, 0.5 + 2**-20], [0.1, 0.9]])
+    peer = multiclass_calibration_error(torch.from_numpy(moved), torch.from_numpy(labels), 2, n_bins=2, norm="l1")
+    assert expected_calibration_error(moved, labels, bins=2) == pytest.approx(float(peer), abs=1e-6)
 
 
 def test_scaling_uses_the_calibration_part_alone():

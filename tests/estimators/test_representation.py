@@ -200,6 +200,13 @@ def test_bad_input_of_cka():
             linear_cka(x, constant)
 
 
+def test_debiased_needs_variance_beyond_its_bias():
+    """Equidistant points: every pair has the same inner product, which the correction takes away."""
+    with pytest.raises(VarianceError, match="beyond the bias of P=5 points"):
+        linear_cka(np.eye(5), _features("bad", 5)[0], debiased=True)
+    assert linear_cka(np.eye(5), np.eye(5)) == pytest.approx(1.0, rel=1e-14)
+
+
 def test_bad_input_of_feature_linearity():
     x = _features("bad")[0]
     with pytest.raises(ShapeError, match="first has shape"):

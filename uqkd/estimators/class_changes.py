@@ -91,9 +91,9 @@ def class_accuracy_changes(
     Notes
     -----
     Students are the sample and test points are fixed: what is judged is the accuracy on these points, not on the class at
-    large. Where all students of either method are equally often right, p is 1 if the methods agree. If they do not, t is
-    infinite, which says more of the few students than of the class: p is NaN, the class is named in `without_spread`, and it
-    counts as p = 1 in the correction, so that leaving it out makes no other class significant.
+    large. Where no student differs from those of its own method, p is 1 if the methods agree. If they do not, t is infinite,
+    which says more of the few students than of the class: p is NaN, the class is named in `without_spread`, and it counts as
+    p = 1 in the correction, so that leaving it out makes no other class significant.
     Accuracies on few points are coarse, and t only approximate.
 
     Examples
