@@ -69,7 +69,9 @@ def soft_confusion(probs: ArrayLike, labels: ArrayLike) -> Array:
     truth = class_labels(labels, len(p), p.shape[1])
     counts = np.bincount(truth, minlength=p.shape[1])
     if not counts.all():
-        raise DataError(f"class {int(counts.argmin())} of {p.shape[1]} has no row, so nothing is known of its confusions.")
+        raise DataError(
+            f"class {int(counts.argmin())} of {p.shape[1]} has no row, so nothing is known of its confusions."
+        )
     return np.asarray(np.eye(p.shape[1])[truth].T @ p / counts[:, None])
 
 

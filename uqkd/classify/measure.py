@@ -160,7 +160,9 @@ def against_teacher(students: Classifiers, teacher: Teacher, rows: MixedRows) ->
     """Divergence and likeness of S students and their teacher, on rows and on mixed rows."""
 
     def apart(X: NDArray[Any]) -> Array:
-        return np.asarray(kl_divergence(teacher.probabilities(X), students.probabilities(X), least=ROUNDING).mean(axis=1))
+        return np.asarray(
+            kl_divergence(teacher.probabilities(X), students.probabilities(X), least=ROUNDING).mean(axis=1)
+        )
 
     def alike(X: NDArray[Any]) -> Array:
         of_teacher = teacher.features(X)

@@ -100,7 +100,9 @@ def mix(X: ArrayLike, pairs: Pairs) -> Array:
     """
     rows = np.asarray(X)
     if rows.dtype.kind != "f":
-        raise DataError(f"mixup averages rows; got {rows.dtype}, which have no average (token ids?). Mix features or images.")
+        raise DataError(
+            f"mixup averages rows; got {rows.dtype}, which have no average (token ids?). Mix features or images."
+        )
     share = pairs.share.reshape(-1, *(1,) * (rows.ndim - 1))
     return np.asarray(share * rows + (1.0 - share) * rows[pairs.partner])
 

@@ -6,6 +6,7 @@ Any other factory of an `nn.Module` that treats rows independently does as well.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,8 @@ from torch.nn import functional as F
 from uqkd.errors import DataError, OptionError
 
 Factory = Callable[[], nn.Module]
+
+IMAGE_NETWORKS = ("perceptron", "convolutional", "residual")
 
 # Dropout of attention weights is a function, not a module, and draws from torch's global state: it is off, in the lone
 # student as in the stacked ones. Dropout of activations stays as configured.
@@ -254,3 +257,48 @@ def _positive(**sizes: int) -> None:
         least = 2 if name == "classes" else 1
         if size < least:
             raise OptionError(f"a classifier needs {name} >= {least}; got {name}={size}.")
+
+
+def by_name(
+    name: str, *, row: tuple[int, ...], classes: int, pad: int | None = None, vocabulary: int | None = None
+) -> Factory:
+    """Factory of an architecture, as an option of a study names it.
+
+    Parameters
+    ----------
+    name : str
+        "perceptron:64" (widths with commas, or none for a logistic regression), "convolutional:16", "residual:8" (depth) or
+        "residual:8:4" (depth and width) for images; "bag:64" for texts; anything else is the path or name of a
+        transformers model.
+    row : tuple of int
+        Shape of one row.
+    classes : int
+    pad, vocabulary : int, optional
+        Of texts.
+
+    Examples
+    --------
+    >>> sum(p.numel() for p in by_name("perceptron:32,16", row=(64,), classes=10)().parameters())
+    2778
+    """
+    kind, *sizes = name.split(":")
+    try:
+        widths = [int(size) for part in sizes for size in part.split(",") if size]
+    except ValueError:
+        widths = []
+    if kind in IMAGE_NETWORKS and pad is None and len(row) in (1, 3):
+        if kind == "perceptron":
+            return lambda: perceptron(math.prod(row), classes, hidden=widths)
+        if len(row) == 3 and len(widths) >= 1:
+            if kind == "convolutional":
+                return lambda: convolutional(row[0], classes, size=row[1], width=widths[0])
+            more = {"width": widths[1]} if len(widths) > 1 else {}
+            return lambda: residual(row[0], classes, depth=widths[0], **more)
+    if kind == "bag" and vocabulary is not None and pad is not None and len(widths) == 1:
+        return lambda: BagOfWords(vocabulary, classes, pad=pad, width=widths[0])
+    if kind in (*IMAGE_NETWORKS, "bag"):
+        of = "texts" if pad is not None else f"rows of shape {row}"
+        raise OptionError(
+            f"network {name!r} does not fit {of}: perceptron:64, convolutional:16 and residual:8 are for images, bag:64 for texts."
+        )
+    return lambda: pretrained(name, classes, pad=pad)

@@ -98,7 +98,9 @@ def distill(
             f"an objective with weight={objective.weight} and floor={floor} needs labels; pass them, or weight=1 and no floor."
         )
     if (mixing is not None) != isinstance(targets, Teacher):
-        raise OptionError("mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without.")
+        raise OptionError(
+            "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without."
+        )
     rows = np.asarray(X)
     how: dict[str, Any] = {
         "factory": factory, "loss": objective, "recipe": recipe, "sources": sources, "key": key, "device": device,

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd.classify.evidence import Evidence
-from uqkd.classify.projection import project_groups
 from uqkd.classify.label_first import project_label_first, project_label_first_l2
 from uqkd.classify.objectives import STANDARD_DEVIATION, Temperature, checked_temperature
+from uqkd.classify.projection import project_groups
 from uqkd.classify.wclip import wclip
 from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators import gini, gini_from_draws
@@ -23,7 +23,15 @@ from uqkd.estimators.targets import ClassTargets, weigh_labels, weigh_probabilit
 
 Array = NDArray[np.float64]
 
-__all__ = ["ClassTargets", "repair", "smooth_labels", "soften", "weigh_labels", "weigh_precision", "weigh_probabilities"]
+__all__ = [
+    "ClassTargets",
+    "repair",
+    "smooth_labels",
+    "soften",
+    "weigh_labels",
+    "weigh_precision",
+    "weigh_probabilities",
+]
 
 CHANGED = 1e-9  # a probability that a repair moves by less is as it was: the accuracy that projections promise
 
@@ -42,7 +50,9 @@ def soften(probs: ArrayLike, temperature: Temperature) -> Array:
         logs = np.log(p)
     if by == STANDARD_DEVIATION:
         if not np.isfinite(logs).all():
-            raise OptionError("temperature 'std' needs positive probabilities: a class of probability 0 has no finite logit.")
+            raise OptionError(
+                "temperature 'std' needs positive probabilities: a class of probability 0 has no finite logit."
+            )
         return np.asarray(special.softmax(logs / logs.std(axis=-1, ddof=1, keepdims=True), axis=-1))
     return np.asarray(special.softmax(logs / float(by), axis=-1))
 
@@ -117,7 +127,9 @@ def repair(
 
 def _in_groups(probs: ArrayLike, evidence: Evidence | None, *, with_entropy: bool) -> Array:
     if evidence is None:
-        raise OptionError("the groups need evidence: what is known of each row; make them with evidence_from(out_of_fold, labels).")
+        raise OptionError(
+            "the groups need evidence: what is known of each row; make them with evidence_from(out_of_fold, labels)."
+        )
     return project_groups(
         probs, evidence.near, evidence.wrong, near_min=evidence.near_min, wrong_max=evidence.wrong_max,
         entropy_min=evidence.entropy_min if with_entropy else None,
@@ -159,7 +171,8 @@ def weigh_precision(labels: ArrayLike, source: ArrayLike) -> ClassTargets:
 
     Notes
     -----
-    T6 with both errors estimated. The shares of k labels have the squared error G/k, G the chance that two answers of the teacher differ.
+    T6 with both errors estimated. The shares of k labels have the squared error G/k, G the chance that two answers of the
+    teacher differ.
     Rows on which all k agree by chance must not be taken for certain, so a row's G is the source's own, times one
     factor that makes the average that of the labels, which is unbiased. The source's squared error, its bias included, is
     E‖shares − source‖² − E[G]/k, the same for every row; below zero it counts as zero.
@@ -178,7 +191,9 @@ def weigh_precision(labels: ArrayLike, source: ArrayLike) -> ClassTargets:
         )
     k = drawn.shape[2]
     if k < 2:
-        raise VarianceError("weights by inverse variance need k >= 2 labels per prompt; got k=1. Draw more, or use 'single'.")
+        raise VarianceError(
+            "weights by inverse variance need k >= 2 labels per prompt; got k=1. Draw more, or use 'single'."
+        )
     shares = weigh_labels(drawn, second.shape[1]).probabilities
     spread = gini_from_draws(drawn).mean(axis=1, keepdims=True) / k
     doubt = gini(second)

@@ -18,6 +18,7 @@ from uqkd.data.noise import noisy_posterior, with_label_noise
 from uqkd.data.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
 from uqkd.data.sources import OFFLINE, REGRESSIONS, STATSMODELS, cell, label, load, of_cell
 from uqkd.data.splitting import Split, split
+from uqkd.data.tasks import Task, cell_task, load_task, of_cell_task
 from uqkd.data.texts import TextDataset, TextSplit, cell_texts, load_texts, of_cell_texts, split_texts
 from uqkd.data.thinning import drop_tokens, long_tailed
 from uqkd.data.tokens import encode, open_tokenizer, tokenizer
@@ -37,6 +38,7 @@ __all__ = [
     "IntentTexts",
     "IntentWorld",
     "Split",
+    "Task",
     "TextDataset",
     "TextSplit",
     "add_noise",
@@ -45,6 +47,7 @@ __all__ = [
     "cell",
     "cell_classes",
     "cell_images",
+    "cell_task",
     "cell_texts",
     "classes_from_frame",
     "drop_tokens",
@@ -55,12 +58,14 @@ __all__ = [
     "load",
     "load_classes",
     "load_images",
+    "load_task",
     "load_texts",
     "long_tailed",
     "noisy_posterior",
     "of_cell",
     "of_cell_classes",
     "of_cell_images",
+    "of_cell_task",
     "of_cell_texts",
     "open_tokenizer",
     "rotate",

@@ -131,7 +131,7 @@ class IntentWorld:
     def _places(self) -> dict[str, int]:
         return {word: place for place, word in enumerate(self.vocabulary)}
 
-    def draw(self, n: int, *, key: tuple[Any, ...], name: str = "intents") -> IntentTexts:
+    def draw(self, n: int, *, key: tuple[Any, ...], name: str = "intents", shared: bool = False) -> IntentTexts:
         """Draw n texts; every intent has n·prior of them, up to one, and each row's intent has exactly this prior.
 
         Parameters
@@ -140,10 +140,12 @@ class IntentWorld:
         key : tuple
             Names the streams; equal keys give equal texts.
         name : str
+        shared : bool
+            Several units of work draw the same texts on purpose; see `uqkd.seeds.generator`.
         """
         if n < 1:
             raise OptionError(f"a draw of texts needs n >= 1; got {n}.")
-        rng = seeds.generator(*key, "intents")
+        rng = seeds.generator(*key, "intents", shared=shared)
         # Systematic rounding: counts within one of n·prior, and equal to it on average. The last bound is n whatever was drawn.
         bounds = np.floor(np.cumsum(self.prior)[:-1] * n + rng.random()).astype(np.int64)
         labels = rng.permutation(np.repeat(np.arange(len(self.prior)), np.diff(bounds, prepend=0, append=n)))
