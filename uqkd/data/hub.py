@@ -99,7 +99,7 @@ def from_hub(name: str, found: HubData, *, split: str | None, offline: str) -> d
                 f"not be fetched ({type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:160]}); it needs a "
                 f"network the first time, and HF_TOKEN where its owners ask for consent. Offline: {offline}."
             ) from None
-    return {split: loaded} if split is not None else dict(loaded)
+    return {split: loaded} if split is not None else chosen(dict(loaded), None, name=name)
 
 
 def is_saved(folder: Path) -> bool:

@@ -85,13 +85,15 @@ def images_from_arrays(
     import pandas as pd
 
     pixels = checked_pixels(np.asarray(images), name=name)
-    given = pd.Series(np.asarray(labels))
-    if len(given) != len(pixels):
+    given, said = np.asarray(labels), None if annotators is None else np.asarray(annotators)
+    if given.shape != (len(pixels),):
         raise ShapeError(
-            f"data {name} has {len(pixels)} images and {len(given)} labels; one label per image is needed."
+            f"data {name} has {len(pixels)} images and labels of shape {given.shape}; one label per image is needed."
         )
-    classes, places = encoded_classes(given, name, "labels")
-    others = None if annotators is None else annotated(list(np.asarray(annotators).T), classes, name=name)
+    if said is not None and (said.ndim != 2 or len(said) != len(pixels) or said.shape[1] == 0):
+        raise ShapeError(f"annotators of data {name} have shape {said.shape}; ({len(pixels)}, A) is needed.")
+    classes, places = encoded_classes(pd.Series(given), name, "labels")
+    others = None if said is None else annotated(list(said.T), classes, name=name)
     digest = _fingerprint(pixels, places, classes, others, held_out)
     return ImageDataset(name, pixels, places, classes, digest, others, held_out)
 
@@ -126,7 +128,8 @@ def checked_pixels(images: NDArray[Any], *, name: str) -> Pixels:
         return np.ascontiguousarray(images)
     if images.dtype.kind != "f":
         raise DataError(f"images of data {name} hold {images.dtype}; uint8 (0 ... 255) or float is needed.")
-    pixels = np.ascontiguousarray(images, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is refused
+        pixels = np.ascontiguousarray(images, dtype=np.float32)
     finite = np.isfinite(pixels).all(axis=(1, 2, 3))
     if not finite.all():
         raise NotFiniteError(
@@ -238,8 +241,8 @@ def _from_npz(path: Path, *, size: int | None, split: str | None) -> ImageDatase
     if split is not None:
         raise OptionError(f"data {path} is one file, which has no part {split!r}; leave split out, or give a folder.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # which leaves a bad file open
+            arrays = {key: np.asanyarray(file[key]) for key in file.files}
     except Exception as problem:  # of zip, zlib and NumPy's format: one line for all
         raise DataError(f"data {path} cannot be read as npz: {(str(problem).splitlines() or [''])[0][:160]}") from None
     if missing := next((key for key in ("images", "labels") if key not in arrays), None):

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from uqkd.data.hub import chosen, class_names, from_saved, is_saved
 from uqkd.errors import DataError, OptionError, nearest
 
@@ -210,14 +208,26 @@ def checked_texts(
     for row, value in enumerate(frame[text], start=1):
         if (fault := _fault(value)) is not None:
             raise DataError(f"column {text!r} of data {name} holds {fault} in row {row}; clean the column.")
-    labels = frame[target].map(lambda value: None if isinstance(value, str) and not value.strip() else value)
-    if (gaps := np.flatnonzero(labels.isna().to_numpy())).size:
+    others = {f"annotator {a}": list(frame[column]) for a, column in enumerate(annotators)}
+    labels = _labels(frame[target], name, target)
+    # Lists, not columns: a file's own index would put rows in another order.
+    return pd.DataFrame({"text": pd.Series(list(frame[text]), dtype=object), "label": labels, **others})
+
+
+def _labels(column: Any, name: str, target: str) -> Any:
+    """Classes as they are given, once each row is known to have one."""
+    import pandas as pd
+
+    values = [None if isinstance(value, str) and not value.strip() else value for value in column]
+    if gaps := [row for row, gone in enumerate(pd.isna(pd.Series(values, dtype=object)), start=1) if gone]:
         raise DataError(
-            f"class column {target!r} of data {name} has no class in row {int(gaps[0]) + 1} ({gaps.size} such rows of "
-            f"{len(frame)}); uqkd drops and fills nothing: clean the column."
+            f"class column {target!r} of data {name} has no class in row {gaps[0]} ({len(gaps)} such rows of {len(values)}); "
+            "uqkd drops and fills nothing: clean the column."
         )
-    others = {f"annotator {a}": frame[column] for a, column in enumerate(annotators)}
-    return pd.DataFrame({"text": frame[text].astype(object), "label": labels, **others})
+    for row, value in enumerate(values, start=1):
+        if isinstance(value, str) and (fault := _fault(value)) is not None:
+            raise DataError(f"class column {target!r} of data {name} holds {fault} in row {row}; clean the column.")
+    return pd.Series(values, dtype=object).infer_objects()
 
 
 def _fault(value: Any) -> str | None:
