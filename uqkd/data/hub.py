@@ -35,8 +35,6 @@ class HubData:
         Class of what belongs to no class.
     rows : int
         How many images, where memory must be known before the download.
-    parts : tuple of str
-        Parts of the hub's own conversion.
     """
 
     repository: str
@@ -46,23 +44,14 @@ class HubData:
     parquet: str | None = None
     outside: str | None = None
     rows: int = 0
-    parts: tuple[str, ...] = ("train", "test")
-
-    def options(self) -> dict[str, Any]:
-        """What `datasets.load_dataset` is told beside the part."""
-        if self.parquet is None:
-            return {"path": self.repository, "name": self.config}
-        files = {part: f"{self.parquet}/{part}/*.parquet" for part in self.parts}
-        return {"path": self.repository, "revision": _PARQUET, "data_files": files}
 
 
-_THREE = ("train", "validation", "test")
 TEXTS: Mapping[str, HubData] = {
     "banking77": HubData("mteb/banking77", "text", "label_text"),
     "clinc150": HubData("clinc/clinc_oos", "text", "intent", config="plus", outside="oos"),
     "trec": HubData("CogComp/trec", "text", "coarse_label", parquet="default"),
     "ag_news": HubData("fancyzhx/ag_news", "text", "label"),
-    "massive": HubData("AmazonScience/massive", "utt", "intent", parquet="en-US", parts=_THREE),
+    "massive": HubData("AmazonScience/massive", "utt", "intent", parquet="en-US"),
 }
 IMAGES: Mapping[str, HubData] = {
     "cifar10": HubData("uoft-cs/cifar10", "img", "label"),
@@ -79,7 +68,8 @@ def from_hub(name: str, found: HubData, *, split: str | None, offline: str) -> d
     name : str
     found : HubData
     split : str, optional
-        One part or a piece of one, as `datasets` writes it: "train", "train[:1%]". All parts if not given.
+        One part, or where the data are no conversion a piece of one, as `datasets` writes it: "train", "train[:1%]". All
+        parts if not given.
     offline : str
         What can be had without a network, for the error.
 
@@ -92,14 +82,36 @@ def from_hub(name: str, found: HubData, *, split: str | None, offline: str) -> d
     """
     with _quiet_library() as datasets:
         try:
-            loaded = datasets.load_dataset(**found.options(), split=split)
+            if found.parquet is not None:
+                loaded = _converted(found, datasets)
+            else:
+                loaded = datasets.load_dataset(path=found.repository, name=found.config, split=split)
         except Exception as problem:  # network, hub and parsing errors of many libraries: one line for all
             raise DataError(
                 f"data {name} ({found.repository} on the hub, {'all parts' if split is None else f'split {split!r}'}) could "
                 f"not be fetched ({type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:160]}); it needs a "
                 f"network the first time, and HF_TOKEN where its owners ask for consent. Offline: {offline}."
             ) from None
-    return {split: loaded} if split is not None else chosen(dict(loaded), None, name=name)
+    if split is not None and found.parquet is None:
+        return {split: loaded}
+    return chosen(dict(loaded), split, name=name)
+
+
+def _converted(found: HubData, datasets: Any) -> dict[str, Any]:
+    """Parts of the hub's own conversion. `load_dataset` would not find these files again without a network."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from huggingface_hub import snapshot_download
+
+    root = snapshot_download(
+        repo_id=found.repository, repo_type="dataset", revision=_PARQUET, allow_patterns=f"{found.parquet}/*/*.parquet"
+    )
+    parts: dict[str, list[Any]] = {}
+    for path in sorted((Path(root) / str(found.parquet)).glob("*/*.parquet")):
+        parts.setdefault(path.parent.name, []).append(pq.read_table(path))
+    if not parts:
+        raise FileNotFoundError(f"no files {found.parquet}/*/*.parquet on branch {_PARQUET}")
+    return {part: datasets.Dataset(pa.concat_tables(tables)) for part, tables in parts.items()}
 
 
 def is_saved(folder: Path) -> bool:
@@ -154,11 +166,14 @@ def _quiet_library() -> Iterator[Any]:
         raise LibraryError(
             "this data needs the library datasets, which is not installed: pip install datasets."
         ) from None
-    off = datasets.are_progress_bars_disabled()
+    from huggingface_hub import utils as hub
+
+    shown = [library for library in (datasets, hub) if not library.are_progress_bars_disabled()]
     if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
+        for library in shown:
+            library.disable_progress_bars()
     try:
         yield datasets
     finally:
-        if not off:
-            datasets.enable_progress_bars()
+        for library in shown:
+            library.enable_progress_bars()
