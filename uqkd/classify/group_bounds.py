@@ -14,6 +14,15 @@ from uqkd.errors import DataError, OptionError
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """Rows (P,) bool whose bounds cannot be met, why, and what to do."""
+
+    bad: Tensor
+    seen: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class GroupBounds:
     """Checked bounds of a projection: masks (P, C), the others (P,); no bound on the entropy is None."""
 
@@ -38,7 +47,10 @@ class GroupBounds:
             None if entropy_max is None else rows.bound("entropy_max", entropy_max),
         )
         bounds.refuse_ranges()
-        bounds.refuse_groups(rows.probs)
+        if bool((bounds.near & bounds.wrong).any()):
+            remedy = "A class is near the label, wrong, or neither."
+            bad = (bounds.near & bounds.wrong).any(1)
+            refuse(bad, DataError, "near and wrong share a class in {row}", remedy)
         return bounds
 
     def refuse_ranges(self) -> None:
@@ -54,33 +66,34 @@ class GroupBounds:
             seen, remedy = "entropy_min exceeds entropy_max in {row}", "Order them, or leave one out."
             refuse(self.entropy_min > self.entropy_max, OptionError, seen, remedy)
 
+    def troubles(self, counts: Tensor) -> list[Trouble]:
+        """What groups of so many classes with support, (3, P) for near, wrong and rest, cannot hold."""
+        near, _, rest = counts
+        found = [
+            Trouble(
+                (near == 0) & (self.near_min > 0),
+                "near holds no class of positive probability, but near_min asks for mass there, in {row}",
+                "Mark classes that the teacher holds possible, or pass near_min=0 there.",
+            ),
+            Trouble(
+                (near + rest == 0) & (self.wrong_max < 1),
+                "wrong holds every class of positive probability, but wrong_max is below 1, in {row}",
+                "Mark fewer classes as wrong, or pass wrong_max=1 there.",
+            ),
+        ]
+        if self.entropy_min is not None:
+            most = flattest(counts, self.near_min, self.wrong_max)
+            seen = "entropy_min exceeds what the groups and the classes of positive probability allow in {row}"
+            remedy = "Lower it there, or loosen near_min and wrong_max."
+            found.append(Trouble(self.entropy_min > most + SLACK, seen, remedy))
+        return found
+
     def refuse_groups(self, probs: Tensor) -> None:
-        """Refuse groups that cannot hold what is asked of them."""
-        remedy = "A class is near the label, wrong, or neither."
-        refuse((self.near & self.wrong).any(1), DataError, "near and wrong share a class in {row}", remedy)
+        """Raise the error of the first row whose groups cannot hold what is asked of them."""
         support = probs >= SMALLEST
         near, wrong = (support & self.near).sum(1), (support & self.wrong).sum(1)
-        rest = support.sum(1) - near - wrong
-        refuse(
-            (near == 0) & (self.near_min > 0),
-            DataError,
-            "near holds no class of positive probability, but near_min asks for mass there, in {row}",
-            "Mark classes that the teacher holds possible, or pass near_min=0 there.",
-        )
-        refuse(
-            (near + rest == 0) & (self.wrong_max < 1),
-            DataError,
-            "wrong holds every class of positive probability, but wrong_max is below 1, in {row}",
-            "Mark fewer classes as wrong, or pass wrong_max=1 there.",
-        )
-        if self.entropy_min is not None:
-            most = flattest(torch.stack([near, wrong, rest], 1), self.near_min, self.wrong_max)
-            refuse(
-                self.entropy_min > most + SLACK,
-                DataError,
-                "entropy_min exceeds what the groups and the classes of positive probability allow in {row}",
-                "Lower it there, or loosen near_min and wrong_max.",
-            )
+        for trouble in self.troubles(torch.stack([near, wrong, support.sum(1) - near - wrong])):
+            refuse(trouble.bad, DataError, trouble.seen, trouble.remedy)
 
     def chunk(self, at: slice) -> GroupBounds:
         """The bounds of some rows."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from uqkd.classify.group_bounds import GroupBounds
-from uqkd.classify.groups import Groups
+from uqkd.classify.groups import Groups, pieces
 from uqkd.classify.probabilities import SLACK, Rows, entropy, first, refuse
-from uqkd.classify.roots import Level, Root, power_of_entropy
+from uqkd.classify.roots import Root, power_of_entropy
 from uqkd.errors import DataError, UqkdError, UqkdWarning, one_of
 
-CHUNK = 65536  # probabilities worked on at once: logs, groups and scratch then stay in a core's cache
+BLOCK = 2**19  # probabilities solved at once: 4 MiB of logs and 12 MiB of groups
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,15 @@ def group_projection(
     limits = {"near_min": near_min, "wrong_max": wrong_max, "entropy_min": entropy_min, "entropy_max": entropy_max}
     bounds = GroupBounds.of(rows, near, wrong, **limits)
     points, classes = rows.probs.shape
-    size = max(1, CHUNK // classes) if rows.probs.device.type == "cpu" else points
-    parts = []
-    found = torch.empty_like(rows.probs)
+    size = max(1, BLOCK // classes) if rows.probs.device.type == "cpu" else points
+    parts, found = [], torch.empty_like(rows.probs)
     for begin in range(0, points, size):
         at = slice(begin, begin + size)
-        parts.append(_project(rows.probs[at], bounds.chunk(at), out=found[at]))
+        part = bounds.chunk(at)
+        groups = Groups.of(rows.probs[at], part.near, part.wrong, near_min=part.near_min, wrong_max=part.wrong_max)
+        if any(bool(trouble.bad.any()) for trouble in part.troubles(groups.counts())):
+            bounds.refuse_groups(rows.probs)  # of all rows: the first, and how many
+        parts.append(_project(rows.probs[at], groups, part, out=found[at]))
     whole = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(_Part)}
     _tell(**{name: whole.pop(name) for name in ("missed", "unreached")}, unreachable=unreachable)
     return Projection(rows.back(found), **{name: rows.back(value) for name, value in whole.items()})
@@ -163,13 +166,12 @@ class _Part:
     unreached: Tensor
 
 
-def _project(probs: Tensor, bounds: GroupBounds, *, out: Tensor) -> _Part:
-    groups = Groups.of(probs, bounds.near, bounds.wrong, near_min=bounds.near_min, wrong_max=bounds.wrong_max)
+def _project(probs: Tensor, groups: Groups, bounds: GroupBounds, *, out: Tensor) -> _Part:
     root = _powers(groups, bounds)
     power = torch.where(root.reached, root.power, 1.0)
-    found, held = groups.distribution(power)
-    same = (power == 1.0) & ~held.near & ~held.wrong
-    out.copy_(torch.where(same[:, None], probs, found) if bool(same.any()) else found)
+    held = groups.distribution(power, out=out)
+    same = (power == 1.0) & ~held.near & ~held.wrong  # to the bit, not only to the rounding of exp(log p)
+    out[same] = probs[same]
     return _Part(power, held.near, held.wrong, power != 1.0, _missed(out, groups, bounds, root.reached), ~root.reached)
 
 
@@ -187,7 +189,7 @@ def _powers(groups: Groups, bounds: GroupBounds) -> Root:
     if len(rows):
         target, low = torch.where(flat, least, most)[rows], torch.where(flat, 0.0, one)[rows]
         high = torch.where(flat, one, torch.inf)[rows]
-        begin = Level(start.value[rows], start.slope[rows])
+        begin = start.take(rows)
         root = power_of_entropy(groups.take(rows), target, begin, low=low, high=high)
         found.power[rows], found.reached[rows] = root.power, root.reached
     return found
@@ -195,15 +197,17 @@ def _powers(groups: Groups, bounds: GroupBounds) -> Root:
 
 def _missed(found: Tensor, groups: Groups, bounds: GroupBounds, reached: Tensor) -> Tensor:
     """Rows (n,) of the answer that miss a bound by more than rounding, seen from the probabilities alone."""
-    mass = torch.bmm(found[:, None], groups.member.transpose(1, 2))[:, 0]
+    mass, value = torch.empty(len(found), 3, dtype=found.dtype, device=found.device), torch.zeros_like(bounds.near_min)
+    for at in pieces(found):
+        mass[at] = torch.bmm(found[at, None], groups.member[at].transpose(1, 2))[:, 0]
+        if bounds.entropy_min is not None or bounds.entropy_max is not None:
+            value[at] = entropy(found[at])
     good = (mass.sum(1) - 1.0).abs() <= SLACK
     good &= (mass[:, 0] >= bounds.near_min - SLACK) & (mass[:, 1] <= bounds.wrong_max + SLACK)
-    if bounds.entropy_min is not None or bounds.entropy_max is not None:
-        value = entropy(found)
-        if bounds.entropy_min is not None:
-            good &= value >= bounds.entropy_min - SLACK
-        if bounds.entropy_max is not None:
-            good &= (value <= bounds.entropy_max + SLACK) | ~reached
+    if bounds.entropy_min is not None:
+        good &= value >= bounds.entropy_min - SLACK
+    if bounds.entropy_max is not None:
+        good &= (value <= bounds.entropy_max + SLACK) | ~reached
     return ~good
 
 

@@ -1,0 +1,152 @@
+"""Distributions p^b whose label is held ahead of every rival: which rivals are pooled, and the entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uqkd.classify.probabilities import SMALLEST
+from uqkd.classify.roots import Level
+
+ROOT_STEPS = 60  # Newton on a concave function that falls at least at rate 1: about 5 are needed
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The distribution of each row, (n,) each: q_k = min(scale·p_k^b, top), q_label = top + margin.
+
+    Attributes
+    ----------
+    count : int64
+        Rivals held at `top`; 0 where the margin does not bind, and then q = scale·p^b.
+    scale, log_top : float64
+        `scale` is per p^b of probabilities divided by the largest of the row.
+    """
+
+    count: Tensor
+    scale: Tensor
+    log_top: Tensor
+
+
+@dataclass(frozen=True)
+class LabelFirst:
+    """Rows of log p, the rivals in rising order.
+
+    Attributes
+    ----------
+    label : (n,) float64
+        log p of the label, less the largest log p of the row.
+    rivals : (n, C − 1) float64
+        The same of the others; 0 where p is zero.
+    support : (n, C − 1) float64
+        1 where p is not zero.
+    above : (n, C − 1) float64
+        Sum of the larger rivals' logs.
+    margin : (n,) float64
+        In [0, 1).
+    """
+
+    label: Tensor
+    rivals: Tensor
+    support: Tensor
+    above: Tensor
+    margin: Tensor
+
+    @classmethod
+    def of(cls, probs: Tensor, label: Tensor, margin: Tensor) -> LabelFirst:
+        """Rows (n, C) with labels (n, 1) of positive probability."""
+        scaled = probs / probs.amax(1, keepdim=True)
+        held = scaled.gather(1, label)
+        rivals = rising(scaled.scatter(1, label, -1.0))[:, 1:]
+        possible = rivals >= SMALLEST
+        logs = torch.where(possible, rivals.clamp_min(SMALLEST).log(), 0.0)
+        above = logs.flip(1).cumsum(1).flip(1) - logs  # the sums from above: the largest logs, near 0, come first
+        return cls(held.clamp_min(SMALLEST).log()[:, 0], logs, possible.to(logs.dtype), above, margin)
+
+    def take(self, rows: Tensor) -> LabelFirst:
+        """The same of some rows."""
+        return LabelFirst(self.label[rows], self.rivals[rows], self.support[rows], self.above[rows], self.margin[rows])
+
+    def pool(self, power: Tensor) -> Pool:
+        """The distribution at powers (n,)."""
+        return self._pool(power, *self._weights(power))
+
+    def _weights(self, power: Tensor) -> tuple[Tensor, Tensor]:
+        """p^b of the rivals and its sums from the smallest up, (n, C − 1)."""
+        weights = (power[:, None] * self.rivals).exp_().mul_(self.support)
+        return weights, weights.cumsum(1)
+
+    def _pool(self, power: Tensor, weights: Tensor, below: Tensor) -> Pool:
+        """Find how many rivals exceed the common top, then the top."""
+        classes = self.rivals.shape[1]
+        larger = torch.arange(classes - 1, -1, -1, dtype=weights.dtype, device=weights.device)
+        margin, b = self.margin[:, None], power[:, None]
+        lifted = (b * (self.label[:, None] + self.above - larger * self.rivals)).exp_()  # the label, were this the top
+        behind = lifted * (1.0 - margin) < weights * (1.0 + margin * larger) + margin * below
+        count = (behind & (self.support > 0)).sum(1)
+        last = (classes - 1 - count)[:, None]  # the largest rival that is not pooled
+        left = torch.where(last >= 0, below.gather(1, last.clamp_min(0)), 0.0)[:, 0]
+        log_ratio = self._top(power * (self.label + self._inside(count)), count, left)
+        own, pooled = torch.exp(power * self.label), count > 0
+        ratio = log_ratio.exp()
+        label = torch.where(
+            pooled, (ratio * (1.0 + self.margin * count) + self.margin * left) / (1.0 - self.margin), own
+        )
+        scale = 1.0 / (label + left + torch.where(pooled, count * ratio, 0.0))
+        return Pool(count, scale, torch.where(pooled, log_ratio + scale.log(), 0.0))
+
+    def _top(self, product: Tensor, count: Tensor, left: Tensor) -> Tensor:
+        """log(top/scale): the root x of (1 − m)·exp(product − count·x) = (1 + m·count)·exp(x) + m·left."""
+        m = self.margin
+        x = (product + torch.log1p(-m) - torch.log1p(m * count)) / (count + 1.0)  # exact where m·left = 0
+        for _ in range(ROOT_STEPS):
+            pooled, rest = (1.0 + m * count) * x.exp(), m * left
+            miss = product + torch.log1p(-m) - count * x - (pooled + rest).clamp_min(SMALLEST).log()
+            step = miss / (count + pooled / (pooled + rest).clamp_min(SMALLEST)).clamp_min(0.5)
+            step = torch.where(count > 0, step, 0.0)
+            x = x + step
+            if not bool((step.abs() > 4e-16 * (1.0 + x.abs())).any()):
+                break
+        return x
+
+    def level(self, power: Tensor) -> Level:
+        """Entropy and its derivative by the power."""
+        weights, below = self._weights(power)
+        pool = self._pool(power, weights, below)
+        count = pool.count
+        index = torch.arange(weights.shape[1], device=weights.device)
+        weights.mul_(index < (weights.shape[1] - count)[:, None])
+        free = count == 0
+        own = torch.where(free, torch.exp(power * self.label), 0.0)  # the label is one of the rest where it is free
+        moments = [weights.sum(1) + own, torch.linalg.vecdot(weights, self.rivals) + own * self.label]
+        moments.append(torch.linalg.vecdot(weights, self.rivals.square()) + own * self.label**2)
+        mass, first, second = (moment * pool.scale for moment in moments)
+        log_scale, top = pool.scale.log(), pool.log_top.exp()
+        label = torch.where(free, 0.0, top + self.margin)
+        log_label = label.clamp_min(SMALLEST).log()
+        pooled = torch.where(free, 0.0, count * top)
+        value = -(label * log_label + pooled * pool.log_top) - (mass * log_scale + power * first)
+        inside = self.label + self._inside(count)
+        safe = top.clamp_min(SMALLEST)
+        pull = torch.where(free, 0.0, (count + top / label.clamp_min(SMALLEST)) / ((count + 1.0) * safe))
+        lift = torch.where(free, -first / mass, -(inside + pull * first) / (count + 1.0 + pull * mass))  # dlog scale/db
+        top_slope = torch.where(free, 0.0, -(lift * mass + first) / (count + 1.0))
+        slope = -top_slope * (log_label + count * pool.log_top)
+        slope = slope - (lift * log_scale * mass + (lift * power + log_scale) * first + power * second)
+        return Level(power, value, slope)
+
+    def _inside(self, count: Tensor) -> Tensor:
+        """Sum of the logs of the pooled rivals."""
+        last = (self.rivals.shape[1] - 1 - count)[:, None]
+        whole = self.above[:, :1] + self.rivals[:, :1]
+        return torch.where(last >= 0, self.above.gather(1, last.clamp_min(0)), whole)[:, 0]
+
+
+def rising(values: Tensor) -> Tensor:
+    """Each row in rising order."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy(), axis=1))  # ten times as fast as torch.sort, which ranks too
+    return values.sort(dim=1).values
