@@ -1,1 +1,88 @@
 """Classifier distillation: calibrated uncertainty distillation and mixup; the verbs of the other layers."""
+
+from uqkd.classify.classifiers import Classifiers
+from uqkd.classify.crossfit import OutOfFold, out_of_fold
+from uqkd.classify.evidence import Evidence, evidence_from, soft_confusion
+from uqkd.classify.label_first import project_label_first, project_label_first_l2
+from uqkd.classify.measure import (
+    AgainstTeacher,
+    MixedRows,
+    OnPairs,
+    against_teacher,
+    mixed_rows,
+    on_pairs,
+    performance,
+    tidy,
+)
+from uqkd.classify.methods import METHODS, TeacherViews, known_views
+from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
+from uqkd.classify.networks import BagOfWords, by_name, convolutional, perceptron, pretrained, residual
+from uqkd.classify.objectives import Distillation, Shaping
+from uqkd.classify.pairs import project_pairs
+from uqkd.classify.projection import Projection, group_projection, project_groups
+from uqkd.classify.students import distill
+from uqkd.classify.targets import (
+    ClassTargets,
+    changed_rows,
+    repair,
+    smooth_labels,
+    soften,
+    weigh_labels,
+    weigh_precision,
+    weigh_probabilities,
+)
+from uqkd.classify.teacher import Teacher, known_teacher
+from uqkd.classify.wclip import wclip
+from uqkd.stacked import Recipe, Sources
+
+__all__ = [
+    "METHODS",
+    "AgainstTeacher",
+    "BagOfWords",
+    "ClassTargets",
+    "Classifiers",
+    "Distillation",
+    "Evidence",
+    "MixedBatches",
+    "MixedRows",
+    "Mixing",
+    "OnPairs",
+    "OutOfFold",
+    "Pairs",
+    "Projection",
+    "Recipe",
+    "Shaping",
+    "Sources",
+    "Teacher",
+    "TeacherViews",
+    "against_teacher",
+    "by_name",
+    "changed_rows",
+    "convolutional",
+    "distill",
+    "evidence_from",
+    "group_projection",
+    "known_teacher",
+    "known_views",
+    "mix",
+    "mixed_rows",
+    "on_pairs",
+    "out_of_fold",
+    "perceptron",
+    "performance",
+    "pretrained",
+    "project_groups",
+    "project_label_first",
+    "project_label_first_l2",
+    "project_pairs",
+    "repair",
+    "residual",
+    "smooth_labels",
+    "soft_confusion",
+    "soften",
+    "tidy",
+    "wclip",
+    "weigh_labels",
+    "weigh_precision",
+    "weigh_probabilities",
+]

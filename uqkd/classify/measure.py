@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,6 +22,7 @@ from uqkd.estimators import (
     linear_cka,
     nonlinearity,
     off_pair_mass,
+    summarise_classifier,
 )
 from uqkd.estimators.calibration import class_labels
 
@@ -179,3 +181,37 @@ def _probabilities(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
 def _features(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
     found = asked.features(X)
     return found[None] if isinstance(asked, Teacher) else found
+
+
+def performance(
+    asked: Classifiers | Teacher, X: ArrayLike, labels: ArrayLike, *, held: tuple[ArrayLike, ArrayLike] | None = None
+) -> dict[str, Array]:
+    """Accuracy, calibration and scores of S classifiers (one for a teacher) on test rows, each (S,); see `summarise_classifier`.
+
+    Parameters
+    ----------
+    asked : Classifiers or Teacher
+    X, labels : (P, ...), (P,)
+        Test rows.
+    held : (X, labels), optional
+        Calibration rows, on which a temperature is fitted for the scaled measures.
+    """
+    calibration = {} if held is None else {
+        "calibration_probs": _probabilities(asked, np.asarray(held[0])), "calibration_labels": np.asarray(held[1])
+    }  # fmt: skip
+    return summarise_classifier(_probabilities(asked, np.asarray(X)), labels, **calibration).per_student()
+
+
+def tidy(numbers: Mapping[str, Array], **about: Any) -> list[dict[str, Any]]:
+    """One row per student and measure, with what they are about: a tidy table's rows.
+
+    Examples
+    --------
+    >>> tidy({"accuracy": np.array([0.5, 1.0])}, method="KD")[1]
+    {'method': 'KD', 'student': 1, 'measure': 'accuracy', 'value': 1.0}
+    """
+    return [
+        {**about, "student": s, "measure": name, "value": float(value)}
+        for name, values in numbers.items()
+        for s, value in enumerate(values)
+    ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers
 from uqkd.classify.mixup import MixedBatches, Mixing
-from uqkd.classify.networks import Factory
+from uqkd.classify.networks import Factory, by_name
 from uqkd.classify.objectives import Shaping
 from uqkd.errors import OptionError
 from uqkd.estimators import fit_temperature
@@ -168,3 +168,43 @@ class Teacher:
 
     def _as_classifiers(self) -> Classifiers:
         return Classifiers(self.model, np.array([-1]), np.full(1, np.nan))
+
+
+_KNOWN: dict[tuple[Any, ...], Teacher] = {}
+KEPT = 8  # teachers that a process remembers
+
+
+def known_teacher(
+    X: ArrayLike,
+    labels: ArrayLike,
+    *,
+    fingerprint: str,
+    network: str,
+    classes: int,
+    recipe: Recipe,
+    pad: int | None = None,
+    vocabulary: int | None = None,
+) -> Teacher:
+    """The teacher of some data, architecture and recipe: the same wherever it is trained, and once in a process.
+
+    Parameters
+    ----------
+    X, labels
+        As for `Teacher.fit`.
+    fingerprint : str
+        Of the data: with network and recipe it names the teacher's streams.
+    network : str
+        See `by_name`.
+    classes, recipe
+        As for `Teacher.fit`.
+    pad, vocabulary : int, optional
+        Of texts.
+    """
+    name = (fingerprint, network, recipe)
+    if name not in _KNOWN:
+        while len(_KNOWN) >= KEPT:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        factory = by_name(network, row=np.shape(X)[1:], classes=classes, pad=pad, vocabulary=vocabulary)
+        key = ("classify teacher", fingerprint, network, repr(recipe))
+        _KNOWN[name] = Teacher.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
+    return _KNOWN[name]

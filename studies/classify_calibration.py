@@ -1,0 +1,164 @@
+"""Does a student inherit its teacher's miscalibration, whatever the teacher's accuracy?
+
+A teacher whose logits are divided by a temperature is exactly as accurate as before, and more or less confident: teachers of
+equal accuracy and different calibration, for each of three networks. Students are distilled from each, with mixup and
+without. The signed gap, confidence − accuracy, of the students is drawn against that of their teacher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+
+from uqkd import data, figures
+from uqkd.classify import (
+    Distillation,
+    Mixing,
+    Recipe,
+    Sources,
+    by_name,
+    distill,
+    known_teacher,
+    performance,
+    tidy,
+    weigh_probabilities,
+)
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run
+
+METHODS = ("KD", "KD + mixup")
+
+
+class Options(Base):
+    data: str = "digits"
+    teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
+    sharpness: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (
+        0.5,
+        1.0,
+        2.0,
+        3.0,
+    )  # the teacher answers at this temperature
+    student: str = "perceptron:64"
+    temperature: Annotated[float, pydantic.Field(gt=0)] = 2.0  # of distillation
+    students: Replicates = 6
+    steps: Replicates = 600
+    batch: Replicates = 32
+    lr: float = 3e-3
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(
+        data="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
+        steps=78_000, batch=128, lr=1e-3,
+    ),
+    "full": Options(sharpness=(0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0), students=40, steps=3_000),
+}  # fmt: skip
+
+
+def cells(options: Options) -> list[dict]:
+    how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
+    return [
+        {**data.cell_task(options.data), **how, "teacher": teacher, "sharpness": sharpness, "method": method}
+        for teacher, sharpness, method in product(options.teachers, options.sharpness, METHODS)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    task, mixed = data.of_cell_task(cell), cell["method"] == "KD + mixup"
+    training = Recipe(
+        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", schedule="cosine", weight_decay=0.01
+    )
+    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
+    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    teacher = replace(teacher, temperature=cell["sharpness"])
+    students = distill(
+        task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)),
+        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
+        objective=Distillation(cell["temperature"], weight=1.0), recipe=training,
+        sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
+        key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
+    )  # fmt: skip
+    about = {name: cell[name] for name in ("data", "teacher", "sharpness", "method")}
+    found = []
+    for who, asked in (("student", students), ("teacher", teacher)):
+        numbers = performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
+        found += tidy(numbers, **about, who=who)
+    return pd.DataFrame(found)
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error over students, and the teacher's own number beside them."""
+    by = ["data", "teacher", "sharpness", "method", "measure"]
+    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
+    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
+    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
+    return found.merge(of_teacher.reset_index(), on=by, how="left")
+
+
+def slopes(table: pd.DataFrame) -> pd.DataFrame:
+    """Slope of the students' gap on their teacher's, student by student: its mean and standard error per teacher and method."""
+    by = ["teacher", "method"]
+    gaps = table[table["measure"] == "signed_gap"]
+    teachers = gaps[gaps["who"] == "teacher"][[*by, "sharpness", "value"]].rename(columns={"value": "of_teacher"})
+    joined = gaps[gaps["who"] == "student"].merge(teachers, on=[*by, "sharpness"])
+    rows = []
+    for names, part in joined.groupby(by, sort=False):
+        each = [np.polyfit(one["of_teacher"], one["value"], 1)[0] for _, one in part.groupby("student")]
+        error = np.std(each, ddof=1) / np.sqrt(len(each))
+        rows.append({**dict(zip(by, names, strict=True)), "slope": np.mean(each), "standard_error": error})
+    return pd.DataFrame(rows)
+
+
+def plot(found: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(2, len(METHODS), height=2.4, sharex=True, sharey="row")
+    teachers, gaps = found["teacher"].unique(), found[found["measure"] == "signed_gap"].sort_values("of_teacher")
+    for (above, below), method in zip(axes.T, METHODS, strict=True):
+        for teacher, colour in zip(teachers, figures.colours(len(teachers)), strict=True):
+            rows = gaps[(gaps["method"] == method) & (gaps["teacher"] == teacher)]
+            figures.simulation(
+                above, rows["of_teacher"], rows["value"], rows["standard_error"], color=colour, label=teacher
+            )
+            apart = rows["value"] - rows["of_teacher"]
+            figures.simulation(below, rows["of_teacher"], apart, rows["standard_error"], color=colour)
+            below.plot(rows["of_teacher"], apart, color=colour, linewidth=0.8, alpha=0.6)
+        ends = [gaps["of_teacher"].min(), gaps["of_teacher"].max()]
+        figures.theory(above, ends, ends, color="0.3", linestyle="--", label="equal")
+        figures.theory(below, ends, [0.0, 0.0], color="0.3", linestyle="--")
+        above.set_title(method)
+        below.set_xlabel("teacher's confidence − accuracy")
+    axes[0, 0].set_ylabel("student's gap")
+    axes[1, 0].set_ylabel("student's gap − teacher's")
+    figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students", columns=4)
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    found, inherited = means(table), slopes(table)
+    title = __doc__.splitlines()[0]
+    more = {"slopes": inherited, "students": table}
+    figures.publish(
+        run, plot(found), table=found, title=title, caption=caption(found, inherited, options), more=more, place=430
+    )
+
+
+def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> str:
+    def of(method: str) -> str:
+        rows = inherited[inherited["method"] == method]
+        return ", ".join(f"{r.slope:.2f} ± {1.96 * r.standard_error:.2f} ({r.teacher})" for r in rows.itertuples())
+
+    gaps = found[found["measure"] == "signed_gap"]
+    beyond = (gaps["value"] - gaps["of_teacher"]).abs() > 1.96 * gaps["standard_error"]
+    return (
+        f"{options.data}, {options.students} students of {options.student} each, distilled at T = {options.temperature:g} from teachers "
+        f"that answer at temperatures {', '.join(f'{s:g}' for s in options.sharpness)}. Slope of the students' gap on their teacher's: KD "
+        f"{of('KD')}; KD + mixup {of('KD + mixup')}. 1 is full inheritance. {beyond.sum()} of {len(gaps)} gaps differ from their "
+        "teacher's beyond 1.96 standard errors."
+    )

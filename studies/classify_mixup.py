@@ -1,0 +1,227 @@
+"""Does mixup in distillation make students more linear and less overconfident, and is it mixup or the teacher that does it?
+
+Students learn from labels or from a teacher's answers, with mixup or without: the four together separate what mixup does from
+what distillation does. Three teachers of rising capacity, five temperatures ("std" divides both sides' logits by their own
+standard deviation). A student is linear where its answer to a mixed image is the mixture of its two answers.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from uqkd import data, figures
+from uqkd.classify import (
+    Distillation,
+    Mixing,
+    Recipe,
+    Sources,
+    against_teacher,
+    by_name,
+    distill,
+    known_teacher,
+    mixed_rows,
+    on_pairs,
+    performance,
+    tidy,
+    weigh_probabilities,
+)
+from uqkd.estimators import by_share
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run
+
+METHODS = {
+    "CE": (False, False),
+    "CE + mixup": (False, True),
+    "KD": (True, False),
+    "KD + mixup": (True, True),
+}  # taught, mixed
+BINS = 20
+
+
+class Options(Base):
+    data: str = "digits"
+    teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
+    student: str = "perceptron:64"
+    temperatures: tuple[float | str, ...] = (1.0, 2.0, 4.0, 8.0, "std")
+    students: Replicates = 6
+    steps: Replicates = 600
+    batch: Replicates = 32
+    lr: float = 3e-3
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(
+        data="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
+        steps=78_000, batch=128, lr=1e-3,
+    ),
+    "full": Options(students=40, steps=3_000),
+}  # fmt: skip
+
+
+def cells(options: Options) -> list[dict]:
+    how = {name: getattr(options, name) for name in ("student", "students", "steps", "batch", "lr")}
+    alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
+    taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
+    return [
+        {**data.cell_task(options.data), **how, "teacher": teacher, "method": method, "temperature": temperature}
+        for teacher, method, temperature in (*alone, *taught)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    task, (taught, mixed), training = data.of_cell_task(cell), METHODS[cell["method"]], recipe(cell)
+    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
+    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    students = distill(
+        task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
+        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
+        objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0), recipe=training,
+        sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
+        key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
+    )  # fmt: skip
+    pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify mixup", task.fingerprint))
+    about = {
+        "data": cell["data"],
+        "teacher": cell["teacher"],
+        "method": cell["method"],
+        "temperature": str(cell["temperature"]),
+    }
+    found = []
+    for who, asked in (("student", students), ("teacher", teacher)):
+        between = on_pairs(asked, pairs)
+        bins = by_share(between.per_pair, between.share, bins=BINS)
+        numbers = performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
+        numbers |= between.per_student()
+        numbers |= {f"nonlinearity at {at:.3f}": bins.of_student[:, n] for n, at in enumerate(bins.centre)}
+        if who == "student":
+            numbers |= against_teacher(students, teacher, pairs).per_student()
+        found += tidy(numbers, **about, who=who)
+    return pd.DataFrame(found)
+
+
+def recipe(cell: dict) -> Recipe:
+    how = {name: cell[name] for name in ("steps", "batch", "lr")}
+    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error over students, and the teacher's own number beside them."""
+    by = ["data", "teacher", "method", "temperature", "measure"]
+    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
+    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
+    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
+    found = found.merge(of_teacher.reset_index(), on=by, how="left")
+    untaught = found["method"].str.startswith("CE")
+    found.loc[untaught, "of_teacher"] = np.nan
+    found.loc[untaught, ["teacher", "temperature"]] = "none"
+    return found
+
+
+SHOWN = {
+    "nonlinearity": "non-linearity, nats",
+    "signed_gap": "confidence − accuracy",
+    "ece_scaled": "ECE, own temperature",
+    "accuracy": "accuracy",
+}
+
+
+def plot(found: pd.DataFrame) -> Figure:
+    teachers = [name for name in found["teacher"].unique() if name != "none"]
+    figure, axes = figures.panels(len(SHOWN), len(teachers), height=1.95, sharex=True, sharey="row")
+    for line, (measure, label) in zip(axes, SHOWN.items(), strict=True):
+        for axis, teacher in zip(line, teachers, strict=True):
+            _panel(axis, found[(found["measure"] == measure) & found["teacher"].isin((teacher, "none"))])
+            if measure == "signed_gap":
+                axis.set_yscale("symlog", linthresh=0.02)  # "std" leaves the scale of the logits free
+                axis.set_yticks([-0.5, -0.1, -0.02, 0.0, 0.02], ["−.5", "−.1", "−.02", "0", ".02"])
+        line[0].set_ylabel(label)
+    for axis, teacher in zip(axes[0], teachers, strict=True):
+        axis.set_title(f"teacher {teacher}")
+    for axis in axes[-1]:
+        axis.set_xlabel("temperature")
+    figures.legend_below(figure, axes[0, 0], "bars and bands: ± 1.96 standard errors over students", columns=5)
+    return figure
+
+
+def _panel(axis: Axes, rows: pd.DataFrame) -> None:
+    order = [t for t in dict.fromkeys(rows["temperature"]) if t != "none"]
+    place = {temperature: n for n, temperature in enumerate(order)}
+    for (method, colour), aside in zip(zip(METHODS, figures.colours(4), strict=True), (0, 0, -0.08, 0.08), strict=True):
+        part = rows[rows["method"] == method]
+        if method.startswith("CE"):
+            value, reach = part["value"].iloc[0], 1.96 * part["standard_error"].iloc[0]
+            axis.axhline(value, color=colour, linestyle="--" if method == "CE" else "-.", linewidth=1, label=method)
+            axis.axhspan(value - reach, value + reach, color=colour, alpha=0.15, linewidth=0)
+        else:
+            at = part["temperature"].map(place) + aside
+            figures.simulation(axis, at, part["value"], part["standard_error"], color=colour, label=method)
+    of_teacher = rows["of_teacher"].dropna().iloc[0]
+    axis.axhline(of_teacher, color="0.25", linewidth=1.2, label="the teacher")
+    axis.set_xticks(list(place.values()), [t.removesuffix(".0") for t in place])
+
+
+def signs(found: pd.DataFrame) -> pd.DataFrame:
+    """The claims as differences with standard errors, one row per teacher and temperature."""
+    wide = found.pivot_table(
+        index=["teacher", "temperature"], columns=["measure", "method"], values=["value", "standard_error"]
+    )
+
+    def of(measure: str, method: str, what: str = "value") -> pd.Series:
+        return wide.loc[wide.index.get_level_values(0) != "none", (what, measure, method)]
+
+    rows = []
+    untaught = {m: found[(found["measure"] == m) & (found["method"] == "CE + mixup")].iloc[0] for m in SHOWN}
+    for name, measure in (("nonlinearity", "nonlinearity"), ("signed_gap", "signed_gap"), ("accuracy", "accuracy")):
+        kd, mix = of(measure, "KD"), of(measure, "KD + mixup")
+        noise = np.hypot(of(measure, "KD", "standard_error"), of(measure, "KD + mixup", "standard_error"))
+        teacher = found[(found["measure"] == measure) & (found["method"] == "KD + mixup")].set_index(
+            ["teacher", "temperature"]
+        )
+        control = untaught[measure]
+        for against, difference, error in (
+            ("KD", mix - kd, noise),
+            ("the teacher", teacher["value"] - teacher["of_teacher"], teacher["standard_error"]),
+            (
+                "CE + mixup",
+                mix - control["value"],
+                np.hypot(of(measure, "KD + mixup", "standard_error"), control["standard_error"]),
+            ),
+        ):
+            table = pd.DataFrame({"difference": difference, "standard_error": error}).reset_index()
+            rows.append(table.assign(measure=name, against=against))
+    found_signs = pd.concat(rows, ignore_index=True)
+    found_signs["sign"] = np.select(
+        [found_signs["difference"] > 1.96 * found_signs["standard_error"], found_signs["difference"] < -1.96 * found_signs["standard_error"]],
+        ["above", "below"], "undecided",
+    )  # fmt: skip
+    return found_signs
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    found = means(table)
+    claims = signs(found)
+    title = __doc__.splitlines()[0]
+    more = {"signs": claims, "students": table}
+    figures.publish(run, plot(found), table=found, title=title, caption=caption(claims, options), more=more, place=420)
+
+
+def caption(claims: pd.DataFrame, options: Options) -> str:
+    def count(measure: str, against: str) -> str:
+        rows = claims[(claims["measure"] == measure) & (claims["against"] == against)]
+        kinds = rows["sign"].value_counts()
+        return f"{kinds.get('below', 0)} below, {kinds.get('above', 0)} above, {kinds.get('undecided', 0)} undecided"
+
+    return (
+        f"{options.data}, {options.students} students of {options.student} each. Of students by KD + mixup, teachers × temperatures, beyond "
+        f"1.96 standard errors: non-linearity against their teacher's {count('nonlinearity', 'the teacher')}; against KD without mixup "
+        f"{count('nonlinearity', 'KD')}; against mixup without a teacher {count('nonlinearity', 'CE + mixup')}. Confidence − "
+        f"accuracy against KD {count('signed_gap', 'KD')}, against their teacher's {count('signed_gap', 'the teacher')}. Accuracy against "
+        f"KD {count('accuracy', 'KD')}."
+    )

@@ -1,0 +1,192 @@
+"""Which targets come nearer to the truth: clipped, projected, smoothed, tempered, or the teacher as it is?
+
+Texts are generated, so the true posterior P(intent | text) is known exactly. A teacher is trained on their labels, some of them
+wrong on purpose, and every target that a student could be given is held against that posterior: KL(truth ‖ target), on the
+rows that students are trained on. A repair also costs nothing to check: how many rows does it change at all?
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+
+from uqkd import data, figures
+from uqkd.classify import METHODS, BagOfWords, Recipe, TeacherViews, pretrained
+from uqkd.classify.networks import Factory
+from uqkd.estimators import kl_divergence
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run
+
+ROUNDING = 1e-12  # of a label that has all the mass, so that log 0 is a number: labels themselves are drawn at the edge
+
+Rate = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
+class Options(Base):
+    classes: tuple[Annotated[int, pydantic.Field(ge=2)], ...] = (6, 30, 150)
+    noise: tuple[Rate, ...] = (0.0, 0.1, 0.3)
+    overlap: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.5
+    rows: Replicates = 2_000
+    steps: Replicates = 400
+    replicates: Replicates = 5
+    transformer_classes: tuple[int, ...] = (6,)  # with these a small BERT is a teacher too, without label noise
+    transformer_steps: Replicates = 200
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(rows=10_000, steps=3_000, replicates=20, transformer_classes=(6, 77, 150), transformer_steps=3_000),
+    "full": Options(
+        classes=(6, 30, 77, 150), noise=(0.0, 0.05, 0.1, 0.2, 0.3, 0.4), rows=10_000, steps=3_000, replicates=40,
+        transformer_classes=(6, 77, 150), transformer_steps=3_000,
+    ),
+}  # fmt: skip
+
+
+def cells(options: Options) -> list[dict]:
+    world = {"overlap": options.overlap, "rows": options.rows}
+    bags = [(classes, noise, "bag of words", options.steps) for classes in options.classes for noise in options.noise]
+    berts = [(classes, 0.0, "small BERT", options.transformer_steps) for classes in options.transformer_classes]
+    return [
+        {**world, "classes": classes, "noise": noise, "teacher": teacher, "steps": steps, "replicate": replicate}
+        for classes, noise, teacher, steps in (*bags, *berts)
+        for replicate in range(options.replicates)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    classes, noise = cell["classes"], cell["noise"]
+    key = ("classify targets", *(cell[name] for name in sorted(cell)))
+    world = data.IntentWorld.make(classes=classes, overlap=cell["overlap"], key=("classify targets", "world"))
+    drawn = world.draw(cell["rows"], key=key)
+    labels = data.with_label_noise(drawn.labels, noise, classes=classes, key=key)
+    truth = world.posterior(drawn.words)
+    truths = {"the class": truth, "the label": data.noisy_posterior(truth, noise)}
+
+    X, factory, recipe = reading(cell, world, drawn)
+    views = TeacherViews.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
+    about = {name: cell[name] for name in ("classes", "noise", "teacher", "replicate")}
+    about |= {
+        "bayes_accuracy": world.bayes_accuracy(drawn.words, drawn.labels),
+        "training_accuracy": float((views.probabilities.argmax(axis=1) == labels).mean()),
+        "out_of_fold_accuracy": float((views.folds.logits.argmax(axis=1) == labels).mean()),
+        "temperature": views.temperature,
+    }
+    rows = []
+    for method in METHODS:
+        target = views.targets(method).probabilities[0]
+        fired = views.firing_rate(method)
+        for of, p in truths.items():
+            distance = kl_divergence(p, target, least=ROUNDING).mean()
+            rows.append({**about, "method": method, "truth": of, "kl": float(distance), "fired": fired})
+    return pd.DataFrame(rows)
+
+
+def reading(cell: dict, world: data.IntentWorld, drawn: data.IntentTexts) -> tuple[np.ndarray, Factory, Recipe]:
+    """Rows as the teacher reads them, its architecture, and how it is trained: as published, in fewer steps."""
+    steps, classes = cell["steps"], cell["classes"]
+    published = {
+        "optimiser": "adamw",
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "schedule": "cosine",
+        "warmup": steps // 10,
+    }
+    if cell["teacher"] == "bag of words":
+        vocabulary = len(world.vocabulary) + 1  # a word's number is its place and one, 0 is padding
+        recipe = Recipe(steps=steps, batch=64, lr=5e-3, **published)
+        return drawn.words + 1, lambda: BagOfWords(vocabulary, classes, pad=0), recipe
+    from transformers import BertConfig
+
+    reader = data.tokenizer(world)
+    size = BertConfig(
+        vocab_size=len(reader), hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128,
+        max_position_embeddings=16, hidden_dropout_prob=0.1,
+    )  # fmt: skip
+    recipe = Recipe(steps=steps, batch=32, lr=2e-3, **published)
+    return data.encode(reader, drawn.texts, 16), lambda: pretrained(size, classes, pad=reader.pad_token_id), recipe
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error over replicates (worlds' texts, labels and teachers anew), and differences from the teacher."""
+    by = ["teacher", "classes", "noise", "truth", "method"]
+    wide = table.pivot_table(index=[*by[:-1], "replicate"], columns="method", values="kl")
+    gain = wide.sub(wide["teacher"], axis=0).stack().rename("difference").reset_index()
+    joined = table.merge(gain, on=[*by[:-1], "replicate", "method"])
+    grouped = joined.groupby(by, sort=False)
+    found = grouped[["kl", "difference", "fired"]].mean()
+    found[["kl_se", "difference_se"]] = (
+        grouped[["kl", "difference"]].std(ddof=1) / np.sqrt(grouped.size().to_numpy())[:, None]
+    ).to_numpy()
+    return found.reset_index()
+
+
+DRAWN = [method for method in METHODS if method != "labels"]  # labels are infinitely far from any doubt
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    bags = table[(table["teacher"] == "bag of words") & (table["truth"] == "the class") & table["method"].isin(DRAWN)]
+    classes, levels = sorted(bags["classes"].unique()), sorted(bags["noise"].unique())
+    figure, axes = figures.panels(1, len(classes), height=3.9, sharey=True)
+    place = {method: -n for n, method in enumerate(DRAWN)}
+    for axis, count in zip(axes[0], classes, strict=True):
+        for n, (noise, colour) in enumerate(zip(levels, figures.colours(len(levels)), strict=True)):
+            rows = bags[(bags["classes"] == count) & (bags["noise"] == noise)]
+            at = rows["method"].map(place) + 0.22 * (n - (len(levels) - 1) / 2)
+            label = f"{noise:.0%} of the labels wrong"
+            axis.errorbar(
+                rows["kl"],
+                at,
+                xerr=1.96 * rows["kl_se"],
+                fmt="o",
+                ms=3.5,
+                mfc="white",
+                capsize=2,
+                color=colour,
+                label=label,
+            )
+            teacher = rows.loc[rows["method"] == "teacher", "kl"].iloc[0]
+            axis.axvline(teacher, color=colour, linewidth=0.8, alpha=0.6)
+        axis.set(title=f"{count} classes", xscale="log", xlabel="KL(truth ‖ target), nats")
+        axis.set_yticks(list(place.values()), list(place))
+    figures.legend_below(figure, axes[0, 0], "lines: the teacher as it is; bars: ± 1.96 standard errors over teachers")
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    found = means(table)
+    title = __doc__.splitlines()[0]
+    figures.publish(
+        run,
+        plot(found),
+        table=found,
+        title=title,
+        caption=caption(found, table, options),
+        more={"replicates": table},
+        place=400,
+    )
+
+
+def caption(found: pd.DataFrame, table: pd.DataFrame, options: Options) -> str:
+    clear = found[(found["truth"] == "the class") & (found["method"] != "labels")]
+    settings = clear.groupby(["teacher", "classes", "noise"], sort=False)
+    better = clear[(clear["difference"] + 1.96 * clear["difference_se"] < 0)].groupby("method").size()
+    worse = clear[(clear["difference"] - 1.96 * clear["difference_se"] > 0)].groupby("method").size()
+    clip = clear[clear["method"] == "W-Clip"]
+    best = settings.apply(lambda rows: rows.loc[rows["kl"].idxmin(), "method"], include_groups=False).value_counts()
+
+    def count(method: str) -> str:
+        return f"{better.get(method, 0)} nearer, {worse.get(method, 0)} farther"
+
+    return (
+        f"{settings.ngroups} settings of teacher, classes and label noise, {options.replicates} teachers each; distances from the true "
+        f"posterior of the class, against the teacher as it is, beyond 1.96 standard errors: W-Clip {count('W-Clip')}; DUS "
+        f"{count('DUS')}; temperature scaling (fitted out of fold) {count('teacher, temperature')}; groups with entropy bound "
+        f"{count('groups, entropy')}. W-Clip changes {clip['fired'].min():.1%} to {clip['fired'].max():.0%} of the rows. Nearest "
+        f"of all: {', '.join(f'{name} ({n})' for name, n in best.items())}."
+    )

@@ -1,0 +1,160 @@
+"""What does the temperature of distillation trade between accuracy and calibration, and does mixup sharpen the trade?
+
+One teacher, one student architecture, temperatures from 0.5 to 16; students by distillation alone, with mixup, and with the labels
+beside (one fifth of the loss, as in the later variant). Accuracy is drawn against three readings of calibration: as the
+student stands, after a temperature of its own fitted on other rows, and the signed gap, which tells under- from overconfidence.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+
+from uqkd import data, figures
+from uqkd.classify import (
+    Distillation,
+    Mixing,
+    Recipe,
+    Sources,
+    by_name,
+    distill,
+    known_teacher,
+    performance,
+    tidy,
+    weigh_probabilities,
+)
+from uqkd.run import Options as Base
+from uqkd.run import Replicates, Run
+
+METHODS = {
+    "KD": (False, 1.0),
+    "KD + mixup": (True, 1.0),
+    "KD + mixup + CE": (True, 0.8),
+}  # mixed, weight of the teacher
+
+
+class Options(Base):
+    data: str = "digits"
+    teacher: str = "convolutional:16"
+    student: str = "perceptron:64"
+    temperatures: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
+    students: Replicates = 6
+    steps: Replicates = 600
+    batch: Replicates = 32
+    lr: float = 3e-3
+
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options(
+        data="cifar100", teacher="residual:56", student="residual:20", students=5, steps=78_000, batch=128, lr=1e-3
+    ),
+    "full": Options(temperatures=(0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0), students=40, steps=3_000),
+}
+
+
+def cells(options: Options) -> list[dict]:
+    how = {name: getattr(options, name) for name in ("teacher", "student", "students", "steps", "batch", "lr")}
+    return [
+        {**data.cell_task(options.data), **how, "method": method, "temperature": temperature}
+        for method, temperature in product(METHODS, options.temperatures)
+    ]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
+    training = Recipe(
+        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", schedule="cosine", weight_decay=0.01
+    )
+    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
+    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    students = distill(
+        task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
+        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
+        objective=Distillation(cell["temperature"], weight), recipe=training,
+        sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
+        key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
+    )  # fmt: skip
+    about = {name: cell[name] for name in ("data", "method", "temperature")}
+    test, held = (task.X_test, task.labels_test), (task.X_held, task.labels_held)
+    return pd.DataFrame(
+        tidy(performance(students, *test, held=held), **about, who="student")
+        + tidy(performance(teacher, *test, held=held), **about, who="teacher")
+    )
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    by = ["data", "method", "temperature", "measure"]
+    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
+    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
+    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
+    return found.merge(of_teacher.reset_index(), on=by, how="left")
+
+
+SHOWN = {"ece": "ECE", "nll_scaled": "NLL, own temperature", "signed_gap": "confidence − accuracy"}
+
+
+def plot(found: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(1, len(SHOWN), height=3.0, sharex=True)
+    wide = found.pivot_table(
+        index=["method", "temperature"], columns="measure", values=["value", "standard_error", "of_teacher"]
+    )
+    for axis, (measure, label) in zip(axes[0], SHOWN.items(), strict=True):
+        for method, colour in zip(METHODS, figures.colours(len(METHODS)), strict=True):
+            rows = wide.loc[method].sort_index()
+            x, y = rows["value", "accuracy"], rows["value", measure]
+            bars = {"xerr": 1.96 * rows["standard_error", "accuracy"], "yerr": 1.96 * rows["standard_error", measure]}
+            axis.errorbar(
+                x, y, **bars, fmt="o-", ms=3.5, mfc="white", linewidth=0.8, elinewidth=0.8, color=colour, label=method
+            )
+            if method == "KD":  # the order along the others is the same
+                for at, aside in ((0, (-4, -9)), (-1, (4, 3))):
+                    where = (x.iloc[at], y.iloc[at])
+                    axis.annotate(
+                        f"T={rows.index[at]:g}", where, aside, textcoords="offset points", fontsize=7, color=colour
+                    )
+        teacher = wide["of_teacher"].iloc[0]
+        axis.plot(teacher["accuracy"], teacher[measure], "k*", ms=7, label="the teacher")
+        axis.set(xlabel="accuracy", title=label)
+    axes[0, -1].axhline(0.0, color="0.6", linewidth=0.8)
+    figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students", columns=4)
+    return figure
+
+
+def trends(table: pd.DataFrame) -> pd.DataFrame:
+    """Change per doubling of T, student by student of equal number, from T = 1 on: mean and standard error over students."""
+    rows = []
+    students = table[(table["who"] == "student") & (table["temperature"] >= 1)]
+    for (method, measure), part in students.groupby(["method", "measure"], sort=False):
+        each = [np.polyfit(np.log2(one["temperature"]), one["value"], 1)[0] for _, one in part.groupby("student")]
+        error = np.std(each, ddof=1) / np.sqrt(len(each))
+        rows.append({"method": method, "measure": measure, "per_doubling": np.mean(each), "standard_error": error})
+    return pd.DataFrame(rows)
+
+
+def main(options: Options, run: Run) -> None:
+    table = run.cells(cells(options), measure)
+    found, slopes = means(table), trends(table)
+    title = __doc__.splitlines()[0]
+    more = {"trends": slopes, "students": table}
+    figures.publish(run, plot(found), table=found, title=title, caption=caption(slopes, options), more=more, place=440)
+
+
+def caption(slopes: pd.DataFrame, options: Options) -> str:
+    def of(measure: str, times: float = 1.0) -> str:
+        rows = slopes[slopes["measure"] == measure]
+        return ", ".join(
+            f"{times * r.per_doubling:+.2f} ± {times * 1.96 * r.standard_error:.2f} ({r.method})"
+            for r in rows.itertuples()
+        )
+
+    return (
+        f"{options.data}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T from 1 on, in "
+        f"points of percent: accuracy {of('accuracy', 100)}; ECE {of('ece', 100)}; ECE at the student's own temperature "
+        f"{of('ece_scaled', 100)}; confidence − accuracy {of('signed_gap', 100)}."
+    )
