@@ -34,7 +34,7 @@ from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
 from uqkd.run import Options as Base
 from uqkd.run import Run
 
-NETWORKS = {"images": ("convolutional:16", "perceptron:64"), "texts": ("bag:64", "bag:16")}  # of teacher and students
+NETWORKS = {"images": ("convolutional:16", "perceptron:64"), "texts": ("bag:64", "bag:32")}  # of teacher and students
 
 Sampled = Callable[[TeacherViews, Any, int, tuple], ClassTargets]
 
@@ -65,7 +65,7 @@ class Options(Base):
     students: Annotated[int, pydantic.Field(ge=3)] = 10
     steps: Annotated[int, pydantic.Field(ge=2)] = 500
     batch: Annotated[int, pydantic.Field(ge=2)] = 32
-    lr: float = 3e-3
+    rates: tuple[float, float] = (3e-3, 1e-2)  # learning rate for images and for texts
 
 
 PRESETS = {
@@ -76,9 +76,9 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("students", "steps", "batch", "lr")}
+    how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
     return [
-        {**data.cell_task(name), **how, "method": method}
+        {**data.cell_task(name), **how, "lr": options.rates[name.startswith("intents")], "method": method}
         for name in options.data
         for method in (*METHODS, *SAMPLED, *MIXED)
         if not (method in MIXED and name.startswith("intents"))  # words have no average
@@ -141,6 +141,7 @@ def plot(table: pd.DataFrame) -> Figure:
                 capsize=2, color=colour, label=measure,
             )  # fmt: skip
         axis.axvline(1.0, color="0.4", linewidth=0.9)
+        axis.set_xscale("log")
         axis.set_yticks(list(place.values()), methods)
         axis.set(xlabel="share of the teacher's $G_p$", title=f"{name}, $G_p$ = {rows['teacher_gini'].iloc[0]:.3f}")
     figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students and rows")

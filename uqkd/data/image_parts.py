@@ -138,7 +138,9 @@ def _chunks(rows: Labels) -> list[Labels]:
     return [rows[start : start + _CHUNK] for start in range(0, rows.size, _CHUNK)]
 
 
-def ambiguous(images: Pixels, labels: Labels, *, key: tuple[Any, ...], pairs: int) -> AmbiguousImages:
+def ambiguous(
+    images: Pixels, labels: Labels, *, key: tuple[Any, ...], pairs: int, shared: bool = False
+) -> AmbiguousImages:
     """Pixel averages of two images of different classes: inputs with two plausible classes, both known.
 
     Parameters
@@ -150,6 +152,8 @@ def ambiguous(images: Pixels, labels: Labels, *, key: tuple[Any, ...], pairs: in
         Names the stream; see `uqkd.seeds.generator`.
     pairs : int
         Averages to make. The first image of each is any, the second any of another class, each as likely.
+    shared : bool
+        Several units of work draw the same pairs on purpose; see `uqkd.seeds.generator`.
 
     Returns
     -------
@@ -182,7 +186,7 @@ def ambiguous(images: Pixels, labels: Labels, *, key: tuple[Any, ...], pairs: in
         raise DataError(f"ambiguous images need two classes; all {len(labels)} labels are equal.")
     if pairs < 1:
         raise OptionError(f"pairs must be 1 or more; got {pairs}.")
-    rng = seeds.generator(*key, "ambiguous images")
+    rng = seeds.generator(*key, "ambiguous images", shared=shared)
     order = np.argsort(labels, kind="stable")
     sorted_labels = labels[order]
     first = rng.integers(len(labels), size=pairs)
