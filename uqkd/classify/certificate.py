@@ -11,6 +11,7 @@ covered. b and the multipliers are read off the projected probabilities, never t
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -72,34 +73,41 @@ def duality_gap(
     limits = {"near_min": near_min, "wrong_max": wrong_max, "entropy_min": entropy_min, "entropy_max": entropy_max}
     bounds = GroupBounds.of(rows, near, wrong, **limits)
     bounds.refuse_groups(rows.probs)
-    support = rows.probs >= SMALLEST
-    member = torch.stack([bounds.near, bounds.wrong, ~(bounds.near | bounds.wrong)]) & support
-    mass, counts = (member * claimed).sum(2), member.sum(2)
-    held_near = mass[0] <= bounds.near_min + SLACK
-    held_wrong = (mass[1] >= bounds.wrong_max - SLACK) & ~(held_near & (counts[2] == 0))  # the two bounds are one
-    block = bounds.near * held_near[:, None] + 2 * (bounds.wrong * held_wrong[:, None])
-    log_p, log_q = rows.probs.clamp_min(SMALLEST).log(), claimed.clamp_min(SMALLEST).log()
-    power = _allowed(_slope(log_p, log_q, claimed, block), entropy_min is not None, entropy_max is not None)
-    levels = [_mean(log_q - power[:, None] * log_p, claimed * (block == k)) for k in range(3)]
-    held = [
-        torch.logsumexp(torch.where(support & (block == k), power[:, None] * log_p, -torch.inf), 1) for k in range(3)
-    ]
-    forced = torch.where(
-        (claimed * (block == 0)).sum(1) > 0, levels[1] - levels[0], CERTAIN + (held[0] - held[1]).relu()
-    )
-    mu = torch.where(held_near, forced, 0.0).clamp_min(0.0)
-    barred = torch.where(
-        mass[1] > 0, levels[0] - levels[2], CERTAIN + (held[2] - torch.maximum(held[0], held[1])).relu()
-    )
-    nu = torch.where(held_wrong & (counts[1] > 0), barred, 0.0).clamp_min(0.0)
-    norm = torch.logsumexp(torch.stack([held[0], held[1] + mu, held[2] - nu]), 0)
-    linear = mu * bounds.near_min - nu * bounds.wrong_max - norm
-    gap = _gap(rows.probs, claimed, power, linear, low=bounds.entropy_min, high=bounds.entropy_max)
+    member = torch.stack([bounds.near, bounds.wrong, ~(bounds.near | bounds.wrong)]) & (rows.probs >= SMALLEST)
+    mass = (member * claimed).sum(2)
+    touched = mass[0] <= bounds.near_min + SLACK, mass[1] >= bounds.wrong_max - SLACK
+    gaps = []
+    for near_counts, wrong_counts in product((True, False), repeat=2):  # a bound that is touched need not bind
+        held = touched[0] & near_counts, touched[1] & wrong_counts
+        gaps.append(_group_gap(rows.probs, claimed, bounds, member=member, held=held))
+    gap = torch.stack(gaps).amin(0)
     if bounds.entropy_min is not None:
-        only = bounds.entropy_min >= flattest(counts, bounds.near_min, bounds.wrong_max) - SLACK
+        only = bounds.entropy_min >= flattest(member.sum(2), bounds.near_min, bounds.wrong_max) - SLACK
         gap = torch.where(only & gap.isfinite(), 0.0, gap)
     bad = (mass[0] < bounds.near_min - SLACK) | (mass[1] > bounds.wrong_max + SLACK)
     return rows.back(torch.where(bad, torch.inf, gap))
+
+
+def _group_gap(
+    probs: Tensor, claimed: Tensor, bounds: GroupBounds, *, member: Tensor, held: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Gap by the multipliers of the bounds that are said to bind, (P,) bool each; any choice gives a valid one."""
+    near, wrong = (group & binds[:, None] for group, binds in zip(member, held, strict=False))
+    free = member.any(0) & ~near & ~wrong
+    log_p, log_q = probs.clamp_min(SMALLEST).log(), claimed.clamp_min(SMALLEST).log()
+    slope = _slope(log_p, log_q, claimed, [near, wrong, free])
+    power = _allowed(slope, bounds.entropy_min is not None, bounds.entropy_max is not None)
+    raised = power[:, None] * log_p
+    levels = [_mean(log_q - raised, claimed * block) for block in (near, wrong, free)]
+    sums = [torch.logsumexp(torch.where(block, raised, -torch.inf), 1) for block in (near, wrong, free)]
+    lift = torch.where((claimed * free).sum(1) > 0, levels[0] - levels[2], CERTAIN + (sums[2] - sums[0]).relu())
+    others = torch.maximum(sums[0], sums[2])
+    press = torch.where((claimed * wrong).sum(1) > 0, levels[2] - levels[1], CERTAIN + (sums[1] - others).relu())
+    mu = torch.where(near.any(1), lift, 0.0).clamp_min(0.0)
+    nu = torch.where(wrong.any(1), press, 0.0).clamp_min(0.0)
+    norm = torch.logsumexp(torch.stack([sums[0] + mu, sums[1] - nu, sums[2]]), 0)
+    linear = mu * bounds.near_min - nu * bounds.wrong_max - norm
+    return _gap(probs, claimed, power, linear, low=bounds.entropy_min, high=bounds.entropy_max)
 
 
 def label_first_gap(probs: Any, projected: Any, labels: Any, *, margin: Any = 0.0, entropy_min: Any = None) -> Any:
@@ -138,7 +146,7 @@ def label_first_gap(probs: Any, projected: Any, labels: Any, *, margin: Any = 0.
     tied = (pool | ~rival) & pool.any(1, keepdim=True)
     log_p, log_q = rows.probs.clamp_min(SMALLEST).log(), claimed.clamp_min(SMALLEST).log()
     flat_p, flat_q = (torch.where(tied, _mean(x, tied)[:, None], x) for x in (log_p, log_q))
-    power = _allowed(_slope(flat_p, flat_q, claimed, torch.zeros_like(label)), least is not None, False)[:, None]
+    power = _allowed(_slope(flat_p, flat_q, claimed, [torch.ones_like(rival)]), least is not None, False)[:, None]
     log_scale = _mean(flat_q - power * flat_p, claimed)[:, None]  # multipliers cancel in the mean of label and pool
     forced = CERTAIN + (log_p - log_p.gather(1, label)).relu()
     pulls = torch.where(claimed > 0, (log_scale + power * log_p - log_q).clamp_min(0.0), forced) * pool
@@ -154,11 +162,11 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum(1) / weights.sum(1).clamp_min(SMALLEST)
 
 
-def _slope(log_p: Tensor, log_q: Tensor, weights: Tensor, block: Tensor) -> Tensor:
+def _slope(log_p: Tensor, log_q: Tensor, weights: Tensor, blocks: list[Tensor]) -> Tensor:
     """Slope of log q against log p within blocks of classes, weighted by q; 1 where log p does not vary there."""
     across, both = torch.zeros_like(weights[:, 0]), torch.zeros_like(weights[:, 0])
-    for k in range(3):
-        inside = weights * (block == k)
+    for block in blocks:
+        inside = weights * block
         x, y = (values - _mean(values, inside)[:, None] for values in (log_p, log_q))
         across, both = across + (inside * x * x).sum(1), both + (inside * x * y).sum(1)
     return torch.where(across > 1e-20, both / across.clamp_min(1e-20), 1.0)

@@ -71,12 +71,12 @@ class GroupBounds:
         near, _, rest = counts
         found = [
             Trouble(
-                (near == 0) & (self.near_min > 0),
+                (near == 0) & (self.near_min > SLACK),
                 "near holds no class of positive probability, but near_min asks for mass there, in {row}",
                 "Mark classes that the teacher holds possible, or pass near_min=0 there.",
             ),
             Trouble(
-                (near + rest == 0) & (self.wrong_max < 1),
+                (near + rest == 0) & (self.wrong_max < 1 - SLACK),
                 "wrong holds every class of positive probability, but wrong_max is below 1, in {row}",
                 "Mark fewer classes as wrong, or pass wrong_max=1 there.",
             ),

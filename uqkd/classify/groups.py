@@ -75,10 +75,13 @@ def flattest(counts: Tensor, near_min: Tensor, wrong_max: Tensor) -> Tensor:
 
 
 def said_once(empty: Tensor, near_min: Tensor, wrong_max: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds for `masses`: where there is no rest, q(W) <= wrong_max is q(N) >= 1 − wrong_max, said by `near_min`."""
+    """Bounds for `masses`: where there is no rest, q(W) <= wrong_max is q(N) >= 1 − wrong_max, said by `near_min`.
+
+    Bounds that groups without support miss by rounding only are none.
+    """
     both = empty[2] & ~empty[0]
     near_min = torch.where(both, torch.maximum(near_min, 1.0 - wrong_max), near_min)
-    return near_min, torch.where(empty[2], torch.inf, wrong_max)
+    return torch.where(empty[0], 0.0, near_min), torch.where(empty[2], torch.inf, wrong_max)
 
 
 @dataclass(frozen=True)

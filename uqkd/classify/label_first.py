@@ -202,7 +202,7 @@ def project_label_first_l2(probs: Any, labels: Any, *, margin: Any = 0.0) -> Any
     count = torch.arange(1, rivals.shape[1] + 1, dtype=rivals.dtype, device=rivals.device)
     tops = (own - lead[:, None] + rivals.cumsum(1)) / (1.0 + count)
     following = torch.cat([rivals[:, 1:], torch.full_like(own, -torch.inf)], 1)
-    top = tops.gather(1, (tops >= following).to(torch.int8).argmax(1, keepdim=True))
+    top = tops.gather(1, (tops >= following).to(torch.int8).argmax(1, keepdim=True)).clamp_min(0.0)
     found = torch.minimum(rows.probs, top).scatter_(1, label, top + lead[:, None])
     return rows.back(torch.where((_lead(rows.probs, label) < lead)[:, None], found, rows.probs))
 

@@ -67,7 +67,9 @@ def project_groups(
     entropy_min, entropy_max : float or (P,) float, optional
         Nats; no bound where None.
     unreachable : {"error", "drop"}
-        What becomes of rows whose most probable classes tie, so that no power of p falls to `entropy_max`.
+        What becomes of rows where no power of p falls to `entropy_max`, since the most probable classes tie or since what
+        the groups must hold has more entropy: an error that names the first, or a projection without that bound and a
+        `UqkdWarning` that counts them.
 
     Returns
     -------
@@ -219,7 +221,7 @@ def _tell(*, missed: Tensor, unreached: Tensor, unreachable: str) -> None:
         "the projection misses its bounds by more than 1e-9 in {row}",
         "This is a fault of the solver, not of the data: report it with that row and its bounds.",
     )
-    seen = "no power of p has an entropy as low as entropy_max, since the most probable classes left tie, in"
+    seen = "no power of p has an entropy as low as entropy_max, for tied classes or for what the groups must hold, in"
     if unreachable == "error":
         remedy = 'Pass unreachable="drop" to project such rows without entropy_max, or raise it there.'
         refuse(unreached, DataError, f"{seen} {{row}}", remedy)
