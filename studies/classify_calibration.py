@@ -22,17 +22,18 @@ from uqkd.classify import (
     Mixing,
     Recipe,
     Sources,
-    by_name,
     distill,
     known_teacher,
-    performance,
+    network,
+    on_test,
     tidy,
     weigh_probabilities,
 )
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run
+from uqkd.run import Replicates, Run, over_students
 
 METHODS = ("KD", "KD + mixup")
+BY = ("data", "teacher", "sharpness", "method")
 
 
 class Options(Base):
@@ -72,34 +73,23 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, mixed = data.of_cell_task(cell), cell["method"] == "KD + mixup"
-    training = Recipe(
-        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", schedule="cosine", weight_decay=0.01
-    )
-    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
-    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
     teacher = replace(teacher, temperature=cell["sharpness"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)),
-        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
-        objective=Distillation(cell["temperature"], weight=1.0), recipe=training,
-        sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
-        key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
+        factory=network(cell["student"], task), recipe=recipe(cell),
+        objective=Distillation(cell["temperature"], weight=1.0), sources=Sources.independent(cell["students"]),
+        mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in ("data", "teacher", "sharpness", "method")}
-    found = []
-    for who, asked in (("student", students), ("teacher", teacher)):
-        numbers = performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
-        found += tidy(numbers, **about, who=who)
-    return pd.DataFrame(found)
+    about = {name: cell[name] for name in BY}
+    return pd.DataFrame(
+        tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
+    )
 
 
-def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error over students, and the teacher's own number beside them."""
-    by = ["data", "teacher", "sharpness", "method", "measure"]
-    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
-    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
-    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
-    return found.merge(of_teacher.reset_index(), on=by, how="left")
+def recipe(cell: dict) -> Recipe:
+    how = {name: cell[name] for name in ("steps", "batch", "lr")}
+    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +131,7 @@ def plot(found: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found, inherited = means(table), slopes(table)
+    found, inherited = over_students(table, BY), slopes(table)
     title = __doc__.splitlines()[0]
     more = {"slopes": inherited, "students": table}
     figures.publish(
@@ -151,14 +141,15 @@ def main(options: Options, run: Run) -> None:
 
 def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> str:
     def of(method: str) -> str:
-        rows = inherited[inherited["method"] == method]
-        return ", ".join(f"{r.slope:.2f} ± {1.96 * r.standard_error:.2f} ({r.teacher})" for r in rows.itertuples())
+        rows = inherited.loc[inherited["method"] == method, ["teacher", "slope", "standard_error"]].to_numpy()
+        return ", ".join(f"{slope:.2f} ± {1.96 * error:.2f} ({teacher})" for teacher, slope, error in rows)
 
     gaps = found[found["measure"] == "signed_gap"]
-    beyond = (gaps["value"] - gaps["of_teacher"]).abs() > 1.96 * gaps["standard_error"]
+    apart = (gaps["value"] - gaps["of_teacher"]).abs()
     return (
-        f"{options.data}, {options.students} students of {options.student} each, distilled at T = {options.temperature:g} from teachers "
-        f"that answer at temperatures {', '.join(f'{s:g}' for s in options.sharpness)}. Slope of the students' gap on their teacher's: KD "
-        f"{of('KD')}; KD + mixup {of('KD + mixup')}. 1 is full inheritance. {beyond.sum()} of {len(gaps)} gaps differ from their "
-        "teacher's beyond 1.96 standard errors."
+        f"{options.data}, {options.students} students of {options.student} each, distilled at T = {options.temperature:g} from "
+        f"teachers that answer at temperatures {', '.join(f'{s:g}' for s in options.sharpness)}: as accurate, and more or less "
+        f"confident. Slope of the students' gap on their teacher's, 1 being full inheritance: KD {of('KD')}; KD + mixup "
+        f"{of('KD + mixup')}. Gaps differ from their teacher's by {apart.median():.3f} at the median, {apart.max():.3f} at most; "
+        f"{(apart > 1.96 * gaps['standard_error']).sum()} of {len(gaps)} do so beyond 1.96 standard errors."
     )

@@ -1,8 +1,8 @@
 """What does each part of CUD bring a student, when plain distillation is tuned as well?
 
-Every method gets the same grid of temperature and loss weight, and each picks its best by the likelihood of held-out rows. The published
-parts (shaping the teacher, clipping wrong mass, both), temperature scaling and label smoothing as baselines, and the exact
-projections that the paper states and does not solve. How many rows clipping changes at all is counted beside.
+Every method gets the same grid of temperature and loss weight, and each picks its best by the likelihood of held-out rows:
+the published parts (shaping the teacher, clipping wrong mass, both), temperature scaling and label smoothing as baselines, and
+the exact projections that the paper states and does not solve. How many rows a repair changes at all is counted beside.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from uqkd.classify import (
     Distillation,
     Recipe,
     Sources,
-    by_name,
     distill,
     known_views,
-    performance,
+    network,
+    on_test,
     tidy,
 )
 from uqkd.estimators import negative_log_likelihood
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, Share
+from uqkd.run import Replicates, Run, Share, over_students
 
+BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
 Network = tuple[str, str]
 
 
@@ -91,26 +92,20 @@ def measure(cell: dict) -> pd.DataFrame:
         steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", weight_decay=0.01, clip_norm=1.0,
         schedule="cosine", warmup=cell["steps"] // 10,
     )  # fmt: skip
-    how = {"classes": len(task.classes), "pad": task.pad, "vocabulary": task.vocabulary}
-    views = known_views(task.X, task.labels, fingerprint=task.fingerprint, network=of_teacher, recipe=recipe, **how)
+    views = known_views(task, network=of_teacher, recipe=recipe)
     students = distill(
-        task.X, views.targets(cell["method"]), labels=task.labels, factory=by_name(of_students, row=task.X.shape[1:], **how),
-        objective=Distillation(cell["temperature"], cell["weight"]), recipe=recipe, sources=Sources.independent(cell["students"]),
+        task.X, views.targets(cell["method"]), labels=task.labels, factory=network(of_students, task), recipe=recipe,
+        objective=Distillation(cell["temperature"], cell["weight"]), sources=Sources.independent(cell["students"]),
         key=("classify cud", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in ("data", "method", "temperature", "weight")}
-    about |= {"fired": views.firing_rate(cell["method"]), "teacher_accuracy": training_accuracy(views)}
-    test, held = (task.X_test, task.labels_test), (task.X_held, task.labels_held)
-    numbers = performance(students, *test, held=held)
+    numbers = on_test(students, task)
     numbers["nll_held"] = np.asarray(negative_log_likelihood(students.probabilities(task.X_held), task.labels_held))
+    about = {name: cell[name] for name in ("data", "method", "temperature", "weight")}
+    about["fired"] = views.firing_rate(cell["method"])
+    about["training_accuracy"] = float((views.probabilities.argmax(axis=1) == views.labels).mean())
     return pd.DataFrame(
-        tidy(numbers, **about, who="student")
-        + tidy(performance(views.teacher, *test, held=held), **about, who="teacher")
+        tidy(numbers, **about, who="student") + tidy(on_test(views.teacher, task), **about, who="teacher")
     )
-
-
-def training_accuracy(views) -> float:
-    return float((views.probabilities.argmax(axis=1) == views.labels).mean())
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
@@ -124,17 +119,14 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(best: pd.DataFrame) -> pd.DataFrame:
-    by = ["data", "method", "temperature", "weight", "fired", "teacher_accuracy", "measure"]
-    of_students = best[best["who"] == "student"].groupby(by, sort=False)["value"]
-    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
-    of_teacher = best[best["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
-    found = found.merge(of_teacher.reset_index(), on=by, how="left")
-    plain = found[found["method"] == "teacher"].set_index(["data", "measure"])[["value", "standard_error"]]
-    reference = plain.reindex(pd.MultiIndex.from_frame(found[["data", "measure"]]))
-    found["difference"] = found["value"] - reference["value"].to_numpy()
-    found["difference_se"] = np.hypot(found["standard_error"], reference["standard_error"].to_numpy())
-    found.loc[found["method"] == "teacher", ["difference", "difference_se"]] = 0.0
-    return found
+    """Means over students, and differences from plain distillation, each at its own best setting."""
+    found = over_students(best, BY)
+    plain = found.loc[found["method"] == "teacher", ["data", "measure", "value", "standard_error"]]
+    found = found.merge(plain, on=["data", "measure"], suffixes=("", "_plain"))
+    own = found["method"] == "teacher"
+    found["difference"] = found["value"] - found["value_plain"]
+    found["difference_se"] = np.where(own, 0.0, np.hypot(found["standard_error"], found["standard_error_plain"]))
+    return found.drop(columns=["value_plain", "standard_error_plain"])
 
 
 SHOWN = {"accuracy": "accuracy", "nll": "NLL", "nll_scaled": "NLL, own temperature", "ece": "ECE"}
@@ -173,22 +165,25 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
+    def changed(rows: pd.DataFrame, measure: str, sign: int) -> str:
+        """Methods that are better than plain distillation, and worse, beyond 1.96 standard errors."""
+        part = rows[(rows["measure"] == measure) & (rows["method"] != "teacher")]
+        apart, reach = sign * part["difference"], 1.96 * part["difference_se"]
+        better, worse = part.loc[apart > reach, "method"], part.loc[apart < -reach, "method"]
+        return f"better {', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}"
+
     told = []
     for name in options.data:
         rows = found[found["data"] == name]
         clip = rows[rows["method"] == "W-Clip"].iloc[0]
-        parts = []
-        for measure, label in (("accuracy", "accuracy"), ("nll_scaled", "NLL at its own temperature")):
-            part = rows[(rows["measure"] == measure) & (rows["method"] != "teacher")]
-            sign = 1 if measure == "accuracy" else -1
-            better = part[sign * part["difference"] > 1.96 * part["difference_se"]]["method"].tolist()
-            worse = part[sign * part["difference"] < -1.96 * part["difference_se"]]["method"].tolist()
-            parts.append(f"{label} better: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}")
         told.append(
-            f"{name}: the teacher is right on {clip['teacher_accuracy']:.1%} of its training rows, W-Clip changes {clip['fired']:.1%} of "
-            f"them. Against plain distillation beyond 1.96 standard errors, {'. '.join(parts)}"
+            f"{name}: the teacher is right on {clip['training_accuracy']:.1%} of its training rows, and W-Clip changes "
+            f"{clip['fired']:.1%} of them. Accuracy: {changed(rows, 'accuracy', 1)}. NLL at the student's own temperature: "
+            f"{changed(rows, 'nll_scaled', -1)}"
         )
+    settings = len(options.temperatures) * len(options.weights)
     return (
-        f"{options.students} students per setting; temperature and weight chosen from {len(options.temperatures) * len(options.weights)} by "
-        f"held-out likelihood, for every method. In brackets: rows that a repair changes. {'. '.join(told)}."
+        f"{options.students} students per setting; every method at the best of {settings} temperatures and weights by held-out "
+        f"likelihood. In brackets: rows that a repair changes. Against plain distillation, beyond 1.96 standard errors. "
+        f"{'. '.join(told)}."
     )

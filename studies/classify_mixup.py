@@ -21,18 +21,18 @@ from uqkd.classify import (
     Recipe,
     Sources,
     against_teacher,
-    by_name,
     distill,
     known_teacher,
     mixed_rows,
+    network,
     on_pairs,
-    performance,
+    on_test,
     tidy,
     weigh_probabilities,
 )
 from uqkd.estimators import by_share
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run
+from uqkd.run import Replicates, Run, over_students
 
 METHODS = {
     "CE": (False, False),
@@ -41,6 +41,7 @@ METHODS = {
     "KD + mixup": (True, True),
 }  # taught, mixed
 BINS = 20
+BY = ("data", "teacher", "method", "temperature")
 
 
 class Options(Base):
@@ -75,29 +76,22 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, (taught, mixed), training = data.of_cell_task(cell), METHODS[cell["method"]], recipe(cell)
-    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
-    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    task, (taught, mixed) = data.of_cell_task(cell), METHODS[cell["method"]]
+    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
-        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
-        objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0), recipe=training,
+        factory=network(cell["student"], task), recipe=recipe(cell),
+        objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0),
         sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify mixup", task.fingerprint))
-    about = {
-        "data": cell["data"],
-        "teacher": cell["teacher"],
-        "method": cell["method"],
-        "temperature": str(cell["temperature"]),
-    }
+    about = {name: str(cell[name]) for name in BY}
     found = []
     for who, asked in (("student", students), ("teacher", teacher)):
         between = on_pairs(asked, pairs)
         bins = by_share(between.per_pair, between.share, bins=BINS)
-        numbers = performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
-        numbers |= between.per_student()
+        numbers = on_test(asked, task) | between.per_student()
         numbers |= {f"nonlinearity at {at:.3f}": bins.of_student[:, n] for n, at in enumerate(bins.centre)}
         if who == "student":
             numbers |= against_teacher(students, teacher, pairs).per_student()
@@ -111,15 +105,11 @@ def recipe(cell: dict) -> Recipe:
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error over students, and the teacher's own number beside them."""
-    by = ["data", "teacher", "method", "temperature", "measure"]
-    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
-    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
-    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
-    found = found.merge(of_teacher.reset_index(), on=by, how="left")
-    untaught = found["method"].str.startswith("CE")
-    found.loc[untaught, "of_teacher"] = np.nan
-    found.loc[untaught, ["teacher", "temperature"]] = "none"
+    """Means over students; those taught by labels alone have no teacher and no temperature."""
+    found = over_students(table, BY)
+    alone = found["method"].str.startswith("CE")
+    found.loc[alone, "of_teacher"] = np.nan
+    found.loc[alone, ["teacher", "temperature"]] = "none"
     return found
 
 
@@ -167,40 +157,26 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def signs(found: pd.DataFrame) -> pd.DataFrame:
-    """The claims as differences with standard errors, one row per teacher and temperature."""
-    wide = found.pivot_table(
-        index=["teacher", "temperature"], columns=["measure", "method"], values=["value", "standard_error"]
-    )
-
-    def of(measure: str, method: str, what: str = "value") -> pd.Series:
-        return wide.loc[wide.index.get_level_values(0) != "none", (what, measure, method)]
-
-    rows = []
-    untaught = {m: found[(found["measure"] == m) & (found["method"] == "CE + mixup")].iloc[0] for m in SHOWN}
-    for name, measure in (("nonlinearity", "nonlinearity"), ("signed_gap", "signed_gap"), ("accuracy", "accuracy")):
-        kd, mix = of(measure, "KD"), of(measure, "KD + mixup")
-        noise = np.hypot(of(measure, "KD", "standard_error"), of(measure, "KD + mixup", "standard_error"))
-        teacher = found[(found["measure"] == measure) & (found["method"] == "KD + mixup")].set_index(
-            ["teacher", "temperature"]
-        )
-        control = untaught[measure]
-        for against, difference, error in (
-            ("KD", mix - kd, noise),
-            ("the teacher", teacher["value"] - teacher["of_teacher"], teacher["standard_error"]),
-            (
-                "CE + mixup",
-                mix - control["value"],
-                np.hypot(of(measure, "KD + mixup", "standard_error"), control["standard_error"]),
-            ),
-        ):
-            table = pd.DataFrame({"difference": difference, "standard_error": error}).reset_index()
-            rows.append(table.assign(measure=name, against=against))
-    found_signs = pd.concat(rows, ignore_index=True)
-    found_signs["sign"] = np.select(
-        [found_signs["difference"] > 1.96 * found_signs["standard_error"], found_signs["difference"] < -1.96 * found_signs["standard_error"]],
-        ["above", "below"], "undecided",
-    )  # fmt: skip
-    return found_signs
+    """The claims as differences with standard errors: KD + mixup against three references, per teacher and temperature."""
+    mixed = found[found["method"] == "KD + mixup"]
+    plain = found[found["method"] == "KD"]
+    control = found[found["method"] == "CE + mixup"]
+    place = ["teacher", "temperature", "measure"]
+    joined = mixed.merge(plain, on=place, suffixes=("", "_kd")).merge(control, on="measure", suffixes=("", "_ce"))
+    references: dict[str, tuple[pd.Series, pd.Series | float]] = {
+        "KD": (joined["value_kd"], joined["standard_error_kd"]),
+        "CE + mixup": (joined["value_ce"], joined["standard_error_ce"]),
+        "the teacher": (joined["of_teacher"], 0.0),
+    }
+    tables = []
+    for against, (value, error) in references.items():
+        table = joined[place].assign(against=against, difference=joined["value"] - value)
+        table["standard_error"] = np.hypot(joined["standard_error"], error)
+        tables.append(table)
+    told = pd.concat(tables, ignore_index=True).dropna()
+    reach = 1.96 * told["standard_error"]
+    above, below = told["difference"] > reach, told["difference"] < -reach
+    return told.assign(sign=np.select([above, below], ["above", "below"], "undecided"))
 
 
 def main(options: Options, run: Run) -> None:
@@ -213,15 +189,17 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(claims: pd.DataFrame, options: Options) -> str:
+    numbers = claims[claims["temperature"] != "std"]  # "std" leaves the scale of the logits free: told apart
+
     def count(measure: str, against: str) -> str:
-        rows = claims[(claims["measure"] == measure) & (claims["against"] == against)]
-        kinds = rows["sign"].value_counts()
+        kinds = numbers.loc[(numbers["measure"] == measure) & (numbers["against"] == against), "sign"].value_counts()
         return f"{kinds.get('below', 0)} below, {kinds.get('above', 0)} above, {kinds.get('undecided', 0)} undecided"
 
     return (
-        f"{options.data}, {options.students} students of {options.student} each. Of students by KD + mixup, teachers × temperatures, beyond "
-        f"1.96 standard errors: non-linearity against their teacher's {count('nonlinearity', 'the teacher')}; against KD without mixup "
-        f"{count('nonlinearity', 'KD')}; against mixup without a teacher {count('nonlinearity', 'CE + mixup')}. Confidence − "
-        f"accuracy against KD {count('signed_gap', 'KD')}, against their teacher's {count('signed_gap', 'the teacher')}. Accuracy against "
-        f"KD {count('accuracy', 'KD')}."
+        f"{options.data}, {options.students} students of {options.student} each. Students by KD + mixup, "
+        f"over teachers and temperatures, beyond 1.96 standard errors. Non-linearity: against their teacher's "
+        f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
+        f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD {count('signed_gap', 'KD')}; against their "
+        f"teacher's {count('signed_gap', 'the teacher')}. Accuracy: against KD {count('accuracy', 'KD')}. 'std' leaves the "
+        "scale of a student's logits free, so that its confidence says nothing before a temperature is fitted."
     )

@@ -21,16 +21,18 @@ from uqkd.classify import (
     Recipe,
     Sources,
     against_teacher,
-    by_name,
     distill,
     known_teacher,
     mixed_rows,
+    network,
     on_pairs,
-    performance,
+    on_test,
     tidy,
 )
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run
+from uqkd.run import Replicates, Run, over_students
+
+BY = ("data", "teacher", "floor")
 
 
 class Options(Base):
@@ -65,34 +67,25 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task = data.of_cell_task(cell)
-    training = Recipe(
-        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", schedule="cosine", weight_decay=0.01
-    )
-    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
-    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
     students = distill(
-        task.X, teacher, labels=task.labels, mixing=Mixing(), floor=cell["floor"],
-        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
-        objective=Distillation(cell["temperature"], weight=1.0), recipe=training,
+        task.X, teacher, labels=task.labels, mixing=Mixing(), floor=cell["floor"], factory=network(cell["student"], task),
+        recipe=recipe(cell), objective=Distillation(cell["temperature"], weight=1.0),
         sources=Sources.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify pairs", task.fingerprint))
-    found = []
+    about, found = {name: cell[name] for name in BY}, []
     for who, asked in (("student", students), ("teacher", teacher)):
-        numbers = performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
-        numbers |= on_pairs(asked, pairs).per_student()
+        numbers = on_test(asked, task) | on_pairs(asked, pairs).per_student()
         if who == "student":
             numbers |= against_teacher(students, teacher, pairs).per_student()
-        found += tidy(numbers, data=cell["data"], teacher=cell["teacher"], floor=cell["floor"], who=who)
+        found += tidy(numbers, **about, who=who)
     return pd.DataFrame(found)
 
 
-def means(table: pd.DataFrame) -> pd.DataFrame:
-    by = ["data", "teacher", "floor", "measure"]
-    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
-    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
-    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
-    return found.merge(of_teacher.reset_index(), on=by, how="left")
+def recipe(cell: dict) -> Recipe:
+    how = {name: cell[name] for name in ("steps", "batch", "lr")}
+    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 SHOWN = {
@@ -127,7 +120,7 @@ def plot(found: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found = means(table)
+    found = over_students(table, BY)
     title = __doc__.splitlines()[0]
     figures.publish(
         run, plot(found), table=found, title=title, caption=caption(found, options), more={"students": table}, place=450
@@ -135,14 +128,16 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
-    def along(teacher: str, measure: str, form: str) -> str:
-        rows = found[(found["teacher"] == teacher) & (found["measure"] == measure)].sort_values("floor")
-        return " → ".join(f"{r.value:{form}} ± {1.96 * r.standard_error:{form}}" for r in rows.itertuples())
-
     teacher = options.teachers[-1]
+
+    def along(measure: str, form: str) -> str:
+        rows = found[(found["teacher"] == teacher) & (found["measure"] == measure)].sort_values("floor")
+        numbers = rows[["value", "standard_error"]].to_numpy()
+        return " → ".join(f"{value:{form}} ± {1.96 * error:{form}}" for value, error in numbers)
+
     return (
-        f"{options.data}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of {teacher} at c = "
-        f"{', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair {along(teacher, 'off_pair_mass', '.3f')}; non-linearity "
-        f"{along(teacher, 'nonlinearity', '.2f')}; accuracy {along(teacher, 'accuracy', '.3f')}; confidence − accuracy "
-        f"{along(teacher, 'signed_gap', '.3f')}; NLL at a temperature of their own {along(teacher, 'nll_scaled', '.3f')}."
+        f"{options.data}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of "
+        f"{teacher} at c = {', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair "
+        f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.2f')}; accuracy "
+        f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a temperature of their own {along('nll_scaled', '.3f')}."
     )

@@ -37,14 +37,15 @@ class Options(Base):
     transformer_steps: Replicates = 150
 
 
+LONG = {"rows": 10_000, "steps": 3_000, "transformer_classes": (6, 77, 150), "transformer_steps": 3_000}
+
 PRESETS = {
     "quick": Options(),
-    "paper": Options(noise=(0.0, 0.1, 0.2, 0.3), rows=10_000, steps=3_000, replicates=20, transformer_classes=(6, 77, 150), transformer_steps=3_000),
-    "full": Options(
-        classes=(6, 30, 77, 150), noise=(0.0, 0.05, 0.1, 0.2, 0.3, 0.4), rows=10_000, steps=3_000, replicates=40,
-        transformer_classes=(6, 77, 150), transformer_steps=3_000,
+    "paper": Options.model_validate({**LONG, "noise": (0.0, 0.1, 0.2, 0.3), "replicates": 20}),
+    "full": Options.model_validate(
+        {**LONG, "classes": (6, 30, 77, 150), "noise": (0.0, 0.05, 0.1, 0.2, 0.4), "replicates": 40}
     ),
-}  # fmt: skip
+}
 
 
 def cells(options: Options) -> list[dict]:
@@ -112,17 +113,14 @@ def reading(cell: dict, world: data.IntentWorld, drawn: data.IntentTexts) -> tup
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error over replicates (worlds' texts, labels and teachers anew), and differences from the teacher."""
-    by = ["teacher", "classes", "noise", "truth", "method"]
-    wide = table.pivot_table(index=[*by[:-1], "replicate"], columns="method", values="kl")
-    gain = wide.sub(wide["teacher"], axis=0).stack().rename("difference").reset_index()
-    joined = table.merge(gain, on=[*by[:-1], "replicate", "method"])
-    grouped = joined.groupby(by, sort=False)
-    found = grouped[["kl", "difference", "fired"]].mean()
-    found[["kl_se", "difference_se"]] = (
-        grouped[["kl", "difference"]].std(ddof=1) / np.sqrt(grouped.size().to_numpy())[:, None]
-    ).to_numpy()
-    return found.reset_index()
+    """Mean and standard error over replicates (texts, labels and teacher anew), and differences from the teacher as it is."""
+    by = ["teacher", "classes", "noise", "truth"]
+    plain = table.loc[table["method"] == "teacher", [*by, "replicate", "kl"]]
+    joined = table.merge(plain, on=[*by, "replicate"], suffixes=("", "_plain"))
+    joined["difference"] = joined["kl"] - joined["kl_plain"]
+    grouped = joined.groupby([*by, "method"], sort=False)
+    found, errors = grouped[["kl", "difference", "fired"]].mean(), grouped[["kl", "difference"]].sem()
+    return found.join(errors.rename(columns={"kl": "kl_se", "difference": "difference_se"})).reset_index()
 
 
 DRAWN = [method for method in METHODS if method != "labels"]  # labels are infinitely far from any doubt
@@ -189,9 +187,10 @@ def caption(found: pd.DataFrame, options: Options) -> str:
 
     clip = found.loc[found["method"] == "W-Clip", "fired"]
     return (
-        f"Settings of teacher, classes and label noise, {options.replicates} teachers each; distances from the true posterior of the class "
-        f"against those of the teacher as it is, beyond 1.96 standard errors. W-Clip, which changes {clip.min():.1%} to {clip.max():.0%} "
-        f"of the rows: {of('W-Clip')}. Shaping (DUS): {of('DUS')}. Both: {of('DUS + W-Clip')}. Temperature scaling, fitted out of fold: "
-        f"{of('teacher, temperature')}; it fits the labels' own distribution, noise included, from which it is "
-        f"{count('teacher, temperature', 'the label', True)} with noise. Groups with an entropy bound: {of('groups, entropy')}."
+        f"Settings of teacher, classes and label noise, {options.replicates} teachers each; distance from the true posterior of "
+        f"the class, against that of the teacher as it is, beyond 1.96 standard errors. W-Clip, which changes {clip.min():.1%} to "
+        f"{clip.max():.0%} of the rows: {of('W-Clip')}. Shaping (DUS): {of('DUS')}. Both: {of('DUS + W-Clip')}. Temperature "
+        f"scaling, fitted out of fold: {of('teacher, temperature')}; it fits the distribution of the labels, wrong ones included, "
+        f"to which it is {count('teacher, temperature', 'the label', True)} with noise. Groups with a bound on the entropy: "
+        f"{of('groups, entropy')}."
     )

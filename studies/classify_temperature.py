@@ -21,21 +21,22 @@ from uqkd.classify import (
     Mixing,
     Recipe,
     Sources,
-    by_name,
     distill,
     known_teacher,
-    performance,
+    network,
+    on_test,
     tidy,
     weigh_probabilities,
 )
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run
+from uqkd.run import Replicates, Run, over_students
 
 METHODS = {
     "KD": (False, 1.0),
     "KD + mixup": (True, 1.0),
     "KD + mixup + CE": (True, 0.8),
 }  # mixed, weight of the teacher
+BY = ("data", "method", "temperature")
 
 
 class Options(Base):
@@ -68,32 +69,22 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
-    training = Recipe(
-        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", schedule="cosine", weight_decay=0.01
-    )
-    known = {"classes": len(task.classes), "recipe": training, "fingerprint": task.fingerprint}
-    teacher = known_teacher(task.X, task.labels, network=cell["teacher"], **known)
+    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
-        factory=by_name(cell["student"], row=task.X.shape[1:], classes=len(task.classes)),
-        objective=Distillation(cell["temperature"], weight), recipe=training,
+        factory=network(cell["student"], task), recipe=recipe(cell), objective=Distillation(cell["temperature"], weight),
         sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in ("data", "method", "temperature")}
-    test, held = (task.X_test, task.labels_test), (task.X_held, task.labels_held)
+    about = {name: cell[name] for name in BY}
     return pd.DataFrame(
-        tidy(performance(students, *test, held=held), **about, who="student")
-        + tidy(performance(teacher, *test, held=held), **about, who="teacher")
+        tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
     )
 
 
-def means(table: pd.DataFrame) -> pd.DataFrame:
-    by = ["data", "method", "temperature", "measure"]
-    of_students = table[table["who"] == "student"].groupby(by, sort=False)["value"]
-    found = of_students.agg(value="mean", students="count", standard_error="sem").reset_index()
-    of_teacher = table[table["who"] == "teacher"].groupby(by, sort=False)["value"].first().rename("of_teacher")
-    return found.merge(of_teacher.reset_index(), on=by, how="left")
+def recipe(cell: dict) -> Recipe:
+    how = {name: cell[name] for name in ("steps", "batch", "lr")}
+    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 SHOWN = {"ece": "ECE", "nll_scaled": "NLL, own temperature", "signed_gap": "confidence − accuracy"}
@@ -139,22 +130,19 @@ def trends(table: pd.DataFrame) -> pd.DataFrame:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found, slopes = means(table), trends(table)
+    found, slopes = over_students(table, BY), trends(table)
     title = __doc__.splitlines()[0]
     more = {"trends": slopes, "students": table}
     figures.publish(run, plot(found), table=found, title=title, caption=caption(slopes, options), more=more, place=440)
 
 
 def caption(slopes: pd.DataFrame, options: Options) -> str:
-    def of(measure: str, times: float = 1.0) -> str:
-        rows = slopes[slopes["measure"] == measure]
-        return ", ".join(
-            f"{times * r.per_doubling:+.2f} ± {times * 1.96 * r.standard_error:.2f} ({r.method})"
-            for r in rows.itertuples()
-        )
+    def of(measure: str) -> str:
+        rows = slopes.loc[slopes["measure"] == measure, ["method", "per_doubling", "standard_error"]].to_numpy()
+        return ", ".join(f"{100 * slope:+.2f} ± {196 * error:.2f} ({method})" for method, slope, error in rows)
 
     return (
-        f"{options.data}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T from 1 on, in "
-        f"points of percent: accuracy {of('accuracy', 100)}; ECE {of('ece', 100)}; ECE at the student's own temperature "
-        f"{of('ece_scaled', 100)}; confidence − accuracy {of('signed_gap', 100)}."
+        f"{options.data}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T "
+        f"from 1 on, in points of percent: accuracy {of('accuracy')}; ECE {of('ece')}; ECE at the student's own temperature "
+        f"{of('ece_scaled')}; confidence − accuracy {of('signed_gap')}."
     )

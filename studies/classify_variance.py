@@ -1,8 +1,9 @@
-"""How much of a teacher's doubt does a classifier keep, and how much moves between classifiers, under every method of distillation?
+"""How much of a teacher's doubt does a classifier keep, and how much moves between classifiers, under every method?
 
-Ten students of one teacher by each method, all with the same architecture and steps. Within a student: its own Gini variance; between students:
-the variance of their probabilities, unbiased; both as shares of the teacher's Gini variance G_p on test rows. Methods that
-sample labels draw them anew for each student; all others differ by initialisation, order and mixing alone.
+Ten students of one teacher by each method of distillation, all with the same architecture and steps. Within a student: its own
+Gini variance; between students: the variance of their probabilities, unbiased; both as shares of the teacher's Gini variance
+G_p on test rows. Methods that sample labels draw them anew for each student; all others differ by initialisation, order and
+mixing alone.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from uqkd.classify import (
     Recipe,
     Sources,
     TeacherViews,
-    by_name,
     distill,
     known_views,
-    performance,
+    network,
+    on_test,
     weigh_labels,
     weigh_precision,
 )
@@ -88,13 +89,9 @@ def cells(options: Options) -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     task, method, students = data.of_cell_task(cell), cell["method"], cell["students"]
     of_teacher, of_students = NETWORKS["images" if task.pad is None else "texts"]
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", schedule="cosine", weight_decay=0.01
-    )
-    how = {"classes": len(task.classes), "pad": task.pad, "vocabulary": task.vocabulary}
-    views = known_views(
-        task.X, task.labels, fingerprint=task.fingerprint, network=of_teacher, recipe=recipe, **how
-    )  # fmt: skip
+    how = {name: cell[name] for name in ("steps", "batch", "lr")}
+    recipe = Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
+    views = known_views(task, network=of_teacher, recipe=recipe)
     key = ("classify variance", *(str(cell[name]) for name in sorted(cell)))
     targets: Any = views.teacher
     if method in SAMPLED:
@@ -102,8 +99,8 @@ def measure(cell: dict) -> pd.DataFrame:
     elif method in METHODS:
         targets = views.targets(method)
     trained = distill(
-        task.X, targets, labels=task.labels, factory=by_name(of_students, row=task.X.shape[1:], **how),
-        objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), recipe=recipe, sources=Sources.independent(students),
+        task.X, targets, labels=task.labels, factory=network(of_students, task), recipe=recipe,
+        objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), sources=Sources.independent(students),
         mixing=Mixing() if method in MIXED else None, key=key,
     )  # fmt: skip
     q, p = trained.probabilities(task.X_test), views.teacher.probabilities(task.X_test)
@@ -114,7 +111,7 @@ def measure(cell: dict) -> pd.DataFrame:
         "sum": share_of(parts.per_student_intra + parts.per_student_inter, spread),
         "mutual information": two_way_mean(parts.per_student_information),
     }
-    scores = performance(trained, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
+    scores = on_test(trained, task)
     for name in ("accuracy", "nll", "signed_gap", "ece", "nll_scaled"):
         numbers[name] = (float(scores[name].mean()), float(scores[name].std(ddof=1) / len(scores[name]) ** 0.5))
     about = {"data": cell["data"], "method": method, "students": students, "teacher_gini": float(spread.mean())}
@@ -137,8 +134,8 @@ def plot(table: pd.DataFrame) -> Figure:
         for measure, colour, marker, aside in zip(kinds, figures.colours(3), "so^", (0.18, -0.18, 0.0), strict=True):
             part = rows[rows["measure"] == measure]
             axis.errorbar(
-                part["value"], part["method"].map(place) + aside, xerr=1.96 * part["standard_error"], fmt=marker, ms=3.5, mfc="white",
-                capsize=2, color=colour, label=measure,
+                part["value"], part["method"].map(place) + aside, xerr=1.96 * part["standard_error"], fmt=marker, ms=3.5,
+                mfc="white", capsize=2, color=colour, label=measure,
             )  # fmt: skip
         axis.axvline(1.0, color="0.4", linewidth=0.9)
         axis.set_xscale("log")
@@ -163,11 +160,9 @@ def caption(table: pd.DataFrame, options: Options) -> str:
     for name in options.data:
         between = table[(table["data"] == name) & (table["measure"] == "between students")]
         most, least = (between.loc[getattr(between["value"], pick)(), "method"] for pick in ("idxmax", "idxmin"))
-        told.append(
-            f"{name}: students of the teacher's distribution keep {of(name, 'teacher', 'within one student')} and vary by "
-            f"{of(name, 'teacher', 'between students')}; of one sampled label each {of(name, '1 sampled label', 'within one student')} "
-            f"and {of(name, '1 sampled label', 'between students')}; of 16 {of(name, '16 sampled labels', 'within one student')} and "
-            f"{of(name, '16 sampled labels', 'between students')}. Most moves between students of '{most}' "
-            f"({of(name, most, 'between students')}), least of '{least}' ({of(name, least, 'between students')})"
+        kept = ", ".join(
+            f"{of(name, m, 'within one student')} and {of(name, m, 'between students')} ({m})"
+            for m in ("teacher", "1 sampled label", "16 sampled labels")
         )
+        told.append(f"{name}: within and between {kept}; most between students of '{most}', least of '{least}'")
     return f"Shares of the teacher's Gini variance on test rows, {options.students} students per method. {'; '.join(told)}."

@@ -14,7 +14,7 @@ from uqkd.classify.measure import (
     performance,
     tidy,
 )
-from uqkd.classify.methods import METHODS, TeacherViews, known_views
+from uqkd.classify.methods import METHODS, TeacherViews
 from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
 from uqkd.classify.networks import BagOfWords, by_name, convolutional, perceptron, pretrained, residual
 from uqkd.classify.objectives import Distillation, Shaping
@@ -31,7 +31,8 @@ from uqkd.classify.targets import (
     weigh_precision,
     weigh_probabilities,
 )
-from uqkd.classify.teacher import Teacher, known_teacher
+from uqkd.classify.tasks import known_teacher, known_views, network, on_test
+from uqkd.classify.teacher import Teacher
 from uqkd.classify.wclip import wclip
 from uqkd.stacked import Recipe, Sources
 
@@ -66,7 +67,9 @@ __all__ = [
     "known_views",
     "mix",
     "mixed_rows",
+    "network",
     "on_pairs",
+    "on_test",
     "out_of_fold",
     "perceptron",
     "performance",

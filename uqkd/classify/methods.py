@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
 from uqkd.classify.evidence import Evidence, evidence_from
-from uqkd.classify.networks import Factory, by_name
+from uqkd.classify.networks import Factory
 from uqkd.classify.objectives import Shaping
 from uqkd.classify.targets import changed_rows, repair, smooth_labels, soften
 from uqkd.classify.teacher import Teacher
@@ -134,32 +134,3 @@ METHODS: dict[str, Callable[[TeacherViews], Array]] = {
     "out of fold": _as_it_is(lambda views: views.folds.probabilities),
     "out of fold, temperature": _as_it_is(lambda views: views.folds.calibrated(views.labels)),
 }
-
-
-_KNOWN: dict[tuple[Any, ...], TeacherViews] = {}
-KEPT = 4  # views that a process remembers
-
-
-def known_views(
-    X: ArrayLike,
-    labels: ArrayLike,
-    *,
-    fingerprint: str,
-    network: str,
-    classes: int,
-    recipe: Recipe,
-    pad: int | None = None,
-    vocabulary: int | None = None,
-) -> TeacherViews:
-    """The views of a teacher of some data, architecture and recipe: the same wherever they are made, and made once in a process.
-
-    Parameters are those of `known_teacher`.
-    """
-    name = (fingerprint, network, recipe)
-    if name not in _KNOWN:
-        while len(_KNOWN) >= KEPT:
-            _KNOWN.pop(next(iter(_KNOWN)))
-        factory = by_name(network, row=np.shape(X)[1:], classes=classes, pad=pad, vocabulary=vocabulary)
-        key = ("classify views", fingerprint, network, repr(recipe))
-        _KNOWN[name] = TeacherViews.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
-    return _KNOWN[name]

@@ -10,13 +10,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers
+from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
-from uqkd.classify.networks import Factory, by_name
+from uqkd.classify.networks import Factory
 from uqkd.classify.objectives import Shaping
 from uqkd.errors import OptionError
 from uqkd.estimators import fit_temperature
-from uqkd.estimators.targets import weigh_labels
 from uqkd.stacked import Recipe, Sources, Stacked
 from uqkd.stacked.losses import cross_entropy
 
@@ -38,6 +37,10 @@ class Teacher:
 
     model: Stacked
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.temperature < float("inf"):
+            raise OptionError(f"a teacher's temperature must be a positive number; got {self.temperature}.")
 
     @classmethod
     def of(cls, module: nn.Module, *, temperature: float = 1.0) -> Teacher:
@@ -113,7 +116,7 @@ class Teacher:
         """
         sources = Sources.independent(teachers)
         sources = replace(sources, recurring=("initialisation", "order") if shared else ())
-        target = weigh_labels(np.asarray(labels)[None, :, None], classes).probabilities
+        target = one_hot(labels, len(np.asarray(X)), classes)
         transform = None if mixing is None else MixedBatches(mixing, sources.order, key)
         trained = fit_classifiers(
             X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=key, transform=transform
@@ -129,7 +132,7 @@ class Teacher:
         self, X: ArrayLike, labels: ArrayLike, *, shaping: Shaping | Loss, recipe: Recipe, key: tuple[Any, ...]
     ) -> Teacher:
         """This teacher, trained further with its uncertainty shaped (DUS)."""
-        target = weigh_labels(np.asarray(labels)[None, :, None], self.classes(X)).probabilities
+        target = one_hot(labels, len(np.asarray(X)), self.classes(X))
         sources = replace(Sources.independent(1), recurring=("initialisation", "order"))
         trained = fit_classifiers(
             X, target, factory=self.model, loss=shaping, recipe=recipe, sources=sources, key=(*key, "shaped")
@@ -168,43 +171,3 @@ class Teacher:
 
     def _as_classifiers(self) -> Classifiers:
         return Classifiers(self.model, np.array([-1]), np.full(1, np.nan))
-
-
-_KNOWN: dict[tuple[Any, ...], Teacher] = {}
-KEPT = 8  # teachers that a process remembers
-
-
-def known_teacher(
-    X: ArrayLike,
-    labels: ArrayLike,
-    *,
-    fingerprint: str,
-    network: str,
-    classes: int,
-    recipe: Recipe,
-    pad: int | None = None,
-    vocabulary: int | None = None,
-) -> Teacher:
-    """The teacher of some data, architecture and recipe: the same wherever it is trained, and once in a process.
-
-    Parameters
-    ----------
-    X, labels
-        As for `Teacher.fit`.
-    fingerprint : str
-        Of the data: with network and recipe it names the teacher's streams.
-    network : str
-        See `by_name`.
-    classes, recipe
-        As for `Teacher.fit`.
-    pad, vocabulary : int, optional
-        Of texts.
-    """
-    name = (fingerprint, network, recipe)
-    if name not in _KNOWN:
-        while len(_KNOWN) >= KEPT:
-            _KNOWN.pop(next(iter(_KNOWN)))
-        factory = by_name(network, row=np.shape(X)[1:], classes=classes, pad=pad, vocabulary=vocabulary)
-        key = ("classify teacher", fingerprint, network, repr(recipe))
-        _KNOWN[name] = Teacher.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
-    return _KNOWN[name]

@@ -13,6 +13,7 @@ from uqkd.run.study import (
     load_study,
     study_names,
 )
+from uqkd.run.tables import over_students
 
 __all__ = [
     "Interrupted",
@@ -27,5 +28,6 @@ __all__ = [
     "Workers",
     "find_study",
     "load_study",
+    "over_students",
     "study_names",
 ]

@@ -1,0 +1,98 @@
+"""What a study of classifiers needs of its data, and what is made of one task once in a process: teachers and their relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.classify.classifiers import Classifiers
+from uqkd.classify.measure import performance
+from uqkd.classify.methods import TeacherViews
+from uqkd.classify.networks import Factory, by_name
+from uqkd.classify.teacher import Teacher
+from uqkd.stacked import Recipe
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Made = TypeVar("Made")
+
+KEPT = 8  # teachers, and as many views, that a process remembers
+_MADE: dict[tuple[Any, ...], Any] = {}
+
+
+class Training(Protocol):
+    """Rows to train on and what they are, such as `uqkd.data.Task`."""
+
+    @property
+    def X(self) -> NDArray[Any]: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def pad(self) -> int | None: ...
+    @property
+    def vocabulary(self) -> int | None: ...
+
+
+class Testing(Protocol):
+    """Rows to calibrate and to test on."""
+
+    @property
+    def X_held(self) -> NDArray[Any]: ...
+    @property
+    def labels_held(self) -> Labels: ...
+    @property
+    def X_test(self) -> NDArray[Any]: ...
+    @property
+    def labels_test(self) -> Labels: ...
+
+
+def network(name: str, task: Training) -> Factory:
+    """Factory of an architecture that fits a task's rows and classes; see `by_name`."""
+    return by_name(
+        name, row=task.X.shape[1:], classes=len(task.classes), pad=task.pad, vocabulary=task.vocabulary
+    )  # fmt: skip
+
+
+def known_teacher(task: Training, *, network: str, recipe: Recipe) -> Teacher:
+    """The teacher of a task, architecture and recipe: the same wherever it is trained, and trained once in a process."""
+
+    def fit(factory: Factory, key: tuple[Any, ...]) -> Teacher:
+        return Teacher.fit(
+            task.X, task.labels, classes=len(task.classes), factory=factory, recipe=recipe, key=key
+        )  # fmt: skip
+
+    return _once("teacher", fit, task, network, recipe)
+
+
+def known_views(task: Training, *, network: str, recipe: Recipe) -> TeacherViews:
+    """The views of a teacher of a task, architecture and recipe: as `known_teacher`."""
+
+    def fit(factory: Factory, key: tuple[Any, ...]) -> TeacherViews:
+        return TeacherViews.fit(
+            task.X, task.labels, classes=len(task.classes), factory=factory, recipe=recipe, key=key
+        )  # fmt: skip
+
+    return _once("views", fit, task, network, recipe)
+
+
+def on_test(asked: Classifiers | Teacher, task: Testing) -> dict[str, Array]:
+    """`performance` on a task's test rows, calibrated on its held-out rows."""
+    return performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
+
+
+def _once(
+    kind: str, fit: Callable[[Factory, tuple[Any, ...]], Made], task: Training, name: str, recipe: Recipe
+) -> Made:
+    what = (kind, task.fingerprint, name, recipe)
+    if what not in _MADE:
+        while len(_MADE) >= 2 * KEPT:
+            _MADE.pop(next(iter(_MADE)))
+        _MADE[what] = fit(network(name, task), ("classify", kind, task.fingerprint, name, repr(recipe)))
+    return _MADE[what]  # type: ignore[no-any-return]

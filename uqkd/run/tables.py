@@ -1,0 +1,36 @@
+"""Tidy tables of students: means over them, with their standard errors, and the teacher's own number beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+
+def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean and standard error over students of every measure, and the teacher's own number.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns `by`, "who" ("student" or "teacher"), "student", "measure", "value".
+    by : sequence of str
+        What tells settings apart; "measure" comes last by itself.
+
+    Returns
+    -------
+    DataFrame
+        `by`, measure, value, students, standard_error, of_teacher (NaN where there is none).
+
+    Examples
+    --------
+    >>> rows = [("student", 0, 1.0), ("student", 1, 3.0), ("teacher", 0, 5.0)]
+    >>> table = pd.DataFrame([{"T": 2, "who": w, "student": s, "measure": "nll", "value": v} for w, s, v in rows])
+    >>> over_students(table, ["T"]).iloc[0].to_dict()
+    {'T': 2, 'measure': 'nll', 'value': 2.0, 'students': 2, 'standard_error': 1.0, 'of_teacher': 5.0}
+    """
+    keys = [*by, "measure"]
+    students = table[table["who"] == "student"].groupby(keys, sort=False)["value"]
+    found = students.agg(value="mean", students="count", standard_error="sem").reset_index()
+    teachers = table[table["who"] == "teacher"].groupby(keys, sort=False)["value"].first().rename("of_teacher")
+    return found.merge(teachers.reset_index(), on=keys, how="left")
