@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from uqkd import seeds
 from uqkd.classify.networks import Factory
-from uqkd.errors import OptionError, ShapeError, UqkdWarning
+from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
+from uqkd.estimators.calibration import class_labels
 from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, train
 from uqkd.stacked.jobs import Transform
-from uqkd.stacked.leaves import Linear
+from uqkd.stacked.leaves import Embedding, Linear
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -92,6 +93,19 @@ def draw_labels(probabilities: Array, responses: int, *, key: tuple[Any, ...]) -
     return drawn
 
 
+def one_hot(labels: ArrayLike, rows: int, classes: int) -> Array:
+    """Label distributions (1, P, C) of labels (P,), or a typed error that names the first that is none.
+
+    Examples
+    --------
+    >>> one_hot([1], 1, 2)
+    array([[[0., 1.]]])
+    """
+    if classes < 2:
+        raise OptionError(f"a classifier needs classes >= 2; got classes={classes}.")
+    return np.asarray(np.eye(classes)[class_labels(labels, rows, classes)][None])
+
+
 def fit_classifiers(
     X: ArrayLike | Tensor,
     targets: ArrayLike | Tensor,
@@ -140,11 +154,13 @@ def fit_classifiers(
     ------
     DivergedError
         Names those that diverged, and when.
+    NotFiniteError, DataError
+        Rows that are not finite, or not what the network takes.
     ShapeError
         Arguments that do not fit each other.
     """
     model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
-    values = model.tensor(X)
+    values = _rows(model, X)
     done = train(
         model, values, targets, recipe, loss=loss, orders=_orders(len(values), recipe, sources, key, rows),
         transform=transform, engine=engine,
@@ -218,12 +234,30 @@ def _orders(
     ])  # fmt: skip
 
 
+def _rows(model: Stacked, X: ArrayLike | Tensor) -> Tensor:
+    """X on the model's device, checked once."""
+    given = X if isinstance(X, Tensor) else np.asarray(X)
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "biuf":
+        raise DataError(f"X must hold numbers; got dtype {given.dtype}. Encode texts and categories first.")
+    rows = model.tensor(given)
+    if rows.ndim < 2 or not rows.numel():
+        raise ShapeError(f"X must be (P, ...), at least one row; got {tuple(rows.shape)}.")
+    if rows.is_floating_point():
+        bad = ~rows.flatten(1).isfinite().all(1)
+        if bad.any():
+            raise NotFiniteError(
+                f"X holds values that are not finite, as {model.dtype}, in {int(bad.sum())} of {len(rows)} rows; the first is "
+                f"row {int(bad.int().argmax())}. Find out where they come from; none is dropped here."
+            )
+    elif not any(isinstance(part, Embedding) for part in model.body.modules()):
+        raise DataError(f"X holds {rows.dtype}, but this network takes fractions; pass X as floating-point numbers.")
+    return rows
+
+
 @torch.inference_mode()
 def _blocks(model: Stacked, X: ArrayLike | Tensor) -> Array:
     """Outputs of all, block of rows by block: memory stays flat."""
-    rows = model.tensor(X)
-    if rows.ndim < 2 or not len(rows):
-        raise ShapeError(f"X must be (P, ...), at least one row; got {tuple(rows.shape)}.")
+    rows = _rows(model, X)
     model.eval()
     size = max(1, BLOCK // max(1, model.students * rows[0].numel()))
     found = []
@@ -239,12 +273,18 @@ def _last_input(model: Stacked) -> Iterator[list[Any]]:
     if not linear:
         raise OptionError("features are what the last linear layer gets; this architecture has none.")
     seen: list[Any] = []
+    latest: list[Tensor] = []
 
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.append(model.fold.unfold(inputs[0]).float().cpu().numpy())
+    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        latest[:] = inputs[:1]  # the last to run is not always the last to have been built
 
-    handle = linear[-1].register_forward_pre_hook(keep)
+    def keep(*_: Any) -> None:
+        seen.append(model.fold.unfold(latest.pop()).float().cpu().numpy())
+
+    handles = [part.register_forward_pre_hook(note) for part in linear]
+    handles.append(model.body.register_forward_hook(keep))
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

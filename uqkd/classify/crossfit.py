@@ -10,12 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd import seeds
-from uqkd.classify.classifiers import Classifiers, fit_classifiers
+from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks import Factory
 from uqkd.errors import DataError, OptionError
 from uqkd.estimators import Temperature, fit_temperature
-from uqkd.estimators.targets import weigh_labels
 from uqkd.stacked import Recipe, Sources
 from uqkd.stacked.losses import cross_entropy
 
@@ -95,9 +94,9 @@ def out_of_fold(
     OptionError
         Fewer than two folds, or more than rows; a recipe without batches.
     DataError
-        A class with a single row.
+        Labels outside the classes; a class with a single row.
     """
-    target = weigh_labels(np.asarray(labels)[None, :, None], classes).probabilities
+    target = one_hot(labels, len(np.asarray(X)), classes)
     place = split_folds(labels, folds=folds, key=key)
     if recipe.batch is None:
         raise OptionError("out_of_fold trains on folds of different sizes; give the recipe a batch size.")

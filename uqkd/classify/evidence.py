@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from uqkd.classify.projection import project_groups
-from uqkd.errors import DataError, OptionError
+from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import entropy
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import distributions
@@ -65,7 +65,7 @@ def soft_confusion(probs: ArrayLike, labels: ArrayLike) -> Array:
     array([[0.7, 0.3],
            [0.1, 0.9]])
     """
-    p = distributions("probs", probs)
+    p = _predictions(probs)
     truth = class_labels(labels, len(p), p.shape[1])
     counts = np.bincount(truth, minlength=p.shape[1])
     if not counts.all():
@@ -115,7 +115,7 @@ def evidence_from(
         raise OptionError(
             f"bounds need coverage in (0, 1], level in [.5, 1), bins >= 1, rare >= 0; got {coverage}, {level}, {bins}, {rare}."
         )
-    p = distributions("probs", probs)
+    p = _predictions(probs)
     truth = class_labels(labels, len(p), p.shape[1])
     confusion = soft_confusion(p, truth)
     near = _neighbourhoods(confusion, coverage)
@@ -132,6 +132,13 @@ def evidence_from(
     # is reached at a power above zero
     least = np.minimum(wanted, reach * (1.0 - 1e-6))
     return Evidence(near[truth], wrong[truth], near_min, wrong_max, least, difficulty, confusion, least < wanted)
+
+
+def _predictions(probs: ArrayLike) -> Array:
+    p = distributions("probs", probs)
+    if p.ndim != 2:
+        raise ShapeError(f"evidence comes from predictions (P, C); got shape {p.shape}.")
+    return p
 
 
 def _neighbourhoods(confusion: Array, coverage: float) -> Mask:

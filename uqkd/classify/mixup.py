@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd import seeds
-from uqkd.classify.objectives import Temperature, rescaled
+from uqkd.classify.objectives import STANDARD_DEVIATION, Temperature, checked_temperature, rescaled
 from uqkd.classify.pairs import project_pairs
-from uqkd.errors import DataError, OptionError, one_of
+from uqkd.errors import DataError, OptionError, ShapeError, one_of
+from uqkd.estimators.checking import finite
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]
@@ -91,6 +92,8 @@ def mix(X: ArrayLike, pairs: Pairs) -> Array:
     ------
     DataError
         X holds integers (token ids), which have no average.
+    NotFiniteError, ShapeError
+        X is not finite, or the pairs are those of other rows.
 
     Examples
     --------
@@ -102,6 +105,11 @@ def mix(X: ArrayLike, pairs: Pairs) -> Array:
     if rows.dtype.kind != "f":
         raise DataError(
             f"mixup averages rows; got {rows.dtype}, which have no average (token ids?). Mix features or images."
+        )
+    finite("X", rows)
+    if not pairs.share.shape == pairs.partner.shape == (len(rows),):
+        raise ShapeError(
+            f"mix needs one pair per row, (P={len(rows)},); got shares {pairs.share.shape} and partners {pairs.partner.shape}."
         )
     share = pairs.share.reshape(-1, *(1,) * (rows.ndim - 1))
     return np.asarray(share * rows + (1.0 - share) * rows[pairs.partner])
@@ -139,11 +147,15 @@ class MixedBatches:
     temperature: Temperature = 1.0
     teacher_temperature: float = 1.0
     floor: float = 0.0
-    _drawn: dict[tuple[int, int], Pairs] = field(default_factory=dict)
+    _drawn: dict[tuple[int, int, int], Pairs] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.floor <= 1.0:
             raise OptionError(f"the floor of a pair's classes is a share in [0, 1]; got {self.floor}.")
+        if self.floor > 0 and self.teacher is None:
+            raise OptionError(f"floor={self.floor} is that of a teacher's answers; it needs a teacher.")
+        if checked_temperature(self.temperature) == STANDARD_DEVIATION and self.floor == 1:
+            raise OptionError("floor=1 leaves classes of probability 0, which temperature 'std' cannot rescale.")
 
     @torch.no_grad()
     def __call__(self, step: int, students: NDArray[np.int64], X: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,10 +189,11 @@ class MixedBatches:
     def _pairs(self, step: int, level: int, batch: int) -> Pairs:
         """Pairs of one step, (B,), out of those of the steps around it."""
         block, within = divmod(step, STEPS)
-        if (level, block) not in self._drawn:
+        place = (level, block, batch)
+        if place not in self._drawn:
             if len(self._drawn) >= 2 * len(self.levels):  # of steps gone by
                 self._drawn.clear()
             generator = seeds.generator(*self.key, "mixing", level, block, shared=True)
-            self._drawn[level, block] = self.mixing.draw(STEPS, batch, generator)
-        drawn = self._drawn[level, block]
+            self._drawn[place] = self.mixing.draw(STEPS, batch, generator)
+        drawn = self._drawn[place]
         return Pairs(drawn.share[within], drawn.partner[within])

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uqkd.errors import DataError, OptionError
+from uqkd.errors import DataError, OptionError, UqkdError
 
 Factory = Callable[[], nn.Module]
 
@@ -43,7 +43,7 @@ def perceptron(inputs: int, classes: int, *, hidden: Sequence[int] = (64,)) -> n
     >>> perceptron(64, 10)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 10])
     """
-    _positive(inputs=inputs, classes=classes)
+    _positive(inputs=inputs, classes=classes, hidden=min(hidden, default=1))
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise((inputs, *hidden, classes)):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -70,7 +70,7 @@ def convolutional(channels: int, classes: int, *, size: int, width: int = 16) ->
     >>> convolutional(1, 10, size=8)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 10])
     """
-    _positive(channels=channels, classes=classes, width=width, size=size // 4)
+    _positive(channels=channels, classes=classes, width=width, size=size)
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1),
         nn.ReLU(),
@@ -213,7 +213,9 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
     Raises
     ------
     DataError
-        A model that does not load, also one that has its weights as a pickle only.
+        A model that does not load, also one that has its weights as a pickle only, or those of another architecture.
+    OptionError
+        A model that brings code of its own, or that has another padding token.
 
     Examples
     --------
@@ -235,26 +237,49 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
     try:
         fresh = isinstance(model, PretrainedConfig)
         config: Any = copy.deepcopy(model) if fresh else AutoConfig.from_pretrained(model, trust_remote_code=False)
+        _refuse_own_code(config, model)
+        if fresh and pad is not None:
+            config.pad_token_id = pad
+        elif pad is not None and config.pad_token_id not in (None, pad):
+            raise OptionError(f"model {str(model)[:80]!r} pads with token {config.pad_token_id}; got pad={pad}.")
         config.num_labels = classes
         for name in ATTENTION_DROPOUT:
             if getattr(config, name, 0.0):
                 setattr(config, name, 0.0)
         if fresh:
             return Pretrained(kind.from_config(config), pad)
-        found = kind.from_pretrained(
-            model, config=config, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True
-        )
+        found, seen = kind.from_pretrained(
+            model, config=config, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )  # fmt: skip
+    except UqkdError:
+        raise
     except Exception as error:  # of many libraries: one line for all
+        why = next(iter(str(error).splitlines()), "")[:160]
         raise DataError(
-            f"model {str(model)[:80]!r} does not load ({type(error).__name__}: {str(error).splitlines()[0][:160]}); give the "
+            f"model {str(model)[:80]!r} does not load ({type(error).__name__}: {why}); give the "
             "folder of a saved classifier with safetensors weights, a name where there is a network, or a configuration."
         ) from error
+    body = {name for name, _ in found.named_parameters() if name.startswith(f"{found.base_model_prefix}.")}
+    if body and body <= set(seen["missing_keys"]):  # a library that warns of it goes on with random weights
+        raise DataError(
+            f"model {str(model)[:80]!r} has no weights of {type(found).__name__}, which its config.json describes; give the "
+            "folder as it was saved."
+        )
     return Pretrained(found.float(), pad)
+
+
+def _refuse_own_code(config: Any, model: Any) -> None:
+    if getattr(config, "auto_map", None):
+        raise OptionError(
+            f"model {str(model)[:80]!r} brings code of its own (config.json has 'auto_map'), which is never run; give a model "
+            "of an architecture that the transformers library has."
+        )
 
 
 def _positive(**sizes: int) -> None:
     for name, size in sizes.items():
-        least = 2 if name == "classes" else 1
+        least = {"classes": 2, "size": 4}.get(name, 1)
         if size < least:
             raise OptionError(f"a classifier needs {name} >= {least}; got {name}={size}.")
 
@@ -282,23 +307,21 @@ def by_name(
     2778
     """
     kind, *sizes = name.split(":")
-    try:
-        widths = [int(size) for part in sizes for size in part.split(",") if size]
-    except ValueError:
-        widths = []
-    if kind in IMAGE_NETWORKS and pad is None and len(row) in (1, 3):
-        if kind == "perceptron":
-            return lambda: perceptron(math.prod(row), classes, hidden=widths)
-        if len(row) == 3 and len(widths) >= 1:
-            if kind == "convolutional":
-                return lambda: convolutional(row[0], classes, size=row[1], width=widths[0])
-            more = {"width": widths[1]} if len(widths) > 1 else {}
-            return lambda: residual(row[0], classes, depth=widths[0], **more)
-    if kind == "bag" and vocabulary is not None and pad is not None and len(widths) == 1:
+    given = [size for part in sizes for size in part.split(",") if size]
+    widths = [int(size) for size in given if size.isdecimal()]
+    count = len(widths) if len(widths) == len(given) else -1  # a size that is no number fits nothing
+    image = pad is None and len(row) == 3
+    if kind == "perceptron" and count >= 0 and (image or (pad is None and len(row) == 1)):
+        return lambda: perceptron(math.prod(row), classes, hidden=widths)
+    if kind == "convolutional" and count == 1 and image and row[1] == row[2]:
+        return lambda: convolutional(row[0], classes, size=row[1], width=widths[0])
+    if kind == "residual" and count in (1, 2) and image:
+        return lambda: residual(row[0], classes, depth=widths[0], **({"width": widths[1]} if count == 2 else {}))
+    if kind == "bag" and count == 1 and vocabulary is not None and pad is not None:
         return lambda: BagOfWords(vocabulary, classes, pad=pad, width=widths[0])
     if kind in (*IMAGE_NETWORKS, "bag"):
         of = "texts" if pad is not None else f"rows of shape {row}"
         raise OptionError(
-            f"network {name!r} does not fit {of}: perceptron:64, convolutional:16 and residual:8 are for images, bag:64 for texts."
+            f"network {name!r} does not fit {of}: perceptron:64, convolutional:16 (square), residual:8 are for images, bag:64 for texts."
         )
     return lambda: pretrained(name, classes, pad=pad)

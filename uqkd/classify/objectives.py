@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def checked_temperature(temperature: Temperature) -> Temperature:
     """
     if temperature == STANDARD_DEVIATION:
         return STANDARD_DEVIATION
-    if isinstance(temperature, str) or not 0.0 < float(temperature) < float("inf"):
+    if not isinstance(temperature, Real) or not 0.0 < float(temperature) < float("inf"):
         raise OptionError(f"temperature must be a positive number or 'std'; got {temperature!r}.")
     return float(temperature)
 
@@ -136,10 +137,16 @@ class Shaping:
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(S,) mean loss of each teacher."""
+        if targets.shape != outputs.shape:
+            raise ShapeError(
+                f"shaping compares logits (S, B, C) with label distributions of the same shape; got {tuple(outputs.shape)} and "
+                f"{tuple(targets.shape)}."
+            )
         logs = outputs.log_softmax(-1)
         label = (targets * logs).sum(-1)
         likely = label.exp()
-        missed = (1.0 - likely).clamp(min=0.0)  # rounding may leave −1e-8, of which a power is NaN
+        # Above zero: rounding may leave −1e-8, of which a power is NaN, and at 0 that of a gamma below 1 has an infinite slope.
+        missed = (1.0 - likely).clamp(min=torch.finfo(likely.dtype).tiny)
         spread = -(logs.exp() * logs).sum(-1)
         gate: Any = ((likely < self.gate) + self.rho * missed.pow(self.beta)).detach()
         loss = -label * (self.ce + self.focal * self.alpha * missed.pow(self.gamma)) - self.entropy * gate * spread

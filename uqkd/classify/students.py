@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.classify.classifiers import Classifiers, fit_classifiers
+from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks import Factory
 from uqkd.classify.objectives import Distillation
 from uqkd.classify.targets import soften
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import OptionError, ShapeError
-from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.targets import ClassTargets
 from uqkd.stacked import Recipe, Sources
 
@@ -101,6 +100,10 @@ def distill(
         raise OptionError(
             "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without."
         )
+    if not isinstance(targets, Teacher | ClassTargets):
+        raise OptionError(
+            f"distill takes ClassTargets or a Teacher; got {type(targets).__name__}. Pass weigh_probabilities(probabilities)."
+        )
     rows = np.asarray(X)
     how: dict[str, Any] = {
         "factory": factory, "loss": objective, "recipe": recipe, "sources": sources, "key": key, "device": device,
@@ -130,4 +133,4 @@ def _one_hot(labels: ArrayLike | None, rows: int, classes: int) -> Array:
     """(1, P, C); zeros where there are no labels, which then weigh nothing."""
     if labels is None:
         return np.zeros((1, rows, classes))
-    return np.eye(classes)[class_labels(labels, rows, classes)][None]
+    return one_hot(labels, rows, classes)

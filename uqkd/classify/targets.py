@@ -19,6 +19,7 @@ from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators import gini, gini_from_draws
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import distributions
+from uqkd.estimators.checking import finite, same_shape
 from uqkd.estimators.targets import ClassTargets, weigh_labels, weigh_probabilities
 
 Array = NDArray[np.float64]
@@ -53,7 +54,8 @@ def soften(probs: ArrayLike, temperature: Temperature) -> Array:
             raise OptionError(
                 "temperature 'std' needs positive probabilities: a class of probability 0 has no finite logit."
             )
-        return np.asarray(special.softmax(logs / logs.std(axis=-1, ddof=1, keepdims=True), axis=-1))
+        spread = logs.std(axis=-1, ddof=1, keepdims=True)
+        return np.asarray(special.softmax(logs / np.where(spread > 0, spread, 1.0), axis=-1))  # equal ones stay equal
     return np.asarray(special.softmax(logs / float(by), axis=-1))
 
 
@@ -68,6 +70,10 @@ def smooth_labels(labels: ArrayLike, classes: int, amount: float = 0.1, *, stude
     if not 0.0 <= amount <= 1.0:
         raise OptionError(f"label smoothing needs an amount in [0, 1]; got {amount}.")
     seen = np.asarray(labels)
+    if seen.ndim != 1 or classes < 2 or students < 1:
+        raise ShapeError(
+            f"smooth_labels needs labels (P,), classes >= 2 and students >= 1; got {seen.shape}, {classes} and {students}."
+        )
     truth = class_labels(seen, len(seen), classes)
     target = np.full((len(truth), classes), amount / classes)
     target[np.arange(len(truth)), truth] += 1.0 - amount
@@ -144,7 +150,9 @@ def changed_rows(probs: ArrayLike, targets: ArrayLike) -> NDArray[np.bool_]:
     >>> changed_rows([[0.6, 0.4], [0.3, 0.7]], [[0.5, 0.5], [0.3, 0.7]])
     array([ True, False])
     """
-    return np.asarray((np.abs(np.asarray(targets) - np.asarray(probs)) > CHANGED).any(axis=-1))
+    before, after = finite("probs", probs), finite("targets", targets)
+    same_shape("targets", after, "probs", before)
+    return np.asarray((np.abs(after - before) > CHANGED).any(axis=-1))
 
 
 def weigh_precision(labels: ArrayLike, source: ArrayLike) -> ClassTargets:
