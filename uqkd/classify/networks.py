@@ -322,6 +322,6 @@ def by_name(
     if kind in (*IMAGE_NETWORKS, "bag"):
         of = "texts" if pad is not None else f"rows of shape {row}"
         raise OptionError(
-            f"network {name!r} does not fit {of}: perceptron:64, convolutional:16 (square), residual:8 are for images, bag:64 for texts."
+            f"network {name!r} does not fit {of}: perceptron:64, convolutional:16 (square), residual:8 for images, bag:64 for texts."
         )
     return lambda: pretrained(name, classes, pad=pad)
