@@ -108,8 +108,8 @@ def evidence_from(
     --------
     >>> probs = np.array([[0.8, 0.19, 0.01]] * 6 + [[0.2, 0.79, 0.01]] * 6 + [[0.01, 0.01, 0.98]] * 6)
     >>> found = evidence_from(probs, [0] * 6 + [1] * 6 + [2] * 6, bins=1)
-    >>> found.near[0], found.wrong[0], found.near_min[0].round(2), found.wrong_max[0].round(2)
-    (array([ True,  True, False]), array([False, False,  True]), 0.99, 0.01)
+    >>> found.near[0], found.wrong[0], found.near_min[:1].round(2), found.wrong_max[:1].round(2)
+    (array([ True,  True, False]), array([False, False,  True]), array([0.99]), array([0.01]))
     """
     if not (0.0 < coverage <= 1.0 and 0.5 <= level < 1.0 and bins >= 1 and rare >= 0.0):
         raise OptionError(

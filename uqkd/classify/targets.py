@@ -117,7 +117,7 @@ def repair(
     Examples
     --------
     >>> repair([[0.6, 0.3, 0.1]], "label_first", labels=[1]).probabilities.round(3)
-    array([[[0.446, 0.446, 0.107]]])
+    array([[[0.447, 0.447, 0.105]]])
     """
     margins = {} if margin is None else {"margin": margin}
     choices: dict[str, Callable[[], Any]] = {
