@@ -85,6 +85,32 @@ def said_once(empty: Tensor, near_min: Tensor, wrong_max: Tensor) -> tuple[Tenso
 
 
 @dataclass(frozen=True)
+class Space:
+    """Memory for blocks of rows and for pieces of them, so that no block and no step allocates any.
+
+    Attributes
+    ----------
+    logs, member : (n, C) and (n, 3, C) float64
+        For a block.
+    piece_logs, piece_member, terms : (w, C), (w, 3, C) and (3, w, C) float64
+        For a piece.
+    """
+
+    logs: Tensor
+    member: Tensor
+    piece_logs: Tensor
+    piece_member: Tensor
+    terms: Tensor
+
+    @classmethod
+    def of(cls, rows: int, probs: Tensor) -> Space:
+        """Space for blocks of so many rows of `probs`."""
+        classes, width = probs.shape[1], pieces(probs, rows)[0].stop
+        shapes = (rows,), (rows, 3), (width,), (width, 3), (3, width)
+        return cls(*(probs.new_empty(*shape, classes) for shape in shapes))
+
+
+@dataclass(frozen=True)
 class Groups:
     """Rows of log p, cut into the groups near, wrong and rest.
 
@@ -102,6 +128,8 @@ class Groups:
         Groups without support.
     near_min, wrong_max : (n,) float64
         Bounds; where there is no rest, `near_min` says both.
+    space : Space
+        Shared by all that `take` returns.
     """
 
     logs: Tensor
@@ -111,29 +139,31 @@ class Groups:
     empty: Tensor
     near_min: Tensor
     wrong_max: Tensor
+    space: Space
 
     @classmethod
-    def of(cls, probs: Tensor, near: Tensor, wrong: Tensor, *, near_min: Tensor, wrong_max: Tensor) -> Groups:
-        """Cut rows (n, C) into groups; the bounds must be feasible."""
-        points, classes = probs.shape
-        member = torch.empty(points, 3, classes, dtype=probs.dtype, device=probs.device)
-        logs, largest = torch.empty_like(probs), torch.empty(points, 3, dtype=probs.dtype, device=probs.device)
+    def of(
+        cls, probs: Tensor, near: Tensor, wrong: Tensor, *, near_min: Tensor, wrong_max: Tensor, space: Space
+    ) -> Groups:
+        """Cut rows (n, C) into groups, in memory that the next block overwrites; the bounds must be feasible."""
+        logs, member = space.logs[: len(probs)], space.member[: len(probs)]
+        largest = probs.new_empty(len(probs), 3)
         for at in pieces(probs):
             support, part = probs[at] >= SMALLEST, member[at]
             for group, mask in enumerate((near[at], wrong[at], ~(near[at] | wrong[at]))):
                 part[:, group] = mask & support
-            largest[at] = (part * probs[at, None]).amax(2)
+            largest[at] = torch.mul(part, probs[at, None], out=space.piece_member[: len(part)]).amax(2)
             torch.clamp_min(probs[at], SMALLEST, out=logs[at]).log_()
             logs[at] -= torch.bmm(largest[at].clamp_min(SMALLEST).log()[:, None], part)[:, 0]
         empty = largest.T == 0
         top = torch.where(empty, ABSENT, largest.T.clamp_min(SMALLEST).log())
-        return cls(logs, member, None, top, empty, *said_once(empty, near_min, wrong_max))
+        return cls(logs, member, None, top, empty, *said_once(empty, near_min, wrong_max), space)
 
     def take(self, rows: Tensor) -> Groups:
         """The same of some rows; nothing of (n, C) is copied."""
         index = rows if self.rows is None else self.rows[rows]
         vectors = self.top[:, rows], self.empty[:, rows], self.near_min[rows], self.wrong_max[rows]
-        return Groups(self.logs, self.member, index, *vectors)
+        return Groups(self.logs, self.member, index, *vectors, self.space)
 
     def counts(self) -> Tensor:
         """How many classes with support each group has, (3, n)."""
@@ -160,20 +190,17 @@ class Groups:
     def _moments(self, power: Tensor) -> Tensor:
         """Sums of p^b, p^b·log p and p^b·log² p over each group, (3 moments, 3 groups, n); 1 for an empty one."""
         found = torch.empty(len(power), 3, 3, dtype=power.dtype, device=power.device)
-        parts = pieces(self.logs, len(power))
-        width = parts[0].stop
-        space = torch.empty(3, width, 3, self.logs.shape[1], dtype=power.dtype, device=power.device)
-        for at in parts:
+        for at in pieces(self.logs, len(power)):
             logs, member = self.logs[at], self.member[at]
             if self.rows is not None:
                 rows = self.rows[at]
-                logs = torch.index_select(self.logs, 0, rows, out=space[0, : len(rows), 0])
-                member = torch.index_select(self.member, 0, rows, out=space[1, : len(rows)])
-            terms = space[2, : len(logs)]
-            torch.mul(logs, power[at, None], out=terms[:, 0]).exp_()
-            torch.mul(terms[:, 0], logs, out=terms[:, 1])
-            torch.mul(terms[:, 1], logs, out=terms[:, 2])
-            torch.bmm(terms, member.transpose(1, 2), out=found[at])
+                logs = torch.index_select(self.logs, 0, rows, out=self.space.piece_logs[: len(rows)])
+                member = torch.index_select(self.member, 0, rows, out=self.space.piece_member[: len(rows)])
+            terms = self.space.terms[:, : len(logs)]
+            torch.mul(logs, power[at, None], out=terms[0]).exp_()
+            torch.mul(terms[0], logs, out=terms[1])
+            torch.mul(terms[1], logs, out=terms[2])
+            torch.bmm(terms.permute(1, 0, 2), member.transpose(1, 2), out=found[at])
         found = found.permute(1, 2, 0).contiguous()
         found[0].masked_fill_(self.empty, 1.0)
         return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uqkd.classify.group_bounds import GroupBounds
-from uqkd.classify.groups import Groups, pieces
+from uqkd.classify.groups import Groups, Space, pieces
 from uqkd.classify.probabilities import SLACK, Rows, entropy, first, refuse
 from uqkd.classify.roots import Root, power_of_entropy
 from uqkd.errors import DataError, UqkdError, UqkdWarning, one_of
@@ -139,15 +139,16 @@ def group_projection(
     """
     one_of("unreachable", unreachable, ("error", "drop"))
     rows = Rows.of(probs)
-    limits = {"near_min": near_min, "wrong_max": wrong_max, "entropy_min": entropy_min, "entropy_max": entropy_max}
-    bounds = GroupBounds.of(rows, near, wrong, **limits)
+    asked = {"near_min": near_min, "wrong_max": wrong_max, "entropy_min": entropy_min, "entropy_max": entropy_max}
+    bounds = GroupBounds.of(rows, near, wrong, **asked)
     points, classes = rows.probs.shape
     size = max(1, BLOCK // classes) if rows.probs.device.type == "cpu" else points
-    parts, found = [], torch.empty_like(rows.probs)
+    parts, found, space = [], torch.empty_like(rows.probs), Space.of(min(size, points), rows.probs)
     for begin in range(0, points, size):
         at = slice(begin, begin + size)
         part = bounds.chunk(at)
-        groups = Groups.of(rows.probs[at], part.near, part.wrong, near_min=part.near_min, wrong_max=part.wrong_max)
+        limits = {"near_min": part.near_min, "wrong_max": part.wrong_max}
+        groups = Groups.of(rows.probs[at], part.near, part.wrong, **limits, space=space)
         if any(bool(trouble.bad.any()) for trouble in part.troubles(groups.counts())):
             bounds.refuse_groups(rows.probs)  # of all rows: the first, and how many
         parts.append(_project(rows.probs[at], groups, part, out=found[at]))
