@@ -2,10 +2,17 @@
 
 import sys
 
-from bench import foundation, linear, llm, mlp
+from bench import classify, foundation, linear, llm, mlp, projection
 from bench.measuring import show
 
-PARTS = {"foundation": foundation.rows, "linear": linear.rows, "mlp": mlp.rows, "llm": llm.rows}
+PARTS = {
+    "foundation": foundation.rows,
+    "linear": linear.rows,
+    "mlp": mlp.rows,
+    "llm": llm.rows,
+    "classify": classify.rows,
+    "projection": projection.rows,
+}
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(PARTS)

@@ -199,7 +199,8 @@ def caption(claims: pd.DataFrame, options: Options) -> str:
         f"{options.data}, {options.students} students of {options.student} each. Students by KD + mixup, "
         f"over teachers and temperatures, beyond 1.96 standard errors. Non-linearity: against their teacher's "
         f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
-        f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD {count('signed_gap', 'KD')}; against their "
-        f"teacher's {count('signed_gap', 'the teacher')}. Accuracy: against KD {count('accuracy', 'KD')}. 'std' leaves the "
-        "scale of a student's logits free, so that its confidence says nothing before a temperature is fitted."
+        f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD "
+        f"{count('signed_gap', 'KD')}; against their teacher's {count('signed_gap', 'the teacher')}. Accuracy: against "
+        f"KD {count('accuracy', 'KD')}. 'std' leaves the scale of a student's logits free, so that its confidence says "
+        "nothing before a temperature is fitted."
     )

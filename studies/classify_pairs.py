@@ -139,5 +139,6 @@ def caption(found: pd.DataFrame, options: Options) -> str:
         f"{options.data}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of "
         f"{teacher} at c = {', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair "
         f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.2f')}; accuracy "
-        f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a temperature of their own {along('nll_scaled', '.3f')}."
+        f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a "
+        f"temperature of their own {along('nll_scaled', '.3f')}."
     )
