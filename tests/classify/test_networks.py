@@ -25,7 +25,7 @@ from uqkd.classify import (
     weigh_probabilities,
 )
 from uqkd.errors import DataError, OptionError
-from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, check_stacking, stack
+from uqkd.stacked import Recipe, Sources, batch_orders, check_stacking, stack
 
 KEY = ("test", "networks")
 C, ROWS, VOCABULARY, PAD = 3, 16, 20, 0
