@@ -51,7 +51,7 @@ def rows() -> list[Row]:
     before, found = torch.get_num_threads(), []
     for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)
-        for name, goal in (("convolutional:16", 1.5), ("residual:8:8", 1.0)):
+        for name, goal in (("convolutional:16", 1.2), ("residual:8:8", 1.2)):
             factory = network(name, task)
             ours, theirs, ratio = paired(
                 lambda f=factory: stacked(f, task, soft), lambda f=factory: loop(f, task, soft)
