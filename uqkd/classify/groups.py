@@ -160,7 +160,9 @@ class Groups:
         return cls(logs, member, None, top, empty, *said_once(empty, near_min, wrong_max), space)
 
     def take(self, rows: Tensor) -> Groups:
-        """The same of some rows; nothing of (n, C) is copied."""
+        """The same of some rows, in rising order; nothing of (n, C) is copied."""
+        if len(rows) == len(self.near_min):
+            return self
         index = rows if self.rows is None else self.rows[rows]
         vectors = self.top[:, rows], self.empty[:, rows], self.near_min[rows], self.wrong_max[rows]
         return Groups(self.logs, self.member, index, *vectors, self.space)
