@@ -37,7 +37,7 @@ BY = ("data", "teacher", "sharpness", "method")
 
 
 class Options(Base):
-    data: str = "digits"
+    task: str = "digits"
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
     sharpness: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (
         0.5,
@@ -56,7 +56,7 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        data="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
+        task="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
         steps=78_000, batch=128, lr=1e-3,
     ),
     "full": Options(sharpness=(0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0), students=40, steps=3_000),
@@ -66,7 +66,7 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
     return [
-        {**data.cell_task(options.data), **how, "teacher": teacher, "sharpness": sharpness, "method": method}
+        {**data.cell_task(options.task), **how, "teacher": teacher, "sharpness": sharpness, "method": method}
         for teacher, sharpness, method in product(options.teachers, options.sharpness, METHODS)
     ]
 
@@ -147,7 +147,7 @@ def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> s
     gaps = found[found["measure"] == "signed_gap"]
     apart = (gaps["value"] - gaps["of_teacher"]).abs()
     return (
-        f"{options.data}, {options.students} students of {options.student} each, distilled at T = {options.temperature:g} from "
+        f"{options.task}, {options.students} students of {options.student} each, distilled at T = {options.temperature:g} from "
         f"teachers that answer at temperatures {', '.join(f'{s:g}' for s in options.sharpness)}: as accurate, and more or less "
         f"confident. Slope of the students' gap on their teacher's, 1 being full inheritance: KD {of('KD')}; KD + mixup "
         f"{of('KD + mixup')}. Gaps differ from their teacher's by {apart.median():.3f} at the median, {apart.max():.3f} at most; "

@@ -36,7 +36,7 @@ Network = tuple[str, str]
 
 
 class Options(Base):
-    data: tuple[str, ...] = ("digits", "intents:30")
+    tasks: tuple[str, ...] = ("digits", "intents:30")
     networks: tuple[Network, ...] = (
         ("convolutional:16", "perceptron:64"),
         ("bag:64", "bag:32"),
@@ -57,10 +57,10 @@ BERT, SMALL = "google-bert/bert-base-uncased", "google/bert_uncased_L-4_H-256_A-
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        data=("banking77", "clinc150", "massive", "trec", "ag_news"), networks=((BERT, SMALL),) * 5, rates=(5e-5,) * 5,
+        tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), networks=((BERT, SMALL),) * 5, rates=(5e-5,) * 5,
         tokenizer=BERT, students=5, steps=9_000,
     ),
-    "full": Options(data=("digits", "intents:30", "intents:150"), networks=(
+    "full": Options(tasks=("digits", "intents:30", "intents:150"), networks=(
         ("convolutional:16", "perceptron:64"), ("bag:64", "bag:32"), ("bag:64", "bag:32")), rates=(3e-3, 1e-2, 1e-2),
         temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0), students=40, steps=3_000,
     ),
@@ -80,7 +80,7 @@ def cells(options: Options) -> list[dict]:
             "temperature": t,
             "weight": w,
         }
-        for name, networks, lr in zip(options.data, options.networks, options.rates, strict=True)
+        for name, networks, lr in zip(options.tasks, options.networks, options.rates, strict=True)
         for method in options.methods
         for t, w in product(options.temperatures, options.weights)
     ]
@@ -173,7 +173,7 @@ def caption(found: pd.DataFrame, options: Options) -> str:
         return f"better {', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}"
 
     told = []
-    for name in options.data:
+    for name in options.tasks:
         rows = found[found["data"] == name]
         clip = rows[rows["method"] == "W-Clip"].iloc[0]
         told.append(

@@ -45,7 +45,7 @@ BY = ("data", "teacher", "method", "temperature")
 
 
 class Options(Base):
-    data: str = "digits"
+    task: str = "digits"
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
     student: str = "perceptron:64"
     temperatures: tuple[float | str, ...] = (1.0, 2.0, 4.0, 8.0, "std")
@@ -58,7 +58,7 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        data="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
+        task="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
         steps=78_000, batch=128, lr=1e-3,
     ),
     "full": Options(students=40, steps=3_000),
@@ -70,7 +70,7 @@ def cells(options: Options) -> list[dict]:
     alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
     taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
     return [
-        {**data.cell_task(options.data), **how, "teacher": teacher, "method": method, "temperature": temperature}
+        {**data.cell_task(options.task), **how, "teacher": teacher, "method": method, "temperature": temperature}
         for teacher, method, temperature in (*alone, *taught)
     ]
 
@@ -196,7 +196,7 @@ def caption(claims: pd.DataFrame, options: Options) -> str:
         return f"{kinds.get('below', 0)} below, {kinds.get('above', 0)} above, {kinds.get('undecided', 0)} undecided"
 
     return (
-        f"{options.data}, {options.students} students of {options.student} each. Students by KD + mixup, "
+        f"{options.task}, {options.students} students of {options.student} each. Students by KD + mixup, "
         f"over teachers and temperatures, beyond 1.96 standard errors. Non-linearity: against their teacher's "
         f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
         f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD "

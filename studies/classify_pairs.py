@@ -36,7 +36,7 @@ BY = ("data", "teacher", "floor")
 
 
 class Options(Base):
-    data: str = "digits"
+    task: str = "digits"
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16")
     floors: tuple[Annotated[float, pydantic.Field(ge=0, le=1)], ...] = (0.0, 0.5, 0.8, 1.0)  # c
     student: str = "perceptron:64"
@@ -50,7 +50,7 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        data="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
+        task="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
         steps=78_000, batch=128, lr=1e-3,
     ),
     "full": Options(floors=(0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), students=40, steps=3_000),
@@ -60,7 +60,7 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
     return [
-        {**data.cell_task(options.data), **how, "teacher": teacher, "floor": floor}
+        {**data.cell_task(options.task), **how, "teacher": teacher, "floor": floor}
         for teacher, floor in product(options.teachers, options.floors)
     ]
 
@@ -136,7 +136,7 @@ def caption(found: pd.DataFrame, options: Options) -> str:
         return " → ".join(f"{value:{form}} ± {1.96 * error:{form}}" for value, error in numbers)
 
     return (
-        f"{options.data}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of "
+        f"{options.task}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of "
         f"{teacher} at c = {', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair "
         f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.2f')}; accuracy "
         f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a "

@@ -48,7 +48,7 @@ ROUNDING = 1e-12
 
 
 class Options(Base):
-    data: tuple[str, ...] = ("digits", "intents:30")
+    tasks: tuple[str, ...] = ("digits", "intents:30")
     ratios: tuple[Annotated[float, pydantic.Field(ge=1)], ...] = (
         1.0,
         10.0,
@@ -60,14 +60,14 @@ class Options(Base):
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(data=("digits", "intents:30", "intents:150"), students=20, steps=3_000),
-    "full": Options(data=("digits", "intents:30", "intents:150"), ratios=(1.0, 10.0, 50.0), students=100, steps=3_000),
+    "paper": Options(tasks=("digits", "intents:30", "intents:150"), students=20, steps=3_000),
+    "full": Options(tasks=("digits", "intents:30", "intents:150"), ratios=(1.0, 10.0, 50.0), students=100, steps=3_000),
 }
 
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    return [{**data.cell_task(name), **how, "ratio": ratio} for name, ratio in product(options.data, options.ratios)]
+    return [{**data.cell_task(name), **how, "ratio": ratio} for name, ratio in product(options.tasks, options.ratios)]
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -190,7 +190,7 @@ def caption(found: pd.DataFrame, options: Options) -> str:
         return f"{pick} ({here[pick]:.3f}; plain {here[PLAIN]:.3f})"
 
     told = []
-    for name, ratio in product(options.data, options.ratios):
+    for name, ratio in product(options.tasks, options.ratios):
         rows = found[(found["data"] == name) & (found["ratio"] == ratio)]
         shift = "rotation" if "rotation" in set(rows["part"]) else "words lost"
         counts = rows[rows["part"] == "class by class"].pivot_table(index="method", columns="measure", values="value")

@@ -40,7 +40,7 @@ BY = ("data", "method", "temperature")
 
 
 class Options(Base):
-    data: str = "digits"
+    task: str = "digits"
     teacher: str = "convolutional:16"
     student: str = "perceptron:64"
     temperatures: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
@@ -53,7 +53,7 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        data="cifar100", teacher="residual:56", student="residual:20", students=5, steps=78_000, batch=128, lr=1e-3
+        task="cifar100", teacher="residual:56", student="residual:20", students=5, steps=78_000, batch=128, lr=1e-3
     ),
     "full": Options(temperatures=(0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0), students=40, steps=3_000),
 }
@@ -62,7 +62,7 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("teacher", "student", "students", "steps", "batch", "lr")}
     return [
-        {**data.cell_task(options.data), **how, "method": method, "temperature": temperature}
+        {**data.cell_task(options.task), **how, "method": method, "temperature": temperature}
         for method, temperature in product(METHODS, options.temperatures)
     ]
 
@@ -142,7 +142,7 @@ def caption(slopes: pd.DataFrame, options: Options) -> str:
         return ", ".join(f"{100 * slope:+.2f} ± {196 * error:.2f} ({method})" for method, slope, error in rows)
 
     return (
-        f"{options.data}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T "
+        f"{options.task}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T "
         f"from 1 on, in points of percent: accuracy {of('accuracy')}; ECE {of('ece')}; ECE at the student's own temperature "
         f"{of('ece_scaled')}; confidence − accuracy {of('signed_gap')}."
     )

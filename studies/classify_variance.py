@@ -62,7 +62,7 @@ MIXED = {"labels, mixup": 0.0, "teacher, mixup": 1.0}  # weight of the teacher
 
 
 class Options(Base):
-    data: tuple[str, ...] = ("digits", "intents:30")
+    tasks: tuple[str, ...] = ("digits", "intents:30")
     students: Annotated[int, pydantic.Field(ge=3)] = 10
     steps: Annotated[int, pydantic.Field(ge=2)] = 500
     batch: Annotated[int, pydantic.Field(ge=2)] = 32
@@ -71,8 +71,8 @@ class Options(Base):
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(data=("digits", "intents:30", "intents:150"), students=100, steps=3_000),
-    "full": Options(data=("digits", "intents:6", "intents:30", "intents:77", "intents:150"), students=200, steps=3_000),
+    "paper": Options(tasks=("digits", "intents:30", "intents:150"), students=100, steps=3_000),
+    "full": Options(tasks=("digits", "intents:6", "intents:30", "intents:77", "intents:150"), students=200, steps=3_000),
 }
 
 
@@ -80,7 +80,7 @@ def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
     return [
         {**data.cell_task(name), **how, "lr": options.rates[name.startswith("intents")], "method": method}
-        for name in options.data
+        for name in options.tasks
         for method in (*METHODS, *SAMPLED, *MIXED)
         if not (method in MIXED and name.startswith("intents"))  # words have no average
     ]
@@ -157,7 +157,7 @@ def caption(table: pd.DataFrame, options: Options) -> str:
         return f"{rows['value'].iloc[0]:.2f} ± {1.96 * rows['standard_error'].iloc[0]:.2f}"
 
     told = []
-    for name in options.data:
+    for name in options.tasks:
         between = table[(table["data"] == name) & (table["measure"] == "between students")]
         most, least = (between.loc[getattr(between["value"], pick)(), "method"] for pick in ("idxmax", "idxmin"))
         kept = ", ".join(
