@@ -1,9 +1,15 @@
 """Classifier distillation: calibrated uncertainty distillation and mixup; the verbs of the other layers."""
 
+from uqkd.classify.certificate import duality_gap, label_first_gap
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
 from uqkd.classify.evidence import Evidence, evidence_from, soft_confusion
-from uqkd.classify.label_first import project_label_first, project_label_first_l2
+from uqkd.classify.label_first import (
+    LabelProjection,
+    label_first_projection,
+    project_label_first,
+    project_label_first_l2,
+)
 from uqkd.classify.measure import (
     AgainstTeacher,
     MixedRows,
@@ -33,7 +39,7 @@ from uqkd.classify.targets import (
 )
 from uqkd.classify.tasks import known_teacher, known_views, network, on_test
 from uqkd.classify.teacher import Teacher
-from uqkd.classify.wclip import wclip
+from uqkd.classify.wclip import wclip, wclip_fired
 from uqkd.stacked import Recipe, Sources
 
 __all__ = [
@@ -44,6 +50,7 @@ __all__ = [
     "Classifiers",
     "Distillation",
     "Evidence",
+    "LabelProjection",
     "MixedBatches",
     "MixedRows",
     "Mixing",
@@ -61,10 +68,13 @@ __all__ = [
     "changed_rows",
     "convolutional",
     "distill",
+    "duality_gap",
     "evidence_from",
     "group_projection",
     "known_teacher",
     "known_views",
+    "label_first_gap",
+    "label_first_projection",
     "mix",
     "mixed_rows",
     "network",
@@ -85,6 +95,7 @@ __all__ = [
     "soften",
     "tidy",
     "wclip",
+    "wclip_fired",
     "weigh_labels",
     "weigh_precision",
     "weigh_probabilities",

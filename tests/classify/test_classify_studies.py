@@ -1,0 +1,178 @@
+"""The studies of classifiers: each runs on a small bed, and what they make of their tables is right, not nearly right."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uqkd import data
+from uqkd.classify import METHODS
+from uqkd.run import Run, load_study
+from uqkd.store import Store
+
+STUDIES = Path(__file__).parents[2] / "studies"
+SMALL = {"students": 3, "steps": 80, "batch": 16}
+NETWORKS = {"teachers": ["perceptron:8", "convolutional:2"], "student": "perceptron:8"}
+OPTIONS = {
+    "classify_targets": {
+        "classes": [4], "noise": [0.0, 0.2], "rows": 80, "steps": 30, "replicates": 2, "transformer_classes": [4],
+        "transformer_steps": 5,
+    },
+    "classify_cud": {
+        "tasks": ["digits"], "networks": [["perceptron:8", "perceptron:8"]], "rates": [0.003], "temperatures": [1.0, 2.0],
+        "weights": [1.0], **SMALL,
+    },
+    "classify_mixup": {"temperatures": [1.0, "std"], **NETWORKS, **SMALL},
+    "classify_calibration": {"sharpness": [1.0, 3.0], **NETWORKS, **SMALL},
+    "classify_temperature": {"teacher": "perceptron:8", "student": "perceptron:8", "temperatures": [1.0, 4.0], **SMALL},
+    "classify_pairs": {"floors": [0.0, 1.0], **NETWORKS, **SMALL},
+    "classify_variance": {"tasks": ["digits"], **SMALL},
+    "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **SMALL},
+}  # fmt: skip
+
+
+def modules(name):
+    return load_study(STUDIES / f"{name}.py").module
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_study_runs_and_draws(name, tmp_path):
+    study = load_study(STUDIES / f"{name}.py")
+    store = Store(str(tmp_path))
+    study.main(study.options("quick", OPTIONS[name]), Run(study, store))
+    assert (tmp_path / f"figures/{name}.png").stat().st_size > 10_000
+    table = pd.read_csv(tmp_path / f"tables/{name}.csv")
+    value = table["kl" if name == "classify_targets" else "value"]
+    assert np.isfinite(value).mean() > 0.9
+    caption = (tmp_path / f"figures/{name}.json").read_text()
+    assert "nan" not in caption.lower()
+
+
+def test_every_study_of_classifiers_is_run_here():
+    assert set(OPTIONS) == {path.stem for path in STUDIES.glob("classify_*.py")}
+
+
+def test_students_mixed_with_the_labels_alone_know_nothing_of_the_teacher():
+    """c = 1 makes the targets those of mixup with labels: students of any teacher are then the same."""
+    pairs = modules("classify_pairs")
+    options = pairs.Options.model_validate({"floors": [1.0], **NETWORKS, **SMALL})
+    tables = [pairs.measure(cell) for cell in pairs.cells(options)]
+    first, second = (t[(t["who"] == "student") & (t["measure"] == "accuracy")]["value"].mean() for t in tables)
+    assert abs(first - second) < 0.2  # other seeds, the same law
+    teacher = [t[(t["who"] == "teacher") & (t["measure"] == "accuracy")]["value"].iloc[0] for t in tables]
+    assert teacher[0] != teacher[1]
+
+
+def long(rows):
+    return pd.DataFrame(
+        rows, columns=["data", "teacher", "method", "temperature", "who", "student", "measure", "value"]
+    )
+
+
+def test_signs_hold_mixup_against_each_reference():
+    """By hand: KD + mixup 2 ± .1, KD 3 ± .1, the teacher 2.05, labels with mixup 1 ± .1 for four students each."""
+    mixup = modules("classify_mixup")
+    spread = np.array([-0.15, -0.05, 0.05, 0.15])  # standard error .0645
+    rows = []
+    for method, centre in (("CE", 5.0), ("CE + mixup", 1.0), ("KD", 3.0), ("KD + mixup", 2.0)):
+        for measure in mixup.SHOWN:
+            rows += [("d", "T", method, "1.0", "student", s, measure, centre + e) for s, e in enumerate(spread)]
+            rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 2.05))
+    found = mixup.means(long(rows))
+    assert set(found.loc[found["method"].str.startswith("CE"), "teacher"]) == {"none"}
+    claims = mixup.signs(found).query("measure == 'nonlinearity'").set_index("against")
+    assert claims["sign"].to_dict() == {"KD": "below", "CE + mixup": "above", "the teacher": "undecided"}
+    assert claims.loc["KD", "difference"] == pytest.approx(-1.0)
+    error = np.std(spread, ddof=1) / 2
+    assert claims.loc["KD", "standard_error"] == pytest.approx(np.sqrt(2) * error)
+    assert claims.loc["the teacher", "standard_error"] == pytest.approx(error)  # the teacher is one, and known
+
+
+def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():
+    calibration = modules("classify_calibration")
+    rows = []
+    for sharpness, gap in ((1.0, 0.1), (2.0, -0.1), (3.0, -0.3)):
+        rows.append(("T", "KD", sharpness, "teacher", 0, "signed_gap", gap))
+        rows += [("T", "KD", sharpness, "student", s, "signed_gap", gap + 0.01 * s) for s in range(3)]
+        rows.append(("T", "KD + mixup", sharpness, "teacher", 0, "signed_gap", gap))
+        rows += [("T", "KD + mixup", sharpness, "student", s, "signed_gap", gap * (0.5 + 0.1 * s)) for s in range(3)]
+    table = pd.DataFrame(rows, columns=["teacher", "method", "sharpness", "who", "student", "measure", "value"])
+    slopes = calibration.slopes(table).set_index("method")
+    assert slopes.loc["KD", "slope"] == pytest.approx(1.0)
+    assert slopes.loc["KD", "standard_error"] == pytest.approx(0.0, abs=1e-12)
+    assert slopes.loc["KD + mixup", "slope"] == pytest.approx(0.6)
+    assert slopes.loc["KD + mixup", "standard_error"] == pytest.approx(0.1 / np.sqrt(3))
+
+
+def test_settings_are_chosen_by_held_out_rows_and_by_nothing_of_the_test_part():
+    cud = modules("classify_cud")
+    rows = []
+    for temperature, held, test in (
+        (1.0, 0.5, 0.1),
+        (2.0, 0.4, 0.9),
+    ):  # the better on held-out rows is the worse on the test
+        for measure, value in (("nll_held", held), ("nll", test)):
+            rows += [("d", "teacher", temperature, 1.0, "student", s, measure, value + 0.01 * s) for s in range(2)]
+    table = pd.DataFrame(
+        rows, columns=["data", "method", "temperature", "weight", "who", "student", "measure", "value"]
+    )
+    assert set(cud.chosen(table)["temperature"]) == {2.0}
+
+
+def test_differences_of_targets_are_taken_teacher_by_teacher():
+    """Two teachers far apart, W-Clip always .1 worse: the difference is .1 without error, whatever the teachers' spread."""
+    targets = modules("classify_targets")
+    rows = [
+        {
+            "teacher": "b",
+            "classes": 2,
+            "noise": 0.0,
+            "truth": "the class",
+            "method": m,
+            "replicate": r,
+            "kl": 5.0 * r + extra,
+            "fired": 0.0,
+        }
+        for r in range(2)
+        for m, extra in (("teacher", 1.0), ("W-Clip", 1.1))
+    ]
+    found = targets.means(pd.DataFrame(rows)).set_index("method")
+    assert found.loc["W-Clip", "difference"] == pytest.approx(0.1)
+    assert found.loc["W-Clip", "difference_se"] == pytest.approx(0.0, abs=1e-12)
+    assert found.loc["W-Clip", "kl_se"] == pytest.approx(2.5)
+
+
+def test_trends_are_per_doubling():
+    temperature = modules("classify_temperature")
+    rows = [("KD", t, "student", s, "ece", 0.01 * np.log2(t) * (s + 1)) for t in (0.5, 1.0, 2.0, 8.0) for s in range(2)]
+    table = pd.DataFrame(rows, columns=["method", "temperature", "who", "student", "measure", "value"])
+    assert temperature.trends(table)["per_doubling"].iloc[0] == pytest.approx(0.015)
+
+
+def test_targets_of_the_known_world_are_held_against_its_own_posterior():
+    """The teacher of a large training part without overlap is near the truth; labels drawn at random are not."""
+    targets = modules("classify_targets")
+    base = {"classes": (4,), "overlap": 0.0, "rows": 600, "steps": 150, "replicates": 2, "transformer_classes": ()}
+    clean, noisy = targets.cells(targets.Options.model_validate({**base, "noise": (0.0, 0.3)}))[::2]
+    near, far = (targets.measure(cell).query("method == 'teacher'").set_index("truth")["kl"] for cell in (clean, noisy))
+    assert near["the class"] == near["the label"]  # without noise they are one truth
+    assert near["the class"] < 0.1 < far["the class"]  # an intent is told from its words; three labels in ten are wrong
+
+
+def test_images_shuffled_alike_keep_their_pixels_and_words_at_random_their_lengths():
+    shift = modules("classify_shift")
+    digits, texts = data.load_task("digits"), data.load_task("intents:6")
+    moved = shift.elsewhere(digits)
+    assert moved.shape == digits.X_test.shape
+    assert np.array_equal(np.sort(moved.reshape(len(moved), -1)), np.sort(digits.X_test.reshape(len(moved), -1)))
+    assert not np.array_equal(moved, digits.X_test)
+    words = shift.elsewhere(texts)
+    assert np.array_equal(words == texts.pad, texts.X_test == texts.pad)
+    assert words.max() < texts.vocabulary
+
+
+def test_methods_named_by_the_studies_exist():
+    cud, shift = modules("classify_cud"), modules("classify_shift")
+    assert set(cud.Options().methods) <= set(METHODS)
+    assert set(shift.METHODS) - {"teacher, mixup"} <= set(METHODS)
