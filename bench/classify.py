@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from bench.measuring import Row, paired
-from uqkd import data
+from uqkd import data, seeds
 from uqkd.classify import Classifiers, Distillation, Recipe, Sources, distill, network, weigh_probabilities
 from uqkd.classify.networks import Factory
 
@@ -31,11 +31,12 @@ def loop(factory: Factory, task: data.Task, soft: np.ndarray) -> None:
     X, labels, target = torch.from_numpy(task.X), torch.from_numpy(task.labels), torch.from_numpy(soft).float()
     softened = (target.log() / 2.0).softmax(-1)
     for s in range(STUDENTS):
-        torch.manual_seed(s)
-        student = factory().train()
+        with seeds.torch_stream("bench", "classify", s, shared=True):
+            student = factory().train()
+        order = seeds.torch_generator("bench", "order", s, shared=True)
         optimiser = torch.optim.AdamW(student.parameters(), lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
         for _ in range(STEPS):
-            rows = torch.randint(len(X), (BATCH,))
+            rows = torch.randint(len(X), (BATCH,), generator=order)
             optimiser.zero_grad()
             logits = student(X[rows])
             divergence = F.kl_div((logits / 2.0).log_softmax(-1), softened[rows], reduction="batchmean")

@@ -70,13 +70,14 @@ def test_every_command_runs(command, folder):
 
 
 def test_the_picture_is_what_the_study_draws(folder):
-    """Pixel by pixel, under the pinned versions; a stale picture fails."""
+    """Pixel by pixel, under the pinned versions, to one of 256 levels: the last bit of a sum differs between processors, and
+    a rounded shade with it. A stale picture moves lines and letters, by a hundred levels."""
     words = [sys.executable, "-m", "uqkd", "study", "teacher_noise", "--out", "picture"]
     subprocess.run(words, cwd=folder, check=True, capture_output=True)
     fresh, shown = (
         plt.imread(path) for path in (folder / "picture/figures/teacher_noise.png", ROOT / "docs/teacher_noise.png")
     )
-    np.testing.assert_array_equal(fresh, shown)
+    np.testing.assert_allclose(fresh, shown, rtol=0, atol=1.01 / 255)
 
 
 def test_the_table_of_graybill_deal_is_exact():
