@@ -381,6 +381,32 @@ def test_rows_that_are_none_are_refused_in_training_and_in_asking(rows, error, m
             ask(rows)
 
 
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 4), nn.Linear(4, C)
+
+    def forward(self, rows):
+        return self.head(self.words(rows).mean(1))
+
+
+def test_rows_that_do_not_fit_the_network_are_refused_in_one_line():
+    students, texts = fit(Sources.independent(2)), seeds.generator(*KEY, "words").integers(9, size=(P, 5))
+    readers = fit(Sources.independent(2), X=texts, factory=Words)
+    outside = np.where(np.arange(P)[:, None] == P - 1, 9, texts)  # in the last row only
+    for ask, rows, message in (
+        (students.logits, X[:, :3], r"does not take rows of shape \(3,\), torch.float32"),
+        (students.features, X[:, :3], r"does not take rows of shape \(3,\)"),
+        (lambda rows: fit(Sources.independent(2), X=rows), X[:, :3], r"does not take rows of shape \(3,\)"),
+        (readers.logits, outside, r"rows of shape \(5,\), torch.int64 from 0 to 9 .*token ids within its vocabulary"),
+        (readers.logits, outside - 1, "torch.int64 from -1 to 8"),
+        (lambda rows: fit(Sources.independent(2), X=rows, factory=Words), outside, "torch.int64 from 0 to 9"),
+    ):
+        with pytest.raises(ShapeError, match=message) as caught:
+            ask(rows)
+        assert "\n" not in str(caught.value)
+
+
 def test_targets_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match=r"targets for X must be \(S=2, N=24, ...\)"):
         fit(Sources.independent(2), targets=TARGET[:, :5])

@@ -161,10 +161,13 @@ def fit_classifiers(
     """
     model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
     values = _rows(model, X)
-    done = train(
-        model, values, targets, recipe, loss=loss, orders=_orders(len(values), recipe, sources, key, rows),
-        transform=transform, engine=engine,
-    )  # fmt: skip
+    orders = _orders(len(values), recipe, sources, key, rows)
+    with _refused(values), torch.no_grad():  # a row of another shape is named before any work
+        model.eval()(values[:1])
+    with _refused(values, (IndexError,)):
+        done = train(
+            model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine
+        )  # fmt: skip
     healthy = done.refuse_failed(exclude_failed=exclude_failed and bool(done.healthy.any()))
     if not healthy.all():
         warnings.warn(
@@ -254,6 +257,21 @@ def _rows(model: Stacked, X: ArrayLike | Tensor) -> Tensor:
     return rows
 
 
+@contextmanager
+def _refused(rows: Tensor, kinds: tuple[type[Exception], ...] = (RuntimeError, IndexError)) -> Iterator[None]:
+    """Within, what torch says of rows that do not fit the network is one typed error."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except kinds as error:
+        why = next(iter(str(error).splitlines()), "")[:160]
+        raise ShapeError(
+            f"the network does not take rows of shape {tuple(rows.shape[1:])}, {rows.dtype} from {rows.min().item():g} to "
+            f"{rows.max().item():g} ({why}). Give rows as it was built for, token ids within its vocabulary."
+        ) from error
+
+
 @torch.inference_mode()
 def _blocks(model: Stacked, X: ArrayLike | Tensor) -> Array:
     """Outputs of all, block of rows by block: memory stays flat."""
@@ -262,7 +280,8 @@ def _blocks(model: Stacked, X: ArrayLike | Tensor) -> Array:
     size = max(1, BLOCK // max(1, model.students * rows[0].numel()))
     found = []
     for start in range(0, len(rows), size):
-        found.append(model(rows[start : start + size]).double().cpu().numpy())
+        with _refused(rows):
+            found.append(model(rows[start : start + size]).double().cpu().numpy())
     return np.concatenate(found, axis=1)
 
 
