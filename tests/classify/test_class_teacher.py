@@ -151,6 +151,10 @@ def test_shaping_goes_on_from_the_teacher(teacher):
     np.testing.assert_allclose(went_on.logits(X), plainly(alone, order, F.cross_entropy, recipe), **ROUNDING)
     assert np.abs(went_on.logits(X) - before).max() > 1e-2
     np.testing.assert_array_equal(teacher.logits(X), before)  # the teacher itself stays as it was
+    twice = went_on.shaped(X, LABELS, shaping=Shaping(), recipe=Recipe(steps=1, optimiser="sgd", lr=1e-12), key=KEY)
+    np.testing.assert_allclose(
+        twice.logits(X), went_on.logits(X), rtol=0, atol=1e-6
+    )  # from where it is, not from the first
 
 
 def test_shaping_with_entropy_leaves_a_less_certain_teacher(teacher):

@@ -70,6 +70,15 @@ def test_neighbourhoods_are_the_smallest_sets_with_the_label_in_them(coverage):
             assert is_neighbourhood(found.near[i], found.confusion[y], y, coverage)
 
 
+def test_neighbourhoods_by_hand_where_masses_are_equal():
+    """Halves and quarters are exact: a set that holds just the share is enough, and the label is in it with no mass at all."""
+    p = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+    near = evidence_from(p, [0, 1, 2], coverage=0.75, bins=1).near
+    np.testing.assert_array_equal(near, [[True, True, False], [True, True, False], [False, True, True]])
+    near = evidence_from(p, [0, 1, 2], coverage=0.5, bins=1).near
+    np.testing.assert_array_equal(near, [[True, False, False], [True, True, False], [False, False, True]])
+
+
 def test_wrong_neighbourhoods_are_seen():
     row = np.array([0.1, 0.5, 0.3, 0.1])
     by_mass = np.array([False, True, True, False])  # the label itself forgotten
