@@ -34,7 +34,7 @@ class Options(Base):
     steps: Replicates = 300
     replicates: Replicates = 5
     transformer_classes: tuple[int, ...] = (6,)  # with these a small BERT is a teacher too, without label noise
-    transformer_steps: Replicates = 150
+    transformer_steps: Replicates = 100
 
 
 LONG = {"rows": 10_000, "steps": 3_000, "transformer_classes": (6, 77, 150), "transformer_steps": 3_000}

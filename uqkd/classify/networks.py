@@ -51,7 +51,7 @@ def perceptron(inputs: int, classes: int, *, hidden: Sequence[int] = (64,)) -> n
 
 
 def convolutional(channels: int, classes: int, *, size: int, width: int = 16) -> nn.Sequential:
-    """Small convolutional network: two 3×3 convolutions with rectifiers, the second with stride 2, averages of 2×2, a linear layer.
+    """Small convolutional network: two 3×3 convolutions with rectifiers, the second with stride 2, a linear layer.
 
     Parameters
     ----------
@@ -76,9 +76,8 @@ def convolutional(channels: int, classes: int, *, size: int, width: int = 16) ->
         nn.ReLU(),
         nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),  # strides: max-pooling took more time than the convolutions
         nn.ReLU(),
-        nn.AvgPool2d(2),
         nn.Flatten(),
-        nn.Linear(2 * width * ((size + 1) // 2 // 2) ** 2, classes),
+        nn.Linear(2 * width * ((size + 1) // 2) ** 2, classes),
     )
 
 
