@@ -285,7 +285,7 @@ def test_residual_stages_halve_the_image():
         ("perceptron:5", (4,), 4 * 5 + 5 + 5 * 3 + 3),
         ("perceptron:5,6", (1, 2, 2), 4 * 5 + 5 + 5 * 6 + 6 + 6 * 3 + 3),
         ("perceptron", (4,), 4 * 3 + 3),
-        ("convolutional:2", (1, 8, 8), 2 * 9 + 2 + 4 * 18 + 4 + 16 * 3 + 3),
+        ("convolutional:2", (1, 8, 8), 2 * 9 + 2 + 4 * 18 + 4 + 64 * 3 + 3),
         ("residual:8", (3, 8, 8), None),
         ("residual:14:4", (3, 8, 12), None),
     ],
