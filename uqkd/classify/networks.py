@@ -74,7 +74,8 @@ def convolutional(channels: int, classes: int, *, size: int, width: int = 16) ->
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),  # strides: max-pooling took more time than the convolutions
+        # strides: max-pooling took more time than the convolutions
+        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(2 * width * ((size + 1) // 2) ** 2, classes),
