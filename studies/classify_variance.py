@@ -72,7 +72,9 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(tasks=("digits", "intents:30", "intents:150"), students=100, steps=3_000),
-    "full": Options(tasks=("digits", "intents:6", "intents:30", "intents:77", "intents:150"), students=200, steps=3_000),
+    "full": Options(
+        tasks=("digits", "intents:6", "intents:30", "intents:77", "intents:150"), students=200, steps=3_000
+    ),
 }
 
 
