@@ -29,6 +29,7 @@ from uqkd.classify import (
     tidy,
     weigh_probabilities,
 )
+from uqkd.estimators import half_width
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, over_students
 
@@ -93,7 +94,7 @@ def recipe(cell: dict) -> Recipe:
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """Slope of the students' gap on their teacher's, student by student: its mean and standard error per teacher and method."""
+    """Slope of the students' gap on their teacher's, student by student: its mean and 95 % interval per teacher and method."""
     by = ["teacher", "method"]
     gaps = table[table["measure"] == "signed_gap"]
     teachers = gaps[gaps["who"] == "teacher"][[*by, "sharpness", "value"]].rename(columns={"value": "of_teacher"})
@@ -102,7 +103,8 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
     for names, part in joined.groupby(by, sort=False):
         each = [np.polyfit(one["of_teacher"], one["value"], 1)[0] for _, one in part.groupby("student")]
         error = np.std(each, ddof=1) / np.sqrt(len(each))
-        rows.append({**dict(zip(by, names, strict=True)), "slope": np.mean(each), "standard_error": error})
+        reach = float(half_width(error, len(each)))
+        rows.append({**dict(zip(by, names, strict=True)), "slope": np.mean(each), "half_width": reach})
     return pd.DataFrame(rows)
 
 
@@ -141,8 +143,8 @@ def main(options: Options, run: Run) -> None:
 
 def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> str:
     def of(method: str) -> str:
-        rows = inherited.loc[inherited["method"] == method, ["teacher", "slope", "standard_error"]].to_numpy()
-        return ", ".join(f"{slope:.2f} ± {1.96 * error:.2f} ({teacher})" for teacher, slope, error in rows)
+        rows = inherited.loc[inherited["method"] == method, ["teacher", "slope", "half_width"]].to_numpy()
+        return ", ".join(f"{slope:.2f} ± {reach:.2f} ({teacher})" for teacher, slope, reach in rows)
 
     gaps = found[found["measure"] == "signed_gap"]
     apart = (gaps["value"] - gaps["of_teacher"]).abs()
@@ -151,5 +153,5 @@ def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> s
         f"teachers that answer at temperatures {', '.join(f'{s:g}' for s in options.sharpness)}: as accurate, and more or less "
         f"confident. Slope of the students' gap on their teacher's, 1 being full inheritance: KD {of('KD')}; KD + mixup "
         f"{of('KD + mixup')}. Gaps differ from their teacher's by {apart.median():.3f} at the median, {apart.max():.3f} at most; "
-        f"{(apart > 1.96 * gaps['standard_error']).sum()} of {len(gaps)} do so beyond 1.96 standard errors."
+        f"{(apart > half_width(gaps['standard_error'], gaps['students'])).sum()} of {len(gaps)} do so beyond 95 % intervals."
     )

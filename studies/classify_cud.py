@@ -27,7 +27,7 @@ from uqkd.classify import (
     on_test,
     tidy,
 )
-from uqkd.estimators import negative_log_likelihood
+from uqkd.estimators import difference_half_width, negative_log_likelihood
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, Share, over_students
 
@@ -121,12 +121,13 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 def means(best: pd.DataFrame) -> pd.DataFrame:
     """Means over students, and differences from plain distillation, each at its own best setting."""
     found = over_students(best, BY)
-    plain = found.loc[found["method"] == "teacher", ["data", "measure", "value", "standard_error"]]
+    plain = found.loc[found["method"] == "teacher", ["data", "measure", "value", "standard_error", "students"]]
     found = found.merge(plain, on=["data", "measure"], suffixes=("", "_plain"))
     own = found["method"] == "teacher"
     found["difference"] = found["value"] - found["value_plain"]
-    found["difference_se"] = np.where(own, 0.0, np.hypot(found["standard_error"], found["standard_error_plain"]))
-    return found.drop(columns=["value_plain", "standard_error_plain"])
+    spreads = [(found[f"standard_error{of}"], found[f"students{of}"]) for of in ("", "_plain")]
+    found["half_width"] = np.where(own, 0.0, difference_half_width(*spreads))
+    return found.drop(columns=["value_plain", "standard_error_plain", "students_plain"])
 
 
 SHOWN = {"accuracy": "accuracy", "nll": "NLL", "nll_scaled": "NLL, own temperature", "ece": "ECE"}
@@ -166,9 +167,9 @@ def main(options: Options, run: Run) -> None:
 
 def caption(found: pd.DataFrame, options: Options) -> str:
     def changed(rows: pd.DataFrame, measure: str, sign: int) -> str:
-        """Methods that are better than plain distillation, and worse, beyond 1.96 standard errors."""
+        """Methods that are better than plain distillation, and worse, beyond a 95 % interval."""
         part = rows[(rows["measure"] == measure) & (rows["method"] != "teacher")]
-        apart, reach = sign * part["difference"], 1.96 * part["difference_se"]
+        apart, reach = sign * part["difference"], part["half_width"]
         better, worse = part.loc[apart > reach, "method"], part.loc[apart < -reach, "method"]
         return f"better {', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}"
 
@@ -184,6 +185,6 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     settings = len(options.temperatures) * len(options.weights)
     return (
         f"{options.students} students per setting; every method at the best of {settings} temperatures and weights by held-out "
-        f"likelihood. In brackets: rows that a repair changes. Against plain distillation, beyond 1.96 standard errors. "
+        f"likelihood. In brackets: rows that a repair changes. Against plain distillation, beyond 95 % intervals. "
         f"{'. '.join(told)}."
     )

@@ -30,7 +30,7 @@ from uqkd.classify import (
     tidy,
     weigh_probabilities,
 )
-from uqkd.estimators import by_share
+from uqkd.estimators import by_share, difference_half_width, half_width
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, over_students
 
@@ -157,25 +157,25 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def signs(found: pd.DataFrame) -> pd.DataFrame:
-    """The claims as differences with standard errors: KD + mixup against three references, per teacher and temperature."""
+    """KD + mixup against three references, per teacher and temperature: differences with 95 % intervals (Student, Welch)."""
     mixed = found[found["method"] == "KD + mixup"]
     plain = found[found["method"] == "KD"]
     control = found[found["method"] == "CE + mixup"]
     place = ["teacher", "temperature", "measure"]
     joined = mixed.merge(plain, on=place, suffixes=("", "_kd")).merge(control, on="measure", suffixes=("", "_ce"))
-    references: dict[str, tuple[pd.Series, pd.Series | float]] = {
-        "KD": (joined["value_kd"], joined["standard_error_kd"]),
-        "CE + mixup": (joined["value_ce"], joined["standard_error_ce"]),
-        "the teacher": (joined["of_teacher"], 0.0),
+    own = (joined["standard_error"], joined["students"])
+    references = {
+        "KD": (joined["value_kd"], (joined["standard_error_kd"], joined["students_kd"])),
+        "CE + mixup": (joined["value_ce"], (joined["standard_error_ce"], joined["students_ce"])),
+        "the teacher": (joined["of_teacher"], None),  # one, and known
     }
     tables = []
-    for against, (value, error) in references.items():
+    for against, (value, spread) in references.items():
         table = joined[place].assign(against=against, difference=joined["value"] - value)
-        table["standard_error"] = np.hypot(joined["standard_error"], error)
+        table["half_width"] = half_width(*own) if spread is None else difference_half_width(own, spread)
         tables.append(table)
     told = pd.concat(tables, ignore_index=True).dropna()
-    reach = 1.96 * told["standard_error"]
-    above, below = told["difference"] > reach, told["difference"] < -reach
+    above, below = told["difference"] > told["half_width"], told["difference"] < -told["half_width"]
     return told.assign(sign=np.select([above, below], ["above", "below"], "undecided"))
 
 
@@ -197,7 +197,7 @@ def caption(claims: pd.DataFrame, options: Options) -> str:
 
     return (
         f"{options.task}, {options.students} students of {options.student} each. Students by KD + mixup, "
-        f"over teachers and temperatures, beyond 1.96 standard errors. Non-linearity: against their teacher's "
+        f"over teachers and temperatures, beyond 95 % intervals. Non-linearity: against their teacher's "
         f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
         f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD "
         f"{count('signed_gap', 'KD')}; against their teacher's {count('signed_gap', 'the teacher')}. Accuracy: against "

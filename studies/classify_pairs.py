@@ -29,6 +29,7 @@ from uqkd.classify import (
     on_test,
     tidy,
 )
+from uqkd.estimators import half_width
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, over_students
 
@@ -132,8 +133,8 @@ def caption(found: pd.DataFrame, options: Options) -> str:
 
     def along(measure: str, form: str) -> str:
         rows = found[(found["teacher"] == teacher) & (found["measure"] == measure)].sort_values("floor")
-        numbers = rows[["value", "standard_error"]].to_numpy()
-        return " → ".join(f"{value:{form}} ± {1.96 * error:{form}}" for value, error in numbers)
+        numbers = rows[["value", "standard_error", "students"]].to_numpy()
+        return " → ".join(f"{value:{form}} ± {half_width(error, n):{form}}" for value, error, n in numbers)
 
     return (
         f"{options.task}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of "

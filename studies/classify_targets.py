@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from uqkd import data, figures
 from uqkd.classify import METHODS, BagOfWords, Recipe, TeacherViews, pretrained
 from uqkd.classify.networks import Factory
-from uqkd.estimators import kl_divergence
+from uqkd.estimators import half_width, kl_divergence
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run
 
@@ -120,7 +120,8 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     joined["difference"] = joined["kl"] - joined["kl_plain"]
     grouped = joined.groupby([*by, "method"], sort=False)
     found, errors = grouped[["kl", "difference", "fired"]].mean(), grouped[["kl", "difference"]].sem()
-    return found.join(errors.rename(columns={"kl": "kl_se", "difference": "difference_se"})).reset_index()
+    found = found.join(errors.rename(columns={"kl": "kl_se", "difference": "difference_se"}))
+    return found.assign(half_width=half_width(found["difference_se"], grouped.size())).reset_index()
 
 
 DRAWN = [method for method in METHODS if method != "labels"]  # labels are infinitely far from any doubt
@@ -178,8 +179,8 @@ def main(options: Options, run: Run) -> None:
 def caption(found: pd.DataFrame, options: Options) -> str:
     def count(method: str, truth: str, noisy: bool) -> str:
         rows = found[(found["method"] == method) & (found["truth"] == truth) & ((found["noise"] > 0) == noisy)]
-        near = (rows["difference"] + 1.96 * rows["difference_se"] < 0).sum()
-        far = (rows["difference"] - 1.96 * rows["difference_se"] > 0).sum()
+        near = (rows["difference"] < -rows["half_width"]).sum()
+        far = (rows["difference"] > rows["half_width"]).sum()
         return f"{near} nearer, {far} farther of {len(rows)}"
 
     def of(method: str) -> str:
@@ -188,7 +189,7 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     clip = found.loc[found["method"] == "W-Clip", "fired"]
     return (
         f"Settings of teacher, classes and label noise, {options.replicates} teachers each; distance from the true posterior of "
-        f"the class, against that of the teacher as it is, beyond 1.96 standard errors. W-Clip, which changes {clip.min():.1%} to "
+        f"the class, against that of the teacher as it is, beyond 95 % intervals. W-Clip, which changes {clip.min():.1%} to "
         f"{clip.max():.0%} of the rows: {of('W-Clip')}. Shaping (DUS): {of('DUS')}. Both: {of('DUS + W-Clip')}. Temperature "
         f"scaling, fitted out of fold: {of('teacher, temperature')}; it fits the distribution of the labels, wrong ones included, "
         f"to which it is {count('teacher, temperature', 'the label', True)} with noise. Groups with a bound on the entropy: "

@@ -28,6 +28,7 @@ from uqkd.classify import (
     tidy,
     weigh_probabilities,
 )
+from uqkd.estimators import half_width
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, over_students
 
@@ -118,13 +119,14 @@ def plot(found: pd.DataFrame) -> Figure:
 
 
 def trends(table: pd.DataFrame) -> pd.DataFrame:
-    """Change per doubling of T, student by student of equal number, from T = 1 on: mean and standard error over students."""
+    """Change per doubling of T, student by student of equal number, from T = 1 on: mean and 95 % interval over students."""
     rows = []
     students = table[(table["who"] == "student") & (table["temperature"] >= 1)]
     for (method, measure), part in students.groupby(["method", "measure"], sort=False):
         each = [np.polyfit(np.log2(one["temperature"]), one["value"], 1)[0] for _, one in part.groupby("student")]
         error = np.std(each, ddof=1) / np.sqrt(len(each))
-        rows.append({"method": method, "measure": measure, "per_doubling": np.mean(each), "standard_error": error})
+        reach = float(half_width(error, len(each)))
+        rows.append({"method": method, "measure": measure, "per_doubling": np.mean(each), "half_width": reach})
     return pd.DataFrame(rows)
 
 
@@ -138,8 +140,8 @@ def main(options: Options, run: Run) -> None:
 
 def caption(slopes: pd.DataFrame, options: Options) -> str:
     def of(measure: str) -> str:
-        rows = slopes.loc[slopes["measure"] == measure, ["method", "per_doubling", "standard_error"]].to_numpy()
-        return ", ".join(f"{100 * slope:+.2f} ± {196 * error:.2f} ({method})" for method, slope, error in rows)
+        rows = slopes.loc[slopes["measure"] == measure, ["method", "per_doubling", "half_width"]].to_numpy()
+        return ", ".join(f"{100 * slope:+.2f} ± {100 * reach:.2f} ({method})" for method, slope, reach in rows)
 
     return (
         f"{options.task}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T "

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from uqkd import data
 from uqkd.classify import METHODS
@@ -60,7 +61,7 @@ def test_students_mixed_with_the_labels_alone_know_nothing_of_the_teacher():
     tables = [pairs.measure(cell) for cell in pairs.cells(options)]
     first, second = (t[(t["who"] == "student") & (t["measure"] == "accuracy")]["value"].mean() for t in tables)
     assert abs(first - second) < 0.2  # other seeds, the same law
-    teacher = [t[(t["who"] == "teacher") & (t["measure"] == "accuracy")]["value"].iloc[0] for t in tables]
+    teacher = [t[(t["who"] == "teacher") & (t["measure"] == "nll")]["value"].iloc[0] for t in tables]
     assert teacher[0] != teacher[1]
 
 
@@ -85,8 +86,10 @@ def test_signs_hold_mixup_against_each_reference():
     assert claims["sign"].to_dict() == {"KD": "below", "CE + mixup": "above", "the teacher": "undecided"}
     assert claims.loc["KD", "difference"] == pytest.approx(-1.0)
     error = np.std(spread, ddof=1) / 2
-    assert claims.loc["KD", "standard_error"] == pytest.approx(np.sqrt(2) * error)
-    assert claims.loc["the teacher", "standard_error"] == pytest.approx(error)  # the teacher is one, and known
+    assert claims.loc["KD", "half_width"] == pytest.approx(
+        stats.t.ppf(0.975, 6) * np.sqrt(2) * error
+    )  # equal spreads: 3 + 3
+    assert claims.loc["the teacher", "half_width"] == pytest.approx(stats.t.ppf(0.975, 3) * error)  # one, and known
 
 
 def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():
@@ -100,9 +103,9 @@ def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():
     table = pd.DataFrame(rows, columns=["teacher", "method", "sharpness", "who", "student", "measure", "value"])
     slopes = calibration.slopes(table).set_index("method")
     assert slopes.loc["KD", "slope"] == pytest.approx(1.0)
-    assert slopes.loc["KD", "standard_error"] == pytest.approx(0.0, abs=1e-12)
+    assert slopes.loc["KD", "half_width"] == pytest.approx(0.0, abs=1e-12)
     assert slopes.loc["KD + mixup", "slope"] == pytest.approx(0.6)
-    assert slopes.loc["KD + mixup", "standard_error"] == pytest.approx(0.1 / np.sqrt(3))
+    assert slopes.loc["KD + mixup", "half_width"] == pytest.approx(stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3))
 
 
 def test_settings_are_chosen_by_held_out_rows_and_by_nothing_of_the_test_part():

@@ -57,6 +57,10 @@ from uqkd.estimators.distance import (
     conservation_from_draws,
     squared_distance,
 )
+from uqkd.estimators.half_widths import (
+    difference_half_width,
+    half_width,
+)
 from uqkd.estimators.intervals import (
     Interval,
     chi_square_interval,
@@ -193,6 +197,7 @@ __all__ = [
     "decompose_entropy",
     "decompose_gaussian",
     "decompose_variance",
+    "difference_half_width",
     "entropy",
     "entropy_excess",
     "entropy_from_counts",
@@ -205,6 +210,7 @@ __all__ = [
     "gini_from_draws",
     "graybill_deal",
     "graybill_deal_variance",
+    "half_width",
     "inter_student_variance",
     "intra_student_variance",
     "inverse_variance_weight",
