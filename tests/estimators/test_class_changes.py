@@ -172,3 +172,17 @@ def test_bad_input():
     for level in (0.0, 1.0, 5, True, "5%"):
         with pytest.raises(OptionError, match="level must lie"):
             class_accuracy_changes(method, other, LABELS, level=level)
+
+
+def test_level_is_that_of_naming_a_class():
+    """A class is named at every level from its corrected p on, and at none below."""
+    method, _ = _students("level", 6, accuracy=np.linspace(0.5, 0.8, CLASSES))
+    other, _ = _students("level of the baseline", 6)
+    adjusted = class_accuracy_changes(method, other, LABELS).adjusted
+    for level in np.unique(adjusted[adjusted < 0.99]):
+        named = class_accuracy_changes(method, other, LABELS, level=level).changed
+        np.testing.assert_array_equal(named, adjusted <= level)
+        assert (
+            not class_accuracy_changes(method, other, LABELS, level=level * (1 - 1e-9)).changed[adjusted == level].any()
+        )
+    assert ((adjusted > 0.05) & (adjusted < 0.99)).any()
