@@ -310,6 +310,7 @@ def test_shift_trains_on_rarer_classes_and_judges_on_each_shift(watched):
                 fingerprint=f"{DIGITS.fingerprint}, long-tailed {cell['ratio']:g}",
             )  # fmt: skip
             views = known_views(task, network="convolutional:16", recipe=call["recipe"])
+            np.testing.assert_array_equal(views.labels, task.labels)
             np.testing.assert_array_equal(call["targets"].probabilities, views.targets(method).probabilities)
             for part, X in shifted_digits(module).items():
                 expected = performance(fakes, X, DIGITS.labels_test)

@@ -110,3 +110,18 @@ def test_without_orders_the_whole_set_passes_through_the_transform_at_every_step
     train(model, X, targets, Recipe(steps=3), transform=noting, engine="eager")
     assert (0, (5, 16, 3), (5, 16, 2)) in seen
     assert {step for step, _, _ in seen} == {0, 1, 2}
+
+
+def test_validation_rows_do_not_pass_through_the_transform():
+    X, targets, orders = data()
+    seen = []
+
+    def noting(step, numbers, rows, labels):
+        seen.append(rows.shape[1])
+        return rows, labels
+
+    train(
+        students(), X, targets, Recipe(steps=12, batch=4, patience=3), orders=orders, transform=noting, engine="eager",
+        validation=(X[:7], targets[:, :7]),
+    )  # fmt: skip
+    assert set(seen) == {4}
