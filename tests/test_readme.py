@@ -23,7 +23,7 @@ COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^\.venv/bin/uqkd
 
 def test_the_examples_run_and_measure_what_theory_says(capsys):
     """T1: the mean inter-student variance is σ²/k·q/n = .5/8·2/100 = .00125; T3: the intra-student variance is .5."""
-    linear, networks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    linear, networks, classifiers = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     scope: dict = {}
     exec(linear, scope)
     parts = scope["parts"]
@@ -37,6 +37,10 @@ def test_the_examples_run_and_measure_what_theory_says(capsys):
     assert found.low[0] > 0  # a hundred students of noisy labels: the teacher's answers count
     assert found.total == pytest.approx(found.estimate.sum())
     assert capsys.readouterr().out.startswith("responses ")
+    exec(classifiers, scope)
+    assert 0.9 < float(capsys.readouterr().out.split()[1].rstrip(",")) <= 1.0  # a digit is told in nine cases of ten
+    found = scope["parts"]
+    assert 0 < found.inter < found.intra  # all learn from one distribution: most of their doubt is their own
 
 
 @pytest.fixture(scope="module")
