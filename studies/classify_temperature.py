@@ -93,7 +93,7 @@ SHOWN = {"ece": "ECE", "nll_scaled": "NLL, own temperature", "signed_gap": "conf
 
 def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(1, len(SHOWN), height=3.0, sharex=True)
-    wide = found.pivot_table(
+    wide = found.pivot(
         index=["method", "temperature"], columns="measure", values=["value", "standard_error", "of_teacher"]
     )
     for axis, (measure, label) in zip(axes[0], SHOWN.items(), strict=True):

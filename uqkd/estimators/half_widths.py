@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from uqkd.errors import ShapeError
 from uqkd.estimators.checking import confidence_level
 
 Array = NDArray[np.float64]
@@ -20,19 +19,14 @@ def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = 0.
     standard_error : float or array_like
         Of the mean, from the spread of the students; NaN gives NaN.
     count : int or array_like
-        Students behind it, at least 2.
+        Students behind it.
     level : float
         Coverage, exact for normal students.
 
     Returns
     -------
     float array
-        Units of the standard error.
-
-    Raises
-    ------
-    ShapeError
-        Fewer than two students.
+        Units of the standard error; NaN where fewer than two students leave the spread unknown.
 
     Examples
     --------
@@ -40,8 +34,6 @@ def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = 0.
     array([12.71,  2.57,  1.96])
     """
     counts = np.asarray(count, dtype=np.float64)
-    if (counts < 2).any():
-        raise ShapeError(f"an interval for a mean needs two students or more; got {counts.min():g}.")
     return np.asarray(_quantile(counts - 1.0, level) * np.asarray(standard_error, dtype=np.float64))
 
 
@@ -59,12 +51,7 @@ def difference_half_width(
     Returns
     -------
     float array
-        0 where neither mean has any spread.
-
-    Raises
-    ------
-    ShapeError
-        Fewer than two students on a side.
+        0 where neither mean has any spread, NaN where a side has fewer than two students.
 
     Notes
     -----
@@ -76,15 +63,13 @@ def difference_half_width(
     (3.15, 2.57)
     """
     (a, n), (b, m) = (tuple(np.asarray(x, dtype=np.float64) for x in side) for side in (first, second))
-    if (n < 2).any() or (m < 2).any():
-        raise ShapeError(
-            f"an interval for a difference needs two students on each side; got {n.min():g} and {m.min():g}."
-        )
     square = a**2 + b**2
-    spread = a**4 / (n - 1.0) + b**4 / (m - 1.0)
+    spread = a**4 / np.maximum(n - 1.0, 1.0) + b**4 / np.maximum(m - 1.0, 1.0)
     dof = np.divide(square**2, spread, out=np.ones_like(square + spread), where=spread > 0)
-    return np.asarray(_quantile(dof, level) * np.sqrt(square))
+    return np.asarray(_quantile(np.where((n < 2) | (m < 2), np.nan, dof), level) * np.sqrt(square))
 
 
 def _quantile(dof: Array, level: float) -> Array:
-    return np.asarray(special.stdtrit(dof, 0.5 + confidence_level(level) / 2.0))
+    """t quantile; NaN at no degrees of freedom."""
+    known = np.where(dof > 0, dof, np.nan)
+    return np.asarray(special.stdtrit(known, 0.5 + confidence_level(level) / 2.0))
