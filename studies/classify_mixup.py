@@ -151,7 +151,7 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
         else:
             at = part["temperature"].map(place) + aside
             figures.simulation(axis, at, part["value"], part["standard_error"], color=colour, label=method)
-    of_teacher = rows["of_teacher"].dropna().iloc[0]
+    of_teacher = rows["of_teacher"].max()  # one number; NaN, which is not drawn, where it is undefined
     axis.axhline(of_teacher, color="0.25", linewidth=1.2, label="the teacher")
     axis.set_xticks(list(place.values()), [t.removesuffix(".0") for t in place])
 
