@@ -4,6 +4,7 @@ from uqkd.classify.certificate import duality_gap, label_first_gap
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
 from uqkd.classify.evidence import Evidence, evidence_from, soft_confusion
+from uqkd.classify.from_transformers import pretrained
 from uqkd.classify.label_first import (
     LabelProjection,
     label_first_projection,
@@ -22,7 +23,8 @@ from uqkd.classify.measure import (
 )
 from uqkd.classify.methods import METHODS, TeacherViews
 from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
-from uqkd.classify.networks import BagOfWords, by_name, convolutional, perceptron, pretrained, residual
+from uqkd.classify.naming import by_name
+from uqkd.classify.networks import BagOfWords, convolutional, perceptron, residual
 from uqkd.classify.objectives import Distillation, Shaping
 from uqkd.classify.pairs import project_pairs
 from uqkd.classify.projection import Projection, group_projection, project_groups

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.measure import performance
 from uqkd.classify.methods import TeacherViews
-from uqkd.classify.networks import Factory, by_name
+from uqkd.classify.naming import by_name
+from uqkd.classify.networks import Factory
 from uqkd.classify.teacher import Teacher
 from uqkd.stacked import Recipe
 

@@ -1,0 +1,117 @@
+"""Classifiers of the transformers library as architectures that can be stacked."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+from uqkd.classify.networks import check_sizes
+from uqkd.errors import DataError, OptionError, UqkdError
+
+# Dropout of attention weights is a function, not a module, and draws from torch's global state: it is off, in the lone
+# student as in the stacked ones. Dropout of activations stays as configured.
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+class Pretrained(nn.Module):
+    """A classifier of the transformers library: rows of token ids, or images, to logits.
+
+    Parameters
+    ----------
+    model : transformers PreTrainedModel
+        For sequence or image classification.
+    pad : int, optional
+        Id of the padding token, which is not attended to; None for images.
+    """
+
+    def __init__(self, model: nn.Module, pad: int | None) -> None:
+        super().__init__()
+        self.model, self.pad = model, pad
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, L) token ids, or (N, channels, H, W), to (N, C)."""
+        if self.pad is None:
+            return self.model(pixel_values=rows).logits  # type: ignore[no-any-return]
+        return self.model(input_ids=rows, attention_mask=(rows != self.pad).long()).logits  # type: ignore[no-any-return]
+
+
+def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
+    """A text or image classifier of the transformers library, by name, path or configuration.
+
+    Parameters
+    ----------
+    model : path, name or transformers configuration
+        Such as "google/bert_uncased_L-4_H-256_A-4", the size of the 4L-256D student of CUD. A configuration begins fresh; of
+        a saved model the head is fresh where it has another number of classes.
+    classes : int
+        C.
+    pad : int or None
+        Id of the padding token for texts; None for images.
+
+    Raises
+    ------
+    DataError
+        A model that does not load, also one that has its weights as a pickle only, or those of another architecture.
+    OptionError
+        A model that brings code of its own, or that has another padding token.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from transformers import BertConfig
+    >>> size = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    >>> pretrained(size, 3, pad=0).eval()(torch.tensor([[2, 5, 3, 0]])).shape
+    torch.Size([1, 3])
+    """
+    from transformers import (
+        AutoConfig,
+        AutoModelForImageClassification,
+        AutoModelForSequenceClassification,
+        PretrainedConfig,
+    )
+
+    check_sizes(classes=classes)
+    kind: Any = AutoModelForImageClassification if pad is None else AutoModelForSequenceClassification
+    try:
+        fresh = isinstance(model, PretrainedConfig)
+        config: Any = copy.deepcopy(model) if fresh else AutoConfig.from_pretrained(model, trust_remote_code=False)
+        _refuse_own_code(config, model)
+        if fresh and pad is not None:
+            config.pad_token_id = pad
+        elif pad is not None and config.pad_token_id not in (None, pad):
+            raise OptionError(f"model {str(model)[:80]!r} pads with token {config.pad_token_id}; got pad={pad}.")
+        config.num_labels = classes
+        for name in ATTENTION_DROPOUT:
+            if getattr(config, name, 0.0):
+                setattr(config, name, 0.0)
+        if fresh:
+            return Pretrained(kind.from_config(config), pad)
+        found, seen = kind.from_pretrained(
+            model, config=config, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )  # fmt: skip
+    except UqkdError:
+        raise
+    except Exception as error:  # of many libraries: one line for all
+        why = next(iter(str(error).splitlines()), "")[:160]
+        raise DataError(
+            f"model {str(model)[:80]!r} does not load ({type(error).__name__}: {why}); give the "
+            "folder of a saved classifier with safetensors weights, a name where there is a network, or a configuration."
+        ) from error
+    body = {name for name, _ in found.named_parameters() if name.startswith(f"{found.base_model_prefix}.")}
+    if body and body <= set(seen["missing_keys"]):  # a library that warns of it goes on with random weights
+        raise DataError(
+            f"model {str(model)[:80]!r} has no weights of {type(found).__name__}, which its config.json describes; give the "
+            "folder as it was saved."
+        )
+    return Pretrained(found.float(), pad)
+
+
+def _refuse_own_code(config: Any, model: Any) -> None:
+    if getattr(config, "auto_map", None):
+        raise OptionError(
+            f"model {str(model)[:80]!r} brings code of its own (config.json has 'auto_map'), which is never run; give a model "
+            "of an architecture that the transformers library has."
+        )
