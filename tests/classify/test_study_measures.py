@@ -334,7 +334,7 @@ def shifted_digits(module):
     """Test rows as they are and in four shifts, by the numbers of the rows."""
     X, key = DIGITS.X_test, ("classify shift", DIGITS.fingerprint)
     scale = {"background": float(X.min()), "pixel_range": float(X.max() - X.min())}
-    found = {name: data.shifted(X, name, 2, key=key, **scale) for name in data.SHIFTS}
+    found = {name: data.shifted(X, name, 3, key=key, **scale) for name in data.SHIFTS}
     assert all((moved != X).any(axis=(1, 2, 3)).all() for moved in found.values())
     return {"as trained": X, **found}
 
