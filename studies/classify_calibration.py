@@ -40,12 +40,7 @@ BY = ("data", "teacher", "sharpness", "method")
 class Options(Base):
     task: str = "digits"
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
-    sharpness: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (
-        0.5,
-        1.0,
-        2.0,
-        3.0,
-    )  # the teacher answers at this temperature
+    sharpness: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (0.5, 1.0, 2.0, 3.0)  # temperature of its answers
     student: str = "perceptron:64"
     temperature: Annotated[float, pydantic.Field(gt=0)] = 2.0  # of distillation
     students: Replicates = 6

@@ -34,12 +34,8 @@ from uqkd.estimators import by_share, difference_half_width, half_width
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, over_students
 
-METHODS = {
-    "CE": (False, False),
-    "CE + mixup": (False, True),
-    "KD": (True, False),
-    "KD + mixup": (True, True),
-}  # taught, mixed
+# taught by a teacher, mixed
+METHODS = {"CE": (False, False), "CE + mixup": (False, True), "KD": (True, False), "KD + mixup": (True, True)}
 BINS = 20
 BY = ("data", "teacher", "method", "temperature")
 

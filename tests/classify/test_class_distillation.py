@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from uqkd import seeds
 from uqkd.classify import (
+    ClassTargets,
     Distillation,
     MixedBatches,
     Mixing,
@@ -31,6 +32,7 @@ from uqkd.classify import (
     weigh_precision,
     weigh_probabilities,
 )
+from uqkd.classify import students as students_module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, ShapeError, UqkdWarning, VarianceError
 from uqkd.estimators import gini, gini_from_draws
@@ -497,3 +499,24 @@ def test_evidence_of_other_rows_is_refused():
 
 def test_the_level_of_these_checks():
     assert abs(2 * stats.norm.sf(Z) - 1e-5) < 1e-7
+
+
+def test_one_distribution_for_all_students_is_softened_and_held_once(monkeypatch):
+    """A view of S students is trained on as one; targets of each student's own are not."""
+    seen = []
+    real = students_module.fit_classifiers
+    monkeypatch.setattr(
+        students_module,
+        "fit_classifiers",
+        lambda X, targets, **how: seen.append(targets.shape) or real(X, targets, **how),
+    )
+    X = np.linspace(-1, 1, 8)[:, None]
+    p = np.stack([0.5 - 0.4 * X[:, 0], 0.5 + 0.4 * X[:, 0]], axis=1)
+    how = {
+        "factory": lambda: perceptron(1, 2), "objective": Distillation(2.0, weight=1.0), "recipe": Recipe(steps=3),
+        "sources": Sources.independent(3), "key": ("test", "held once"),
+    }  # fmt: skip
+    shared = distill(X, weigh_probabilities(p, students=3), **how)
+    own = distill(X, ClassTargets(np.stack([p, p, p]), None, "soft"), **how)
+    assert seen == [(1, 8, 4), (3, 8, 4)]
+    np.testing.assert_allclose(shared.logits(X), own.logits(X), rtol=1e-5)  # three float32 steps on equal numbers

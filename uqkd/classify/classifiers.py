@@ -17,6 +17,7 @@ from uqkd import seeds
 from uqkd.classify.networks import Factory
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
 from uqkd.estimators.calibration import class_labels
+from uqkd.estimators.categorical import labels_at
 from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, train
 from uqkd.stacked.jobs import Transform
 from uqkd.stacked.leaves import Embedding, Linear
@@ -30,7 +31,7 @@ BLOCK = 2**22  # numbers of the inputs of all students that pass through a netwo
 
 @dataclass(frozen=True)
 class Classifiers:
-    """S classifiers of one architecture; made by `fit`, `distill` or `out_of_fold`.
+    """S classifiers of one architecture; made by `fit_classifiers`, `distill` or `out_of_fold`.
 
     Attributes
     ----------
@@ -84,13 +85,8 @@ def draw_labels(probabilities: Array, responses: int, *, key: tuple[Any, ...]) -
     >>> draw_labels(np.array([[[0.0, 1.0]]]), 3, key=("doc",))
     array([[[1, 1, 1]]])
     """
-    students, prompts, classes = probabilities.shape
-    uniform = np.moveaxis(seeds.generator(*key).random((responses, students, prompts)), 0, -1)
-    edges = np.cumsum(probabilities, axis=-1)[..., : classes - 1]
-    drawn = np.zeros(uniform.shape, dtype=np.int64)
-    for edge in np.moveaxis(edges, -1, 0):
-        drawn += uniform >= edge[..., None]
-    return drawn
+    uniform = seeds.generator(*key).random((responses, *probabilities.shape[:2]))
+    return np.moveaxis(labels_at(probabilities, uniform), 0, -1)
 
 
 def one_hot(labels: ArrayLike, rows: int, classes: int) -> Array:

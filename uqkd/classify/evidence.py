@@ -23,7 +23,7 @@ FEWEST = 5  # rows behind a confidence bound of a mean; of fewer, those of all l
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evidence of the projection, row by row; made by `evidence_from`.
+    """What is known of each row, as bounds of the projection; made by `evidence_from`.
 
     Attributes
     ----------

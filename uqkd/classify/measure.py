@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
 from uqkd.classify.classifiers import Classifiers
-from uqkd.classify.mixup import Mixing, mix
+from uqkd.classify.mixup import Mixing, Pairs, mix
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import OptionError
 from uqkd.estimators import (
@@ -134,7 +134,7 @@ def mixed_rows(
     if len(rows) < 2:
         raise OptionError(f"mixing needs two rows; got {len(rows)}.")
     drawn = (mixing or Mixing()).draw(1, len(rows), seeds.generator(*key, "pairs", shared=True))
-    pairs = type(drawn)(drawn.share[0], drawn.partner[0])
+    pairs = Pairs(drawn.share[0], drawn.partner[0])
     return MixedRows(rows, mix(rows, pairs).astype(rows.dtype), truth, pairs.share, pairs.partner)
 
 

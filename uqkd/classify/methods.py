@@ -21,10 +21,7 @@ from uqkd.stacked import Recipe
 
 Array = NDArray[np.float64]
 
-SHAPED_STEPS, SHAPED_RATE = (
-    3,
-    3,
-)  # shaping takes a third of the teacher's steps at a third of its rate: it goes on from there
+GENTLER = 3  # shaping takes a third of the teacher's steps at a third of its rate: it goes on from there
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ class TeacherViews:
         """Train the teacher, shape a copy of it, and train its folds; equal keys give equal views wherever they are made."""
         teacher = Teacher.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=(*key, "teacher"))
         gentle = replace(
-            recipe, steps=max(1, recipe.steps // SHAPED_STEPS), lr=recipe.lr / SHAPED_RATE,
-            warmup=recipe.warmup // SHAPED_STEPS,
+            recipe, steps=max(1, recipe.steps // GENTLER), lr=recipe.lr / GENTLER,
+            warmup=recipe.warmup // GENTLER,
         )  # fmt: skip
         shaped = teacher.shaped(X, labels, shaping=shaping or Shaping(), recipe=gentle, key=key)
         folds = out_of_fold(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)

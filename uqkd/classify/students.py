@@ -91,19 +91,7 @@ def distill(
     array([[0.1, 0.9],
            [0.1, 0.9]])
     """
-    needs_labels = objective.weight < 1 or floor > 0
-    if needs_labels and labels is None:
-        raise OptionError(
-            f"an objective with weight={objective.weight} and floor={floor} needs labels; pass them, or weight=1 and no floor."
-        )
-    if (mixing is not None) != isinstance(targets, Teacher):
-        raise OptionError(
-            "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without."
-        )
-    if not isinstance(targets, Teacher | ClassTargets):
-        raise OptionError(
-            f"distill takes ClassTargets or a Teacher; got {type(targets).__name__}. Pass weigh_probabilities(probabilities)."
-        )
+    _refuse_contradictions(targets, labels, objective, mixing=mixing, floor=floor)
     rows = np.asarray(X)
     how: dict[str, Any] = {
         "factory": factory, "loss": objective, "recipe": recipe, "sources": sources, "key": key, "device": device,
@@ -116,15 +104,14 @@ def distill(
             temperature=objective.temperature, teacher_temperature=targets.temperature,
         )  # fmt: skip
         return fit_classifiers(rows, _one_hot(labels, len(rows), classes), transform=transform, **how)
-    if floor > 0:
-        raise OptionError(f"floor={floor} is that of mixed pairs; it needs mixing.")
-    soft = soften(targets.probabilities, objective.temperature)
-    if soft.ndim != 3 or len(soft) not in (1, sources.students) or soft.shape[1] != len(rows):
+    given = targets.probabilities
+    if given.ndim != 3 or len(given) not in (1, sources.students) or given.shape[1] != len(rows):
         raise ShapeError(
-            f"distill needs targets (S={sources.students} or 1, P={len(rows)}, C) for these sources and X; got {soft.shape}."
+            f"distill needs targets (S={sources.students} or 1, P={len(rows)}, C) for these sources and X; got {given.shape}."
         )
-    if not soft.strides[0]:  # one distribution seen S times
-        soft = soft[:1]
+    if not given.strides[0]:  # one distribution seen S times: softened and held once
+        given = given[:1]
+    soft = soften(given, objective.temperature)
     hard = np.broadcast_to(_one_hot(labels, len(rows), soft.shape[2]), soft.shape)
     return fit_classifiers(rows, np.concatenate([soft, hard], axis=-1), **how)
 
@@ -134,3 +121,23 @@ def _one_hot(labels: ArrayLike | None, rows: int, classes: int) -> Array:
     if labels is None:
         return np.zeros((1, rows, classes))
     return one_hot(labels, rows, classes)
+
+
+def _refuse_contradictions(
+    targets: Any, labels: ArrayLike | None, objective: Distillation, *, mixing: Mixing | None, floor: float
+) -> None:
+    """`OptionError` for arguments of `distill` that do not go together."""
+    if (objective.weight < 1 or floor > 0) and labels is None:
+        raise OptionError(
+            f"an objective with weight={objective.weight} and floor={floor} needs labels; pass them, or weight=1 and no floor."
+        )
+    if (mixing is not None) != isinstance(targets, Teacher):
+        raise OptionError(
+            "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without."
+        )
+    if not isinstance(targets, Teacher | ClassTargets):
+        raise OptionError(
+            f"distill takes ClassTargets or a Teacher; got {type(targets).__name__}. Pass weigh_probabilities(probabilities)."
+        )
+    if floor > 0 and mixing is None:
+        raise OptionError(f"floor={floor} is that of mixed pairs; it needs mixing.")

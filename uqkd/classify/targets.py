@@ -134,7 +134,7 @@ def repair(
 def _in_groups(probs: ArrayLike, evidence: Evidence | None, *, with_entropy: bool) -> Array:
     if evidence is None:
         raise OptionError(
-            "the groups need evidence: what is known of each row; make them with evidence_from(out_of_fold, labels)."
+            "the groups need evidence: what is known of each row; make it with evidence_from(out_of_fold, labels)."
         )
     return project_groups(
         probs, evidence.near, evidence.wrong, near_min=evidence.near_min, wrong_max=evidence.wrong_max,

@@ -71,7 +71,7 @@ def expected_calibration_error(
     0.3
     """
     share, gap, _ = _binned(probs, labels, bins, binning)
-    return _out((share * np.abs(gap)).sum(axis=-1))
+    return float_or_array((share * np.abs(gap)).sum(axis=-1))
 
 
 def overconfidence_error(probs: Any, labels: Any, *, bins: int = 15, binning: str = "equal_width") -> float | Array:
@@ -102,7 +102,7 @@ def overconfidence_error(probs: Any, labels: Any, *, bins: int = 15, binning: st
     0.24
     """
     share, gap, confidence = _binned(probs, labels, bins, binning)
-    return _out((share * confidence * np.maximum(gap, 0.0)).sum(axis=-1))
+    return float_or_array((share * confidence * np.maximum(gap, 0.0)).sum(axis=-1))
 
 
 def signed_gap(probs: Any, labels: Any) -> float | Array:
@@ -128,8 +128,8 @@ def signed_gap(probs: Any, labels: Any) -> float | Array:
     >>> round(signed_gap([[0.8, 0.2], [0.8, 0.2]], [0, 1]), 12)
     0.3
     """
-    array, truth = _checked(probs, labels)
-    return _out((array.max(axis=-1) - (array.argmax(axis=-1) == truth)).mean(axis=-1))
+    array, truth = checked_probabilities(probs, labels)
+    return float_or_array((array.max(axis=-1) - (array.argmax(axis=-1) == truth)).mean(axis=-1))
 
 
 def brier_score(probs: Any, labels: Any) -> float | Array:
@@ -155,8 +155,8 @@ def brier_score(probs: Any, labels: Any) -> float | Array:
     >>> round(brier_score([[0.8, 0.2], [0.8, 0.2]], [0, 1]), 12)  # (0.08 + 1.28) / 2
     0.68
     """
-    array, truth = _checked(probs, labels)
-    return _out(((array - np.eye(array.shape[-1])[truth]) ** 2).sum(axis=-1).mean(axis=-1))
+    array, truth = checked_probabilities(probs, labels)
+    return float_or_array(((array - np.eye(array.shape[-1])[truth]) ** 2).sum(axis=-1).mean(axis=-1))
 
 
 def negative_log_likelihood(probs: Any, labels: Any) -> float | Array:
@@ -182,10 +182,10 @@ def negative_log_likelihood(probs: Any, labels: Any) -> float | Array:
     >>> round(negative_log_likelihood([[0.5, 0.5], [0.25, 0.75]], [0, 1]), 6)
     0.490415
     """
-    array, truth = _checked(probs, labels)
+    array, truth = checked_probabilities(probs, labels)
     picked = array[..., np.arange(truth.size), truth]
     with np.errstate(divide="ignore"):
-        return _out(-np.log(picked).mean(axis=-1))
+        return float_or_array(-np.log(picked).mean(axis=-1))
 
 
 def reliability_curve(probs: Any, labels: Any, *, bins: int = 15, binning: str = "equal_width") -> ReliabilityCurve:
@@ -214,7 +214,7 @@ def reliability_curve(probs: Any, labels: Any, *, bins: int = 15, binning: str =
     >>> curve.confidence, curve.accuracy, curve.count
     (array([0.6, 0.8]), array([1. , 0.5]), array([1, 2]))
     """
-    array, truth = _checked(probs, labels)
+    array, truth = checked_probabilities(probs, labels)
     if array.ndim != 2:
         raise ShapeError(f"reliability_curve takes probs (P, C) of one model; got {array.shape}. Loop over students.")
     count, confidence, correct = _sums(array, truth, bins, binning)
@@ -223,18 +223,18 @@ def reliability_curve(probs: Any, labels: Any, *, bins: int = 15, binning: str =
     return ReliabilityCurve(confidence[0, full] / held, correct[0, full] / held, held.astype(int))
 
 
-def _out(value: Any) -> Any:
+def float_or_array(value: Any) -> Any:
     return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
 
-def _checked(probs: Any, labels: Any) -> tuple[Array, Any]:
+def checked_probabilities(probs: Any, labels: Any) -> tuple[Array, Any]:
     array = shaped("probs", probs, "P C", "S P C", need={"C": 2})
     given = getattr(probs, "dtype", None)
     if array.min() < 0.0:
         where = tuple(int(i) for i in np.unravel_index(int(array.argmin()), array.shape))
         raise DataError(f"probs must not be negative; got {array.min():g} at index {where}. Pass softmax(logits).")
     off = np.abs(array.sum(axis=-1) - 1.0)
-    tolerance = _tolerance(np.dtype(given) if isinstance(given, np.dtype) else None, array.shape[-1])
+    tolerance = sum_tolerance(np.dtype(given) if isinstance(given, np.dtype) else None, array.shape[-1])
     if off.max() > tolerance:
         where = tuple(int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
         raise DataError(
@@ -244,7 +244,7 @@ def _checked(probs: Any, labels: Any) -> tuple[Array, Any]:
     return array, class_labels(labels, array.shape[-2], array.shape[-1])
 
 
-def _tolerance(dtype: np.dtype[Any] | None, classes: int) -> float:
+def sum_tolerance(dtype: np.dtype[Any] | None, classes: int) -> float:
     """Largest rounding error of a row sum.
 
     A softmax in float32 normalises by a sum of C terms (C units of 2^-24) and rounds exp, quotient and storage (4
@@ -272,7 +272,7 @@ def class_labels(labels: Any, points: int, classes: int) -> Any:
 
 def _binned(probs: Any, labels: Any, bins: int, binning: str) -> tuple[Array, Array, Array]:
     """Share of points, confidence − accuracy and mean confidence, each ([S,] bins); zero in bins without points."""
-    array, truth = _checked(probs, labels)
+    array, truth = checked_probabilities(probs, labels)
     count, confidence, correct = _sums(array, truth, bins, binning)
     held = np.maximum(count, 1.0)
     shape = (*array.shape[:-2], count.shape[-1])

@@ -102,6 +102,31 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, *, least: float = 0.0) -> Array:
     return np.asarray((p * np.log(ratio, out=np.zeros_like(p), where=p > 0)).sum(axis=-1))
 
 
+def labels_at(probabilities: Array, uniform: Array) -> NDArray[np.int64]:
+    """The labels that uniform numbers pick from distributions, by inversion.
+
+    Parameters
+    ----------
+    probabilities : (..., C) float
+    uniform : (...) float
+        In [0, 1); axes broadcast with those before the classes.
+
+    Returns
+    -------
+    (...) int
+
+    Examples
+    --------
+    >>> labels_at(np.array([[0.25, 0.25, 0.5]]), np.array([[0.1], [0.25], [0.9]]))[:, 0]
+    array([0, 1, 2])
+    """
+    edges = np.moveaxis(np.cumsum(probabilities, axis=-1)[..., :-1], -1, 0)
+    picked = np.zeros(np.broadcast_shapes(uniform.shape, edges.shape[1:]), dtype=np.int64)
+    for edge in edges:
+        picked += uniform >= edge
+    return picked
+
+
 @dataclass(frozen=True)
 class CategoricalDecomposition:
     """Gini and entropy decompositions of students' class probabilities, per prompt.

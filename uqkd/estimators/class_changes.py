@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from uqkd.errors import OptionError, ShapeError, one_of
-from uqkd.estimators.calibration import _checked
+from uqkd.estimators.calibration import checked_probabilities
 from uqkd.estimators.checking import Array, shaped
 
 CORRECTIONS = ("holm", "benjamini_hochberg")
@@ -138,7 +138,7 @@ def class_accuracy_changes(
 def _right(name: str, probs: Any, labels: Any) -> tuple[Array, Any]:
     """Points of each class that each student gets right, (S, C), whole numbers so that equal ones have no spread; and all."""
     shaped(name, probs, "S P C", need={"S": 2, "C": 2})
-    array, truth = _checked(probs, labels)
+    array, truth = checked_probabilities(probs, labels)
     of_class = np.eye(array.shape[-1])[truth]
     return (array.argmax(axis=-1) == truth) @ of_class, of_class.sum(axis=0).astype(int)
 

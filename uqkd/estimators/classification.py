@@ -9,10 +9,10 @@ import numpy as np
 
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators.calibration import (
-    _checked,
-    _out,
     brier_score,
+    checked_probabilities,
     expected_calibration_error,
+    float_or_array,
     negative_log_likelihood,
     overconfidence_error,
     signed_gap,
@@ -51,8 +51,8 @@ def accuracy(probs: Any, labels: Any) -> float | Array:
     >>> accuracy([[0.8, 0.2], [0.8, 0.2]], [0, 1])
     0.5
     """
-    array, truth = _checked(probs, labels)
-    return _out((array.argmax(axis=-1) == truth).mean(axis=-1))
+    array, truth = checked_probabilities(probs, labels)
+    return float_or_array((array.argmax(axis=-1) == truth).mean(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def summarise_classifier(
     >>> summary.undefined  # the second student is always right
     {'correctness_auroc': 1}
     """
-    _, truth = _checked(probs, labels)
+    _, truth = checked_probabilities(probs, labels)
     array = _with_students(probs)
     plain = {
         "accuracy": accuracy(array, truth),
@@ -174,7 +174,7 @@ def summarise_classifier(
 
 def _scaled(array: Any, truth: Any, calibration_probs: Any, calibration_labels: Any) -> dict[str, Any]:
     """Fields of `ClassifierSummary` that need a calibration part."""
-    _, held_truth = _checked(calibration_probs, calibration_labels)
+    _, held_truth = checked_probabilities(calibration_probs, calibration_labels)
     held = _with_students(calibration_probs)
     if held.shape[0] != array.shape[0] or held.shape[-1] != array.shape[-1]:
         raise ShapeError(

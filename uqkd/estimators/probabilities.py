@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.errors import DataError, UqkdError
-from uqkd.estimators.calibration import _tolerance, class_labels
+from uqkd.estimators.calibration import class_labels, sum_tolerance
 from uqkd.estimators.checking import Array, shaped
 
 
@@ -33,7 +33,7 @@ def class_probabilities(name: str, probs: Any) -> Array:
     dtype = getattr(probs, "dtype", None)
     total = array.sum(axis=-1)
     off = np.abs(total - 1.0)
-    allowed = _tolerance(dtype if isinstance(dtype, np.dtype) else None, array.shape[-1])
+    allowed = sum_tolerance(dtype if isinstance(dtype, np.dtype) else None, array.shape[-1])
     if off.max() > allowed:
         row = tuple(int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
         raise DataError(

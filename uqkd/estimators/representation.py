@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.errors import ShapeError, VarianceError
-from uqkd.estimators.calibration import _out
+from uqkd.estimators.calibration import float_or_array
 from uqkd.estimators.checking import Array, same_shape, shaped
 from uqkd.estimators.linearity import mixing_shares
 
@@ -123,7 +123,7 @@ def feature_linearity(mixed: Any, first: Any, second: Any, share: Any) -> float 
         raise VarianceError(
             f"the mixtures{who} are the same for every pair: no spread to compare with. Use more pairs."
         )
-    return _out(1.0 - off / scale)
+    return float_or_array(1.0 - off / scale)
 
 
 def _spread(array: Array) -> Array:

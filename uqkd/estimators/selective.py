@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special, stats
 
 from uqkd.errors import DataError, ShapeError, one_of
-from uqkd.estimators.calibration import _checked, _out
+from uqkd.estimators.calibration import checked_probabilities, float_or_array
 from uqkd.estimators.checking import Array, shaped
 from uqkd.estimators.probabilities import class_probabilities
 
@@ -67,7 +67,7 @@ def auroc(scores: Any, positive: Any, *, undefined: str = "raise") -> float | Ar
         )
     won = np.where(mask, stats.rankdata(array, axis=-1), 0.0).sum(axis=-1) - plus * (plus + 1) / 2
     pairs = np.where((plus == 0) | (minus == 0), np.nan, plus * minus.astype(float))
-    return _out(won / pairs)
+    return float_or_array(won / pairs)
 
 
 def correctness_auroc(probs: Any, labels: Any, *, undefined: str = "raise") -> float | Array:
@@ -98,7 +98,7 @@ def correctness_auroc(probs: Any, labels: Any, *, undefined: str = "raise") -> f
     1.0
     """
     one_of("undefined", undefined, UNDEFINED)
-    array, truth = _checked(probs, labels)
+    array, truth = checked_probabilities(probs, labels)
     return auroc(array.max(axis=-1), array.argmax(axis=-1) == truth, undefined=undefined)
 
 
@@ -147,7 +147,7 @@ def risk_coverage(probs: Any, labels: Any) -> RiskCoverage:
     >>> curve.coverage, curve.risk.round(4)  # second place: right or wrong, each with chance 1/2
     (array([0.25, 0.5 , 0.75, 1.  ]), array([0.    , 0.25  , 0.3333, 0.5   ]))
     """
-    array, truth = _checked(probs, labels)
+    array, truth = checked_probabilities(probs, labels)
     points = truth.size
     confidence = array.max(axis=-1).reshape(-1, points)
     wrong = (array.argmax(axis=-1) != truth).reshape(-1, points)
@@ -188,7 +188,7 @@ def area_under_risk_coverage(probs: Any, labels: Any) -> float | Array:
     >>> area_under_risk_coverage([[0.9, 0.1], [0.6, 0.4]], [0, 1])  # risks 0 and 1/2
     0.25
     """
-    return _out(risk_coverage(probs, labels).risk.mean(axis=-1))
+    return float_or_array(risk_coverage(probs, labels).risk.mean(axis=-1))
 
 
 def out_of_distribution_auroc(probs_in: Any, probs_out: Any, *, score: str = "max_probability") -> float | Array:

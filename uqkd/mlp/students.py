@@ -13,12 +13,12 @@ from scipy import special
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, UqkdWarning, one_of
+from uqkd.estimators.categorical import labels_at
 from uqkd.estimators.checking import shaped
 from uqkd.estimators.targets import ClassTargets, Targets
 from uqkd.mlp.fitting import fit
 from uqkd.mlp.network import answers
 from uqkd.mlp.sources import initialisation
-from uqkd.mlp.teacher import labels_at
 from uqkd.stacked import Recipe, Sources, batch_orders, bootstrap_rows
 
 Array = NDArray[np.float64]
@@ -103,7 +103,7 @@ class Students:
         if self.head == "classes":
             probabilities = self.probabilities(X)
             uniform = generator.random((responses, *probabilities.shape[:2]))
-            return np.moveaxis(np.stack([labels_at(p, uniform[:, s]) for s, p in enumerate(probabilities)]), 1, -1)
+            return np.moveaxis(labels_at(probabilities, uniform), 0, -1)
         means, deviations = self.means(X)[..., None], np.sqrt(self.variances(X))[..., None]
         return np.asarray(means + deviations * generator.standard_normal((*means.shape[:2], responses)))
 

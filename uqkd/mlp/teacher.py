@@ -11,6 +11,7 @@ from scipy import special
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
+from uqkd.estimators.categorical import labels_at
 from uqkd.estimators.checking import shaped
 from uqkd.estimators.targets import weigh_labels
 from uqkd.mlp.fitting import fit
@@ -56,20 +57,6 @@ class ClassAnswers:
     def draw(self, k: int, generator: np.random.Generator) -> Labels:
         """k labels for each prompt, (k, P): the first ones are the same whatever k."""
         return labels_at(self.probabilities, generator.random((k, len(self.probabilities))))
-
-
-def labels_at(probabilities: Array, uniform: Array) -> Labels:
-    """The labels (..., P) that uniform numbers (..., P) pick from distributions (P, C), by inversion.
-
-    Examples
-    --------
-    >>> labels_at(np.array([[0.25, 0.25, 0.5]]), np.array([[0.1], [0.25], [0.9]]))[:, 0]
-    array([0, 1, 2])
-    """
-    picked = np.zeros(uniform.shape, dtype=np.int64)
-    for edge in np.cumsum(probabilities, axis=-1)[..., :-1].T:
-        picked += uniform >= edge
-    return picked
 
 
 @dataclass(frozen=True)
