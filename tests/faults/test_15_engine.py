@@ -52,6 +52,31 @@ def test_what_was_drawn_is_kept_and_a_rerun_asks_for_the_rest(transformers_teach
     assert bank.fingerprint == whole.fingerprint
 
 
+@pytest.mark.parametrize(("when", "done"), [("before", 10), ("after", 20)])
+def test_a_signal_beside_a_commit_is_counted_as_the_bank_stands(
+    transformers_teacher, tmp_path, monkeypatch, when, done
+):
+    bank = Bank(tmp_path)
+    commit, units = bank.store.commit, []
+
+    def stopped(inputs, table, **options):
+        units.append(inputs)
+        if when == "before" and len(units) == 2:
+            raise KeyboardInterrupt
+        name = commit(inputs, table, **options)
+        if when == "after" and len(units) == 2:
+            raise KeyboardInterrupt
+        return name
+
+    monkeypatch.setattr(bank.store, "commit", stopped)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        respond(transformers_teacher, PROMPTS, 4, bank=bank, **OPTIONS)
+    assert bank.rows == done
+    assert str(caught.value) == (
+        f"interrupted: {done} of 40 responses are committed, {40 - done} remain; run the same again to draw those."
+    )
+
+
 @pytest.mark.parametrize(
     "problem", [RuntimeError("EngineCore died"), MemoryError("out of memory"), KeyboardInterrupt()]
 )

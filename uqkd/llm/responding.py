@@ -88,20 +88,19 @@ def respond(
     if (there := bank.identity) is not None:
         refuse_other(bank.root, there, identity)
     missing = held.missing
-    total, done = held.codes.size, held.codes.size - len(missing)
+    total, before = held.codes.size, held.codes.size - len(missing)
     work = _Work(teacher, prompts, sampling, identity, bank)
     try:
         _refuse_flagged(held, total, max_flagged)
         for places in _chunks(missing, min(chunk, max(1, CHUNK_TOKENS // sampling.max_tokens))):
             work.draw(places, held)
-            done += len(places)
             if progress is not None:
-                progress(done, total)
+                progress(before + sum(work.units.values()), total)
             _refuse_flagged(held, total, max_flagged)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_state("interrupted", done, total)) from None
+        raise KeyboardInterrupt(_state("interrupted", before + work.committed(), total)) from None
     except WorkerError as problem:
-        raise WorkerError(_state(str(problem).rstrip("."), done, total)) from problem
+        raise WorkerError(_state(str(problem).rstrip("."), before + work.committed(), total)) from problem
     return bank
 
 
@@ -112,7 +111,7 @@ def identity_of(teacher: Teacher, sampling: Sampling, key: tuple[Any, ...]) -> d
 
 
 class _Work:
-    """What the chunks have in common."""
+    """What the chunks have in common, and the count of responses of each unit that was begun."""
 
     def __init__(
         self, teacher: Teacher, prompts: Prompts, sampling: Sampling, identity: dict[str, Any], bank: Bank
@@ -125,6 +124,7 @@ class _Work:
             bank,
         )
         self._method = content_hash(canonical_json(identity).encode())
+        self.units: dict[str, int] = {}
 
     def draw(self, places: NDArray[np.int64], held: Held) -> None:
         """Draw one chunk and commit it."""
@@ -140,10 +140,17 @@ class _Work:
         table = frame(wanted, completions, about=about, sampling=self._sampling)
         named = content_hash(repr([(row[0], row[2]) for row in wanted]).encode())
         params = {"bank": self._identity, "requests": named, "count": len(wanted), "first": wanted[0][0]}
-        self._bank.store.commit(Inputs(STUDY, params, method=self._method), table, check_twins=False)
+        inputs = Inputs(STUDY, params, method=self._method)
+        self.units[inputs.key] = len(wanted)
+        self._bank.store.commit(inputs, table, check_twins=False)
         for (p, turn), completion, flags in zip(pairs, completions, table["flags"], strict=True):
             held.codes[p, turn] = token_code(list(completion.token_ids))
             held.note(flags)
+
+    def committed(self) -> int:
+        """Responses of the units that are in the bank: a signal may come between the last commit and its count."""
+        there = self._bank.store.committed(STUDY)
+        return sum(count for key, count in self.units.items() if key in there)
 
 
 def _chunks(missing: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
