@@ -97,7 +97,9 @@ def test_slopes_of_entropies_are_their_derivatives(power):
     limits = {"near_min": near_min, "wrong_max": wrong_max}
     assert_derivative(Groups.of(p, near, wrong, **limits, space=Space.of(200, p)), power)
     labels = torch.as_tensor(generator.integers(0, 8, (200, 1)))
-    assert_derivative(LabelFirst.of(p, labels, torch.as_tensor(generator.random(200) * 0.5)), power)
+    logs = (p / p.amax(1, keepdim=True)).log()
+    for margin in (torch.as_tensor(generator.random(200) * 0.5), torch.zeros(200, dtype=p.dtype)):
+        assert_derivative(LabelFirst.of(logs, labels, margin), power)
 
 
 def test_classes_that_differ_by_little_are_told_apart_by_a_large_power():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -108,58 +108,78 @@ def label_first_projection(probs: Any, labels: Any, *, margin: Any = 0.0, entrop
     array([1, 0])
     """
     rows = Rows.of(probs)
-    label, least_lead = rows.labels(labels)[:, None], _margin(rows, margin)
+    label, lead = rows.labels(labels)[:, None], _margin(rows, margin)
     least = None if entropy_min is None else rows.bound("entropy_min", entropy_min)
-    _refuse(rows.probs, label, least_lead, least)
-    found, power = rows.probs.clone(), torch.ones_like(least_lead)
-    pooled = torch.zeros_like(label[:, 0])
-    work = _lead(found, label) < least_lead
-    if least is not None:
-        work |= entropy(found) < least
-    work = work.nonzero().squeeze(1)
-    size = max(1, BLOCK // found.shape[1]) if found.device.type == "cpu" else max(1, len(work))
-    for at in work.split(size):
-        part = rows.probs[at], label[at], least_lead[at]
-        solved = _solve(*part, None if least is None else least[at])
-        found[at], power[at], pooled[at] = solved.probs, solved.power, solved.pooled
-    _check(found, label, least_lead, least)
+    _refuse(rows.probs, label, lead, least)
+    points, classes = rows.probs.shape
+    size = max(1, BLOCK // classes) if rows.probs.device.type == "cpu" else points
+    found, parts = torch.empty_like(rows.probs), []
+    for begin in range(0, points, size):
+        at = slice(begin, begin + size)
+        part = rows.probs[at], label[at], lead[at]
+        parts.append(_project(*part, None if least is None else least[at], out=found[at]))
+    whole = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(_Part)}
+    seen = "the projection misses its bounds by more than 1e-9 in {row}"
+    remedy = "This is a fault of the solver, not of the data: report it with that row and its bounds."
+    refuse(whole["missed"], UqkdError, seen, remedy)
     return LabelProjection(
         probs=rows.back(found),
-        power=rows.back(power),
-        label_active=rows.back(pooled > 0),
-        entropy_active=rows.back(power != 1.0),
-        pooled=rows.back(pooled),
+        power=rows.back(whole["power"]),
+        label_active=rows.back(whole["pooled"] > 0),
+        entropy_active=rows.back(whole["power"] != 1.0),
+        pooled=rows.back(whole["pooled"]),
     )
 
 
 @dataclass(frozen=True)
-class _Solved:
-    """Answers (n, C) of some rows, their powers and pooled rivals, (n,)."""
+class _Part:
+    """Powers, pooled rivals and misses of some rows, (n,) each."""
 
-    probs: Tensor
     power: Tensor
     pooled: Tensor
+    missed: Tensor
 
 
-def _solve(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) -> _Solved:
-    """Answers for rows that miss a bound."""
+def _project(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None, *, out: Tensor) -> _Part:
+    """Write the answers (n, C) of some rows: those that miss a bound are solved."""
+    out.copy_(probs)
+    power, pooled = torch.ones_like(margin), torch.zeros_like(label[:, 0])
+    work = ~_meets(out, label, margin, least, slack=0.0)
+    rows = work.nonzero().squeeze(1)
+    if len(rows):
+        part = probs[rows], label[rows], margin[rows]
+        out[rows], power[rows], pooled[rows] = _solve(*part, None if least is None else least[rows])
+    good = _meets(out, label, margin, least, slack=SLACK) & ((out.sum(1) - 1.0).abs() <= SLACK)
+    return _Part(power, pooled, ~good)
+
+
+def _solve(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Answers (n, C), powers (n,) and pooled rivals (n,) of rows that miss a bound."""
     whole = margin == 1.0  # leaves the label alone: no power of p, but its limit
-    family = LabelFirst.of(probs, label, torch.where(whole, 0.0, margin))
+    scaled = probs / probs.amax(1, keepdim=True)
+    logs = torch.where(scaled >= SMALLEST, scaled.log_(), -torch.inf)
+    family = LabelFirst.of(logs, label, torch.where(whole, 0.0, margin))
     power = torch.ones_like(margin)
     if least is not None:
         start = family.level(power)
         target = torch.where(whole, start.value, torch.maximum(start.value, least))
         power = power_of_entropy(family, target, start, low=torch.zeros_like(power), high=power).power
     pool = family.pool(power)
-    scaled = probs / probs.amax(1, keepdim=True)
-    found = (power[:, None] * scaled.clamp_min(SMALLEST).log_()).exp_().mul_(scaled >= SMALLEST) * pool.scale[:, None]
+    found = torch.addcmul(pool.scale.log()[:, None], power[:, None], logs).exp_()
     held = pool.count > 0
     top = torch.where(held, pool.log_top.exp(), torch.inf)[:, None]
     own = torch.where(held[:, None], top + margin[:, None], found.gather(1, label))
-    found = torch.minimum(found, top).scatter_(1, label, own)
-    alone = torch.zeros_like(found).scatter_(1, label, 1.0)
-    rivals = (scaled >= SMALLEST).sum(1) - 1
-    return _Solved(torch.where(whole[:, None], alone, found), power, torch.where(whole, rivals, pool.count))
+    found = torch.minimum(found, top, out=found).scatter_(1, label, own)
+    if bool(whole.any()):
+        found[whole] = torch.zeros_like(found[whole]).scatter_(1, label[whole], 1.0)
+    rivals = logs.isfinite().sum(1) - 1
+    return found, power, torch.where(whole, rivals, pool.count)
+
+
+def _meets(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None, *, slack: float) -> Tensor:
+    """Rows (n,) whose label leads, and whose entropy is, as much as asked."""
+    good = _lead(probs, label) >= margin - slack
+    return good if least is None else good & (entropy(probs) >= least - slack)
 
 
 def project_label_first_l2(probs: Any, labels: Any, *, margin: Any = 0.0) -> Any:
@@ -230,13 +250,3 @@ def _refuse(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) 
         most = -torch.special.xlogy(top + margin, top + margin) - (classes - 1) * torch.special.xlogy(top, top)
         seen = "entropy_min exceeds what the margin and the classes of positive probability allow in {row}"
         refuse(least > most + SLACK, DataError, seen, "Lower one of them there.")
-
-
-def _check(found: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) -> None:
-    bad = ((found.sum(1) - 1.0).abs() > SLACK) | ~(_lead(found, label) >= margin - SLACK)
-    if least is not None:
-        bad |= ~(entropy(found) >= least - SLACK)
-    seen = "the projection misses its bounds by more than 1e-9 in {row}"
-    refuse(
-        bad, UqkdError, seen, "This is a fault of the solver, not of the data: report it with that row and its bounds."
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,54 +41,71 @@ class LabelFirst:
         log p of the label, less the largest log p of the row.
     rivals : (n, C − 1) float64
         The same of the others; 0 where p is zero.
-    support : (n, C − 1) float64
-        1 where p is not zero.
+    free : (n, C − 1) float64
+        1 where p is not zero and, if `count` is known, the rival is not pooled.
     above : (n, C − 1) float64
         Sum of the larger rivals' logs.
     margin : (n,) float64
         In [0, 1).
+    count : (n,) int64 or None
+        Rivals pooled at every power, which no margin leaves unchanged; None where some row has a margin.
     """
 
     label: Tensor
     rivals: Tensor
-    support: Tensor
+    free: Tensor
     above: Tensor
     margin: Tensor
+    count: Tensor | None = None
 
     @classmethod
-    def of(cls, probs: Tensor, label: Tensor, margin: Tensor) -> LabelFirst:
-        """Rows (n, C) with labels (n, 1) of positive probability."""
-        scaled = probs / probs.amax(1, keepdim=True)
-        held = scaled.gather(1, label)
-        rivals = rising(scaled.scatter(1, label, -1.0))[:, 1:]
-        possible = rivals >= SMALLEST
-        logs = torch.where(possible, rivals.clamp_min(SMALLEST).log(), 0.0)
-        above = logs.flip(1).cumsum(1).flip(1) - logs  # the sums from above: the largest logs, near 0, come first
-        return cls(held.clamp_min(SMALLEST).log()[:, 0], logs, possible.to(logs.dtype), above, margin)
+    def of(cls, logs: Tensor, label: Tensor, margin: Tensor) -> LabelFirst:
+        """Rows (n, C) of log p less its largest, −inf where p is zero; labels (n, 1) of positive probability."""
+        rivals = rising(logs.scatter(1, label, -torch.inf))[:, 1:]
+        possible = rivals > -torch.inf
+        rivals = torch.where(possible, rivals, 0.0)
+        above = rivals.flip(1).cumsum(1).flip(1) - rivals  # the sums from above: the largest logs, near 0, come first
+        family = cls(logs.gather(1, label)[:, 0], rivals, possible.to(rivals.dtype), above, margin)
+        if bool((margin > 0).any()):
+            return family
+        count = ((family._lifted() < rivals) & possible).sum(1)
+        return replace(family, free=family.free * family._unpooled(count), count=count)
 
     def take(self, rows: Tensor) -> LabelFirst:
         """The same of some rows."""
-        return LabelFirst(self.label[rows], self.rivals[rows], self.support[rows], self.above[rows], self.margin[rows])
+        label, rivals, free = self.label[rows], self.rivals[rows], self.free[rows]
+        count = None if self.count is None else self.count[rows]
+        return LabelFirst(label, rivals, free, self.above[rows], self.margin[rows], count)
 
     def pool(self, power: Tensor) -> Pool:
         """The distribution at powers (n,)."""
-        return self._pool(power, *self._weights(power))
+        count, weights = self._rest(power)
+        return self._pool(power, count, weights.sum(1))
 
-    def _weights(self, power: Tensor) -> tuple[Tensor, Tensor]:
-        """p^b of the rivals and its sums from the smallest up, (n, C − 1)."""
-        weights = (power[:, None] * self.rivals).exp_().mul_(self.support)
-        return weights, weights.cumsum(1)
+    def _rest(self, power: Tensor) -> tuple[Tensor, Tensor]:
+        """How many rivals exceed the common top, (n,), and p^b of the others, (n, C − 1)."""
+        weights = torch.mul(power[:, None], self.rivals).exp_().mul_(self.free)
+        if self.count is not None:
+            return self.count, weights
+        margin, larger = self.margin[:, None], self._larger()
+        lifted = torch.mul(power[:, None], self._lifted()).exp_()  # the label, were this rival's the top
+        behind = lifted * (1.0 - margin) < weights * (1.0 + margin * larger) + margin * weights.cumsum(1)
+        count = (behind & (self.free > 0)).sum(1)
+        return count, weights.mul_(self._unpooled(count))
 
-    def _pool(self, power: Tensor, weights: Tensor, below: Tensor) -> Pool:
-        """Find how many rivals exceed the common top, then the top."""
-        classes = self.rivals.shape[1]
-        larger = torch.arange(classes - 1, -1, -1, dtype=weights.dtype, device=weights.device)
-        margin, b = self.margin[:, None], power[:, None]
-        lifted = (b * (self.label[:, None] + self.above - larger * self.rivals)).exp_()  # the label, were this the top
-        behind = lifted * (1.0 - margin) < weights * (1.0 + margin * larger) + margin * below
-        count = (behind & (self.support > 0)).sum(1)
-        last = (classes - 1 - count)[:, None]  # the largest rival that is not pooled
-        left = torch.where(last >= 0, below.gather(1, last.clamp_min(0)), 0.0)[:, 0]
+    def _larger(self) -> Tensor:
+        """How many rivals rank before each, (C − 1,)."""
+        return torch.arange(self.rivals.shape[1] - 1, -1, -1, dtype=self.rivals.dtype, device=self.rivals.device)
+
+    def _lifted(self) -> Tensor:
+        """log of the label's probability, without margin, if those of it and of the larger rivals were equal to each's."""
+        return torch.addcmul(self.label[:, None] + self.above, self._larger(), self.rivals, value=-1.0)
+
+    def _unpooled(self, count: Tensor) -> Tensor:
+        return self._larger() >= count[:, None]
+
+    def _pool(self, power: Tensor, count: Tensor, left: Tensor) -> Pool:
+        """The distribution with so many rivals pooled; the others' p^b sum to `left`."""
         log_ratio = self._top(power * (self.label + self._inside(count)), count, left)
         own, pooled = torch.exp(power * self.label), count > 0
         ratio = log_ratio.exp()
@@ -114,15 +131,13 @@ class LabelFirst:
 
     def level(self, power: Tensor) -> Level:
         """Entropy and its derivative by the power."""
-        weights, below = self._weights(power)
-        pool = self._pool(power, weights, below)
-        count = pool.count
-        index = torch.arange(weights.shape[1], device=weights.device)
-        weights.mul_(index < (weights.shape[1] - count)[:, None])
+        count, weights = self._rest(power)
+        left = weights.sum(1)
+        pool = self._pool(power, count, left)
         free = count == 0
         own = torch.where(free, torch.exp(power * self.label), 0.0)  # the label is one of the rest where it is free
-        moments = [weights.sum(1) + own, torch.linalg.vecdot(weights, self.rivals) + own * self.label]
-        moments.append(torch.linalg.vecdot(weights, self.rivals.square()) + own * self.label**2)
+        moments = [left + own, torch.linalg.vecdot(weights, self.rivals) + own * self.label]
+        moments.append(torch.linalg.vecdot(weights.mul_(self.rivals), self.rivals) + own * self.label**2)
         mass, first, second = (moment * pool.scale for moment in moments)
         log_scale, top = pool.scale.log(), pool.log_top.exp()
         label = torch.where(free, 0.0, top + self.margin)
