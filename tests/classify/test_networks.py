@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import socket
 
@@ -16,6 +17,7 @@ from uqkd import seeds
 from uqkd.classify import (
     BagOfWords,
     Distillation,
+    Teacher,
     by_name,
     convolutional,
     distill,
@@ -24,7 +26,7 @@ from uqkd.classify import (
     residual,
     weigh_probabilities,
 )
-from uqkd.errors import DataError, OptionError
+from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.stacked import Recipe, Sources, batch_orders, check_stacking, stack
 
 KEY = ("test", "networks")
@@ -467,12 +469,58 @@ def test_models_that_are_not_there(offline, tmp_path):
         by_name("percepton:64", row=(4,), classes=3)()
 
 
-def test_architectures_with_parameters_outside_known_layers_are_refused_in_one_line():
-    config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=8, patch_size=4
+SMALL_IMAGES = {
+    "vision transformer": transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=8,
+        patch_size=4,
+        num_channels=1,
+    ),
+    "convnext": transformers.ConvNextConfig(
+        hidden_sizes=[4, 8], depths=[1, 1], num_stages=2, patch_size=2, num_channels=1, layer_scale_init_value=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_IMAGES)
+def test_parameters_outside_of_layers_are_those_of_each_student(name):
+    rows = draw(name).standard_normal((6, 1, 8, 8)).astype(np.float32)
+    model = stack(lambda: pretrained(SMALL_IMAGES[name], C, pad=None), 3, key=(*KEY, name))
+    assert check_stacking(model, rows) <= 2e-5  # as above
+    labels = np.arange(6) % C
+    taught = Teacher.of(model.student(1))
+    np.testing.assert_allclose(taught.logits(rows), model.eval()(torch.as_tensor(rows)).detach()[1], atol=2e-5)
+    teacher = Teacher.fit(
+        rows, labels, classes=C, factory=lambda: pretrained(SMALL_IMAGES[name], C, pad=None),
+        recipe=Recipe(steps=60, lr=3e-3), key=(*KEY, name),
+    )  # fmt: skip
+    assert (teacher.probabilities(rows).argmax(1) == labels).all()
+
+
+@pytest.mark.parametrize("name", SMALL_IMAGES)
+def test_images_are_brought_to_the_size_that_a_saved_model_was_trained_on(name, tmp_path, offline):
+    config = copy.deepcopy(SMALL_IMAGES[name])
+    config.image_size = 8
+    with seeds.torch_stream("test", "networks", "image size", name):
+        model = transformers.AutoModelForImageClassification.from_config(config)
+    model.save_pretrained(tmp_path)
+    rows = torch.as_tensor(draw(name).standard_normal((3, 1, 12, 12)).astype(np.float32))
+    saved = by_name(str(tmp_path), row=(1, 12, 12), classes=2)().eval()
+    wanted = model.eval()(pixel_values=F.interpolate(rows, (8, 8), mode="bilinear", antialias=True)).logits
+    torch.testing.assert_close(saved(rows), wanted, rtol=0, atol=1e-6)  # float32 of order one
+    torch.testing.assert_close(
+        saved(rows[..., :8, :8]), model(pixel_values=rows[..., :8, :8]).logits, rtol=0, atol=1e-6
     )
-    with pytest.raises(OptionError, match="cannot stack '.*embeddings' of class ViTEmbeddings") as caught:
-        stack(lambda: pretrained(config, C, pad=None), 2, key=KEY)
+
+
+def test_a_fresh_model_for_another_size_is_refused_in_one_line():
+    factory = lambda: pretrained(SMALL_IMAGES["vision transformer"], C, pad=None)  # noqa: E731
+    rows = np.zeros((4, 1, 12, 12), dtype=np.float32)
+    with pytest.raises(ShapeError, match=r"does not take rows of shape \(1, 12, 12\).*doesn't match model") as caught:
+        Teacher.fit(rows, [0, 1, 2, 0], classes=C, factory=factory, recipe=Recipe(steps=1), key=(*KEY, "size"))
     assert "\n" not in str(caught.value)
 
 

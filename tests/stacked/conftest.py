@@ -48,6 +48,20 @@ class Tied(nn.Module):
         return self.head(self.block(self.embed(tokens))).mean(1)[:, :2]
 
 
+class Scaled(nn.Module):
+    """Parameters outside of layers, as vision transformers have them: a token before the rest, positions and a scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.scale = nn.Parameter(torch.randn(1, 1, 4)), nn.Parameter(torch.rand(4))
+        self.places, self.mix = nn.Parameter(torch.randn(1, 6, 4)), nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+        self.register_buffer("part", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.cat([self.first.expand(len(x), -1, -1), x], 1) + self.places
+        return rows + self.part * self.scale * self.mix(rows)
+
+
 @dataclass(frozen=True)
 class Kind:
     """An architecture and the shape of one row of its inputs; `tokens` where they are whole numbers below it."""
@@ -104,6 +118,11 @@ KINDS = {
     ),
     "attention": Kind(lambda: nn.Sequential(Attention(), nn.Flatten(1), nn.Linear(20, 2)), (5, 4)),
     "tied embedding and head": Kind(Tied, (5,), 7),
+    "parameters outside of layers": Kind(
+        lambda: nn.Sequential(Scaled(), nn.Tanh(), nn.Flatten(1), nn.Linear(24, 2)), (5, 4)
+    ),
+    "convolution transposed": Kind(lambda: conv(nn.ConvTranspose2d(2, 3, 2), width=75), (2, 4, 4)),
+    "rectifier with a slope": Kind(lambda: dense(nn.PReLU()), (5,)),
 }
 
 

@@ -16,22 +16,86 @@ from uqkd.stacked import Recipe, Stacked, check_stacking, stack, train
 class Forward(nn.Module):
     """A linear layer followed by any code."""
 
-    def __init__(self, code):
+    def __init__(self, code, asks="weight"):
         super().__init__()
-        self.layer, self.code = nn.Linear(3, 3), code
+        self.layer, self.code, self.asks = nn.Linear(3, 3), code, asks
 
     def forward(self, x):
+        getattr(self.layer, self.asks)
         return self.code(self.layer(x))
 
 
 class Scaled(nn.Module):
+    """A parameter outside of layers."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.scale, self.inner = nn.Parameter(torch.ones(3)), inner
+
+    def forward(self, x):
+        return self.scale * self.inner(x)
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x):
+        return self.cell(x)[0]
+
+
+class Bias(nn.Module):
     def __init__(self):
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(3))
+        self.table = nn.Parameter(torch.zeros(2, 3))
+
+    def forward(self):
+        return self.table[None]
 
 
-class OwnLinear(nn.Linear):
-    """A subclass may compute anything."""
+class Biased(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bias = Bias()
+
+    def forward(self, x):
+        return x + self.bias()
+
+
+class Attending(nn.Module):
+    def __init__(self, *, batch_first):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(4, 2, batch_first=batch_first)
+
+    def forward(self, x):
+        return self.attend(x, x, x)[0]
+
+
+class Weighted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3))
+
+    def forward(self, x, *, own, common):
+        return {"found": (self.weight * x + own, x + common)}
+
+
+class Offset(nn.Module):
+    """Calls with keywords: something of each row and something of all; what comes back is nested."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Weighted()
+
+    def forward(self, x):
+        found, more = self.inner(x, own=x.square(), common=torch.arange(3.0)[None])["found"]
+        return found + more
 
 
 def hooked():
@@ -141,11 +205,6 @@ def test_a_layer_used_twice_stays_one_layer():
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (lambda: nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 3)), "'1' of class LSTM: it has parameters"),
-        (lambda: nn.Sequential(nn.MultiheadAttention(4, 2)), "'0' of class MultiheadAttention"),
-        (lambda: nn.Sequential(Scaled()), "'0' of class Scaled"),
-        (lambda: nn.Sequential(OwnLinear(3, 3)), "'0' of class OwnLinear"),
-        (lambda: nn.PReLU(), "'the module' of class PReLU"),
         (lambda: nn.Sequential(nn.BatchNorm3d(3, affine=False)), "'0' of class BatchNorm3d"),
         (lambda: nn.Sequential(nn.Dropout2d(0.5)), "'0' of class Dropout2d: it has random draws"),
         (lambda: nn.Sequential(nn.RReLU()), "'0' of class RReLU: it has random draws"),
@@ -156,6 +215,55 @@ def test_what_cannot_be_stacked_is_named_by_path_and_class(module, message):
     with pytest.raises(OptionError, match=message) as caught:
         Stacked.of(module(), 2)
     assert "Build students from BatchNorm1d, BatchNorm2d, Conv1d" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        (nn.Dropout(0.5), "'0' of class Scaled: it has random draws. Set its dropout to 0"),
+        (nn.BatchNorm1d(3), "'0' of class Scaled: it has running statistics"),
+    ],
+)
+def test_what_parameters_outside_of_layers_cannot_have_beside_them(inner, message):
+    with pytest.raises(OptionError, match=message):
+        Stacked.of(nn.Sequential(Scaled(inner)), 2)
+    inner.p, inner.track_running_stats = 0.0, False
+    assert check_stacking(Stacked.of(nn.Sequential(Scaled(inner)), 2), torch.randn(4, 3)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (lambda: Recurrent(nn.LSTM(3, 3)), "class LSTM: torch's vmap does not run it"),
+        (lambda: nn.Sequential(Scaled(Noisy())), "class Scaled: torch's vmap does not run it .*random"),
+        (Biased, "class Bias: it makes something of its parameters without rows"),
+        (
+            lambda: Forward(lambda x: x, asks="nothing_of_the_kind"),
+            "cannot stack this architecture: 'Linear' object has no",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_named_by_its_class(module, message):
+    model = stack(module, 2, key=("test", "refused"))
+    with pytest.raises(OptionError, match=message):
+        model(torch.zeros(4, 2, 3))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_modules_of_any_kind_mix_rows_within_a_student_at_most(batch_first):
+    model = stack(lambda: Attending(batch_first=batch_first), 3, key=("test", "any kind"))
+    assert check_stacking(model, torch.randn(5, 3, 4)) < 1e-6
+
+
+def test_what_is_given_beside_the_rows_belongs_to_the_student_or_to_all():
+    model = stack(lambda: Offset(), 2, key=("test", "offset"))
+    X = torch.randn(2, 4, 3)
+    for s in range(2):
+        torch.testing.assert_close(model(X, shared=False)[s], model.student(s)(X[s]))
+
+
+def test_layers_can_be_asked_for_their_sizes():
+    assert check_stacking(Stacked.of(Forward(lambda x: x, asks="in_features"), 2), torch.ones(4, 3)) < 1e-6
 
 
 @pytest.mark.parametrize("option", [{"max_norm": 1.0}, {"scale_grad_by_freq": True}, {"sparse": True}])

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from uqkd import seeds
 from uqkd.classify.networks import Factory
-from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
+from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdError, UqkdWarning
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import labels_at
-from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, train
+from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, check_stacking, train
 from uqkd.stacked.jobs import Transform
 from uqkd.stacked.leaves import Embedding, Linear
 
@@ -158,8 +158,8 @@ def fit_classifiers(
     model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
     values = _rows(model, X)
     orders = _orders(len(values), recipe, sources, key, rows)
-    with _refused(values), torch.no_grad():  # a row of another shape is named before any work
-        model.eval()(values[:1])
+    with _refused(values):  # rows of another shape, and a module that mixes students, are named before any work
+        check_stacking(model, values[:3], students=2, modes=(False,))
     with _refused(values, (IndexError,)):
         done = train(
             model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine
@@ -254,11 +254,13 @@ def _rows(model: Stacked, X: ArrayLike | Tensor) -> Tensor:
 
 
 @contextmanager
-def _refused(rows: Tensor, kinds: tuple[type[Exception], ...] = (RuntimeError, IndexError)) -> Iterator[None]:
+def _refused(
+    rows: Tensor, kinds: tuple[type[Exception], ...] = (RuntimeError, IndexError, ValueError)
+) -> Iterator[None]:
     """Within, what torch says of rows that do not fit the network is one typed error."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, UqkdError):
         raise
     except kinds as error:
         why = next(iter(str(error).splitlines()), "")[:160]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from os import PathLike
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from uqkd.classify.networks import check_sizes
 from uqkd.errors import DataError, OptionError, UqkdError
 
 # Dropout of attention weights is a function, not a module, and draws from torch's global state: it is off, in the lone
-# student as in the stacked ones. Dropout of activations stays as configured.
-ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+# student as in the stacked ones. So does stochastic depth, and is. Dropout of activations stays as configured.
+GLOBAL_DRAWS = ("attention_probs_dropout_prob", "attention_dropout", "drop_path_rate")
 
 
 class Pretrained(nn.Module):
@@ -24,15 +26,19 @@ class Pretrained(nn.Module):
         For sequence or image classification.
     pad : int, optional
         Id of the padding token, which is not attended to; None for images.
+    size : (int, int), optional
+        Height and width to which images are brought, without aliases, before the model sees them.
     """
 
-    def __init__(self, model: nn.Module, pad: int | None) -> None:
+    def __init__(self, model: nn.Module, pad: int | None, size: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self.model, self.pad = model, pad
+        self.model, self.pad, self.size = model, pad, size
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, L) token ids, or (N, channels, H, W), to (N, C)."""
         if self.pad is None:
+            if self.size not in (None, tuple(rows.shape[-2:])):
+                rows = F.interpolate(rows, self.size, mode="bilinear", antialias=True)
             return self.model(pixel_values=rows).logits  # type: ignore[no-any-return]
         return self.model(input_ids=rows, attention_mask=(rows != self.pad).long()).logits  # type: ignore[no-any-return]
 
@@ -44,7 +50,8 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
     ----------
     model : path, name or transformers configuration
         Such as "google/bert_uncased_L-4_H-256_A-4", the size of the 4L-256D student of CUD. A configuration begins fresh; of
-        a saved model the head is fresh where it has another number of classes.
+        a saved model the head is fresh where it has another number of classes, and images are brought to the size that it was
+        trained on.
     classes : int
         C.
     pad : int or None
@@ -73,6 +80,7 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
     )
 
     check_sizes(classes=classes)
+    said = repr(str(model)[:80]) if isinstance(model, (str, PathLike)) else f"of {type(model).__name__}"
     kind: Any = AutoModelForImageClassification if pad is None else AutoModelForSequenceClassification
     try:
         fresh = isinstance(model, PretrainedConfig)
@@ -81,9 +89,9 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
         if fresh and pad is not None:
             config.pad_token_id = pad
         elif pad is not None and config.pad_token_id not in (None, pad):
-            raise OptionError(f"model {str(model)[:80]!r} pads with token {config.pad_token_id}; got pad={pad}.")
+            raise OptionError(f"model {said} pads with token {config.pad_token_id}; got pad={pad}.")
         config.num_labels = classes
-        for name in ATTENTION_DROPOUT:
+        for name in GLOBAL_DRAWS:
             if getattr(config, name, 0.0):
                 setattr(config, name, 0.0)
         if fresh:
@@ -97,16 +105,21 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
     except Exception as error:  # of many libraries: one line for all
         why = next(iter(str(error).splitlines()), "")[:160]
         raise DataError(
-            f"model {str(model)[:80]!r} does not load ({type(error).__name__}: {why}); give the "
+            f"model {said} does not load ({type(error).__name__}: {why}); give the "
             "folder of a saved classifier with safetensors weights, a name where there is a network, or a configuration."
         ) from error
     body = {name for name, _ in found.named_parameters() if name.startswith(f"{found.base_model_prefix}.")}
     if body and body <= set(seen["missing_keys"]):  # a library that warns of it goes on with random weights
         raise DataError(
-            f"model {str(model)[:80]!r} has no weights of {type(found).__name__}, which its config.json describes; give the "
+            f"model {said} has no weights of {type(found).__name__}, which its config.json describes; give the "
             "folder as it was saved."
         )
-    return Pretrained(found.float(), pad)
+    return Pretrained(found.float(), pad, _image_size(config) if pad is None else None)
+
+
+def _image_size(config: Any) -> tuple[int, int] | None:
+    size = getattr(config, "image_size", None)
+    return (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])
 
 
 def _refuse_own_code(config: Any, model: Any) -> None:

@@ -1,4 +1,4 @@
-"""S students trained in one pass: any architecture of known leaves, per-student optimiser state and health."""
+"""S students trained in one pass: any architecture whose students can be kept apart, per-student optimiser state and health."""
 
 from uqkd.stacked.checking import check_stacking
 from uqkd.stacked.levels import SOURCES, Sources

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -11,13 +13,33 @@ from uqkd.errors import ShapeError
 from uqkd.stacked.leaves import Dropout
 from uqkd.stacked.stacking import Stacked, tensor_at
 
+MODES = (False, True)  # of training
+
 
 @torch.no_grad()
-def check_stacking(model: Stacked, X: ArrayLike | Tensor, *, tolerance: float | None = None) -> float:
-    """Compare the stacked outputs with those of each student alone, on rows X (N, ...) shared by all.
+def check_stacking(
+    model: Stacked,
+    X: ArrayLike | Tensor,
+    *,
+    tolerance: float | None = None,
+    students: int = 8,
+    modes: Sequence[bool] = MODES,
+) -> float:
+    """Compare the stacked outputs with those of each student alone, on rows like X (N, ...).
 
-    Compares up to eight students, shifted a little so that equal ones cannot hide a mixture, in evaluation mode and,
-    where nothing is dropped, in training mode. Leaves the model as it was.
+    Compares students with parameters shifted a little, so that equal ones cannot hide a mixture, each on rows of its own:
+    X without one row, and fractions shifted too. Leaves the model as it was.
+
+    Parameters
+    ----------
+    model : Stacked
+    X : (N, ...) float or int
+    tolerance : float, optional
+        1e-4 in float32 and 1e-10 in float64 if not given.
+    students : int
+        How many at most.
+    modes : sequence of bool
+        In evaluation (False), in training (True, where nothing is dropped), or both.
 
     Returns
     -------
@@ -39,9 +61,10 @@ def check_stacking(model: Stacked, X: ArrayLike | Tensor, *, tolerance: float | 
     was, rows, worst = model.training, model.tensor(X), 0.0
     drops = any(isinstance(leaf, Dropout) and leaf.p > 0 for leaf in model.body.modules())
     try:
-        for training in (False,) if drops else (False, True):
-            model.train(training)
-            worst = max(worst, _difference(model, rows))
+        for training in modes:
+            if not (training and drops):
+                model.train(training)
+                worst = max(worst, _difference(model, rows, min(model.students, students)))
     finally:
         model.train(was)
     if not worst <= limit:
@@ -52,9 +75,7 @@ def check_stacking(model: Stacked, X: ArrayLike | Tensor, *, tolerance: float | 
     return worst
 
 
-def _difference(model: Stacked, rows: Tensor) -> float:
-    count = min(model.students, 8)
-
+def _difference(model: Stacked, rows: Tensor, count: int) -> float:
     def shifted(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor[:count].clone()
@@ -62,10 +83,11 @@ def _difference(model: Stacked, rows: Tensor) -> float:
         return tensor[:count] * (1 + 0.05 * place) + 0.01 * place
 
     parameters, buffers = ([shifted(tensor_at(p)) for p in kind] for kind in model.places[:2])
+    own = shifted(torch.stack([rows.roll(-s, 0)[: max(1, len(rows) - 1)] for s in range(count)]))
     with model.holding(count, parameters, buffers):
-        alone = torch.stack([model.student(s)(rows) for s in range(count)])
+        alone = torch.stack([model.student(s)(own[s]) for s in range(count)])
         before = seeds.torch_global_state()
-        together = model(rows)
+        together = model(own, shared=False)
     if not torch.equal(before, seeds.torch_global_state()):
         raise ShapeError("the module's forward draws from torch's global random state; use nn.Dropout for dropout.")
     if together.shape != alone.shape:

@@ -71,10 +71,14 @@ class Leaf(nn.Module):
         super().__init__()
         self.fold = fold
         self.read(source)
+        for name, value in vars(source).items():  # such as `in_features`, which the code around it may ask for
+            if not name.startswith("_"):
+                self.__dict__.setdefault(name, value)
         for name, parameter in source._parameters.items():
             self.register_parameter(name, None if parameter is None else cast(nn.Parameter, widen(parameter)))
         for name, buffer in source._buffers.items():
-            self.register_buffer(name, None if buffer is None else widen(buffer))
+            kept = name not in source._non_persistent_buffers_set
+            self.register_buffer(name, None if buffer is None else widen(buffer), persistent=kept)
         self.train(source.training)
 
     def read(self, source: Any) -> None:

@@ -1,4 +1,4 @@
-"""Turn the module of one student into that of S: known leaves by their stacked forms, everything else as it is."""
+"""Turn the module of one student into that of S: what has parameters by its stacked form, everything else as it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from uqkd.errors import OptionError
 from uqkd.stacked.leaves import Fold, Leaf
+from uqkd.stacked.mapped import Mapped
 from uqkd.stacked.norms import LEAVES
 
 
@@ -16,25 +17,48 @@ def is_shared(part: nn.Module) -> bool:
 
 
 def refuse_unknown(module: nn.Module, *, share_frozen: bool = False) -> None:
-    """`OptionError` for a module with parameters or random draws of its own that is not a known leaf."""
+    """`OptionError` for a module that has no stacked form: forward hooks, or draws and statistics that no leaf keeps apart."""
     for path, part in module.named_modules():
         if share_frozen and is_shared(part):
             continue
-        drops = isinstance(part, nn.modules.dropout._DropoutNd | nn.RReLU) and getattr(part, "p", 1) > 0
-        norm = isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
-        hooks = part._forward_hooks or part._forward_pre_hooks
+        own = _has_parameters(part)
+        hooks = bool(part._forward_hooks or part._forward_pre_hooks) and (own or type(part) in LEAVES)
         if type(part) in LEAVES and not hooks:
             continue
-        if any(p is not None for p in part._parameters.values()) or drops or norm or (hooks and type(part) in LEAVES):
-            what = "forward hooks" if hooks else "random draws" if drops else "parameters or statistics of its own"
+        inside = list(part.modules()) if own else [part]
+        what = (
+            "forward hooks" if hooks
+            else "random draws" if any(map(_drops, inside))
+            else "running statistics" if any(map(_tracks, inside))
+            else None
+        )  # fmt: skip
+        if what is not None:
+            remedy = (
+                "Set its dropout to 0."
+                if what == "random draws" and own
+                else (
+                    f"Build students from {', '.join(sorted(kind.__name__ for kind in LEAVES))} and modules without {what}."
+                )
+            )
             raise OptionError(
-                f"cannot stack {path or 'the module'!r} of class {type(part).__name__}: it has {what}. "
-                f"Build students from {', '.join(sorted(kind.__name__ for kind in LEAVES))} and modules without parameters."
+                f"cannot stack {path or 'the module'!r} of class {type(part).__name__}: it has {what}. {remedy}"
             )
 
 
+def _has_parameters(part: nn.Module) -> bool:
+    return any(p is not None for p in part._parameters.values())
+
+
+def _drops(part: nn.Module) -> bool:
+    return isinstance(part, nn.modules.dropout._DropoutNd | nn.RReLU) and getattr(part, "p", 1) > 0
+
+
+def _tracks(part: nn.Module) -> bool:
+    return isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
+
+
 def replaced(module: nn.Module, fold: Fold, *, share_frozen: bool = False) -> nn.Module:
-    """The module with every known leaf replaced by its stacked form; shared ones stay, and see all students' rows as one."""
+    """The module with all that has parameters replaced by its stacked form; shared ones stay, and see all students' rows as one."""
     widened: dict[int, Tensor] = {}
 
     def widen(tensor: Tensor) -> Tensor:
@@ -47,7 +71,7 @@ def replaced(module: nn.Module, fold: Fold, *, share_frozen: bool = False) -> nn
     leaves: dict[int, Leaf] = {}
 
     def visit(part: nn.Module) -> nn.Module:
-        kind = LEAVES.get(type(part))
+        kind = LEAVES.get(type(part), Mapped if _has_parameters(part) else None)
         if kind is not None and not (share_frozen and is_shared(part)):
             if id(part) not in leaves:
                 leaves[id(part)] = kind(part, fold, widen)

@@ -139,7 +139,10 @@ class Stacked(nn.Module):
     def run_own(self, X: Tensor) -> Tensor:
         """Outputs (S, N, ...) for rows (S, N, ...)."""
         folded, self.fold.rows = X.flatten(0, 1), X.shape[1]
-        found = self.body(folded)
+        try:
+            found = self.body(folded)
+        except AttributeError as error:  # of code that asks a layer for more than its stacked form has
+            raise OptionError(f"cannot stack this architecture: {error}.") from error
         if not isinstance(found, Tensor) or found.ndim == 0 or found.shape[0] != len(folded):
             seen = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ShapeError(f"a student must turn N rows into one tensor of N rows; {len(folded)} rows gave {seen}.")
@@ -202,6 +205,10 @@ class Stacked(nn.Module):
         alone.load_state_dict(
             {name: value[s] if self._own(name) else value for name, value in self.body.state_dict().items()}
         )
+        held = dict(alone.named_buffers())
+        for name, value in self.body.named_buffers():  # those that a state_dict leaves out too
+            if name in held and self._own(name):
+                held[name].copy_(value[s])
         return alone.train(self.training)
 
     def _copied(self, module: nn.Module) -> nn.Module:
@@ -308,7 +315,7 @@ def stack(
     Raises
     ------
     OptionError
-        A module with parameters that is not a known leaf, or a factory that builds different architectures.
+        A module that has no stacked form (hooks, random draws, statistics), or a factory that builds different architectures.
 
     Examples
     --------
