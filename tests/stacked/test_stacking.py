@@ -129,7 +129,7 @@ def test_stacking_leaves_the_global_random_state_alone_and_does_not_depend_on_it
 def test_a_key_used_twice_is_seen():
     with seeds.ledger():
         stack(lambda: nn.Linear(2, 2), 2, key=("test", "twice"))
-        with pytest.raises(SeedReuseError, match="first at stacking.py"):
+        with pytest.raises(SeedReuseError, match="first at factories.py"):
             stack(lambda: nn.Linear(2, 2), 2, key=("test", "twice"))
 
 

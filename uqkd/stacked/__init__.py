@@ -1,10 +1,11 @@
 """S students trained in one pass: any architecture whose students can be kept apart, per-student optimiser state and health."""
 
 from uqkd.stacked.checking import check_stacking
+from uqkd.stacked.factories import stack
 from uqkd.stacked.levels import SOURCES, Sources
 from uqkd.stacked.orders import batch_orders, bootstrap_rows
 from uqkd.stacked.recipe import Recipe
-from uqkd.stacked.stacking import Stacked, stack
+from uqkd.stacked.stacking import Stacked
 from uqkd.stacked.training import Training, train
 
 __all__ = [

@@ -1,9 +1,9 @@
-"""Stack S students of one architecture into one module, take them apart again, and check that nothing mixed them."""
+"""S students of one architecture as one module: run them, hand their parameters in and out, take them apart again."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -160,11 +160,12 @@ class Stacked(nn.Module):
         found: dict[str, Tensor] = {n: p.detach() for n, p in every if id(p) not in self._shared}
         if buffers:
             found |= {
-                name: value for name, value in self.body.state_dict().items() if name not in found and self._own(name)
+                name: value for name, value in self.body.state_dict().items() if name not in found and self.is_own(name)
             }
         return found
 
-    def _own(self, name: str) -> bool:
+    def is_own(self, name: str) -> bool:
+        """Whether a parameter or buffer has a value for each student."""
         return isinstance(self.body.get_submodule(name.rpartition(".")[0]), Leaf)
 
     @torch.no_grad()
@@ -203,11 +204,11 @@ class Stacked(nn.Module):
             raise OptionError(f"student {s} asked of S={self.students} students.")
         alone = self._copied(self.template).to(self.device)
         alone.load_state_dict(
-            {name: value[s] if self._own(name) else value for name, value in self.body.state_dict().items()}
+            {name: value[s] if self.is_own(name) else value for name, value in self.body.state_dict().items()}
         )
         held = dict(alone.named_buffers())
         for name, value in self.body.named_buffers():  # those that a state_dict leaves out too
-            if name in held and self._own(name):
+            if name in held and self.is_own(name):
                 held[name].copy_(value[s])
         return alone.train(self.training)
 
@@ -284,64 +285,3 @@ def tensor_at(place: Place) -> Tensor:
 def _put(place: Place, tensor: Tensor) -> None:
     for held, name in place:
         held[name] = tensor
-
-
-@torch.no_grad()
-def stack(
-    factory: Callable[[], nn.Module],
-    students: int,
-    *,
-    key: tuple[Any, ...],
-    dtype: str = "float32",
-    device: str = "cpu",
-) -> Stacked:
-    """S students, each as the factory builds it from a random stream of its own.
-
-    Parameters
-    ----------
-    factory : callable
-        Builds one student; called S times.
-    students : int
-    key : tuple
-        Student s is what `factory()` gives inside `seeds.torch_stream(*key, s)`; dropout is keyed by it too.
-    dtype : {"float32", "float64"}
-        Students are built in torch's default type and then converted.
-    device : str
-
-    Returns
-    -------
-    Stacked
-
-    Raises
-    ------
-    OptionError
-        A module that has no stacked form (hooks, random draws, statistics), or a factory that builds different architectures.
-
-    Examples
-    --------
-    >>> model = stack(lambda: nn.Sequential(nn.Linear(13, 16), nn.ReLU(), nn.Linear(16, 1)), 4, key=("doc", "students"))
-    >>> model(torch.zeros(404, 13)).shape
-    torch.Size([4, 404, 1])
-    """
-    stacked: Stacked | None = None
-    held: dict[str, Tensor] = {}
-    for s in range(students):
-        with seeds.torch_stream(*key, s):
-            alone = factory()
-        if stacked is None:
-            stacked = Stacked.of(alone, students, key=key, dtype=dtype, device=device)
-            held = stacked.body.state_dict()
-            continue
-        values = alone.state_dict()
-        if {n: v.shape for n, v in values.items()} != {n: v.shape for n, v in stacked.template.state_dict().items()}:
-            raise OptionError(
-                f"the factory must build one architecture; student {s} has other parameters than student 0."
-            )
-        for name, value in values.items():
-            if stacked._own(name):
-                held[name][s] = value
-            elif not torch.equal(held[name], value.to(held[name])):
-                raise OptionError(f"buffer {name!r} differs between students 0 and {s}, and no known leaf holds it.")
-    if stacked is None:
-        raise OptionError(f"stacking needs at least one student; got students={students}.")
-    return stacked
