@@ -8,6 +8,7 @@ standard deviation). A student is linear where its answer to a mixed image is th
 from __future__ import annotations
 
 from itertools import product
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def plot(found: pd.DataFrame) -> Figure:
                 axis.set_yticks([-0.5, -0.1, -0.02, 0.0, 0.02], ["−.5", "−.1", "−.02", "0", ".02"])
         line[0].set_ylabel(label)
     for axis, teacher in zip(axes[0], teachers, strict=True):
-        axis.set_title(f"teacher {teacher}")
+        axis.set_title(f"teacher {PurePath(teacher).name}")
     for axis in axes[-1]:
         axis.set_xlabel("temperature")
     figures.legend_below(figure, axes[0, 0], "bars and bands: ± 1.96 standard errors over students", columns=5)

@@ -455,6 +455,15 @@ def test_weights_of_another_architecture_are_not_taken_for_random_ones(saved, of
     refused(DataError, "has no weights of BertForSequenceClassification, which its config.json describes", path)
 
 
+def test_loading_says_nothing_and_leaves_the_library_as_it_was(saved, offline, capfd):
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    pretrained(saved, C + 4, pad=0)  # a fresh head
+    assert capfd.readouterr() == ("", "")
+    assert (logging.is_progress_bar_enabled(), logging.get_verbosity()) == before
+
+
 def test_another_padding_token_is_refused(saved, offline):
     refused(OptionError, "pads with token 0; got pad=3", saved, pad=3)
 

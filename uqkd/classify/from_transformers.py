@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
@@ -96,10 +99,11 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
                 setattr(config, name, 0.0)
         if fresh:
             return Pretrained(kind.from_config(config), pad)
-        found, seen = kind.from_pretrained(
-            model, config=config, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )  # fmt: skip
+        with _quiet_library():
+            found, seen = kind.from_pretrained(
+                model, config=config, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )  # fmt: skip
     except UqkdError:
         raise
     except Exception as error:  # of many libraries: one line for all
@@ -115,6 +119,23 @@ def pretrained(model: Any, classes: int, *, pad: int | None) -> Pretrained:
             "folder as it was saved."
         )
     return Pretrained(found.float(), pad, _image_size(config) if pad is None else None)
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Within, no bars unless someone watches, and no report of the fresh head, which was asked for."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled() and not sys.stderr.isatty(), logging.get_verbosity()
+    if shown:
+        logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _image_size(config: Any) -> tuple[int, int] | None:
