@@ -313,6 +313,7 @@ def test_array_files_that_do_not_fit(pixels, tmp_path):
     whole = tmp_path / "whole.npz"
     write_npz(whole, images=pixels, labels=np.array(CLASSES))
     (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:-200])
+    (tmp_path / "a.npy").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as file:
         file.writestr("images.npy", "hello")
         file.writestr("labels.npy", "hello")
@@ -324,6 +325,7 @@ def test_array_files_that_do_not_fit(pixels, tmp_path):
         (write_npz(tmp_path / "a.npz", image=pixels), DataError, "no array 'images'; did you mean 'image'"),
         ("missing.npz", DataError, r"missing\.npz does not exist"),
         ("a.pkl", OptionError, "pickle"),
+        ("b.npy", DataError, r"b\.npy does not exist"),
         ("a.npy", DataError, r"images come as digits, an \.npz file"),
         ("digts", OptionError, "did you mean 'digits'"),
     ]

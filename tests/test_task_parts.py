@@ -50,17 +50,20 @@ def test_the_fingerprint_of_texts_is_that_of_every_part(monkeypatch):
             return drawn(self, n, key=(*key, "other") if key[-1] == changed else key, **options)
 
         monkeypatch.setattr(data.IntentWorld, "draw", other)
-        tasks.load_task.cache_clear()
+        tasks._loaded.cache_clear()
         assert data.load_task("intents:6").fingerprint != TEXTS.fingerprint
     monkeypatch.undo()
-    tasks.load_task.cache_clear()
+    tasks._loaded.cache_clear()
     assert data.load_task("intents:6").fingerprint == TEXTS.fingerprint
 
 
 def test_a_cell_is_read_as_it_was_planned():
-    cell = data.cell_task("digits", length=7)
-    assert cell["reading"] == {"length": 7}
+    cell = data.cell_task("digits", length=7, tokenizer="any", text="q", target="k")
+    assert (cell["kind"], cell["reading"]) == ("images", {})  # what is said of texts does not change images
     assert data.of_cell_task(cell).fingerprint == DIGITS.fingerprint
+    sized = data.cell_task("digits", size=4)
+    assert sized["reading"] == {"size": 4}
+    assert data.of_cell_task(sized).X.shape[2:] == (4, 4)
     with pytest.raises(ProvenanceError, match="changed during the run"):
         data.of_cell_task({**cell, "data_fingerprint": "another"})
 

@@ -6,6 +6,7 @@ are published with a script are read from the Parquet files that the hub makes o
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -117,6 +118,16 @@ def _converted(found: HubData, datasets: Any) -> dict[str, Any]:
 def is_saved(folder: Path) -> bool:
     """Whether `datasets` saved this folder."""
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether a folder that `datasets` saved has a column of pictures, by the notes beside its first part."""
+    notes = sorted(folder.glob("dataset_info.json")) or sorted(folder.glob("*/dataset_info.json"))
+    try:
+        features = json.loads(notes[0].read_text(encoding="utf-8"))["features"].values()
+        return any(isinstance(kind, dict) and kind.get("_type") == "Image" for kind in features)
+    except (IndexError, OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # damaged notes are named where the folder is read
 
 
 def from_saved(folder: Path, *, split: str | None) -> dict[str, Any]:

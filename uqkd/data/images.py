@@ -15,7 +15,7 @@ from uqkd.data.classes import Labels, encoded_classes
 from uqkd.data.hub import IMAGES, from_hub, from_saved, is_saved
 from uqkd.data.image_files import Pictures, decoded, folder_of_images, resized, table_of_images
 from uqkd.data.labelled import annotated, part_of_rows
-from uqkd.data.sources import unchanged
+from uqkd.data.sources import local_path, the_name, unchanged
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, nearest
 
 Pixels = NDArray[Any]  # uint8 or float32
@@ -149,12 +149,12 @@ def _fingerprint(images: Pixels, labels: Labels, classes: Sequence[str], *more: 
     return digest.hexdigest()
 
 
-def load_images(name: str, *, size: int | None = None, split: str | None = None) -> ImageDataset:
+def load_images(name: str | Path, *, size: int | None = None, split: str | None = None) -> ImageDataset:
     """Load images with classes by name or by path.
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         "digits" (8 × 8, brightness scaled to [0, 1]); "cifar10", "cifar100" or "imagenet", which need a network once; or the
         path of an `.npz` file, of a folder that `datasets.save_to_disk` made, or of a folder with CLASS/NAME.png (.jpg, ...)
         or PART/CLASS/NAME.png. An `.npz` file holds `images` and `labels`; perhaps `classes` (names, of which labels are the
@@ -185,6 +185,7 @@ def load_images(name: str, *, size: int | None = None, split: str | None = None)
     >>> digits.images.shape, float(digits.images.max()), digits.classes[3]
     ((1797, 1, 8, 8), 1.0, '3')
     """
+    name = the_name(name)
     if size is not None and size < 1:
         raise OptionError(f"size must be 1 or more pixels; got {size}.")
     if name == DIGITS:
@@ -199,9 +200,9 @@ def load_images(name: str, *, size: int | None = None, split: str | None = None)
         found = from_hub(name, known, split=split, offline=_OFFLINE)
         columns = (known.content, known.label)
         return _joined({p: table_of_images(t, name, columns) for p, t in found.items()}, name=name, size=size)
-    if "." not in name and "/" not in name:
+    path = local_path(name)
+    if path is None:
         raise OptionError(f"data got {name!r}; {nearest(name, (DIGITS, *IMAGES))}, or {_OFFLINE}.")
-    path = Path(name).expanduser()
     if not path.is_dir():
         return _from_npz(path, size=size, split=split)
     if is_saved(path):
@@ -267,7 +268,7 @@ def _names_of(places: NDArray[Any], names: NDArray[Any], path: Path, *, nothing:
     return np.asarray([*map(str, names), nothing], dtype=object)[places]  # −1 is the last one
 
 
-def cell_images(name: str, **options: Any) -> dict[str, Any]:
+def cell_images(name: str | Path, **options: Any) -> dict[str, Any]:
     """What identifies images in a study's cell: name, options of `load_images`, and fingerprint of the contents.
 
     Examples
@@ -275,7 +276,7 @@ def cell_images(name: str, **options: Any) -> dict[str, Any]:
     >>> sorted(cell_images("digits", size=16))
     ['data', 'data_fingerprint', 'size']
     """
-    return {"data": name, **options, "data_fingerprint": load_images(name, **options).fingerprint}
+    return {"data": the_name(name), **options, "data_fingerprint": load_images(name, **options).fingerprint}
 
 
 def of_cell_images(cell: Mapping[str, Any]) -> ImageDataset:

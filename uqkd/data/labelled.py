@@ -14,6 +14,7 @@ from uqkd.errors import DataError, nearest
 TEST_FRACTION = 0.2  # held out where the data bring no test part of their own
 NOTHING = -1  # what an annotator said who said nothing
 TRAINING, TEST = "train", "test"  # names of parts; "validation" beside a test part is for training
+PARTS = (TRAINING, "validation", TEST)
 
 
 class Labelled(Protocol):

@@ -18,6 +18,60 @@ OFFLINE = ("diabetes", *STATSMODELS)
 REGRESSIONS = ("diabetes", "ccard", "statecrime", "fair", "engel", "randhie")  # large enough to be split
 
 
+def the_name(name: object) -> str:
+    """A name or path as text. A `Path` of one part is written with its folder, so that it is no name of a data set.
+
+    Raises
+    ------
+    OptionError
+        Neither text nor a path, or empty.
+
+    Examples
+    --------
+    >>> the_name("digits"), the_name(Path("digits"))
+    ('digits', './digits')
+    >>> the_name(None)
+    Traceback (most recent call last):
+    uqkd.errors.OptionError: data must be the name of a data set or a path; got None (NoneType).
+    """
+    if isinstance(name, PurePath):
+        text = str(name)
+        return text if "/" in text or text in (".", "..") else f"./{text}"
+    if not isinstance(name, str) or not name.strip():
+        raise OptionError(f"data must be the name of a data set or a path; got {name!r} ({type(name).__name__}).")
+    return name
+
+
+def local_path(name: str) -> Path | None:
+    """The path that a name means: one that exists, or one that is written as a path is; None for any other name.
+
+    Raises
+    ------
+    OptionError
+        A pickle.
+    DataError
+        A path, and nothing is there.
+
+    Examples
+    --------
+    >>> local_path("digits") is None
+    True
+    >>> local_path("no/such.csv")
+    Traceback (most recent call last):
+    uqkd.errors.DataError: data no/such.csv does not exist (looked in ...); check the path.
+    """
+    from uqkd.store import refuse_unsafe
+
+    path = Path(name).expanduser()
+    if path.exists():
+        refuse_unsafe(name)
+        return path
+    if "." not in name and "/" not in name:
+        return None
+    refuse_unsafe(name)
+    raise DataError(f"data {name} does not exist (looked in {path.resolve().parent}); check the path.")
+
+
 class _Fingerprinted(Protocol):
     @property
     def fingerprint(self) -> str: ...
@@ -155,7 +209,7 @@ def label(cell: Mapping[str, Any]) -> str:
     >>> label({"data": "some/folder/mine.csv"}), label({"data": "diabetes"})
     ('mine.csv', 'diabetes')
     """
-    return PurePath(cell["data"]).name
+    return PurePath(cell["data"]).name or str(cell["data"])
 
 
 def of_cell(cell: Mapping[str, Any]) -> Dataset:

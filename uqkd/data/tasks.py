@@ -6,20 +6,23 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.data.classes import Labels, held_out_rows
-from uqkd.data.hub import IMAGES, TEXTS
+from uqkd.data.hub import IMAGES, TEXTS, holds_pictures, is_saved
 from uqkd.data.image_parts import split_images
-from uqkd.data.images import load_images
+from uqkd.data.images import DIGITS, load_images
 from uqkd.data.intents import IntentWorld
-from uqkd.data.sources import unchanged
+from uqkd.data.labelled import PARTS
+from uqkd.data.sources import label, local_path, the_name, unchanged
+from uqkd.data.text_files import TEXT_KINDS
 from uqkd.data.texts import load_texts, split_texts
 from uqkd.data.tokens import encode, open_tokenizer
-from uqkd.errors import DataError, OptionError, nearest
+from uqkd.errors import DataError, OptionError, nearest, one_of
 
 INTENTS = "intents"
 TRAINED_SHARE = (
@@ -27,6 +30,15 @@ TRAINED_SHARE = (
 )
 CALIBRATION_SHARE = 0.3  # of the rows that are not trained on; the rest is the test part
 DRAWN = 2_000  # texts of each part of the generated intents
+LENGTH = 128  # tokens of a row, if nothing is said
+
+# the options that matter for each kind of data, and the values that mean that nothing was said
+_OPTIONS: Mapping[str, tuple[str, ...]] = {"images": ("size",), "texts": ("tokenizer", "length", "text", "target")}
+_USUAL = {"length": LENGTH}
+_OTHER_KIND = {
+    "images": "holds texts, but this study mixes rows by averaging, and token ids have no average; give images.",
+    "texts": "holds images, but this study reads tokens; give texts.",
+}
 
 
 @dataclass(frozen=True)
@@ -65,21 +77,32 @@ class Task:
     posterior_test: NDArray[np.float64] | None = None
 
 
-@lru_cache(maxsize=4)
-def load_task(name: str, *, tokenizer: str | None = None, length: int = 128, size: int | None = None) -> Task:
+def load_task(
+    name: str | Path,
+    *,
+    tokenizer: str | None = None,
+    length: int = LENGTH,
+    size: int | None = None,
+    text: str | None = None,
+    target: str | None = None,
+) -> Task:
     """Load a classification by name or path and part it, keyed by its fingerprint.
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         "digits"; "intents" or "intents:C" (generated, 30 or C classes, with the true posterior); a name of `load_texts` or
         `load_images`; or the path of texts or images.
     tokenizer : str, optional
         Folder or name of a model whose tokenizer reads the texts; needed for texts that are not generated.
     length : int
-        Tokens of a row.
+        Tokens of a row of texts.
     size : int, optional
         Height and width that images are brought to.
+    text, target : str, optional
+        Columns of texts and of their classes, as for `load_texts`.
+
+        Options of the other kind of data are passed over, so that one set of them serves texts and images.
 
     Raises
     ------
@@ -96,40 +119,108 @@ def load_task(name: str, *, tokenizer: str | None = None, length: int = 128, siz
     >>> load_task("intents:6").posterior.shape
     (2000, 6)
     """
-    if name.split(":")[0] == INTENTS:
+    name = the_name(name)
+    kind = kind_of(name, tokenizer=tokenizer)
+    options = {"tokenizer": tokenizer, "length": length, "size": size, "text": text, "target": target}
+    # the folder worked in is part of what a relative path means
+    return _loaded(name, kind, str(Path.cwd()), **_reading(name, kind, options))
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, kind: str, folder: str, **reading: Any) -> Task:
+    if _is_generated(name):
         return _generated(name)
-    if name in TEXTS or name.endswith((".csv", ".parquet", ".jsonl")) or (tokenizer is not None and "/" in name):
-        return _texts(name, tokenizer, length)
-    if name == "digits" or name in IMAGES or "." in name or "/" in name:
-        return _images(name, size)
-    known = ("digits", INTENTS, *TEXTS, *IMAGES)
-    raise OptionError(f"data got {name!r}; {nearest(name, known)}, or the path of texts or images.")
+    return _texts(name, **reading) if kind == "texts" else _images(name, **reading)
 
 
-def _images(name: str, size: int | None) -> Task:
-    dataset = load_images(name, size=size)
-    part = split_images(dataset, test_fraction=1.0 - TRAINED_SHARE if name == "digits" else None)
-    held = _calibration(part.labels_test, len(part.classes), dataset.fingerprint)
-    X, labels = part.X_test, part.labels_test
-    return Task(
-        name, part.X, part.labels, X[held], labels[held], X[~held], labels[~held], part.classes, dataset.fingerprint
+def kind_of(name: str | Path, *, tokenizer: str | None = None) -> str:
+    """What `load_task` would load, told without loading: "images" or "texts".
+
+    Parameters
+    ----------
+    name : str or Path
+        As for `load_task`.
+    tokenizer : str, optional
+        Where a folder's contents tell nothing, a tokenizer tells that texts are meant.
+
+    Raises
+    ------
+    OptionError
+        Unknown name.
+    DataError
+        A path where nothing is, or a file of another kind.
+
+    Examples
+    --------
+    >>> kind_of("digits"), kind_of("intents:6"), kind_of("banking77")
+    ('images', 'texts', 'texts')
+    """
+    name = the_name(name)
+    if _is_generated(name) or name in TEXTS:
+        return "texts"
+    if name == DIGITS or name in IMAGES:
+        return "images"
+    path = local_path(name)
+    if path is None:
+        known = (DIGITS, INTENTS, *TEXTS, *IMAGES)
+        raise OptionError(f"data got {name!r}; {nearest(name, known)}, or the path of texts or images.")
+    if path.is_dir():
+        return "texts" if _holds_texts(path, likely=tokenizer is not None) else "images"
+    if path.suffix.lower() in TEXT_KINDS:
+        return "texts"
+    if path.suffix.lower() == ".npz":
+        return "images"
+    raise DataError(
+        f"data {name} ends in {path.suffix!r}; texts come as {', '.join(TEXT_KINDS)} and images as .npz, or either as a folder."
     )
 
 
-def _texts(name: str, tokenizer: str | None, length: int) -> Task:
+def _holds_texts(folder: Path, *, likely: bool) -> bool:
+    """Whether a folder holds texts, by what is in it; `likely` where that tells nothing."""
+    if is_saved(folder):
+        return not holds_pictures(folder)
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    files = [path for path in shown if path.suffix.lower() in TEXT_KINDS and path.is_file()]
+    if any(path.stem in PARTS for path in files):
+        return True
+    return (bool(files) and not any(path.is_dir() for path in shown)) or (likely and not shown)
+
+
+def _is_generated(name: str) -> bool:
+    return name.split(":")[0] == INTENTS
+
+
+def _reading(name: str, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that matter for this data and are not as they are if nothing is said."""
+    matter = () if _is_generated(name) else _OPTIONS[kind]
+    return {key: options[key] for key in matter if options[key] not in (None, _USUAL.get(key))}
+
+
+def _images(name: str, size: int | None = None) -> Task:
+    dataset = load_images(name, size=size)
+    part = split_images(dataset, test_fraction=1.0 - TRAINED_SHARE if name == DIGITS else None)
+    held = _calibration(part.labels_test, len(part.classes), dataset.fingerprint)
+    X, labels = part.X_test, part.labels_test
+    return Task(
+        label({"data": name}), part.X, part.labels, X[held], labels[held], X[~held], labels[~held], part.classes,
+        dataset.fingerprint,
+    )  # fmt: skip
+
+
+def _texts(name: str, tokenizer: str | None = None, length: int = LENGTH, **columns: str) -> Task:
     if tokenizer is None:
         raise OptionError(
-            f"data {name!r} holds texts, which a tokenizer must read: give the folder or name of a model."
+            f"data {name!r} holds texts, which a tokenizer must read; say which with tokenizer=, the folder or name of a model."
         )
     reader = open_tokenizer(tokenizer)
-    dataset = load_texts(name)
+    dataset = load_texts(name, **columns)
     part = split_texts(dataset)
     held = _calibration(part.labels_test, len(part.classes), dataset.fingerprint)
     X, X_test = encode(reader, part.texts, length), encode(reader, part.texts_test, length)
     labels = part.labels_test
     return Task(
-        name, X, part.labels, X_test[held], labels[held], X_test[~held], labels[~held], part.classes, dataset.fingerprint,
-        pad=int(reader.pad_token_id), vocabulary=len(reader),
+        label({"data": name}), X, part.labels, X_test[held], labels[held], X_test[~held], labels[~held], part.classes,
+        dataset.fingerprint, pad=int(reader.pad_token_id), vocabulary=len(reader),
     )  # fmt: skip
 
 
@@ -158,15 +249,44 @@ def _calibration(labels: Labels, classes: int, digest: str) -> NDArray[np.bool_]
     return held_out_rows(labels, CALIBRATION_SHARE, key=("data", "calibration part", digest))
 
 
-def cell_task(name: str, **options: Any) -> dict[str, Any]:
-    """What identifies a task in a study's cell: name, options and fingerprint of the contents.
+def cell_task(
+    name: str | Path,
+    *,
+    only: str | None = None,
+    tokenizer: str | None = None,
+    length: int = LENGTH,
+    size: int | None = None,
+    text: str | None = None,
+    target: str | None = None,
+) -> dict[str, Any]:
+    """What identifies a task in a study's cell: name, kind, options that matter for it, and fingerprint of the contents.
+
+    Parameters
+    ----------
+    name, tokenizer, length, size, text, target
+        As for `load_task`.
+    only : {"images", "texts"}, optional
+        The one kind of data that the study takes.
+
+    Raises
+    ------
+    OptionError
+        Data of the other kind; and as for `load_task`.
 
     Examples
     --------
-    >>> sorted(cell_task("digits"))
-    ['data', 'data_fingerprint', 'reading']
+    >>> cell = cell_task("digits", tokenizer="bert", length=64)
+    >>> sorted(cell), cell["kind"], cell["reading"]
+    (['data', 'data_fingerprint', 'kind', 'reading'], 'images', {})
     """
-    return {"data": name, "reading": options, "data_fingerprint": load_task(name, **options).fingerprint}
+    name = the_name(name)
+    kind = kind_of(name, tokenizer=tokenizer)
+    if only is not None and one_of("only", only, _OPTIONS) != kind:
+        raise OptionError(f"data {name!r} {_OTHER_KIND[only]}")
+    options = {"tokenizer": tokenizer, "length": length, "size": size, "text": text, "target": target}
+    reading = _reading(name, kind, options)
+    fingerprint = load_task(name, **reading).fingerprint
+    return {"data": name, "kind": kind, "reading": reading, "data_fingerprint": fingerprint}
 
 
 def of_cell_task(cell: Mapping[str, Any]) -> Task:

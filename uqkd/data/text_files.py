@@ -150,6 +150,7 @@ def named(numbers: Any, names: list[str]) -> list[str | None]:
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".csv": _csv, ".parquet": _parquet, ".jsonl": _jsonl, ".ndjson": _jsonl,
 }  # fmt: skip
+TEXT_KINDS = tuple(_READERS)
 
 
 def local_texts(path: Path, *, split: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uqkd.data.classes import Labels, encoded_classes
 from uqkd.data.hub import TEXTS, from_hub
 from uqkd.data.labelled import annotated, part_of_rows, rows_held_out
-from uqkd.data.sources import unchanged
+from uqkd.data.sources import local_path, the_name, unchanged
 from uqkd.data.text_files import checked_texts, frame_of, local_texts
 from uqkd.errors import OptionError, nearest
 
@@ -83,7 +83,7 @@ def text_fingerprint(
 
 
 def load_texts(
-    name: str,
+    name: str | Path,
     *,
     text: str | None = None,
     target: str | None = None,
@@ -95,7 +95,7 @@ def load_texts(
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         "banking77", "clinc150", "trec", "ag_news" or "massive" (US English), which need a network once; or the path of a
         `.csv`, `.parquet` or `.jsonl` file, of a folder that `datasets.save_to_disk` made, or of a folder with train.*,
         test.* and perhaps validation.* files.
@@ -130,14 +130,15 @@ def load_texts(
     >>> found.classes, found.labels, found.texts[3]
     (('greet', 'part'), array([0, 0, 1, 1]), 'so long')
     """
+    name = the_name(name)
     if name in TEXTS:
         known = TEXTS[name]
         parts = {p: frame_of(t) for p, t in from_hub(name, known, split=split, offline=_OFFLINE).items()}
         text, target, outside = text or known.content, target or known.label, outside or known.outside
-    elif "." not in name and "/" not in name:
-        raise OptionError(f"data got {name!r}; {nearest(name, TEXTS)}, or {_OFFLINE}.")
+    elif (path := local_path(name)) is not None:
+        parts = local_texts(path, split=split)
     else:
-        parts = local_texts(Path(name).expanduser(), split=split)
+        raise OptionError(f"data got {name!r}; {nearest(name, TEXTS)}, or {_OFFLINE}.")
     columns: dict[str, Any] = {"text": text, "target": target, "annotators": annotators}
     checked = {
         part: checked_texts(frame, name=f"{name}, part {part}" if len(parts) > 1 else name, **columns)
@@ -223,7 +224,7 @@ def split_texts(dataset: TextDataset, *, test_fraction: float | None = None) -> 
     )
 
 
-def cell_texts(name: str, **options: Any) -> dict[str, Any]:
+def cell_texts(name: str | Path, **options: Any) -> dict[str, Any]:
     """What identifies texts in a study's cell: name, options of `load_texts`, and fingerprint of the contents.
 
     Examples
@@ -232,7 +233,7 @@ def cell_texts(name: str, **options: Any) -> dict[str, Any]:
     Traceback (most recent call last):
     uqkd.errors.OptionError: data got 'bankng77'; did you mean 'banking77'? ...
     """
-    return {"data": name, **options, "data_fingerprint": load_texts(name, **options).fingerprint}
+    return {"data": the_name(name), **options, "data_fingerprint": load_texts(name, **options).fingerprint}
 
 
 def of_cell_texts(cell: Mapping[str, Any]) -> TextDataset:
