@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from typing import Annotated
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
 
 from uqkd import data, figures
@@ -31,7 +30,7 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, over_students
+from uqkd.run import Rate, Replicates, Responses, Run, over_students, signs
 
 METHODS = ("KD", "KD + mixup")
 BY = ("data", "teacher", "sharpness", "method")
@@ -39,14 +38,15 @@ BY = ("data", "teacher", "sharpness", "method")
 
 class Options(Base):
     task: str = "digits"
+    size: Responses | None = None  # height and width to which images are brought
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
-    sharpness: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (0.5, 1.0, 2.0, 3.0)  # temperature of its answers
+    sharpness: tuple[Rate, ...] = (0.5, 1.0, 2.0, 3.0)  # temperature of its answers
     student: str = "perceptron:64"
-    temperature: Annotated[float, pydantic.Field(gt=0)] = 2.0  # of distillation
+    temperature: Rate = 2.0  # of distillation
     students: Replicates = 6
     steps: Replicates = 600
     batch: Replicates = 32
-    lr: float = 3e-3
+    lr: Rate = 3e-3
 
 
 PRESETS = {
@@ -62,7 +62,13 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
     return [
-        {**data.cell_task(options.task), **how, "teacher": teacher, "sharpness": sharpness, "method": method}
+        {
+            **data.cell_task(options.task, only="images", size=options.size),
+            **how,
+            "teacher": teacher,
+            "sharpness": sharpness,
+            "method": method,
+        }
         for teacher, sharpness, method in product(options.teachers, options.sharpness, METHODS)
     ]
 
@@ -77,7 +83,7 @@ def measure(cell: dict) -> pd.DataFrame:
         objective=Distillation(cell["temperature"], weight=1.0), sources=Sources.independent(cell["students"]),
         mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in BY}
+    about = {name: cell[name] for name in BY} | {"data": data.label(cell)}
     return pd.DataFrame(
         tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
     )
@@ -109,11 +115,10 @@ def plot(found: pd.DataFrame) -> Figure:
     for (above, below), method in zip(axes.T, METHODS, strict=True):
         for teacher, colour in zip(teachers, figures.colours(len(teachers)), strict=True):
             rows = gaps[(gaps["method"] == method) & (gaps["teacher"] == teacher)]
-            figures.simulation(
-                above, rows["of_teacher"], rows["value"], rows["standard_error"], color=colour, label=teacher
-            )
+            bars = {"standard_error": rows["standard_error"], "students": rows["students"], "color": colour}
+            figures.simulation(above, rows["of_teacher"], rows["value"], **bars, label=PurePath(teacher).name)
             apart = rows["value"] - rows["of_teacher"]
-            figures.simulation(below, rows["of_teacher"], apart, rows["standard_error"], color=colour)
+            figures.simulation(below, rows["of_teacher"], apart, **bars)
             below.plot(rows["of_teacher"], apart, color=colour, linewidth=0.8, alpha=0.6)
         ends = [gaps["of_teacher"].min(), gaps["of_teacher"].max()]
         figures.theory(above, ends, ends, color="0.3", linestyle="--", label="equal")
@@ -122,7 +127,7 @@ def plot(found: pd.DataFrame) -> Figure:
         below.set_xlabel("teacher's confidence − accuracy")
     axes[0, 0].set_ylabel("student's gap")
     axes[1, 0].set_ylabel("student's gap − teacher's")
-    figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students", columns=4)
+    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over students", columns=4)
     return figure
 
 
@@ -143,10 +148,12 @@ def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> s
 
     gaps = found[found["measure"] == "signed_gap"]
     apart = (gaps["value"] - gaps["of_teacher"]).abs()
+    beyond = signs(apart, half_width(gaps["standard_error"], gaps["students"])) == "above"
     return (
-        f"{options.task}, {options.students} students of {options.student} each, distilled at T = {options.temperature:g} from "
-        f"teachers that answer at temperatures {', '.join(f'{s:g}' for s in options.sharpness)}: as accurate, and more or less "
-        f"confident. Slope of the students' gap on their teacher's, 1 being full inheritance: KD {of('KD')}; KD + mixup "
-        f"{of('KD + mixup')}. Gaps differ from their teacher's by {apart.median():.3f} at the median, {apart.max():.3f} at most; "
-        f"{(apart > half_width(gaps['standard_error'], gaps['students'])).sum()} of {len(gaps)} do so beyond 95 % intervals."
+        f"{found['data'].iloc[0]}, {options.students} students of {options.student} each, distilled at "
+        f"T = {options.temperature:g} from teachers that answer at temperatures "
+        f"{', '.join(f'{s:g}' for s in options.sharpness)}: as accurate, and more or less confident. Slope of the students' gap on "
+        f"their teacher's, 1 being full inheritance: KD {of('KD')}; KD + mixup {of('KD + mixup')}. Gaps differ from their "
+        f"teacher's by {apart.median():.3f} at the median, {apart.max():.3f} at most; {beyond.sum()} of {len(gaps)} do so beyond "
+        "95 % intervals."
     )

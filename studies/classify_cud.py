@@ -7,6 +7,7 @@ the exact projections that the paper states and does not solve. How many rows a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Annotated
 
@@ -27,25 +28,24 @@ from uqkd.classify import (
     on_test,
     tidy,
 )
-from uqkd.estimators import difference_half_width, negative_log_likelihood
-from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, Share, over_students
+from uqkd.errors import one_of
+from uqkd.estimators import difference_half_width, half_width, negative_log_likelihood
+from uqkd.run import Rate, Replicates, Run, Share, TaskOptions, over_students, signs
 
 BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
-Network = tuple[str, str]
+PLAIN = "teacher"  # its answers as they are
 
 
-class Options(Base):
-    tasks: tuple[str, ...] = ("digits", "intents:30")
-    networks: tuple[Network, ...] = (
-        ("convolutional:16", "perceptron:64"),
-        ("bag:64", "bag:32"),
-    )  # teacher, student of each
-    rates: tuple[float, ...] = (3e-3, 1e-2)  # learning rate for each
-    tokenizer: str | None = None
-    length: int = 128
-    methods: tuple[str, ...] = tuple(method for method in METHODS if not method.startswith("out of fold"))
-    temperatures: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (1.0, 2.0, 4.0)
+def known_method(name: str) -> str:
+    return one_of("method", name, METHODS)
+
+
+Method = Annotated[str, pydantic.AfterValidator(known_method)]
+
+
+class Options(TaskOptions):
+    methods: tuple[Method, ...] = tuple(method for method in METHODS if not method.startswith("out of fold"))
+    temperatures: tuple[Rate, ...] = (1.0, 2.0, 4.0)
     weights: tuple[Share, ...] = (0.8, 1.0)
     students: Replicates = 5
     steps: Replicates = 400
@@ -57,31 +57,24 @@ BERT, SMALL = "google-bert/bert-base-uncased", "google/bert_uncased_L-4_H-256_A-
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), networks=((BERT, SMALL),) * 5, rates=(5e-5,) * 5,
+        tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), texts=(BERT, SMALL), rates=(3e-3, 5e-5),
         tokenizer=BERT, students=5, steps=9_000,
     ),
-    "full": Options(tasks=("digits", "intents:30", "intents:150"), networks=(
-        ("convolutional:16", "perceptron:64"), ("bag:64", "bag:32"), ("bag:64", "bag:32")), rates=(3e-3, 1e-2, 1e-2),
-        temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0), students=40, steps=3_000,
+    "full": Options(
+        tasks=("digits", "intents:30", "intents:150"), temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0), students=40,
+        steps=3_000,
     ),
 }  # fmt: skip
 
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    reading = {} if options.tokenizer is None else {"tokenizer": options.tokenizer, "length": options.length}
+    tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
+    methods = dict.fromkeys((PLAIN, *options.methods))  # plain distillation is what the others are compared with
     return [
-        {
-            **data.cell_task(name, **reading),
-            **how,
-            "networks": networks,
-            "lr": lr,
-            "method": method,
-            "temperature": t,
-            "weight": w,
-        }
-        for name, networks, lr in zip(options.tasks, options.networks, options.rates, strict=True)
-        for method in options.methods
+        {**task, **options.trained(task["kind"]), **how, "method": method, "temperature": t, "weight": w}
+        for task in tasks
+        for method in methods
         for t, w in product(options.temperatures, options.weights)
     ]
 
@@ -100,7 +93,7 @@ def measure(cell: dict) -> pd.DataFrame:
     )  # fmt: skip
     numbers = on_test(students, task)
     numbers["nll_held"] = np.asarray(negative_log_likelihood(students.probabilities(task.X_held), task.labels_held))
-    about = {name: cell[name] for name in ("data", "method", "temperature", "weight")}
+    about = {"data": data.label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
     about["fired"] = views.firing_rate(cell["method"])
     about["training_accuracy"] = float((views.probabilities.argmax(axis=1) == views.labels).mean())
     return pd.DataFrame(
@@ -121,12 +114,13 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 def means(best: pd.DataFrame) -> pd.DataFrame:
     """Means over students, and differences from plain distillation, each at its own best setting."""
     found = over_students(best, BY)
-    plain = found.loc[found["method"] == "teacher", ["data", "measure", "value", "standard_error", "students"]]
+    plain = found.loc[found["method"] == PLAIN, ["data", "measure", "value", "standard_error", "students"]]
     found = found.merge(plain, on=["data", "measure"], suffixes=("", "_plain"))
-    own = found["method"] == "teacher"
+    own = found["method"] == PLAIN
     found["difference"] = found["value"] - found["value_plain"]
     spreads = [(found[f"standard_error{of}"], found[f"students{of}"]) for of in ("", "_plain")]
     found["half_width"] = np.where(own, 0.0, difference_half_width(*spreads))
+    found["sign"] = signs(found["difference"], found["half_width"])
     return found.drop(columns=["value_plain", "standard_error_plain", "students_plain"])
 
 
@@ -141,16 +135,19 @@ def plot(found: pd.DataFrame) -> Figure:
         for axis, (measure, label) in zip(line, SHOWN.items(), strict=True):
             rows = found[(found["data"] == name) & (found["measure"] == measure)]
             axis.errorbar(
-                rows["value"], rows["method"].map(place), xerr=1.96 * rows["standard_error"], fmt="o", ms=3.5, mfc="white",
-                capsize=2, color=figures.colours(1)[0],
+                rows["value"], rows["method"].map(place), xerr=half_width(rows["standard_error"], rows["students"]), fmt="o",
+                ms=3.5, mfc="white", capsize=2, color=figures.colours(1)[0], label="students",
             )  # fmt: skip
-            plain = rows[rows["method"] == "teacher"].iloc[0]
-            axis.axvline(plain["value"], color="0.5", linewidth=0.8)
+            plain = rows[rows["method"] == PLAIN].iloc[0]
+            axis.axvline(plain["value"], color="0.5", linewidth=0.8, label="plain distillation")
             axis.set_title(f"{name}: {label}" if measure == "accuracy" else label)
             axis.tick_params(axis="x", labelrotation=30)
         fired = found[found["data"] == name].drop_duplicates("method")
         labels = [f"{r.method} ({r.fired:.0%})" if r.method in CLIPPED else r.method for r in fired.itertuples()]
         line[0].set_yticks([place[method] for method in fired["method"]], labels)
+    figures.legend_below(
+        figure, axes[0, 0], "bars: 95 % intervals over students; in brackets: rows that a repair changes"
+    )
     return figure
 
 
@@ -166,25 +163,32 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
-    def changed(rows: pd.DataFrame, measure: str, sign: int) -> str:
+    def changed(rows: pd.DataFrame, measure: str, better: str) -> str:
         """Methods that are better than plain distillation, and worse, beyond a 95 % interval."""
-        part = rows[(rows["measure"] == measure) & (rows["method"] != "teacher")]
-        apart, reach = sign * part["difference"], part["half_width"]
-        better, worse = part.loc[apart > reach, "method"], part.loc[apart < -reach, "method"]
-        return f"better {', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}"
+        part = rows[(rows["measure"] == measure) & ~rows["sign"].eq("undecided")]
+        kinds = {"better": part["sign"] == better, "worse": part["sign"] != better}
+        return "; ".join(f"{kind} {quoted(part.loc[which, 'method'])}" for kind, which in kinds.items())
 
     told = []
-    for name in options.tasks:
+    for name in found["data"].unique():
         rows = found[found["data"] == name]
-        clip = rows[rows["method"] == "W-Clip"].iloc[0]
+        clipped = rows.loc[rows["method"] == "W-Clip", "fired"]
+        fires = f", and W-Clip changes {clipped.iloc[0]:.1%} of them" if len(clipped) else ""
         told.append(
-            f"{name}: the teacher is right on {clip['training_accuracy']:.1%} of its training rows, and W-Clip changes "
-            f"{clip['fired']:.1%} of them. Accuracy: {changed(rows, 'accuracy', 1)}. NLL at the student's own temperature: "
-            f"{changed(rows, 'nll_scaled', -1)}"
+            f"{name}: the teacher is right on {rows['training_accuracy'].iloc[0]:.1%} of its training rows{fires}. "
+            f"Accuracy: {changed(rows, 'accuracy', 'above')}. NLL at the student's own temperature: "
+            f"{changed(rows, 'nll_scaled', 'below')}"
         )
-    settings = len(options.temperatures) * len(options.weights)
     return (
-        f"{options.students} students per setting; every method at the best of {settings} temperatures and weights by held-out "
-        f"likelihood. In brackets: rows that a repair changes. Against plain distillation, beyond 95 % intervals. "
-        f"{'. '.join(told)}."
+        f"{options.students} students per setting; every method at the temperature (of {listed(options.temperatures)}) and weight "
+        f"(of {listed(options.weights)}) with the best held-out likelihood. In brackets: rows that a repair changes. Against plain "
+        f"distillation, beyond 95 % intervals. {'. '.join(told)}."
     )
+
+
+def quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"
+
+
+def listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

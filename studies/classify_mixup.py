@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import PurePath
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from uqkd.classify import (
 )
 from uqkd.estimators import by_share, difference_half_width, half_width
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, over_students
+from uqkd.run import Rate, Replicates, Responses, Run, over_students, signs
 
 # taught by a teacher, mixed
 METHODS = {"CE": (False, False), "CE + mixup": (False, True), "KD": (True, False), "KD + mixup": (True, True)}
@@ -43,13 +44,14 @@ BY = ("data", "teacher", "method", "temperature")
 
 class Options(Base):
     task: str = "digits"
+    size: Responses | None = None  # height and width to which images are brought
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
     student: str = "perceptron:64"
-    temperatures: tuple[float | str, ...] = (1.0, 2.0, 4.0, 8.0, "std")
+    temperatures: tuple[Rate | Literal["std"], ...] = (1.0, 2.0, 4.0, 8.0, "std")
     students: Replicates = 6
     steps: Replicates = 600
     batch: Replicates = 32
-    lr: float = 3e-3
+    lr: Rate = 3e-3
 
 
 PRESETS = {
@@ -67,7 +69,13 @@ def cells(options: Options) -> list[dict]:
     alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
     taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
     return [
-        {**data.cell_task(options.task), **how, "teacher": teacher, "method": method, "temperature": temperature}
+        {
+            **data.cell_task(options.task, only="images", size=options.size),
+            **how,
+            "teacher": teacher,
+            "method": method,
+            "temperature": temperature,
+        }
         for teacher, method, temperature in (*alone, *taught)
     ]
 
@@ -83,7 +91,7 @@ def measure(cell: dict) -> pd.DataFrame:
         key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify mixup", task.fingerprint))
-    about = {name: str(cell[name]) for name in BY}
+    about = {name: str(cell[name]) for name in BY} | {"data": data.label(cell)}
     found = []
     for who, asked in (("student", students), ("teacher", teacher)):
         between = on_pairs(asked, pairs)
@@ -126,13 +134,15 @@ def plot(found: pd.DataFrame) -> Figure:
             _panel(axis, found[(found["measure"] == measure) & found["teacher"].isin((teacher, "none"))])
             if measure == "signed_gap":
                 axis.set_yscale("symlog", linthresh=0.02)  # "std" leaves the scale of the logits free
-                axis.set_yticks([-0.5, -0.1, -0.02, 0.0, 0.02], ["−.5", "−.1", "−.02", "0", ".02"])
+                low, high = axis.get_ylim()
+                ticks = [t for t in (-0.5, -0.1, -0.02, 0.0, 0.02, 0.1, 0.5) if min(low, -0.02) <= t <= max(high, 0.02)]
+                axis.set_yticks(ticks, [f"{t:g}".replace("0.", ".").replace("-", "−") for t in ticks])
         line[0].set_ylabel(label)
     for axis, teacher in zip(axes[0], teachers, strict=True):
         axis.set_title(f"teacher {PurePath(teacher).name}")
     for axis in axes[-1]:
         axis.set_xlabel("temperature")
-    figures.legend_below(figure, axes[0, 0], "bars and bands: ± 1.96 standard errors over students", columns=5)
+    figures.legend_below(figure, axes[0, 0], "bars and bands: 95 % intervals over students", columns=5)
     return figure
 
 
@@ -142,18 +152,19 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     for (method, colour), aside in zip(zip(METHODS, figures.colours(4), strict=True), (0, 0, -0.08, 0.08), strict=True):
         part = rows[rows["method"] == method]
         if method.startswith("CE"):
-            value, reach = part["value"].iloc[0], 1.96 * part["standard_error"].iloc[0]
+            value, reach = part["value"].iloc[0], half_width(part["standard_error"], part["students"])[0]
             axis.axhline(value, color=colour, linestyle="--" if method == "CE" else "-.", linewidth=1, label=method)
             axis.axhspan(value - reach, value + reach, color=colour, alpha=0.15, linewidth=0)
         else:
             at = part["temperature"].map(place) + aside
-            figures.simulation(axis, at, part["value"], part["standard_error"], color=colour, label=method)
+            bars = {"standard_error": part["standard_error"], "students": part["students"], "color": colour}
+            figures.simulation(axis, at, part["value"], **bars, label=method)
     of_teacher = rows["of_teacher"].max()  # one number; NaN, which is not drawn, where it is undefined
     axis.axhline(of_teacher, color="0.25", linewidth=1.2, label="the teacher")
     axis.set_xticks(list(place.values()), [t.removesuffix(".0") for t in place])
 
 
-def signs(found: pd.DataFrame) -> pd.DataFrame:
+def compared(found: pd.DataFrame) -> pd.DataFrame:
     """KD + mixup against three references, per teacher and temperature: differences with 95 % intervals (Student, Welch)."""
     mixed = found[found["method"] == "KD + mixup"]
     plain = found[found["method"] == "KD"]
@@ -172,20 +183,21 @@ def signs(found: pd.DataFrame) -> pd.DataFrame:
         table["half_width"] = half_width(*own) if spread is None else difference_half_width(own, spread)
         tables.append(table)
     told = pd.concat(tables, ignore_index=True).dropna()
-    above, below = told["difference"] > told["half_width"], told["difference"] < -told["half_width"]
-    return told.assign(sign=np.select([above, below], ["above", "below"], "undecided"))
+    return told.assign(sign=signs(told["difference"], told["half_width"]))
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    claims = signs(found)
+    claims = compared(found)
     title = __doc__.splitlines()[0]
     more = {"signs": claims, "students": table}
-    figures.publish(run, plot(found), table=found, title=title, caption=caption(claims, options), more=more, place=420)
+    figures.publish(
+        run, plot(found), table=found, title=title, caption=caption(found, claims, options), more=more, place=420
+    )
 
 
-def caption(claims: pd.DataFrame, options: Options) -> str:
+def caption(found: pd.DataFrame, claims: pd.DataFrame, options: Options) -> str:
     numbers = claims[claims["temperature"] != "std"]  # "std" leaves the scale of the logits free: told apart
 
     def count(measure: str, against: str) -> str:
@@ -193,7 +205,7 @@ def caption(claims: pd.DataFrame, options: Options) -> str:
         return f"{kinds.get('below', 0)} below, {kinds.get('above', 0)} above, {kinds.get('undecided', 0)} undecided"
 
     return (
-        f"{options.task}, {options.students} students of {options.student} each. Students by KD + mixup, "
+        f"{found['data'].iloc[0]}, {options.students} students of {options.student} each. Students by KD + mixup, "
         f"over teachers and temperatures, beyond 95 % intervals. Non-linearity: against their teacher's "
         f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
         f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD "

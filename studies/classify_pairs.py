@@ -8,6 +8,7 @@ a teacher; between them the teacher is corrected where it is lost, and heard whe
 from __future__ import annotations
 
 from itertools import product
+from pathlib import PurePath
 from typing import Annotated
 
 import pandas as pd
@@ -31,21 +32,22 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, over_students
+from uqkd.run import Rate, Replicates, Responses, Run, over_students
 
 BY = ("data", "teacher", "floor")
 
 
 class Options(Base):
     task: str = "digits"
+    size: Responses | None = None  # height and width to which images are brought
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16")
     floors: tuple[Annotated[float, pydantic.Field(ge=0, le=1)], ...] = (0.0, 0.5, 0.8, 1.0)  # c
     student: str = "perceptron:64"
-    temperature: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    temperature: Rate = 1.0
     students: Replicates = 6
     steps: Replicates = 600
     batch: Replicates = 32
-    lr: float = 3e-3
+    lr: Rate = 3e-3
 
 
 PRESETS = {
@@ -60,8 +62,9 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
+    task = data.cell_task(options.task, only="images", size=options.size)
     return [
-        {**data.cell_task(options.task), **how, "teacher": teacher, "floor": floor}
+        {**task, **how, "teacher": teacher, "floor": floor}
         for teacher, floor in product(options.teachers, options.floors)
     ]
 
@@ -75,7 +78,7 @@ def measure(cell: dict) -> pd.DataFrame:
         sources=Sources.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify pairs", task.fingerprint))
-    about, found = {name: cell[name] for name in BY}, []
+    about, found = {name: cell[name] for name in BY} | {"data": data.label(cell)}, []
     for who, asked in (("student", students), ("teacher", teacher)):
         numbers = on_test(asked, task) | on_pairs(asked, pairs).per_student()
         if who == "student":
@@ -105,17 +108,21 @@ def plot(found: pd.DataFrame) -> Figure:
     for axis, (measure, label) in zip(axes.ravel(), SHOWN.items(), strict=True):
         for teacher, colour in zip(teachers, figures.colours(len(teachers)), strict=True):
             rows = found[(found["measure"] == measure) & (found["teacher"] == teacher)].sort_values("floor")
-            figures.simulation(
-                axis, rows["floor"], rows["value"], rows["standard_error"], color=colour, label=f"students of {teacher}"
-            )
+            bars = {"standard_error": rows["standard_error"], "students": rows["students"], "color": colour}
+            name = PurePath(teacher).name
+            figures.simulation(axis, rows["floor"], rows["value"], **bars, label=f"students of {name}")
             axis.plot(rows["floor"], rows["value"], color=colour, linewidth=0.8, alpha=0.6)
             axis.axhline(
-                rows["of_teacher"].iloc[0], color=colour, linestyle=":", linewidth=1.2, label=f"{teacher} itself"
+                rows["of_teacher"].iloc[0],
+                color=colour,
+                linestyle=":",
+                linewidth=1.2,
+                label=f"{name} itself",
             )
         axis.set_title(label)
     for axis in axes[-1]:
         axis.set_xlabel("c")
-    figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students", columns=2)
+    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over students", columns=2)
     return figure
 
 
@@ -137,9 +144,9 @@ def caption(found: pd.DataFrame, options: Options) -> str:
         return " → ".join(f"{value:{form}} ± {half_width(error, n):{form}}" for value, error, n in numbers)
 
     return (
-        f"{options.task}, {options.students} students of {options.student} per point, T = {options.temperature:g}. Students of "
-        f"{teacher} at c = {', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair "
-        f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.2f')}; accuracy "
+        f"{found['data'].iloc[0]}, {options.students} students of {options.student} per point, T = {options.temperature:g}. "
+        f"Students of {teacher} at c = {', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair "
+        f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.3f')}; accuracy "
         f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a "
         f"temperature of their own {along('nll_scaled', '.3f')}."
     )

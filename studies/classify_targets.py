@@ -120,8 +120,9 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     joined["difference"] = joined["kl"] - joined["kl_plain"]
     grouped = joined.groupby([*by, "method"], sort=False)
     found, errors = grouped[["kl", "difference", "fired"]].mean(), grouped[["kl", "difference"]].sem()
+    found["replicates"] = grouped.size()
     found = found.join(errors.rename(columns={"kl": "kl_se", "difference": "difference_se"}))
-    return found.assign(half_width=half_width(found["difference_se"], grouped.size())).reset_index()
+    return found.assign(half_width=half_width(found["difference_se"], found["replicates"])).reset_index()
 
 
 DRAWN = [method for method in METHODS if method != "labels"]  # labels are infinitely far from any doubt
@@ -140,7 +141,7 @@ def plot(table: pd.DataFrame) -> Figure:
             axis.errorbar(
                 rows["kl"],
                 at,
-                xerr=1.96 * rows["kl_se"],
+                xerr=half_width(rows["kl_se"], rows["replicates"]),
                 fmt="o",
                 ms=3.5,
                 mfc="white",
@@ -157,7 +158,7 @@ def plot(table: pd.DataFrame) -> Figure:
             0.9 * bags.loc[bags["classes"] == count, "kl"].min(), 1.1 * bags.loc[bags["classes"] == count, "kl"].max()
         )
         axis.set_yticks(list(place.values()), list(place))
-    figures.legend_below(figure, axes[0, 0], "lines: the teacher as it is; bars: ± 1.96 standard errors over teachers")
+    figures.legend_below(figure, axes[0, 0], "lines: the teacher as it is; bars: 95 % intervals over teachers")
     return figure
 
 

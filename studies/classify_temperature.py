@@ -8,11 +8,9 @@ student stands, after a temperature of its own fitted on other rows, and the sig
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
 
 from uqkd import data, figures
@@ -30,7 +28,7 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, over_students
+from uqkd.run import Rate, Replicates, Responses, Run, over_students
 
 METHODS = {
     "KD": (False, 1.0),
@@ -42,13 +40,14 @@ BY = ("data", "method", "temperature")
 
 class Options(Base):
     task: str = "digits"
+    size: Responses | None = None  # height and width to which images are brought
     teacher: str = "convolutional:16"
     student: str = "perceptron:64"
-    temperatures: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
+    temperatures: tuple[Rate, ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
     students: Replicates = 6
     steps: Replicates = 600
     batch: Replicates = 32
-    lr: float = 3e-3
+    lr: Rate = 3e-3
 
 
 PRESETS = {
@@ -62,8 +61,9 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("teacher", "student", "students", "steps", "batch", "lr")}
+    task = data.cell_task(options.task, only="images", size=options.size)
     return [
-        {**data.cell_task(options.task), **how, "method": method, "temperature": temperature}
+        {**task, **how, "method": method, "temperature": temperature}
         for method, temperature in product(METHODS, options.temperatures)
     ]
 
@@ -77,7 +77,7 @@ def measure(cell: dict) -> pd.DataFrame:
         sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in BY}
+    about = {name: cell[name] for name in BY} | {"data": data.label(cell)}
     return pd.DataFrame(
         tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
     )
@@ -93,14 +93,13 @@ SHOWN = {"ece": "ECE", "nll_scaled": "NLL, own temperature", "signed_gap": "conf
 
 def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(1, len(SHOWN), height=3.0, sharex=True)
-    wide = found.pivot(
-        index=["method", "temperature"], columns="measure", values=["value", "standard_error", "of_teacher"]
-    )
+    found = found.assign(reach=half_width(found["standard_error"], found["students"]))
+    wide = found.pivot(index=["method", "temperature"], columns="measure", values=["value", "reach", "of_teacher"])
     for axis, (measure, label) in zip(axes[0], SHOWN.items(), strict=True):
         for method, colour in zip(METHODS, figures.colours(len(METHODS)), strict=True):
             rows = wide.loc[method].sort_index()
             x, y = rows["value", "accuracy"], rows["value", measure]
-            bars = {"xerr": 1.96 * rows["standard_error", "accuracy"], "yerr": 1.96 * rows["standard_error", measure]}
+            bars = {"xerr": rows["reach", "accuracy"], "yerr": rows["reach", measure]}
             axis.errorbar(
                 x, y, **bars, fmt="o-", ms=3.5, mfc="white", linewidth=0.8, elinewidth=0.8, color=colour, label=method
             )
@@ -114,7 +113,7 @@ def plot(found: pd.DataFrame) -> Figure:
         axis.plot(teacher["accuracy"], teacher[measure], "k*", ms=7, label="the teacher")
         axis.set(xlabel="accuracy", title=label)
     axes[0, -1].axhline(0.0, color="0.6", linewidth=0.8)
-    figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students", columns=4)
+    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over students", columns=4)
     return figure
 
 
@@ -135,16 +134,18 @@ def main(options: Options, run: Run) -> None:
     found, slopes = over_students(table, BY), trends(table)
     title = __doc__.splitlines()[0]
     more = {"trends": slopes, "students": table}
-    figures.publish(run, plot(found), table=found, title=title, caption=caption(slopes, options), more=more, place=440)
+    figures.publish(
+        run, plot(found), table=found, title=title, caption=caption(found, slopes, options), more=more, place=440
+    )
 
 
-def caption(slopes: pd.DataFrame, options: Options) -> str:
+def caption(found: pd.DataFrame, slopes: pd.DataFrame, options: Options) -> str:
     def of(measure: str) -> str:
         rows = slopes.loc[slopes["measure"] == measure, ["method", "per_doubling", "half_width"]].to_numpy()
         return ", ".join(f"{100 * slope:+.2f} ± {100 * reach:.2f} ({method})" for method, slope, reach in rows)
 
     return (
-        f"{options.task}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per doubling of T "
-        f"from 1 on, in points of percent: accuracy {of('accuracy')}; ECE {of('ece')}; ECE at the student's own temperature "
-        f"{of('ece_scaled')}; confidence − accuracy {of('signed_gap')}."
+        f"{found['data'].iloc[0]}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per "
+        f"doubling of T from 1 on, in points of percent: accuracy {of('accuracy')}; ECE {of('ece')}; ECE at the student's own "
+        f"temperature {of('ece_scaled')}; confidence − accuracy {of('signed_gap')}."
     )

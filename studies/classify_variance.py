@@ -32,10 +32,7 @@ from uqkd.classify import (
     weigh_precision,
 )
 from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
-from uqkd.run import Options as Base
-from uqkd.run import Run
-
-NETWORKS = {"images": ("convolutional:16", "perceptron:64"), "texts": ("bag:64", "bag:32")}  # of teacher and students
+from uqkd.run import Run, TaskOptions
 
 Sampled = Callable[[TeacherViews, Any, int, tuple], ClassTargets]
 
@@ -61,12 +58,10 @@ SAMPLED: dict[str, Sampled] = {
 MIXED = {"labels, mixup": 0.0, "teacher, mixup": 1.0}  # weight of the teacher
 
 
-class Options(Base):
-    tasks: tuple[str, ...] = ("digits", "intents:30")
+class Options(TaskOptions):
     students: Annotated[int, pydantic.Field(ge=3)] = 10
     steps: Annotated[int, pydantic.Field(ge=2)] = 500
     batch: Annotated[int, pydantic.Field(ge=2)] = 32
-    rates: tuple[float, float] = (3e-3, 1e-2)  # learning rate for images and for texts
 
 
 PRESETS = {
@@ -80,17 +75,18 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
+    tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
     return [
-        {**data.cell_task(name), **how, "lr": options.rates[name.startswith("intents")], "method": method}
-        for name in options.tasks
+        {**task, **options.trained(task["kind"]), **how, "method": method}
+        for task in tasks
         for method in (*METHODS, *SAMPLED, *MIXED)
-        if not (method in MIXED and name.startswith("intents"))  # words have no average
+        if not (method in MIXED and task["kind"] == "texts")  # words have no average
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     task, method, students = data.of_cell_task(cell), cell["method"], cell["students"]
-    of_teacher, of_students = NETWORKS["images" if task.pad is None else "texts"]
+    of_teacher, of_students = cell["networks"]
     how = {name: cell[name] for name in ("steps", "batch", "lr")}
     recipe = Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
     views = known_views(task, network=of_teacher, recipe=recipe)
@@ -116,7 +112,7 @@ def measure(cell: dict) -> pd.DataFrame:
     scores = on_test(trained, task)
     for name in ("accuracy", "nll", "signed_gap", "ece", "nll_scaled"):
         numbers[name] = (float(scores[name].mean()), float(scores[name].std(ddof=1) / len(scores[name]) ** 0.5))
-    about = {"data": cell["data"], "method": method, "students": students, "teacher_gini": float(spread.mean())}
+    about = {"data": data.label(cell), "method": method, "students": students, "teacher_gini": float(spread.mean())}
     return pd.DataFrame(
         [
             {**about, "measure": name, "value": value, "standard_error": error}
@@ -159,7 +155,7 @@ def caption(table: pd.DataFrame, options: Options) -> str:
         return f"{rows['value'].iloc[0]:.2f} ± {1.96 * rows['standard_error'].iloc[0]:.2f}"
 
     told = []
-    for name in options.tasks:
+    for name in table["data"].unique():
         between = table[(table["data"] == name) & (table["measure"] == "between students")]
         most, least = (between.loc[getattr(between["value"], pick)(), "method"] for pick in ("idxmax", "idxmin"))
         kept = ", ".join(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uqkd.errors import OptionError
+from uqkd.estimators import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,14 +74,15 @@ def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
     axes.plot(x, y, **{"zorder": 2, **options})
 
 
-def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, **options: Any) -> None:
-    """Simulation: points with bars of ± 1.96 standard errors.
+def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, *, students: Any = None, **options: Any) -> None:
+    """Simulation: points with bars of ± 1.96 standard errors, or of 95 % by Student's t where so few `students` are behind each.
 
     Not called 95 % intervals: at 1,000 replicates they hold the truth in about 94.4 % of the cases for means and for
     variances of Gaussian quantities, and in 92.5 % for the variance of a skewed one (a squared Gaussian, the worst case
     of a test error); measured in tests/estimators/test_coverage.py.
     """
-    bars = 1.96 * np.asarray(standard_error, dtype=float)
+    error = np.asarray(standard_error, dtype=float)
+    bars = 1.96 * error if students is None else half_width(error, students)
     hollow = {"fmt": "o", "mfc": "white", "mew": 0.9, "ms": 3.5, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
     axes.errorbar(x, y, yerr=bars, **{**hollow, **options})  # type: ignore[arg-type]
 

@@ -38,7 +38,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">Points are simulation ± 1.96 standard errors; lines are theory, or fitted where the legend says so.</p>
+<p class="note">Points are simulation ± 1.96 standard errors, lines are theory, where a figure says nothing else.</p>
 {overview}
 {sections}
 </body>

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from uqkd import data
+from uqkd import data, seeds
 from uqkd.classify import METHODS
+from uqkd.errors import OptionError
 from uqkd.run import Run, load_study
 from uqkd.store import Store
 
@@ -21,8 +22,7 @@ OPTIONS = {
         "transformer_steps": 5,
     },
     "classify_cud": {
-        "tasks": ["digits"], "networks": [["perceptron:8", "perceptron:8"]], "rates": [0.003], "temperatures": [1.0, 2.0],
-        "weights": [1.0], **SMALL,
+        "tasks": ["digits"], "images": ["perceptron:8", "perceptron:8"], "temperatures": [1.0, 2.0], "weights": [1.0], **SMALL,
     },
     "classify_mixup": {"temperatures": [1.0, "std"], **NETWORKS, **SMALL},
     "classify_calibration": {"sharpness": [1.0, 3.0], **NETWORKS, **SMALL},
@@ -82,7 +82,7 @@ def test_signs_hold_mixup_against_each_reference():
             rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 2.05))
     found = mixup.means(long(rows))
     assert set(found.loc[found["method"].str.startswith("CE"), "teacher"]) == {"none"}
-    claims = mixup.signs(found).query("measure == 'nonlinearity'").set_index("against")
+    claims = mixup.compared(found).query("measure == 'nonlinearity'").set_index("against")
     assert claims["sign"].to_dict() == {"KD": "below", "CE + mixup": "above", "the teacher": "undecided"}
     assert claims.loc["KD", "difference"] == pytest.approx(-1.0)
     error = np.std(spread, ddof=1) / 2
@@ -90,6 +90,90 @@ def test_signs_hold_mixup_against_each_reference():
         stats.t.ppf(0.975, 6) * np.sqrt(2) * error
     )  # equal spreads: 3 + 3
     assert claims.loc["the teacher", "half_width"] == pytest.approx(stats.t.ppf(0.975, 3) * error)  # one, and known
+
+
+def test_what_all_students_agree_on_to_the_digit_is_undecided():
+    mixup = modules("classify_mixup")
+    rows = []
+    for method, value in (("CE", 0.9), ("CE + mixup", 0.9), ("KD", 0.8), ("KD + mixup", 0.9)):
+        for measure in mixup.SHOWN:
+            rows += [("d", "T", method, "1.0", "student", s, measure, value) for s in range(2)]
+            rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 0.7))
+    assert set(mixup.compared(mixup.means(long(rows)))["sign"]) == {"undecided"}
+
+
+@pytest.mark.parametrize("methods", [["teacher"], ["W-Clip"], ["labels", "teacher, temperature"]])
+def test_some_parts_of_cud_alone_are_compared_with_plain_distillation(methods, tmp_path):
+    study = load_study(STUDIES / "classify_cud.py")
+    options = study.options("quick", {**OPTIONS["classify_cud"], "methods": methods, "temperatures": [1.0]})
+    study.main(options, Run(study, Store(str(tmp_path))))
+    table = pd.read_csv(tmp_path / "tables/classify_cud.csv")
+    assert list(table["method"].unique()) == list(dict.fromkeys(["teacher", *methods]))
+    caption = (tmp_path / "figures/classify_cud.json").read_text()
+    assert ("W-Clip changes" in caption) == ("W-Clip" in methods)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("classify_cud", {"methods": ["W-clip"]}, "method got 'W-clip'; did you mean 'W-Clip'"),
+        ("classify_cud", {"rates": [0.0, 0.01]}, "rates.0.*greater than 0"),
+        ("classify_cud", {"images": ["perceptron:8"]}, "images.1.*required"),
+        ("classify_variance", {"tasks": ["a/x.npz", "b/x.npz"]}, "'x.npz' comes twice"),
+        ("classify_mixup", {"temperatures": ["foo"]}, "temperatures.0"),
+        ("classify_mixup", {"temperatures": [0.0]}, "temperatures.0"),
+        ("classify_pairs", {"lr": -1.0}, "lr.*greater than 0"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_any_work(name, changed, message):
+    with pytest.raises(OptionError, match=message):
+        load_study(STUDIES / f"{name}.py").options("quick", changed)
+
+
+@pytest.mark.parametrize("name", ["classify_mixup", "classify_calibration", "classify_temperature", "classify_pairs"])
+def test_texts_cannot_be_mixed_and_are_refused_before_any_work(name):
+    study = load_study(STUDIES / f"{name}.py")
+    with pytest.raises(OptionError, match="holds texts"):
+        study.module.cells(study.options("quick", {"task": "intents:6"}))
+
+
+def test_tasks_are_read_and_trained_by_their_kind(tmp_path):
+    rng = seeds.generator("test", "classify studies", "kinds")
+    np.savez(tmp_path / "own.npz", images=rng.random((60, 1, 6, 6)), labels=np.arange(60) % 3)
+    variance = modules("classify_variance")
+    options = variance.Options.model_validate(
+        {
+            "tasks": [str(tmp_path / "own.npz"), "intents:6"],
+            "images": ["perceptron:4", "perceptron:2"],
+            "size": 4,
+            **SMALL,
+        }
+    )
+    cells = variance.cells(options)
+    own, texts = ([cell for cell in cells if cell["kind"] == kind] for kind in ("images", "texts"))
+    assert {(cell["networks"], cell["lr"]) for cell in own} == {(("perceptron:4", "perceptron:2"), 3e-3)}
+    assert {(cell["networks"], cell["lr"]) for cell in texts} == {(("bag:64", "bag:32"), 1e-2)}
+    assert data.of_cell_task(own[0]).X.shape[1:] == (1, 4, 4)
+    assert {cell["method"] for cell in own} - {cell["method"] for cell in texts} == set(variance.MIXED)
+
+
+def test_shifts_are_told_beyond_intervals_only():
+    """ECE .1 below in both parts, with a standard error of .003 in one and of .3 in the other."""
+    shift = modules("classify_shift")
+    rows = [
+        ("d", 1.0, method, part, measure, value, 5, error)
+        for method, value in (("teacher", 0.3), ("groups, entropy", 0.2))
+        for part, error in (("as trained", 0.003), ("noise", 0.3))
+        for measure in ("ece", "kl")
+    ]
+    columns = ["data", "ratio", "method", "part", "measure", "value", "students", "standard_error"]
+    counts = [
+        ("d", 1.0, "groups, entropy", "class by class", name, 0.0, 1, np.nan) for name in ("improved", "worsened")
+    ]
+    told = shift.caption(pd.DataFrame(rows + counts, columns=columns), shift.Options())
+    assert (
+        "'groups, entropy' ECE lower in 1 and higher in 0 of 2, KL to the truth lower in 1 and higher in 0 of 2" in told
+    )
 
 
 def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():

@@ -228,8 +228,7 @@ def test_cud_gives_each_method_its_targets_and_counts_its_own_repairs(watched):
     cells = planned(
         module,
         tasks=["digits"],
-        networks=[["perceptron:8", "perceptron:4"]],
-        rates=[3e-3],
+        images=["perceptron:8", "perceptron:4"],
         temperatures=[2.0],
         weights=[0.8],
     )

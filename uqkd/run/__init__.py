@@ -13,21 +13,27 @@ from uqkd.run.study import (
     load_study,
     study_names,
 )
-from uqkd.run.tables import over_students
+from uqkd.run.tables import over_students, signs
+from uqkd.run.task_options import Network, Rate, ReadingOptions, TaskOptions
 
 __all__ = [
     "Interrupted",
+    "Network",
     "NoiseLevel",
     "Options",
+    "Rate",
+    "ReadingOptions",
     "Replicates",
     "Responses",
     "Run",
     "SampledResponses",
     "Share",
     "Study",
+    "TaskOptions",
     "Workers",
     "find_study",
     "load_study",
     "over_students",
+    "signs",
     "study_names",
 ]

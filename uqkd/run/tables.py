@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 
 def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -34,3 +36,28 @@ def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     found = students.agg(value="mean", students="count", standard_error="sem").reset_index()
     teachers = table[table["who"] == "teacher"].groupby(keys, sort=False)["value"].first().rename("of_teacher")
     return found.merge(teachers.reset_index(), on=keys, how="left")
+
+
+def signs(difference: ArrayLike, half_width: ArrayLike) -> NDArray[np.str_]:
+    """Whether differences lie beyond their intervals.
+
+    Students that agree to the digit say nothing about how far others would: an interval without width decides nothing.
+
+    Parameters
+    ----------
+    difference, half_width : float arrays
+        Of one shape; NaN where unknown.
+
+    Returns
+    -------
+    str array
+        "above", "below" or "undecided".
+
+    Examples
+    --------
+    >>> signs([0.3, -0.3, 0.1, 0.3], [0.2, 0.2, 0.2, 0.0]).tolist()
+    ['above', 'below', 'undecided', 'undecided']
+    """
+    apart, reach = np.asarray(difference, dtype=np.float64), np.asarray(half_width, dtype=np.float64)
+    known = reach > 0
+    return np.select([known & (apart > reach), known & (apart < -reach)], ["above", "below"], "undecided")

@@ -1,0 +1,63 @@
+"""Options that studies of classifiers share: which tasks, how they are read, and which networks learn them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePath
+from typing import Annotated, Any
+
+import pydantic
+
+from uqkd.run.study import Options, Responses
+
+Network = tuple[str, str]  # of the teacher and of the students
+Rate = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
+class ReadingOptions(Options):
+    """How data of one's own are read; what does not concern a task's kind of rows is left out.
+
+    Examples
+    --------
+    >>> ReadingOptions(size=32).reading
+    {'tokenizer': None, 'length': 128, 'size': 32, 'text': None, 'target': None}
+    """
+
+    tokenizer: str | None = None  # folder or name of a model whose tokenizer reads the texts
+    length: Responses = 128  # tokens of a row of text
+    size: Responses | None = None  # height and width to which images are brought
+    text: str | None = None  # column of the texts
+    target: str | None = None  # column of the classes
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """For `uqkd.data.cell_task`."""
+        return {name: getattr(self, name) for name in ReadingOptions.model_fields}
+
+
+class TaskOptions(ReadingOptions):
+    """Options of a study of several tasks, of images and of texts.
+
+    Examples
+    --------
+    >>> TaskOptions(texts=("bag:8", "bag:4")).trained("texts")
+    {'networks': ('bag:8', 'bag:4'), 'lr': 0.01}
+    """
+
+    tasks: tuple[str, ...] = ("digits", "intents:30")
+    images: Network = ("convolutional:16", "perceptron:64")
+    texts: Network = ("bag:64", "bag:32")
+    rates: tuple[Rate, Rate] = (3e-3, 1e-2)  # learning rate of images and of texts
+
+    @pydantic.field_validator("tasks")
+    @classmethod
+    def _told_apart(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name, count in Counter(PurePath(task).name for task in tasks).items() if count > 1]
+        if twice:
+            raise ValueError(f"figures and tables tell tasks apart by name, and {twice[0]!r} comes twice")
+        return tasks
+
+    def trained(self, kind: str) -> dict[str, Any]:
+        """Networks and learning rate of "images" or "texts", for a cell."""
+        image = kind == "images"
+        return {"networks": self.images if image else self.texts, "lr": self.rates[0 if image else 1]}
