@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +22,10 @@ from uqkd.classify import (
     soften,
     wclip,
 )
+from uqkd.classify.crossfit import OutOfFold
 from uqkd.classify.teacher import Teacher
 from uqkd.classify.wclip import wclip_fired
-from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
+from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
 from uqkd.estimators import entropy
 from uqkd.stacked import Recipe
 
@@ -136,6 +138,73 @@ def test_temperature_is_that_of_the_held_out_labels(views):
     assert inside < views.temperature - 0.05
 
 
+# --------------------------------------------------------------------------------------- teachers without a temperature
+
+NEEDS_TEMPERATURE = ("teacher, temperature", "groups", "groups, entropy", "out of fold, temperature")
+CLASSES = np.arange(P) % C
+EASY = 8.0 * np.eye(C)[CLASSES] + 0.1 * X
+
+
+def easy():
+    """Right on every row out of fold: T goes to 0."""
+    return fit(X=EASY, labels=CLASSES, recipe=Recipe(steps=300, batch=16, lr=0.03))
+
+
+def twins():
+    """Every row has a twin of another class: where it is asked about, its network knows the twin. T goes to infinity."""
+    return fit(
+        X=np.repeat(3.0 * X[::2], 2, axis=0), labels=(np.arange(P) // 2 + np.arange(P) % 2) % C,
+        factory=lambda: perceptron(D, C, hidden=(32,)), recipe=Recipe(steps=300, batch=16, lr=0.03),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [(easy, "every label has the largest logit"), (twins, "favour the true class no more than chance")],
+)
+def test_views_without_a_temperature_are_those_of_temperature_one(made, why):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        views = made()
+        for name in sorted(set(METHODS) - set(NEEDS_TEMPERATURE)):
+            views.targets(name)
+            views.firing_rate(name)
+    with pytest.raises(DataError, match=why):  # what the views do not do
+        views.folds.temperature(views.labels)
+    with pytest.warns(UqkdWarning) as seen:
+        found = {name: views.targets(name).probabilities[0] for name in (*NEEDS_TEMPERATURE, *NEEDS_TEMPERATURE)}
+    assert len(seen) == 1
+    assert "targets that need one are those of temperature 1: " in str(seen[0].message)
+    assert why in str(seen[0].message)
+    assert "\n" not in str(seen[0].message)
+    np.testing.assert_allclose(found["teacher, temperature"], views.probabilities, rtol=1e-9, atol=1e-15)
+    np.testing.assert_array_equal(found["out of fold, temperature"], views.folds.probabilities)
+    expected = evidence_from(views.folds.probabilities, views.labels)
+    for name, value in vars(expected).items():
+        np.testing.assert_array_equal(getattr(views.evidence, name), value)
+
+
+def test_a_temperature_is_fitted_once_and_only_where_it_is_needed(monkeypatch):
+    calls = []
+    fitted = OutOfFold.temperature
+    monkeypatch.setattr(OutOfFold, "temperature", lambda self, labels: calls.append(1) or fitted(self, labels))
+    views = fit()
+    for name in sorted(set(METHODS) - set(NEEDS_TEMPERATURE)):
+        views.targets(name)
+    assert not calls
+    for name in METHODS:
+        views.targets(name)
+    assert calls == [1]
+
+
+def test_a_class_without_rows_is_named_where_its_confusions_are_needed():
+    views = fit(labels=LABELS % 5)
+    views.targets("labels")
+    for name in ("groups", "groups, entropy"):
+        with pytest.raises(DataError, match="class 5 of 6 has no row"):
+            views.targets(name)
+
+
 # -------------------------------------------------------------------------------------------------------- firing rates
 
 
@@ -179,7 +248,6 @@ def test_unknown_methods_name_the_nearest(views, method, hint):
     ("options", "error", "message"),
     [
         ({"labels": np.where(np.arange(P) == 0, 5, LABELS % 5)}, DataError, "class 5 has one row"),
-        ({"labels": LABELS % 5}, DataError, "class 5 of 6 has no row"),
         ({"labels": LABELS + 1}, DataError, "labels must lie in 0 to 5"),
         ({"labels": LABELS[:4]}, ShapeError, r"labels needs shape \(P=150,\)"),
         ({"X": np.where(X > 2.0, np.nan, X)}, NotFiniteError, "X holds values that are not finite"),

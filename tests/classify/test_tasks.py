@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import data
 from uqkd.classify import Recipe, known_teacher, known_views, network, on_test, performance, tasks
-from uqkd.errors import DataError, OptionError, ProvenanceError
+from uqkd.errors import DataError, DivergedError, OptionError, ProvenanceError
 
 RECIPE = Recipe(steps=40, batch=16, lr=3e-3)
 
@@ -58,6 +58,40 @@ def test_memory_holds_a_few_and_forgets_the_oldest(counted, monkeypatch):
         known_teacher(task, network=f"perceptron:{width}", recipe=RECIPE)
     assert len(counted) == 4  # the first was forgotten
     assert len(tasks._MADE) == 2
+
+
+def test_what_failed_once_is_not_tried_again(counted):
+    """Sixty-six cells of one study ask for one teacher."""
+    task, wild = data.load_task("digits"), Recipe(steps=3, optimiser="sgd", lr=1e30)
+    said = set()
+    for _ in range(3):
+        for ask in (known_teacher, known_views):
+            with pytest.raises(DivergedError) as caught:
+                ask(task, network="perceptron:8", recipe=wild)
+            said.add(str(caught.value))
+            assert caught.value.__cause__ is caught.value.__context__ is None
+    assert len(counted) == 2  # one for the teacher, one for the views
+    assert len(said) == 1
+    known_teacher(task, network="perceptron:8", recipe=RECIPE)  # another recipe is another matter
+    assert len(counted) == 3
+
+
+def test_what_is_no_error_of_ours_is_tried_again(counted, monkeypatch):
+    """Memory that was short may be there the next time."""
+    short = [True]
+
+    def fit(*_, **options):
+        counted.append(options["key"])
+        if short.pop():
+            raise MemoryError
+        return "a teacher"
+
+    monkeypatch.setattr(tasks.Teacher, "fit", fit)
+    task = data.load_task("digits")
+    with pytest.raises(MemoryError):
+        known_teacher(task, network="perceptron:8", recipe=RECIPE)
+    short.append(False)
+    assert known_teacher(task, network="perceptron:8", recipe=RECIPE) == "a teacher"
 
 
 def test_views_are_not_taken_for_teachers():

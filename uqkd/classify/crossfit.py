@@ -51,7 +51,11 @@ class OutOfFold:
 
     def calibrated(self, labels: ArrayLike) -> Array:
         """(P, C) at that temperature."""
-        return np.asarray(special.softmax(self.logits / float(self.temperature(labels).temperature), axis=-1))
+        return self.at(float(self.temperature(labels).temperature))
+
+    def at(self, temperature: float) -> Array:
+        """(P, C) at any temperature."""
+        return np.asarray(special.softmax(self.logits / temperature, axis=-1))
 
 
 def out_of_fold(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from uqkd.classify.networks import Factory
 from uqkd.classify.objectives import Shaping
 from uqkd.classify.targets import changed_rows, repair, smooth_labels, soften
 from uqkd.classify.teacher import Teacher
-from uqkd.errors import one_of
+from uqkd.errors import DataError, UqkdWarning, one_of
 from uqkd.estimators.targets import ClassTargets, weigh_probabilities
 from uqkd.stacked import Recipe
 
@@ -28,6 +30,8 @@ GENTLER = 3  # shaping takes a third of the teacher's steps at a third of its ra
 class TeacherViews:
     """What one teacher and its relatives say about their training rows; made by `fit`.
 
+    The temperature, and the evidence that rests on it, are fitted when a method first needs them.
+
     Attributes
     ----------
     teacher, shaped : Teacher
@@ -36,10 +40,6 @@ class TeacherViews:
         Of both, at the rows that they were trained on.
     folds : OutOfFold
     labels : (P,) int
-    temperature : float
-        That fits the labels best out of fold.
-    evidence : Evidence
-        From the calibrated out-of-fold predictions.
     """
 
     teacher: Teacher
@@ -48,8 +48,6 @@ class TeacherViews:
     shaped_probabilities: Array
     folds: OutOfFold
     labels: NDArray[np.int64]
-    temperature: float
-    evidence: Evidence
 
     @classmethod
     def fit(
@@ -79,9 +77,36 @@ class TeacherViews:
             shaped_probabilities=shaped.probabilities(X),
             folds=folds,
             labels=truth,
-            temperature=float(folds.temperature(truth).temperature),
-            evidence=evidence_from(folds.calibrated(truth), truth),
         )
+
+    @cached_property
+    def temperature(self) -> float:
+        """That fits the labels best out of fold; 1, with one `UqkdWarning` that says why, where none does."""
+        try:
+            return float(self.folds.temperature(self.labels).temperature)
+        except DataError as error:  # the labels were checked by training: no finite positive minimiser
+            warnings.warn(
+                f"no temperature fits the out-of-fold predictions; targets that need one are those of temperature 1: {error}",
+                UqkdWarning,
+                stacklevel=3,
+            )
+            return 1.0
+
+    @cached_property
+    def calibrated(self) -> Array:
+        """(P, C) out-of-fold predictions at that temperature."""
+        return self.folds.at(self.temperature)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """From the calibrated out-of-fold predictions.
+
+        Raises
+        ------
+        DataError
+            A class without rows.
+        """
+        return evidence_from(self.calibrated, self.labels)
 
     def targets(self, method: str, *, students: int = 1) -> ClassTargets:
         """Targets of one of `METHODS`, the same for S students.
@@ -103,7 +128,8 @@ class TeacherViews:
 def _repaired(method: str, *, shaped: bool = False) -> Callable[[TeacherViews], Array]:
     def make(views: TeacherViews) -> Array:
         begun = views.shaped_probabilities if shaped else views.probabilities
-        return repair(begun, method, labels=views.labels, evidence=views.evidence).probabilities
+        evidence = views.evidence if method.startswith("groups") else None
+        return repair(begun, method, labels=views.labels, evidence=evidence).probabilities
 
     return make
 
@@ -129,5 +155,5 @@ METHODS: dict[str, Callable[[TeacherViews], Array]] = {
     "groups": _repaired("groups"),
     "groups, entropy": _repaired("groups_entropy"),
     "out of fold": _as_it_is(lambda views: views.folds.probabilities),
-    "out of fold, temperature": _as_it_is(lambda views: views.folds.calibrated(views.labels)),
+    "out of fold, temperature": _as_it_is(lambda views: views.calibrated),
 }

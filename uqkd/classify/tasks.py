@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -14,13 +15,14 @@ from uqkd.classify.methods import TeacherViews
 from uqkd.classify.naming import by_name
 from uqkd.classify.networks import Factory
 from uqkd.classify.teacher import Teacher
+from uqkd.errors import UqkdError
 from uqkd.stacked import Recipe
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Made = TypeVar("Made")
 
-KEPT = 8  # teachers, and as many views, that a process remembers
+KEPT = 8  # teachers, and as many views, that a process remembers, or why there are none
 _MADE: dict[tuple[Any, ...], Any] = {}
 
 
@@ -95,5 +97,20 @@ def _once(
     if what not in _MADE:
         while len(_MADE) >= 2 * KEPT:
             _MADE.pop(next(iter(_MADE)))
-        _MADE[what] = fit(network(name, task), ("classify", kind, task.fingerprint, name, repr(recipe)))
-    return _MADE[what]  # type: ignore[no-any-return]
+        try:
+            _MADE[what] = fit(network(name, task), ("classify", kind, task.fingerprint, name, repr(recipe)))
+        except UqkdError as error:  # the same wherever it is tried; an exhausted memory may not be
+            _MADE[what] = _Refused(type(error), error.args)
+            raise
+    made = _MADE[what]
+    if isinstance(made, _Refused):
+        raise made.kind(*made.said)
+    return made  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """An error without its traceback, which would keep alive all that failed."""
+
+    kind: type[UqkdError]
+    said: tuple[Any, ...]
