@@ -14,7 +14,7 @@ from uqkd.run.study import (
     study_names,
 )
 from uqkd.run.tables import over_students, signs
-from uqkd.run.task_options import Network, Rate, ReadingOptions, TaskOptions
+from uqkd.run.task_options import Network, Rate, TaskOptions
 
 __all__ = [
     "Interrupted",
@@ -22,7 +22,6 @@ __all__ = [
     "NoiseLevel",
     "Options",
     "Rate",
-    "ReadingOptions",
     "Replicates",
     "Responses",
     "Run",

@@ -12,42 +12,30 @@ from uqkd.run.study import Options, Responses
 
 Network = tuple[str, str]  # of the teacher and of the students
 Rate = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+READING = ("tokenizer", "length", "size", "text", "target")
 
 
-class ReadingOptions(Options):
-    """How data of one's own are read; what does not concern a task's kind of rows is left out.
-
-    Examples
-    --------
-    >>> ReadingOptions(size=32).reading
-    {'tokenizer': None, 'length': 128, 'size': 32, 'text': None, 'target': None}
-    """
-
-    tokenizer: str | None = None  # folder or name of a model whose tokenizer reads the texts
-    length: Responses = 128  # tokens of a row of text
-    size: Responses | None = None  # height and width to which images are brought
-    text: str | None = None  # column of the texts
-    target: str | None = None  # column of the classes
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """For `uqkd.data.cell_task`."""
-        return {name: getattr(self, name) for name in ReadingOptions.model_fields}
-
-
-class TaskOptions(ReadingOptions):
+class TaskOptions(Options):
     """Options of a study of several tasks, of images and of texts.
 
     Examples
     --------
-    >>> TaskOptions(texts=("bag:8", "bag:4")).trained("texts")
+    >>> options = TaskOptions(tasks=("mine.npz",), texts=("bag:8", "bag:4"), size=32)
+    >>> options.trained("texts")
     {'networks': ('bag:8', 'bag:4'), 'lr': 0.01}
+    >>> options.reading
+    {'tokenizer': None, 'length': 128, 'size': 32, 'text': None, 'target': None}
     """
 
     tasks: tuple[str, ...] = ("digits", "intents:30")
     images: Network = ("convolutional:16", "perceptron:64")
     texts: Network = ("bag:64", "bag:32")
     rates: tuple[Rate, Rate] = (3e-3, 1e-2)  # learning rate of images and of texts
+    tokenizer: str | None = None  # folder or name of a model whose tokenizer reads the texts
+    length: Responses = 128  # tokens of a row of text
+    size: Responses | None = None  # height and width to which images are brought
+    text: str | None = None  # column of the texts
+    target: str | None = None  # column of the classes
 
     @pydantic.field_validator("tasks")
     @classmethod
@@ -56,6 +44,11 @@ class TaskOptions(ReadingOptions):
         if twice:
             raise ValueError(f"figures and tables tell tasks apart by name, and {twice[0]!r} comes twice")
         return tasks
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How data are read, for `uqkd.data.cell_task`, which leaves out what does not concern the kind of rows."""
+        return {name: getattr(self, name) for name in READING}
 
     def trained(self, kind: str) -> dict[str, Any]:
         """Networks and learning rate of "images" or "texts", for a cell."""
