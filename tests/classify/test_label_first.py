@@ -328,3 +328,95 @@ def test_a_solver_that_misses_is_caught(monkeypatch):
     )
     with pytest.raises(UqkdError, match=r"fault of the solver"):
         project_label_first(GOOD[:2], [0, 1], entropy_min=1.09)
+
+
+def behind(probs, label, margin, least):
+    """Rows as they were: the label still trails."""
+    return probs, torch.ones_like(margin), torch.ones_like(label[:, 0])
+
+
+def heavy(probs, label, margin, least):
+    """Every class 2/3: the label leads, and the entropy is large, but the sum is 2."""
+    return torch.full_like(probs, 2 / 3), torch.ones_like(margin), torch.ones_like(label[:, 0])
+
+
+@pytest.mark.parametrize("wrong", [behind, heavy])
+@pytest.mark.parametrize("block", [3, 12])
+def test_leads_and_sums_are_checked_and_the_row_is_named_in_whichever_block(monkeypatch, wrong, block):
+    monkeypatch.setattr(label_first, "BLOCK", block)
+    monkeypatch.setattr(label_first, "_solve", wrong)
+    p = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.5, 0.25], [0.5, 0.25, 0.25]])
+    with pytest.raises(UqkdError, match=r"misses its bounds by more than 1e-9 in row 1 \(2 rows of 4\)"):
+        project_label_first(p, [0, 0, 0, 0])
+
+
+def test_misses_below_the_slack_are_mended():
+    tiny = 2.0**-31  # 4.7e-10
+    found = label_first_projection([[0.375 - tiny, 0.375, 0.25 + tiny]], [0])
+    assert (leads(found.probs, [0])[0], found.pooled[0], found.label_active[0]) == (0.0, 1, True)
+    half, missing = np.log(2), 5e-10
+    found = label_first_projection([[0.5, 0.25, 0.25]], [0], entropy_min=1.5 * half + missing)
+    assert found.entropy_active[0]
+    # The entropy falls by the variance of log p, (ln 2)²/4 = .12, a unit of power; it is met to 1e-12, so b to 9e-12.
+    assert found.power[0] == pytest.approx(1 - missing / (half**2 / 4), rel=0, abs=1e-11)
+
+
+def test_leads_that_are_just_large_enough_leave_every_bit():
+    p = seeds.generator("test", "label first", "touched").dirichlet(np.ones(9), 500)
+    p /= p.sum(axis=1, keepdims=True)
+    labels = p.argmax(axis=1)
+    found = label_first_projection(p, labels, margin=leads(p, labels))
+    np.testing.assert_array_equal(found.probs, p)
+    assert not found.label_active.any()
+    np.testing.assert_array_equal(project_label_first_l2(p, labels, margin=leads(p, labels)), p)
+
+
+def test_a_rival_that_ties_with_the_label_is_not_held_down():
+    p = [[0.4, 0.4, 0.2], [0.5, 0.25, 0.25]]
+    for margin in (0.0, [0.0, 0.5]):  # without any margin, and beside a row that has one
+        found = label_first_projection(p, [0, 0], margin=margin, entropy_min=[1.09, 0.0])
+        assert (found.entropy_active[0], found.label_active[0], found.pooled[0]) == (True, False, 0)
+
+
+def test_rows_with_and_without_margin_do_not_touch_each_other():
+    generator = seeds.generator("test", "label first", "some margins")
+    p, labels = generator.dirichlet(np.ones(9), 400), generator.integers(9, size=400)
+    margin = np.where(np.arange(400) % 2 == 0, 0.0, 0.3 * generator.random(400))
+    flat = (1 - margin)[:, None] / 9 + margin[:, None] * np.eye(9)[labels]
+    least = entropies(flat) * generator.random(400) ** 0.3
+    found = label_first_projection(p, labels, margin=margin, entropy_min=least)
+    assert 0.1 < found.entropy_active.mean() < 0.9
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        alone = label_first_projection(p[part], labels[part], margin=margin[part], entropy_min=least[part])
+        np.testing.assert_array_equal(found.pooled[part], alone.pooled)
+        # the search stops where entropies are right to 1e-12, at powers that may differ by rounding
+        np.testing.assert_allclose(found.probs[part], alone.probs, rtol=0, atol=1e-10)
+
+
+def test_probabilities_below_the_smallest_normal_number_count_as_zero():
+    p = np.array([[0.2, 0.8, 1e-310], [0.8, 0.2, 1e-310]])
+    q = project_label_first(p, [0, 0], entropy_min=0.69)  # two classes: at most ln 2 = .693
+    np.testing.assert_array_equal(q[:, 2], 0.0)
+    with pytest.raises(DataError, match=r"entropy_min exceeds what .* row 0 \(2 rows of 2\)"):
+        project_label_first(p, [0, 0], entropy_min=0.7)
+    with pytest.raises(DataError, match=r"label has probability zero, .* row 1 \(1 row of 2\)"):
+        project_label_first(p, [0, 2])
+
+
+def test_the_common_value_of_label_and_rivals_is_a_root_to_the_last_digits(monkeypatch):
+    """q_label·(product of the pooled q) is c^(1 + pooled) times the same of p, where c = q/p of a class that is free."""
+    monkeypatch.setattr(label_first, "BLOCK", 1)  # one row at a time: the search ends where its last row has arrived
+    generator = seeds.generator("test", "label first", "root")
+    p, labels = generator.dirichlet(np.ones(8), 300), generator.integers(8, size=300)
+    found = label_first_projection(p, labels, margin=0.02 + 0.3 * generator.random(300))
+    ratio = np.log(found.probs / p)
+    own, rank = np.eye(8, dtype=bool)[labels], np.arange(7)
+    rivals = np.argsort(np.where(own, -1.0, p), axis=1)[:, :0:-1]
+    held = rank < found.pooled[:, None]
+    excess_of_held = np.take_along_axis(ratio, rivals, axis=1) - ratio[np.arange(300), rivals[:, -1]][:, None]
+    sums = (excess_of_held * held).sum(axis=1) + (ratio[own] - ratio[np.arange(300), rivals[:, -1]])
+    used = (found.pooled > 0) & (found.pooled < 7)
+    assert used.sum() > 100
+    # Up to 14 logs of numbers above 1e-5, each to 2e-15 with the rounding of q: 3e-14. The root, of size 12 at most, is met
+    # to 13 · 4e-16 and counts up to seven times: 4e-14.
+    assert np.abs(sums[used]).max() <= 1e-13

@@ -133,6 +133,22 @@ def test_results_do_not_depend_on_blocks(monkeypatch):
     np.testing.assert_allclose(again, first, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("block", [1, 8 * 64])
+def test_what_binds_does_not_depend_on_blocks(monkeypatch, block):
+    """Blocks of 64 rows, and of one where not even that fits."""
+    p, _, _ = draw("blocks")
+    generator = seeds.generator("test", "projection details", "what binds")
+    labels, margin = generator.integers(0, 8, 200), 0.3 * generator.random(200)
+    least = 1.4 + 0.4 * generator.random(200)
+    whole = label_first_projection(p, labels, margin=margin, entropy_min=least)
+    monkeypatch.setattr(label_first, "BLOCK", block)
+    parts = label_first_projection(p, labels, margin=margin, entropy_min=least)
+    np.testing.assert_array_equal(parts.pooled, whole.pooled)
+    np.testing.assert_array_equal(parts.entropy_active, whole.entropy_active)
+    assert len(np.unique(whole.pooled)) > 3
+    assert 0.1 < whole.entropy_active.mean() < 0.9
+
+
 # ----------------------------------------------------------------------------------------------------------- near misses
 
 

@@ -52,6 +52,17 @@ def test_what_was_drawn_is_kept_and_a_rerun_asks_for_the_rest(transformers_teach
     assert bank.fingerprint == whole.fingerprint
 
 
+@pytest.mark.parametrize(("problem", "what"), [(WorkerError("died."), "died"), (KeyboardInterrupt(), "interrupted")])
+def test_a_stopped_top_up_counts_what_was_there_before(transformers_teacher, tmp_path, problem, what):
+    bank = respond(transformers_teacher, PROMPTS, 1, bank=Bank(tmp_path), **OPTIONS)
+    with pytest.raises(type(problem)) as caught:
+        respond(Failing(transformers_teacher, at=2, problem=problem), PROMPTS, 4, bank=bank, **OPTIONS)
+    assert bank.rows == 20
+    assert str(caught.value) == (
+        f"{what}: 20 of 40 responses are committed, 20 remain; run the same again to draw those."
+    )
+
+
 @pytest.mark.parametrize(("when", "done"), [("before", 10), ("after", 20)])
 def test_a_signal_beside_a_commit_is_counted_as_the_bank_stands(
     transformers_teacher, tmp_path, monkeypatch, when, done

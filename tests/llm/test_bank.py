@@ -12,11 +12,13 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ProvenanceError
+from uqkd.llm import responding
 from uqkd.llm.bank import Bank
 from uqkd.llm.responding import KEY, respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion, TeacherInfo
+from uqkd.store import durable
 
 SAMPLING = Sampling(max_tokens=4)
 EXACT = ["prompt_id", "response_index", "seed", "token_ids", "text", "finish_reason"]
@@ -150,6 +152,8 @@ def test_a_chunk_of_empty_responses_has_the_same_column_types(made, tmp_path):
         (Dice(dtype="bfloat16"), "dtype: 'float64' there, 'bfloat16' now"),
         (Dice(engine_version="2"), "engine_version: '1' there, '2' now"),
         (Dice(chat=True), "chat: False there, True now"),
+        (Dice(backend="server"), "backend: 'toy' there, 'server' now"),
+        (Dice(logprobs="raw"), "logprobs: 'processed' there, 'raw' now"),
         (Sampling(max_tokens=4, temperature=0.7), "temperature: 1.0 there, 0.7 now"),
         (("llm", "again"), "key: ['llm', 'bank'] there, ['llm', 'again'] now"),
     ],
@@ -165,6 +169,14 @@ def test_another_teacher_sampling_or_key_is_refused_and_nothing_is_touched(made,
         respond(teacher, some_prompts(6), 3, bank=bank, **options)
     assert named in str(caught.value)
     assert (bank.fingerprint, teacher.asked) == (before, [])
+
+
+def test_other_tokens_that_end_a_response_are_another_way_of_drawing(made):
+    class Longer(Dice):
+        stop_ids = (2, 3)
+
+    with pytest.raises(ProvenanceError, match=r"stop_ids: \[2\] there, \[2, 3\] now"):
+        respond(Longer(), some_prompts(6), 2, bank=made(1), sampling=SAMPLING)
 
 
 def test_a_folder_of_another_name_is_the_same_teacher(made):
@@ -208,17 +220,66 @@ def test_responses_that_are_missing_are_named(made):
 
 
 def test_wrong_options(made):
-    for options in ({"max_flagged": 1.5}, {"chunk": 0}):
+    for options in ({"max_flagged": 1.5}, {"max_flagged": -0.1}, {"chunk": 0}):
         with pytest.raises(OptionError, match="respond needs"):
             made(1, **options)
     with pytest.raises(OptionError, match="respond needs"):
         made(0)
+    assert made(1, max_flagged=0.0).rows == 6
 
 
 def test_progress_counts_what_is_committed(made):
     seen = []
     made(2, chunk=5, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(5, 12), (10, 12), (12, 12)]
+
+
+def test_progress_of_a_top_up_starts_from_what_is_there(made):
+    seen, bank = [], made(1)
+    options = {"chunk": 4, "progress": lambda done, total: seen.append((done, total))}
+    respond(Dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING, **options)
+    assert seen == [(10, 12), (12, 12)]
+
+
+def test_chunks_of_the_same_prompts_are_units_of_their_own(made):
+    """One response a chunk: only its index tells it from the others to its prompt."""
+    seen = []
+    bank = made(3, chunk=1, progress=lambda done, total: seen.append(done))
+    assert seen == list(range(1, 19))
+    assert [len(names) for names in bank.store.committed("bank").values()] == [1] * 18
+
+
+@pytest.mark.parametrize(("tokens", "asked"), [(20, [5, 5, 2]), (7, [1] * 12)])
+def test_a_chunk_holds_so_many_tokens_but_at_least_one_request(made, monkeypatch, tokens, asked):
+    """Responses of up to four tokens."""
+    monkeypatch.setattr(responding, "CHUNK_TOKENS", tokens)
+    teacher = Dice()
+    made(2, teacher=teacher, chunk=100)
+    assert teacher.asked == asked
+    monkeypatch.setattr(responding, "CHUNK_TOKENS", 3)
+    assert made(1).rows == 6
+
+
+def test_each_request_is_the_encoded_prompt_and_the_seed_of_its_response(made):
+    requests = []
+
+    class Listening(Dice):
+        def complete(self, asked, sampling):
+            requests.extend((request.prompt_token_ids, request.seed) for request in asked)
+            return super().complete(asked, sampling)
+
+    table = made(2, teacher=Listening()).table(some_prompts(6))
+    assert requests == [
+        (tuple(prompt.encode()), seed) for prompt, seed in zip(table["prompt"], table["seed"], strict=True)
+    ]
+
+
+def test_unfinished_files_of_dead_writers_are_swept(made, tmp_path):
+    bank = made(1)
+    left = tmp_path / "bank-0" / ".tmp" / f"{durable._PREFIX}dead"
+    left.write_bytes(b"half of a unit")
+    respond(Dice(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "foreign"])
