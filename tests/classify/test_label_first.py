@@ -11,6 +11,7 @@ from uqkd import seeds
 from uqkd.classify import label_first
 from uqkd.classify.certificate import label_first_gap
 from uqkd.classify.label_first import label_first_projection, project_label_first, project_label_first_l2
+from uqkd.classify.probabilities import SMALLEST
 from uqkd.classify.roots import Root
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdError
 
@@ -420,3 +421,24 @@ def test_the_common_value_of_label_and_rivals_is_a_root_to_the_last_digits(monke
     # Up to 14 logs of numbers above 1e-5, each to 2e-15 with the rounding of q: 3e-14. The root, of size 12 at most, is met
     # to 13 · 4e-16 and counts up to seven times: 4e-14.
     assert np.abs(sums[used]).max() <= 1e-13
+
+
+def test_a_rival_that_is_zero_as_a_share_of_the_row_only_is_zero_to_all():
+    """It lies below the smallest normal number, though divided by the largest of its row it does not."""
+    tiny = 0.9 * SMALLEST
+    p = [[0.3, 0.5, 0.2, tiny]]
+    for bounds in ({"entropy_min": 1.098}, {"margin": 0.1}, {"margin": 1.0}):
+        found = label_first_projection(p, [0], **bounds)
+        assert found.probs[0, 3] == 0.0
+        assert found.pooled[0] <= 2
+        if bounds != {"margin": 1.0}:
+            assert label_first_gap(p, found.probs, [0], **bounds)[0] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("below", [0.0, 1e-10])
+def test_the_only_distribution_left_is_certified(below):
+    p, answer, margin = [[0.3, 0.5, 0.2]], [[0.6, 0.2, 0.2]], 0.4
+    least = -0.6 * np.log(0.6) - 0.4 * np.log(0.2) - below
+    assert label_first_gap(p, answer, [0], margin=margin, entropy_min=least)[0] == 0.0
+    assert np.isinf(label_first_gap(p, [[0.7, 0.15, 0.15]], [0], margin=margin, entropy_min=least)[0])
+    assert label_first_gap(p, answer, [0], margin=margin)[0] > 1e-3  # without that entropy there are better ones

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from uqkd.classify.group_bounds import GroupBounds
 from uqkd.classify.groups import flattest
+from uqkd.classify.label_first_family import flattest_led
 from uqkd.classify.probabilities import SLACK, SMALLEST, Rows, entropy
 
 CERTAIN = 80.0  # a multiplier that stands for infinity: exp(−80) is below the rounding of any sum here
@@ -154,6 +155,9 @@ def label_first_gap(probs: Any, projected: Any, labels: Any, *, margin: Any = 0.
     exponents = (power * log_p - pulls).scatter_add(1, label, total[:, None])
     norm = torch.logsumexp(torch.where(rows.probs >= SMALLEST, exponents, -torch.inf), 1)
     gap = _gap(rows.probs, claimed, power[:, 0], lead * total - norm, low=least, high=None)
+    if least is not None:
+        only = least >= flattest_led((rows.probs >= SMALLEST).sum(1), lead) - SLACK
+        gap = torch.where(only & gap.isfinite(), 0.0, gap)
     return rows.back(torch.where((rival & (ahead < lead[:, None] - SLACK)).any(1), torch.inf, gap))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uqkd.classify.label_first_family import LabelFirst, rising
+from uqkd.classify.label_first_family import LabelFirst, flattest_led, rising
 from uqkd.classify.probabilities import SLACK, SMALLEST, Rows, entropy, refuse
 from uqkd.classify.roots import power_of_entropy
 from uqkd.errors import DataError, OptionError, UqkdError
@@ -157,7 +157,7 @@ def _solve(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) -
     """Answers (n, C), powers (n,) and pooled rivals (n,) of rows that miss a bound."""
     whole = margin == 1.0  # leaves the label alone: no power of p, but its limit
     scaled = probs / probs.amax(1, keepdim=True)
-    logs = torch.where(scaled >= SMALLEST, scaled.log_(), -torch.inf)
+    logs = torch.where(probs >= SMALLEST, scaled.log_(), -torch.inf)
     family = LabelFirst.of(logs, label, torch.where(whole, 0.0, margin))
     power = torch.ones_like(margin)
     if least is not None:
@@ -245,8 +245,6 @@ def _refuse(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) 
     seen = "the label has probability zero, so that no distribution at a finite KL puts it first, in {row}"
     refuse(absent, DataError, seen, "Pass a softmax in float64, or use project_label_first_l2.")
     if least is not None:
-        classes = (probs >= SMALLEST).sum(1)
-        top = (1.0 - margin) / classes
-        most = -torch.special.xlogy(top + margin, top + margin) - (classes - 1) * torch.special.xlogy(top, top)
+        most = flattest_led((probs >= SMALLEST).sum(1), margin)
         seen = "entropy_min exceeds what the margin and the classes of positive probability allow in {row}"
         refuse(least > most + SLACK, DataError, seen, "Lower one of them there.")

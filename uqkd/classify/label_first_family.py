@@ -90,7 +90,7 @@ class LabelFirst:
         margin, larger = self.margin[:, None], self._larger()
         lifted = torch.mul(power[:, None], self._lifted()).exp_()  # the label, were this rival's the top
         behind = lifted * (1.0 - margin) < weights * (1.0 + margin * larger) + margin * weights.cumsum(1)
-        count = (behind & (self.free > 0)).sum(1)
+        count = behind.sum(1)
         return count, weights.mul_(self._unpooled(count))
 
     def _larger(self) -> Tensor:
@@ -135,9 +135,9 @@ class LabelFirst:
         left = weights.sum(1)
         pool = self._pool(power, count, left)
         free = count == 0
-        own = torch.where(free, torch.exp(power * self.label), 0.0)  # the label is one of the rest where it is free
-        moments = [left + own, torch.linalg.vecdot(weights, self.rivals) + own * self.label]
-        moments.append(torch.linalg.vecdot(weights.mul_(self.rivals), self.rivals) + own * self.label**2)
+        own = free.to(left.dtype)  # p^b of a label that leads by itself: it is the largest, and its log is 0
+        moments = [left + own, torch.linalg.vecdot(weights, self.rivals)]
+        moments.append(torch.linalg.vecdot(weights.mul_(self.rivals), self.rivals))
         mass, first, second = (moment * pool.scale for moment in moments)
         log_scale, top = pool.scale.log(), pool.log_top.exp()
         label = torch.where(free, 0.0, top + self.margin)
@@ -158,6 +158,18 @@ class LabelFirst:
         last = (self.rivals.shape[1] - 1 - count)[:, None]
         whole = self.above[:, :1] + self.rivals[:, :1]
         return torch.where(last >= 0, self.above.gather(1, last.clamp_min(0)), whole)[:, 0]
+
+
+def flattest_led(classes: Tensor, margin: Tensor) -> Tensor:
+    """Largest entropy (n,) of distributions over so many classes of which one leads every other by a margin.
+
+    Examples
+    --------
+    >>> flattest_led(torch.tensor([3]), torch.tensor([0.4])).round(decimals=4)  # of .6, .2 and .2
+    tensor([0.9503])
+    """
+    top = (1.0 - margin) / classes
+    return -torch.special.xlogy(top + margin, top + margin) - (classes - 1) * torch.special.xlogy(top, top)
 
 
 def rising(values: Tensor) -> Tensor:
