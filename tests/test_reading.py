@@ -1,11 +1,13 @@
 """Data of one's own, as a newcomer brings them: found by path, told apart by what they hold, read by one set of options."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from uqkd import data
-from uqkd.errors import OptionError
+from uqkd.errors import DataError, OptionError, UqkdWarning
 
 WORDS = ["pay", "card", "loan", "bank", "cash", "coin"]
 
@@ -99,3 +101,90 @@ def test_paths_are_taken_as_text_or_as_paths(work):
     found = data.load_task((work / "digits").relative_to(work))
     assert (found.name, len(found.classes), len(data.load_task(work / "digits").classes)) == ("digits", 2, 2)
     assert data.cell_task(work.relative_to(work) / "digits")["data"] == "./digits"
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "t5", "llama"])
+def test_a_model_without_its_tokenizer_is_no_tokenizer(tmp_path, kind):
+    """The library would make one that knows no word, and every text the same row."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": kind}))
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    message = "only config.json, model.safetensors; missing is one of tokenizer.json, vocab.txt, .* save_pretrained.$"
+    refused(DataError, message, data.open_tokenizer, str(tmp_path / "model"))
+
+
+def test_a_tokenizer_without_a_file_of_words_is_one_where_it_needs_none(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    reader = data.open_tokenizer(str(tmp_path))
+    assert data.encode(reader, ["pay"], 4).shape == (1, 4)
+    data.tokens.check_reading(reader, ["pay", "card"], length=5, name="toy")  # four letters and the end
+    with pytest.warns(
+        UqkdWarning, match="^1 of 2 rows of data toy are cut to 4 tokens; the longest has 5. Raise length="
+    ):
+        data.tokens.check_reading(reader, ["pay", "card"], length=4, name="toy")
+
+
+def test_texts_of_which_most_words_are_unknown_are_refused(reader, work):
+    def rewritten(words):
+        lines = [f"please {' '.join(words)} {WORDS[n % 6]},{'xy'[n % 2]}" for n in range(40)]
+        (work / f"{len(words)}.csv").write_text("\n".join(["text,label", *lines]))
+        return f"{len(words)}.csv"
+
+    assert data.load_task(rewritten(["bitte", "zahlen"]), tokenizer=reader).X.shape[1] == 128  # a half is read
+    message = r"^60 % of the words of data 3.csv \(120 of 200\) are unknown to the tokenizer, .* tokenizer="
+    refused(DataError, message, data.load_task, rewritten(["bitte", "zahlen", "jetzt"]), tokenizer=reader)
+
+
+def test_unknown_words_are_counted_as_words_not_as_pieces(tmp_path):
+    """A known word of many pieces does not make up for three unknown ones."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "p", "##a", "##y"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    found = data.open_tokenizer(str(tmp_path))
+    message = r"^67 % of the words of data toy \(2 of 3\)"
+    refused(DataError, message, data.tokens.check_reading, found, ["payayay bank coin"], length=99, name="toy")
+
+
+def test_texts_of_which_nothing_is_left_are_unknown(tmp_path):
+    """A tokenizer of pairs of letters drops those that it does not know."""
+    (tmp_path / "vocab.json").write_text(json.dumps({"<|endoftext|>": 0, "a": 1}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    found = data.open_tokenizer(str(tmp_path))
+    refused(DataError, "67 % .* unknown", data.tokens.check_reading, found, ["a", "bbb", "ccc"], length=9, name="toy")
+
+
+def test_texts_that_are_cut_are_counted(reader, work):
+    path = write_texts(work / "t.csv")  # three words and two marks
+    assert data.load_task(path, tokenizer=reader, length=5).X.shape[1] == 5  # and no warning
+    message = (
+        "^60 of 60 rows of data .*t.csv are cut to 4 tokens; the longest has 5. Raise length= to read them whole.$"
+    )
+    with pytest.warns(UqkdWarning, match=message) as caught:
+        data.load_task(path, tokenizer=reader, length=4)
+    assert caught[0].filename == __file__
+
+
+def test_tokenizers_that_are_not_there(work, reader):
+    for name in ("./none", "../none", "~/none/none", "a/b/none", "/none", "none/"):
+        seen = refused(DataError, "cannot be loaded as it does not exist .looked in /", data.open_tokenizer, name)
+        assert "hub" not in seen
+    (work / "words").symlink_to(reader)
+    assert len(data.open_tokenizer("words")) == len(data.open_tokenizer(reader)) == 12
+
+
+def test_too_few_rows_of_a_class_are_counted(reader, work):
+    def rows(counts):
+        texts = [f"pay {WORDS[n % 6]},{name}" for name, count in counts.items() for n in range(count)]
+        return "\n".join(["text,label", *texts])
+
+    (work / "few.csv").write_text(rows({"x": 20, "y": 7}))
+    message = "class 'y' has 1 .1 such of 2 classes., with 7 in all; it takes 8. Bring more rows, or merge"
+    refused(DataError, message, data.load_task, "few.csv", tokenizer=reader)
+    (work / "enough.csv").write_text(rows({"x": 20, "y": 8}))
+    assert np.bincount(data.load_task("enough.csv", tokenizer=reader).labels_test)[1] == 1
+    (work / "parts").mkdir()
+    (work / "parts" / "train.csv").write_text(rows({"x": 20, "y": 20}))
+    (work / "parts" / "test.csv").write_text(rows({"x": 9, "y": 1}))
+    message = "class 'y' has 1 .*, of the test part that came with the data; it takes 2 there"
+    refused(DataError, message, data.load_task, "parts", tokenizer=reader)

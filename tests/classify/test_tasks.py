@@ -153,7 +153,7 @@ def test_bad_names_and_changed_contents_are_refused_in_one_line(tmp_path):
             data.load_task(name)
         assert "\n" not in str(problem.value)
     (tmp_path / "few.csv").write_text("text,label\na,x\nb,x\nc,y\nd,y\n")
-    with pytest.raises(OptionError, match="tokenizer"):
+    with pytest.raises(OptionError, match="say which with tokenizer="):
         data.load_task(str(tmp_path / "few.csv"))
     with pytest.raises(ProvenanceError, match="changed"):
         data.of_cell_task({**data.cell_task("digits"), "data_fingerprint": "other"})
@@ -173,5 +173,7 @@ def test_texts_of_a_file_are_read_by_a_models_tokenizer(tmp_path):
     assert task.vocabulary == len(world.vocabulary) + 4  # and the four marks
     few = tmp_path / "few.csv"
     few.write_text("text,label\n" + "\n".join(f"w{n},{'xy'[n % 2]}" for n in range(6)))
-    with pytest.raises(DataError, match="two rows of every class"):
+    with pytest.raises(
+        DataError, match="two rows of every class.* class 'x' has 1 .2 such of 2 classes., with 3 in all; it takes 8"
+    ):
         data.load_task(str(few), tokenizer=str(tmp_path / "reader"))

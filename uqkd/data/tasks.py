@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from uqkd.data.hub import IMAGES, TEXTS, holds_pictures, is_saved
 from uqkd.data.image_parts import split_images
 from uqkd.data.images import DIGITS, load_images
 from uqkd.data.intents import IntentWorld
-from uqkd.data.labelled import PARTS
+from uqkd.data.labelled import PARTS, TEST_FRACTION, Labelled
 from uqkd.data.sources import label, local_path, the_name, unchanged
 from uqkd.data.text_files import TEXT_KINDS
 from uqkd.data.texts import load_texts, split_texts
-from uqkd.data.tokens import encode, open_tokenizer
+from uqkd.data.tokens import check_reading, encode, open_tokenizer
 from uqkd.errors import DataError, OptionError, nearest, one_of
 
 INTENTS = "intents"
@@ -199,7 +200,7 @@ def _reading(name: str, kind: str, options: Mapping[str, Any]) -> dict[str, Any]
 def _images(name: str, size: int | None = None) -> Task:
     dataset = load_images(name, size=size)
     part = split_images(dataset, test_fraction=1.0 - TRAINED_SHARE if name == DIGITS else None)
-    held = _calibration(part.labels_test, len(part.classes), dataset.fingerprint)
+    held = _calibration(dataset, part.labels_test)
     X, labels = part.X_test, part.labels_test
     return Task(
         label({"data": name}), part.X, part.labels, X[held], labels[held], X[~held], labels[~held], part.classes,
@@ -215,8 +216,9 @@ def _texts(name: str, tokenizer: str | None = None, length: int = LENGTH, **colu
     reader = open_tokenizer(tokenizer)
     dataset = load_texts(name, **columns)
     part = split_texts(dataset)
-    held = _calibration(part.labels_test, len(part.classes), dataset.fingerprint)
+    held = _calibration(dataset, part.labels_test)
     X, X_test = encode(reader, part.texts, length), encode(reader, part.texts_test, length)
+    check_reading(reader, dataset.texts, length=length, name=name)
     labels = part.labels_test
     return Task(
         label({"data": name}), X, part.labels, X_test[held], labels[held], X_test[~held], labels[~held], part.classes,
@@ -226,12 +228,12 @@ def _texts(name: str, tokenizer: str | None = None, length: int = LENGTH, **colu
 
 def _generated(name: str) -> Task:
     """Texts of a world of intents; a word's number is its token id, one above its place, and 0 is padding."""
-    count = name.partition(":")[2] or "30"
-    if not count.isdecimal() or int(count) < 2:
+    classes = name.partition(":")[2] or "30"
+    if not classes.isdecimal() or int(classes) < 2:
         raise OptionError(f"data got {name!r}; generated intents are 'intents' or 'intents:C' with C >= 2 classes.")
-    world = IntentWorld.make(classes=int(count), key=("data", INTENTS))
+    world = IntentWorld.make(classes=int(classes), key=("data", INTENTS))
     train, held, test = (
-        world.draw(DRAWN, key=("data", INTENTS, int(count), part), shared=True)
+        world.draw(DRAWN, key=("data", INTENTS, int(classes), part), shared=True)
         for part in ("train", "calibration", "test")
     )
     digest = hashlib.blake2b("".join(d.fingerprint for d in (train, held, test)).encode(), digest_size=16).hexdigest()
@@ -242,11 +244,25 @@ def _generated(name: str) -> Task:
     )  # fmt: skip
 
 
-def _calibration(labels: Labels, classes: int, digest: str) -> NDArray[np.bool_]:
+def _calibration(dataset: Labelled, labels: Labels) -> NDArray[np.bool_]:
     """Which of the held-out rows are for calibration: some of each class."""
-    if np.bincount(labels, minlength=classes).min() < 2:
-        raise DataError("the test part needs two rows of every class, one of them for calibration; bring more rows.")
-    return held_out_rows(labels, CALIBRATION_SHARE, key=("data", "calibration part", digest))
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    if counts.min() < 2:
+        few = int(counts.argmin())
+        wholly = int((dataset.labels == few).sum())
+        # the share held out is rounded to the nearest row
+        takes = next(n for n in count(2) if round(n * TEST_FRACTION) >= 2)
+        advice = (
+            f"with {wholly} in all; it takes {takes}"
+            if dataset.held_out is None
+            else "of the test part that came with the data; it takes 2 there"
+        )
+        raise DataError(
+            f"the test part of data {dataset.name} needs two rows of every class, one of them for calibration; class "
+            f"{dataset.classes[few]!r} has {counts[few]} ({(counts < 2).sum()} such of {len(counts)} classes), {advice}. Bring "
+            "more rows, or merge it with another class."
+        )
+    return held_out_rows(labels, CALIBRATION_SHARE, key=("data", "calibration part", dataset.fingerprint))
 
 
 def cell_task(
