@@ -52,7 +52,24 @@ def folder(tmp_path_factory):
     size, rooms = generator.standard_normal(80), generator.integers(1, 9, size=80)
     price = 3 * size + rooms + generator.standard_normal(80)
     pd.DataFrame({"size": size, "rooms": rooms, "price": price}).to_csv(folder / "my.csv", index=False)
+    classes = np.arange(240) % 3
+    images = generator.random((240, 8, 8)) + (np.arange(8)[:, None] // 3 == classes[:, None, None])
+    np.savez(folder / "my.npz", images=images, labels=np.array(["up", "middle", "down"])[classes])
+    words = np.array(["red", "green", "blue", "dog", "cat", "tree", "sun", "rain"])
+    rows = [" ".join(generator.permutation([words[c], *generator.choice(words, 4)])) for c in classes]
+    pd.DataFrame({"text": rows, "label": words[classes]}).to_csv(folder / "texts.csv", index=False)
+    _save_bert(folder / "my-bert", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
     return folder
+
+
+def _save_bert(folder, vocabulary):
+    """A small BERT with its tokenizer, as a reader has one of their own."""
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    BertTokenizer(vocab={word: n for n, word in enumerate(vocabulary)}).save_pretrained(folder)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    with seeds.torch_stream("test", "readme", "bert"):
+        BertForSequenceClassification(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(folder)
 
 
 def test_there_are_commands():
