@@ -537,3 +537,23 @@ def test_images_go_to_a_convolutional_network_of_the_library():
     config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], num_channels=1)
     model = stack(lambda: pretrained(config, C, pad=None), 2, key=(*KEY, "resnet"))
     assert check_stacking(model, draw("resnet").standard_normal((4, 1, 16, 16)).astype(np.float32)) <= 2e-5  # as above
+
+
+class Centred(nn.Module):
+    """Takes the mean of its batch away: students in one batch would be mixed."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, C)
+
+    def forward(self, rows):
+        return self.head(rows - rows.mean(0))
+
+
+def test_a_network_that_mixes_students_is_refused_before_any_training(monkeypatch):
+    monkeypatch.setattr("uqkd.classify.classifiers.train", lambda *_, **__: pytest.fail("training began"))
+    rows, labels = draw("mixing").standard_normal((6, 4)), np.arange(6) % C
+    with pytest.raises(ShapeError, match="does not treat rows independently"):
+        Teacher.fit_many(
+            rows, labels, teachers=2, classes=C, factory=Centred, recipe=Recipe(steps=1), key=(*KEY, "mixing")
+        )
