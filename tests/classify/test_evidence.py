@@ -229,7 +229,7 @@ GOOD, LABELS = cases(12, 3)
 @pytest.mark.parametrize(
     ("probs", "labels", "error", "message"),
     [
-        (2 * GOOD, LABELS, DataError, r"must sum to one over classes; row .* sums to 2"),
+        (2 * GOOD, LABELS, DataError, "must sum to one over classes, .* row .* sums to 2"),
         (GOOD - 0.5, LABELS, DataError, "negative probability"),
         (np.where(GOOD > 0.5, np.nan, GOOD), LABELS, NotFiniteError, "probs holds"),
         (GOOD[:, :1] * 0 + 1, LABELS * 0, ShapeError, "C >= 2"),

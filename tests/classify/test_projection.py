@@ -339,7 +339,7 @@ ONE, TWO, NONE = (np.tile(np.array(mask, dtype=bool), (3, 1)) for mask in ([1, 0
         ({"probs": GOOD[:, :1] * 0 + 1}, ShapeError, "C >= 2"),
         ({"probs": GOOD[0]}, ShapeError, r"needs shape \(P, C\)"),
         ({"probs": GOOD[:0]}, ShapeError, "empty"),
-        ({"probs": GOOD * [[1], [0.9], [1]]}, DataError, r"row \(1,\) sums to 0.9"),
+        ({"probs": GOOD * [[1], [0.9], [1]]}, DataError, "row 1 sums to 0.9"),
         ({"probs": GOOD * [[1], [-1], [1]] + [[0], [0.6], [0]]}, DataError, "negative probability -0.2"),
         ({"probs": np.where(GOOD == 0.8, np.nan, GOOD)}, NotFiniteError, r"index \(1, 2\)"),
     ],

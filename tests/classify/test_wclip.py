@@ -71,7 +71,7 @@ def test_refusals():
         wclip(p, [0])
     with pytest.raises(DataError, match="dtype float64"):
         wclip_fired(p, [0.0, 1.0])
-    with pytest.raises(DataError, match=r"row \(1,\) sums to 1.1"):
+    with pytest.raises(DataError, match="row 1 sums to 1.1"):
         wclip([[0.6, 0.3, 0.1], [0.6, 0.5, 0.0]], [0, 1])
     with pytest.raises(NotFiniteError, match="probs"):
         wclip([[0.6, np.nan, 0.1]], [0])

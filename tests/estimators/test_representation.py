@@ -213,9 +213,22 @@ def test_bad_input_of_feature_linearity():
         feature_linearity(x, x[:3], x, 0.5)
     with pytest.raises(DataError, match="share must lie"):
         feature_linearity(x, x, x, -0.5)
-    with pytest.raises(VarianceError, match="the mixtures are the same"):
+    with pytest.raises(VarianceError, match="the features are the same at all rows"):
         feature_linearity(x, np.ones_like(x), np.ones_like(x), 0.3)
     with pytest.raises(VarianceError, match="of student 1"):
         feature_linearity(*[np.stack([x, np.full_like(x, 0.1)])] * 3, 0.3)
     with pytest.raises(NotFiniteError, match="mixed"):
         feature_linearity(np.full_like(x, np.inf), x, x, 0.3)
+
+
+def test_equal_rows_are_told_from_equal_mixtures():
+    """A dead layer gives every row the same features; pairs may also meet in one point, which is another matter."""
+    dead = np.full((4, 3), 0.1)
+    with pytest.raises(VarianceError, match="the features are the same at all rows, .* the network is dead") as caught:
+        feature_linearity(dead, dead, dead, 0.5)
+    assert "\n" not in str(caught.value)
+    alive = np.arange(12.0).reshape(4, 3)
+    with pytest.raises(VarianceError, match="the features of student 1 are the same at all rows"):
+        feature_linearity(np.stack([alive, dead]), np.stack([alive, dead]), np.stack([alive, dead]), 0.5)
+    with pytest.raises(VarianceError, match="the mixtures are the same for every pair: .* Use more pairs"):
+        feature_linearity(alive[:2], alive[:2], alive[1::-1], 0.5)

@@ -12,6 +12,7 @@ from torch import Tensor
 from uqkd.errors import DataError, NotFiniteError, ShapeError, UqkdError
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import distributions
+from uqkd.estimators.sums import sum_tolerance
 
 SMALLEST = float(np.finfo(np.float64).tiny)  # below it float64 loses digits: such a probability counts as zero
 SLACK = 1e-9  # by how much a returned row may miss a bound, in probability or nats
@@ -33,19 +34,19 @@ class Rows:
 
     @classmethod
     def of(cls, probs: Any, name: str = "probs") -> Rows:
-        """Check probabilities as `uqkd.estimators` does; rows off one by more than rounding are normalised."""
+        """Check probabilities as `uqkd.estimators` does; rows off one by no more than their precision are normalised."""
         numpy = not isinstance(probs, Tensor)
         given = _float_tensor(name, probs)
         if given.ndim != 2:
             raise ShapeError(f"{name} needs shape (P, C), one distribution a row; got {tuple(given.shape)}.")
         if given.numel() == 0 or given.shape[1] < 2:
-            distributions(name, given.cpu().numpy())
+            distributions(name, given)
         rows = given.to(torch.float64)
         total, classes = rows.sum(1, keepdim=True), rows.shape[1]
         off = (total - 1.0).abs()
-        allowed = max(1e-8, 4 * classes * torch.finfo(given.dtype).eps)
+        allowed = sum_tolerance(given.dtype, classes)
         if not bool(off.max() <= allowed) or bool(rows.amin() < 0):  # NaN is not <= anything either
-            distributions(name, given.cpu().numpy())
+            distributions(name, given)
         rounding = classes * torch.finfo(torch.float64).eps
         if bool(off.max() > rounding):
             rows = rows / torch.where(off > rounding, total, 1.0)
@@ -90,7 +91,7 @@ class Rows:
 def _float_tensor(name: str, probs: Any) -> Tensor:
     if isinstance(probs, Tensor):
         given = probs.detach()
-        return given.float() if given.dtype == torch.bfloat16 or not given.is_floating_point() else given
+        return given if given.is_floating_point() else given.double()
     raw = np.asarray(probs)
     if raw.dtype.kind != "f" or np.ma.isMaskedArray(probs):
         raw = distributions(name, probs)

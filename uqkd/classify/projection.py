@@ -79,7 +79,7 @@ def project_groups(
     Raises
     ------
     OptionError
-        GroupBounds outside their range, or entropy_min > entropy_max; names the first row.
+        Bounds outside their range, or entropy_min > entropy_max; names the first row.
     DataError
         Not probabilities, groups that overlap, or bounds that a row cannot meet; names the first row.
     ShapeError, NotFiniteError

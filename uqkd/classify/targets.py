@@ -19,7 +19,7 @@ from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators import gini, gini_from_draws
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import distributions
-from uqkd.estimators.checking import finite, same_shape
+from uqkd.estimators.checking import finite, numpy_of, same_shape
 from uqkd.estimators.targets import ClassTargets, weigh_labels, weigh_probabilities
 
 Array = NDArray[np.float64]
@@ -127,7 +127,7 @@ def repair(
         "groups": lambda: _in_groups(probs, evidence, with_entropy=False),
         "groups_entropy": lambda: _in_groups(probs, evidence, with_entropy=True),
     }
-    target = np.asarray(choices[one_of("method", method, choices)](), dtype=np.float64)
+    target = np.asarray(numpy_of(choices[one_of("method", method, choices)]()), dtype=np.float64)
     return ClassTargets(np.broadcast_to(target, (students, *target.shape)), None, method)
 
 
@@ -192,7 +192,7 @@ def weigh_precision(labels: ArrayLike, source: ArrayLike) -> ClassTargets:
             [0.5, 0.5]]])
     """
     second = distributions("source", source)
-    drawn = np.asarray(labels)
+    drawn = np.asarray(numpy_of(labels))
     if drawn.ndim != 3 or second.ndim != 2 or drawn.shape[1] != len(second):
         raise ShapeError(
             f"weigh_precision needs labels (S, P, k) and source (P, C) of the same prompts; got {drawn.shape} and {second.shape}."

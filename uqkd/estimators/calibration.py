@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from uqkd.errors import DataError, OptionError, ShapeError, one_of
-from uqkd.estimators.checking import Array, shaped
+from uqkd.estimators.checking import Array, numpy_of, one_line, shaped
+from uqkd.estimators.sums import checked_sums
 
 BINNINGS = ("equal_width", "equal_mass")
 
@@ -229,35 +230,19 @@ def float_or_array(value: Any) -> Any:
 
 def checked_probabilities(probs: Any, labels: Any) -> tuple[Array, Any]:
     array = shaped("probs", probs, "P C", "S P C", need={"C": 2})
-    given = getattr(probs, "dtype", None)
     if array.min() < 0.0:
         where = tuple(int(i) for i in np.unravel_index(int(array.argmin()), array.shape))
         raise DataError(f"probs must not be negative; got {array.min():g} at index {where}. Pass softmax(logits).")
-    off = np.abs(array.sum(axis=-1) - 1.0)
-    tolerance = sum_tolerance(np.dtype(given) if isinstance(given, np.dtype) else None, array.shape[-1])
-    if off.max() > tolerance:
-        where = tuple(int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
-        raise DataError(
-            f"each row of probs must sum to one within {tolerance:.2g}; row {where} sums to "
-            f"{array[where].sum():.9g}. Pass softmax(logits), in float32 or better."
-        )
+    checked_sums("probs", array, probs)
     return array, class_labels(labels, array.shape[-2], array.shape[-1])
-
-
-def sum_tolerance(dtype: np.dtype[Any] | None, classes: int) -> float:
-    """Largest rounding error of a row sum.
-
-    A softmax in float32 normalises by a sum of C terms (C units of 2^-24) and rounds exp, quotient and storage (4
-    more); float64 input is given the same, being often a converted float32. Storage in float16 adds 2^-11 relative to
-    a sum of one and half a subnormal step, 2^-25, per class.
-    """
-    single = (classes + 4) * 2.0**-24
-    return single + (2.0**-11 + classes * 2.0**-25 if dtype == np.float16 else 0.0)
 
 
 def class_labels(labels: Any, points: int, classes: int) -> Any:
     """Return `labels` as (points,) integers in [0, classes), or raise a typed error."""
-    raw = np.asarray(labels)
+    try:
+        raw = np.asarray(numpy_of(labels))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"labels must be one array of integers ({one_line(error)}).") from error
     if raw.dtype.kind not in "biu":
         raise DataError(f"labels must be integers, the index of each true class; got dtype {raw.dtype}.")
     if raw.shape != (points,):

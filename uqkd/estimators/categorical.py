@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.checking import finite, shaped
+from uqkd.estimators.sums import checked_sums
 from uqkd.estimators.variance import PromptMean, prompt_mean
 
 Array = NDArray[np.float64]
@@ -17,25 +18,19 @@ Array = NDArray[np.float64]
 def distributions(name: str, probs: ArrayLike, *, need_students: int = 0) -> Array:
     """Return class probabilities (..., C) as finite float64 rows that sum to one, or refuse them.
 
-    A sum of C probabilities, each rounded to the input's precision eps, is off by at most about C·eps; four
-    times that is allowed, and 1e-8 where the input is float64 or exact. Rows are not renormalised.
+    Rows may be off by the rounding of the input's precision, see `sum_tolerance`; they are not renormalised.
 
     Examples
     --------
     >>> distributions("probs", [[0.25, 0.75]])
     array([[0.25, 0.75]])
     """
-    dtype = np.asarray(probs).dtype
     array = shaped(name, probs, "S P C", need={"S": need_students}) if need_students else finite(name, probs)
     if array.ndim == 0 or array.shape[-1] < 2:
         raise ShapeError(f"{name} needs class probabilities with C >= 2 classes on the last axis; got {array.shape}.")
     if (array < 0).any():
         raise DataError(f"{name} holds the negative probability {array.min()}; pass probabilities, not logits.")
-    precision = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
-    off = np.abs(array.sum(axis=-1) - 1.0)
-    if off.max() > max(1e-8, 4 * array.shape[-1] * precision):
-        row = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
-        raise DataError(f"{name} must sum to one over classes; row {row} sums to {array[row].sum():.9g}.")
+    checked_sums(name, array, probs)
     return array
 
 

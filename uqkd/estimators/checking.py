@@ -72,13 +72,27 @@ def finite(name: str, value: Any) -> Array:
     return array
 
 
+def numpy_of(value: Any) -> Any:
+    """The NumPy array of a torch tensor, whatever its precision and device and with a gradient too; anything else as it is."""
+    if not callable(getattr(value, "detach", None)):
+        return value
+    held = value.detach()
+    if str(held.dtype) == "torch.bfloat16":  # which NumPy does not have
+        held = held.float()
+    return held.cpu().numpy()
+
+
 def _numeric(name: str, value: Any) -> Array:
     if np.ma.is_masked(value):
         value = np.ma.asarray(value).astype(np.float64).filled(np.nan)
     try:
-        raw = np.asarray(value)
+        raw = np.asarray(numpy_of(value))
     except ValueError as error:
         raise ShapeError(f"{name} is ragged: its rows differ in length ({error}). Pass equal lengths.") from error
+    except (TypeError, RuntimeError) as error:  # such as a list of tensors that require a gradient
+        raise DataError(
+            f"{name} does not become an array ({one_line(error)}). Pass one NumPy array or one tensor."
+        ) from error
     if raw.dtype.kind == "O":
         try:
             raw = raw.astype(np.float64)
@@ -87,6 +101,11 @@ def _numeric(name: str, value: Any) -> Array:
     if raw.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold real numbers; got dtype {raw.dtype}. Convert it first.")
     return raw.astype(np.float64, copy=False)
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what another library says."""
+    return next(iter(str(error).splitlines()), "")[:120]
 
 
 def shaped(name: str, value: Any, *layouts: str, need: dict[str, int] | None = None) -> Array:

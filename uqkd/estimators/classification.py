@@ -17,7 +17,7 @@ from uqkd.estimators.calibration import (
     overconfidence_error,
     signed_gap,
 )
-from uqkd.estimators.checking import Array
+from uqkd.estimators.checking import Array, numpy_of
 from uqkd.estimators.selective import area_under_risk_coverage, correctness_auroc
 from uqkd.estimators.temperature import apply_temperature, fit_temperature
 
@@ -197,13 +197,13 @@ def _scaled(array: Any, truth: Any, calibration_probs: Any, calibration_labels: 
 
 
 def _with_students(probs: Any) -> Any:
-    """`probs` as given, half precision included, whose rounding the checks then know of; (S, P, C)."""
-    array = np.asarray(probs)
+    """`probs` as given, half precision and tensors included, whose rounding the checks then know of; (S, P, C)."""
+    array = probs if numpy_of(probs) is not probs else np.asarray(probs)
     return array[None] if array.ndim == 2 else array
 
 
 def _logs(probs: Any) -> Array:
-    return np.asarray(np.log(np.maximum(probs, _LEAST, dtype=np.float64)))
+    return np.asarray(np.log(np.maximum(numpy_of(probs), _LEAST, dtype=np.float64)))
 
 
 def _mean_and_error(values: Array) -> tuple[float, float]:

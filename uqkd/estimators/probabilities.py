@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from uqkd.errors import DataError, UqkdError
-from uqkd.estimators.calibration import class_labels, sum_tolerance
+from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.checking import Array, shaped
+from uqkd.estimators.sums import checked_sums
 
 
 def class_probabilities(name: str, probs: Any) -> Array:
@@ -24,23 +25,13 @@ def class_probabilities(name: str, probs: Any) -> Array:
     >>> class_probabilities("mixed", [[0.25, 0.7]])
     Traceback (most recent call last):
         ...
-    uqkd.errors.DataError: each row of mixed must sum to one within 3.6e-07; row (0,) sums to 0.95. Pass softmax(logits).
+    uqkd.errors.DataError: each row of mixed must sum to one over classes, within 3.6e-07; row 0 sums to 0.95. ...
     """
     array = shaped(name, probs, "P C", "S P C", need={"C": 2})
     if array.min() < 0.0:
         where = tuple(int(i) for i in np.unravel_index(int(array.argmin()), array.shape))
         raise DataError(f"{name} must not be negative; got {array.min():g} at index {where}. Pass softmax(logits).")
-    dtype = getattr(probs, "dtype", None)
-    total = array.sum(axis=-1)
-    off = np.abs(total - 1.0)
-    allowed = sum_tolerance(dtype if isinstance(dtype, np.dtype) else None, array.shape[-1])
-    if off.max() > allowed:
-        row = tuple(int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
-        raise DataError(
-            f"each row of {name} must sum to one within {allowed:.2g}; row {row} sums to {total[row]:.9g}. "
-            "Pass softmax(logits)."
-        )
-    return np.asarray(array / total[..., None])
+    return np.asarray(array / checked_sums(name, array, probs)[..., None])
 
 
 def named_labels(name: str, labels: Any, points: int, classes: int) -> Any:

@@ -119,11 +119,21 @@ def feature_linearity(mixed: Any, first: Any, second: Any, share: Any) -> float 
     off = ((at - mixture) ** 2).sum(axis=(-2, -1))
     scale = (spread**2).sum(axis=(-2, -1))
     if np.min(scale) == 0.0:
-        who = f" of student {int(np.argmin(scale))}" if at.ndim == 3 else ""
-        raise VarianceError(
-            f"the mixtures{who} are the same for every pair: no spread to compare with. Use more pairs."
-        )
+        raise VarianceError(_no_spread(left, right, scale))
     return float_or_array(1.0 - off / scale)
+
+
+def _no_spread(first: Array, second: Array, scale: Array) -> str:
+    """Why the mixtures of pairs have no spread."""
+    student, who = int(np.argmin(scale)), ""
+    if first.ndim == 3:
+        first, second, who = first[student], second[student], f" of student {student}"
+    if not _spread(np.concatenate([first, second])).any():
+        return (
+            f"the features{who} are the same at all rows, so their mixtures are too: the rows are equal, or the network is "
+            "dead. Bring other rows, or train it better."
+        )
+    return f"the mixtures{who} are the same for every pair: no spread to compare with. Use more pairs."
 
 
 def _spread(array: Array) -> Array:

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, FewResponsesWarning, OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators.categorical import distributions
+from uqkd.estimators.checking import numpy_of
 from uqkd.estimators.shrinkage import shrink_variances
+from uqkd.estimators.sums import normalised
 from uqkd.estimators.weighting import FEW_RESPONSES
 from uqkd.estimators.weighting_law import blend_variance
 
@@ -219,7 +221,7 @@ def weigh_probabilities(probabilities: ArrayLike, method: str = "soft", *, stude
     Parameters
     ----------
     probabilities : (P, C) float
-        The teacher's.
+        The teacher's; rows that are off a sum of one by the rounding of their precision are brought to it.
     method : {"soft", "hard"}
         "soft": as they are. "hard": all weight on the likeliest class (the first of equal ones).
     students : int
@@ -238,7 +240,7 @@ def weigh_probabilities(probabilities: ArrayLike, method: str = "soft", *, stude
            [[0., 1.]]])
     """
     one_of("method", method, ["soft", "hard"])
-    target = distributions("probabilities", probabilities)
+    target = normalised(distributions("probabilities", probabilities))
     if target.ndim != 2 or students < 1:
         raise ShapeError(
             f"weigh_probabilities needs (P, C) and students >= 1; got shape {target.shape} and students={students}."
@@ -249,7 +251,7 @@ def weigh_probabilities(probabilities: ArrayLike, method: str = "soft", *, stude
 
 
 def _labels(labels: ArrayLike, classes: int) -> Labels:
-    array = np.asarray(labels)
+    array = np.asarray(numpy_of(labels))
     if array.ndim != 3 or array.size == 0:
         raise ShapeError(f"labels needs axes (S, P, k), none of them empty; got shape {array.shape}.")
     if classes < 2:
