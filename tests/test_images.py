@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import stats
 
 from uqkd import data
-from uqkd.errors import DataError, NotFiniteError, OptionError, ProvenanceError, ShapeError
+from uqkd.errors import DataError, NotFiniteError, OptionError, ProvenanceError, ShapeError, UqkdWarning
 
 CLASSES = ["ash", "ash", "ash", "elm", "elm", "elm", "oak", "oak"]
 
@@ -131,7 +131,7 @@ def test_further_annotators_and_a_test_part_in_an_array_file(pixels, tmp_path):
     assert len(data.split_images(found, test_fraction=0.5).rows_test) == 5
     named = data.load_images(write_npz(tmp_path / "b.npz", **options, classes=["c", "b", "a"]))
     np.testing.assert_array_equal(named.annotators, np.where(said < 0, -1, 2 - said))  # "a" is the first class now
-    with pytest.raises(DataError, match="annotator 2 of data .* says '7' in row 1"):
+    with pytest.raises(DataError, match="annotator 2 of data .* says '7' in images.0."):
         data.load_images(
             write_npz(tmp_path / "c.npz", **{**options, "annotators": np.where(np.arange(2) == 1, 7, said)})
         )
@@ -139,6 +139,101 @@ def test_further_annotators_and_a_test_part_in_an_array_file(pixels, tmp_path):
         data.load_images(write_npz(tmp_path / "d.npz", **{**options, "held_out": held_out[:3]}))
     with pytest.raises(DataError, match="names 2 classes; labels must then be whole numbers 0 ... 1"):
         data.load_images(write_npz(tmp_path / "e.npz", **options, classes=["a", "b"]))
+
+
+OWN_PARTS = [
+    "test_images",
+    "X_test",
+    "x_val",
+    "y_test",
+    "labels_test",
+    "testX",
+    "valid",
+    "dev_labels",
+    "validation_images",
+]
+
+
+def test_arrays_of_an_array_file_that_are_not_read(pixels, tmp_path):
+    """Rows of a part of their own would be lost in silence, and a slip in a name would be too."""
+    whole = {"images": pixels, "labels": np.array(CLASSES)}
+    for name in OWN_PARTS:
+        path = write_npz(tmp_path / "a.npz", **whole, **{name: pixels})
+        with pytest.raises(
+            DataError, match=rf"look like a part of their own \({name}\).*mark them in held_out"
+        ) as caught:
+            data.load_images(path)
+        assert "read are images and labels, and if there classes, held_out, annotators." in str(caught.value)
+    for name in ("heldout", "latest", "contest_ids", "values", "device", "tests"):
+        path = write_npz(
+            tmp_path / "a.npz", **whole, **{name: np.arange(8).astype(object)}
+        )  # and are not opened either
+        with pytest.warns(UqkdWarning, match=rf"has arrays that are not read \({name}\); read are images") as caught:
+            data.load_images(path)
+        assert caught[0].filename == __file__
+    parts = {f"{kind}_{part}": pixels for kind in "xy" for part in ("train", "test")}
+    with pytest.raises(DataError, match="no array 'images'.* Rows of a test part belong to the same arrays"):
+        data.load_images(write_npz(tmp_path / "a.npz", **parts))
+
+
+def test_names_of_bytes_are_text(pixels, tmp_path):
+    names = ["Ähre", "elm"]
+    labels, coded = np.array(names * 4), np.array([name.encode() for name in names])
+    found = [
+        data.load_images(write_npz(tmp_path / "a.npz", images=pixels, labels=labels, annotators=labels[:, None])),
+        data.load_images(
+            write_npz(tmp_path / "b.npz", images=pixels, labels=coded[[0, 1] * 4], annotators=labels[:, None])
+        ),
+        data.load_images(
+            write_npz(tmp_path / "c.npz", images=pixels, labels=labels, annotators=coded[[0, 1] * 4, None])
+        ),
+        data.load_images(
+            write_npz(
+                tmp_path / "d.npz", images=pixels, labels=[0, 1] * 4, classes=coded, annotators=np.array([[0], [1]] * 4)
+            )
+        ),
+    ]
+    assert [one.classes for one in found] == [("elm", "Ähre")] * 4
+    assert len({one.fingerprint for one in found}) == 1
+    with pytest.raises(DataError, match=r"classes of data .* are not UTF-8 \(.* in b'\\xff'\); save them as text"):
+        data.load_images(write_npz(tmp_path / "e.npz", images=pixels, labels=[0, 1] * 4, classes=[b"a", b"\xff"]))
+    numbered = {"images": pixels, "labels": [0, -1] * 4}
+    for more in ({}, {"classes": names}):
+        with pytest.raises(DataError, match=r"label −1, which stands for no class, at images\[1\]"):
+            data.load_images(write_npz(tmp_path / "f.npz", **numbered, **more))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev"])
+def test_a_validation_part_has_several_names(pixels, tmp_path, name):
+    import datasets
+
+    order = {"train": [0, 1, 3, 4, 6, 7], "validation": [2], "test": [5]}
+    for part, rows in order.items():
+        write_folder(
+            pixels[rows], [CLASSES[r] for r in rows], tmp_path / "all" / (name if part == "validation" else part)
+        )
+        if part != "test":
+            write_folder(
+                pixels[rows], [CLASSES[r] for r in rows], tmp_path / "two" / (name if part == "validation" else part)
+            )
+    tables = {
+        name if part == "validation" else part: table_of(pixels[rows], [CLASSES[r] for r in rows])
+        for part, rows in order.items()
+    }
+    datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "saved"))
+    found = [data.load_images(str(tmp_path / folder)) for folder in ("all", "saved")]
+    for one in found:
+        np.testing.assert_array_equal(one.images, pixels[[0, 1, 3, 4, 6, 7, 2, 5]])
+        assert np.flatnonzero(one.held_out).tolist() == [7]  # beside a test part it is for training
+    assert np.flatnonzero(data.load_images(str(tmp_path / "two")).held_out).tolist() == [
+        6
+    ]  # and is it where there is none
+    with pytest.raises(DataError, match="holds one class only"):
+        data.load_images(str(tmp_path / "all"), split=name)
+    if name != "validation":
+        (tmp_path / "all" / "validation").mkdir()
+        with pytest.raises(DataError, match="has both parts '.*' and '.*'; keep one of them"):
+            data.load_images(str(tmp_path / "all"))
 
 
 def test_parts_in_folders(pixels, tmp_path):
@@ -173,7 +268,7 @@ def test_an_unlabelled_test_part_of_the_hub_is_left_out(pixels, monkeypatch):
     assert np.flatnonzero(found.held_out).tolist() == [8]
     assert found.images.shape == (9, 3, 5, 5)
     assert len(data.split_images(found).labels) == 8
-    with pytest.raises(DataError, match="has no class in row 1"):
+    with pytest.raises(DataError, match=r"has no class at images\[0\] \(3 such of 3\); leave those rows out"):
         data.load_images("imagenet", size=5, split="test")
 
 
@@ -285,9 +380,9 @@ def test_arrays_that_are_no_images(pixels):
     for bad in (np.nan, np.inf):
         spoilt = pixels.astype(np.float64)
         spoilt[[2, 5], 0, 1, 1] = bad
-        with pytest.raises(NotFiniteError, match=r"image 3 of data toy holds NaN or inf \(2 such images of 8\)"):
+        with pytest.raises(NotFiniteError, match=r"images\[2\] of data toy holds NaN or inf \(2 such images of 8\)"):
             load(spoilt)
-    with pytest.raises(NotFiniteError, match="image 1 of data toy"):
+    with pytest.raises(NotFiniteError, match=r"images\[0\] of data toy"):
         load(np.full((8, 5, 6), 1e39))  # beyond float32
     with pytest.raises(ShapeError, match=r"8 images and labels of shape \(7,\)"):
         load(pixels, CLASSES[1:])
@@ -296,11 +391,32 @@ def test_arrays_that_are_no_images(pixels):
     for labels, message in (
         (["ash"] * 8, "one class only"),
         ([*CLASSES[:-1], "fir"], "class 'fir' .* one row"),
-        ([None, *CLASSES[1:]], "no class in row 1"),
-        (np.arange(8) / 2, "classes are names or whole numbers"),
+        ([None, *CLASSES[1:]], r"no class at images\[0\] \(1 such of 8\)"),
+        (np.array([0.0, np.nan] * 4), r"no class at images\[1\] \(4 such of 8\)"),
+        (
+            [0, 1, 0, -1, 1, 0, -1, 1],
+            r"label −1, which stands for no class, at images\[3\] \(2 such of 8\); leave those rows",
+        ),
+        ([0.0, 1.0, 0.0, -1.0, 1.0, 0.0, 1.0, 1.0], r"label −1, .* at images\[3\]"),
+        ([b"ash", b"\xff"] * 4, "labels of data toy are not UTF-8"),
+        (
+            np.arange(8) / 2,
+            r"a fraction for a label at images\[1\] \(4 such of 8\); classes are names or whole numbers",
+        ),
+        ([0.0, np.inf] * 4, r"a fraction for a label at images\[1\]"),
     ):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=message) as caught:
             load(pixels, labels)
+        assert "column" not in str(caught.value)
+        assert "--target" not in str(caught.value)
+    assert load(pixels, np.array([-2, 3] * 4)).classes == ("-2", "3")
+    for same, value in ((np.full((8, 5, 6), 0.5), r" \(every value is 0.5\)"), (np.stack([pixels[0]] * 8), "")):
+        with pytest.raises(
+            DataError, match=f"^all 8 images of data toy are equal{value}; nothing tells their classes apart"
+        ):
+            load(same)
+        same[7, 0, 0] += 1
+        load(same)  # one pixel of the last
 
 
 def test_array_files_that_do_not_fit(pixels, tmp_path):
@@ -318,11 +434,19 @@ def test_array_files_that_do_not_fit(pixels, tmp_path):
         file.writestr("images.npy", "hello")
         file.writestr("labels.npy", "hello")
     cases = [
-        (hidden, DataError, "cannot be read as npz: Object arrays cannot be loaded"),
+        (
+            hidden,
+            DataError,
+            r"cannot be read as npz: Object arrays cannot be loaded .*Array 'labels' .* labels.astype\(str\)",
+        ),
         ("none.npz", DataError, "cannot be read as npz"),
         ("cut.npz", DataError, "cannot be read as npz"),
         ("text.npz", ShapeError, "images of data .* have shape"),
-        (write_npz(tmp_path / "a.npz", image=pixels), DataError, "no array 'images'; did you mean 'image'"),
+        (
+            write_npz(tmp_path / "a.npz", image=pixels),
+            DataError,
+            "no array 'images'; did you mean 'image'.*read are images and",
+        ),
         ("missing.npz", DataError, r"missing\.npz does not exist"),
         ("a.pkl", OptionError, "pickle"),
         ("b.npy", DataError, r"b\.npy does not exist"),
@@ -365,6 +489,20 @@ def test_pictures_that_do_not_fit(pixels, tmp_path):
     refused("holds ash/notes.txt, which is no picture")
     (root / "ash" / "notes.txt").rename(root / "notes.txt")
     refused("holds 'notes.txt' beside the folders of its classes")
+    (root / "notes.txt").unlink()
+    look = r"; one folder of pictures per class is needed \(CLASS/NAME.png\), or such folders within train, test and perhaps val"
+    picture(pixels[1]).save(root / "a.PNG")
+    refused(f"holds the picture 'a.PNG' outside of any class{look}")
+    (root / "a.PNG").unlink()
+    write_folder(pixels, CLASSES, root / "train")
+    refused(f"holds the folder 'ash' beside its parts{look}")
+    for name in ("ash", "elm", "oak"):
+        (root / name).rename(root / "train" / name / "more")
+    refused(f"holds the folder ash/more within a class{look}")
+    (root / "train").rename(root / "test")
+    refused(f"holds the folder test/ash within a class{look}")
+    write_folder(pixels, ["train", "bus"] * 4, tmp_path / "traffic")
+    assert data.load_images(str(tmp_path / "traffic")).classes == ("bus", "train")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no pictures"):
         data.load_images(str(tmp_path / "empty"))
@@ -415,12 +553,12 @@ def test_images_that_change_after_planning_are_noticed(pixels, tmp_path):
 def test_resizing_averages_where_it_shrinks():
     step = np.zeros((1, 1, 8, 8), dtype=np.float32)
     step[..., 4:] = 1
-    dataset = data.images_from_arrays(np.repeat(step, 4, axis=0), [0, 0, 1, 1], name="toy")
     from uqkd.data.image_files import resized
 
-    small = resized(dataset.images, 2)
+    images = np.repeat(step, 4, axis=0)
+    small = resized(images, 2)
     assert small.shape == (4, 1, 2, 2)
     assert small[0, 0, 0, 0] + small[0, 0, 0, 1] == pytest.approx(1)
     assert small[0, 0, 0, 0] < 0.2
-    assert resized(dataset.images, 8) is dataset.images
+    assert resized(images, 8) is images
     assert data.load_images("digits", size=16).images.shape == (1797, 1, 16, 16)

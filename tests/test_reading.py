@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from uqkd import data
-from uqkd.errors import DataError, OptionError, UqkdWarning
+from uqkd.errors import DataError, OptionError, ProvenanceError, UqkdWarning
 
 WORDS = ["pay", "card", "loan", "bank", "cash", "coin"]
 
@@ -188,3 +188,105 @@ def test_too_few_rows_of_a_class_are_counted(reader, work):
     (work / "parts" / "test.csv").write_text(rows({"x": 9, "y": 1}))
     message = "class 'y' has 1 .*, of the test part that came with the data; it takes 2 there"
     refused(DataError, message, data.load_task, "parts", tokenizer=reader)
+
+
+def test_what_lies_in_the_folder_worked_in_needs_no_slash(reader, work):
+    write_pictures(work / "png")
+    (work / "texts").mkdir()
+    write_texts(work / "texts" / "train.csv")
+    write_texts(work / "texts" / "test.csv", rows=12)
+    assert (data.kind_of("png"), data.kind_of("texts")) == ("images", "texts")
+    found = data.load_task("png")
+    assert (found.name, found.classes) == ("png", ("x", "y"))
+    assert found.fingerprint == data.load_task("./png").fingerprint == data.load_images("png").fingerprint
+    assert len(data.load_task("texts", tokenizer=reader).X) == 60 == (~data.load_texts("texts").held_out).sum()
+    refused(OptionError, "'pgn'; .* or the path of texts or images", data.load_task, "pgn")
+
+
+def test_another_folder_worked_in_is_another_task(work, monkeypatch):
+    write_pictures(work / "here" / "png", seed=1)
+    write_pictures(work / "there" / "png", seed=2)
+    found = []
+    for place in ("here", "there"):
+        monkeypatch.chdir(work / place)
+        found.append(data.load_task("png").fingerprint)
+    assert found[0] != found[1]
+
+
+def test_a_file_that_is_mended_is_read_anew(reader, work):
+    for path in (work / "t.csv", work / "parts" / "train.csv"):
+        name = str(path if path.parent == work else path.parent)
+        write_texts(path)
+        cell = data.cell_task(name, tokenizer=reader)
+        assert data.load_task(name, tokenizer=reader) is data.load_task(name, tokenizer=reader)
+        write_texts(path, rows=66)
+        assert data.load_task(name, tokenizer=reader).fingerprint != cell["data_fingerprint"]
+        with pytest.raises(ProvenanceError, match="changed during the run"):
+            data.of_cell_task(cell)
+
+
+def test_a_name_of_a_data_set_stays_one_and_a_folder_of_that_name_is_told(work):
+    data.tasks._loaded.cache_clear()
+    write_pictures(work / "digits")
+    with pytest.warns(
+        UqkdWarning, match="'digits' is the data set of that name; to read what lies in /.* give './digits'"
+    ):
+        assert len(data.load_task("digits").classes) == 10
+    assert len(data.load_task("./digits").classes) == 2
+
+
+def test_what_is_not_there_does_not_exist(work, reader):
+    for name in ("t.csv", "a/b", "./png", "t.npz", "t.txt", "mteb/banking77", "~/no such", "/no"):
+        for call in (data.load_task, data.kind_of, data.load_images, data.load_texts):
+            seen = refused(DataError, f"^data {name} does not exist .looked in /.*; check the path.$", call, name)
+            assert "hub" not in seen
+    refused(DataError, "t.csv does not exist", data.load_task, "t.csv", tokenizer=reader)
+    refused(OptionError, "pickle", data.kind_of, "t.pkl")
+    (work / "t.txt").write_text("text")
+    refused(DataError, "ends in '.txt'; texts come as .csv, .*ndjson and images as .npz", data.kind_of, "t.txt")
+
+
+def test_letters_of_endings_and_forms_of_lines(reader, work):
+    usual = data.load_task(write_texts(work / "a.csv"), tokenizer=reader)
+    (work / "t.CSV").write_bytes((work / "a.csv").read_bytes())
+    lines = [line.rpartition(",")[::2] for line in (work / "a.csv").read_text().splitlines()[1:]]
+    (work / "t.ndjson").write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in lines))
+    for name in ("t.CSV", "t.ndjson"):
+        assert data.kind_of(name) == "texts"
+        assert data.load_task(name, tokenizer=reader).fingerprint == usual.fingerprint
+    pixels = np.random.Generator(np.random.SFC64(1)).integers(0, 256, size=(40, 5, 5), dtype=np.uint8)
+    np.savez(work / "t.npz", images=pixels, labels=np.arange(40) % 2)
+    (work / "t.npz").rename(work / "t.NPZ")
+    assert data.kind_of("t.NPZ") == "images"
+    assert len(data.load_task("t.NPZ", tokenizer=reader).classes) == 2
+
+
+def test_a_folder_is_what_it_holds_whatever_else_is_given(reader, work):
+    import datasets
+
+    datasets.disable_progress_bars()
+    write_texts(work / "texts" / "train.csv")
+    write_texts(work / "texts" / "dev.csv", rows=12)
+    write_texts(work / "one" / "anything.csv")
+    write_pictures(work / "png")
+    (work / "png" / ".hidden.csv").write_text("")
+    (work / "empty").mkdir()
+    table = datasets.Dataset.from_dict({"text": ["pay"] * 40, "label": ["x", "y"] * 20})
+    table.save_to_disk("saved texts")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    pictures = [Image.fromarray(np.full((4, 4), n, dtype=np.uint8)) for n in range(40)]
+    table = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1] * 20}, features=features)
+    datasets.DatasetDict({"train": table, "dev": table}).save_to_disk("saved pictures")
+    for name, kind in (("texts", "texts"), ("saved texts", "texts"), ("png", "images"), ("saved pictures", "images")):
+        assert data.kind_of(name) == data.kind_of(name, tokenizer=reader) == kind
+        assert data.load_task(name, tokenizer=reader).name == name
+    for name in ("texts", "saved texts"):
+        refused(OptionError, f"data '{name}' holds texts, .* say which with tokenizer=", data.load_task, name)
+    refused(DataError, "one is a folder without a train file", data.load_task, "one", tokenizer=reader)
+    assert data.load_texts("texts").held_out.sum() == 12  # a part of development where there is no test part
+    (work / "texts" / "val.csv").write_text("text,label")
+    refused(DataError, "has both parts 'dev' and 'val'", data.load_texts, "texts")
+    assert (data.kind_of("empty"), data.kind_of("empty", tokenizer=reader)) == ("images", "texts")
+    for damaged in ("{", "[]", '{"features": 1}'):
+        (work / "saved pictures" / "train" / "dataset_info.json").write_text(damaged)
+        assert data.kind_of("saved pictures") in ("images", "texts")  # what is wrong is told where it is read

@@ -74,30 +74,29 @@ def classes_from_frame(frame: Any, *, name: str, target: str | None) -> ClassDat
     )
 
 
-def encoded_classes(series: Any, name: str, column: str) -> tuple[tuple[str, ...], Labels]:
-    """Names of the classes, sorted, and each row's place among them."""
+def encoded_classes(series: Any, name: str, column: str | None) -> tuple[tuple[str, ...], Labels]:
+    """Names of the classes, sorted, and each row's place among them. `column` is None for labels that are no column."""
+    what, where = ("set of labels", "") if column is None else (f"class column {column!r}", f" (column {column!r})")
     missing = np.flatnonzero(series.isna().to_numpy())
     if missing.size:
         raise DataError(
-            f"class column {column!r} of data {name} has no class in row {int(missing[0]) + 1} ({missing.size} such rows of "
+            f"{what} of data {name} has no class in row {int(missing[0]) + 1} ({missing.size} such rows of "
             f"{len(series)}); uqkd drops and fills nothing: clean the column."
         )
     if series.dtype.kind == "f" and (series % 1 != 0).any():
         raise DataError(
-            f"class column {column!r} of data {name} holds {series[series % 1 != 0].iloc[0]:g}; classes are names or whole "
+            f"{what} of data {name} holds {series[series % 1 != 0].iloc[0]:g}; classes are names or whole "
             "numbers. Name another column with --target, or group the values first."
         )
     whole = series.astype("int64") if series.dtype.kind == "f" else series
     seen = np.array([str(value) for value in whole])
     names, labels, counts = np.unique(seen, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise DataError(
-            f"class column {column!r} of data {name} holds one class only ({str(names[0])!r}); two are needed."
-        )
+        raise DataError(f"{what} of data {name} holds one class only ({str(names[0])!r}); two are needed.")
     if counts.min() < 2:
         rare = str(names[int(np.argmin(counts))])
         raise DataError(
-            f"class {rare!r} of data {name} (column {column!r}) has one row ({(counts < 2).sum()} such of {len(names)} classes); "
+            f"class {rare!r} of data {name}{where} has one row ({(counts < 2).sum()} such of {len(names)} classes); "
             "training and test part need one each. Drop it, or merge it with another class."
         )
     if all(text.removeprefix("-").isdecimal() for text in names.tolist()):

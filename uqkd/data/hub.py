@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uqkd.data.labelled import TEST, TRAINING, part_name
 from uqkd.errors import DataError, LibraryError, OptionError, nearest
 
 _PARQUET = "refs/convert/parquet"  # the branch that holds the hub's own conversion
@@ -145,7 +146,7 @@ def from_saved(folder: Path, *, split: str | None) -> dict[str, Any]:
 
 
 def chosen(parts: dict[str, Any], split: str | None, *, name: str) -> dict[str, Any]:
-    """All parts, training first and test last, or the one that was asked for.
+    """All parts, training first and test last, or the one asked for. "val", "valid" and "dev" become "validation".
 
     Examples
     --------
@@ -155,12 +156,16 @@ def chosen(parts: dict[str, Any], split: str | None, *, name: str) -> dict[str, 
     Traceback (most recent call last):
     uqkd.errors.OptionError: data toy has no part 'tests'; Valid: 'train'.
     """
-    if split is None:
-        order = {"train": 0, "test": 2}
-        return dict(sorted(parts.items(), key=lambda part: order.get(part[0], 1)))
-    if split not in parts:
+    found: dict[str, str] = {}
+    for part in parts:
+        if (usual := part_name(part)) in found:
+            raise DataError(f"data {name} has both parts {found[usual]!r} and {part!r}; keep one of them.")
+        found[usual] = part
+    if split is not None and part_name(split) not in found:
         raise OptionError(f"data {name} has no part {split!r}; {nearest(split, parts)}.")
-    return {split: parts[split]}
+    order = {TRAINING: 0, TEST: 2}
+    wanted = [part_name(split)] if split is not None else sorted(found, key=lambda part: order.get(part, 1))
+    return {part: parts[found[part]] for part in wanted}
 
 
 def class_names(part: Any, column: str) -> list[str] | None:

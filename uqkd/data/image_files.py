@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.data.hub import chosen, class_names
+from uqkd.data.labelled import PART_NAMES, TRAINING
 from uqkd.data.text_files import named
 from uqkd.errors import DataError
 
 IMAGE_KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _GREY, _DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes: one channel; beyond 8 bits
-_PARTS = {"train", "validation", "test"}
+_LOOK = (
+    "one folder of pictures per class is needed (CLASS/NAME.png), or such folders within train, test and perhaps val (valid, "
+    "validation, dev)"
+)
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,26 @@ def folder_of_images(folder: Path, *, split: str | None) -> dict[str, Pictures]:
         No such part.
     """
     below = {path.name: path for path in _shown(folder) if path.is_dir()}
-    parts = below if "train" in below and set(below) <= _PARTS else {"all": folder}
+    strangers = [name for name in below if name not in PART_NAMES]
+    if TRAINING not in below or (strangers and not any(path.is_dir() for path in _shown(below[TRAINING]))):
+        parts = {"all": folder}  # "train" may be a class
+    elif strangers:
+        raise DataError(f"data {folder} holds the folder {strangers[0]!r} beside its parts; {_LOOK}.")
+    else:
+        parts = below
     return {part: _classes_of(path) for part, path in chosen(parts, split, name=str(folder)).items()}
 
 
 def _classes_of(folder: Path) -> Pictures:
     files: list[Path] = []
     for place in _shown(folder):
+        if not place.is_dir() and place.suffix.lower() in IMAGE_KINDS:
+            raise DataError(f"data {folder} holds the picture {place.name!r} outside of any class; {_LOOK}.")
         if not place.is_dir():
             raise DataError(f"data {folder} holds {place.name!r} beside the folders of its classes; move it away.")
         for path in _shown(place):
+            if path.is_dir():
+                raise DataError(f"data {folder} holds the folder {place.name}/{path.name} within a class; {_LOOK}.")
             if path.suffix.lower() not in IMAGE_KINDS or not path.is_file():
                 raise DataError(
                     f"data {folder} holds {place.name}/{path.name}, which is no picture ({', '.join(IMAGE_KINDS)}); move it "
@@ -68,7 +82,7 @@ def _classes_of(folder: Path) -> Pictures:
                 )
             files.append(path)
     if not files:
-        raise DataError(f"data {folder} holds no pictures; bring some as CLASS/NAME.png.")
+        raise DataError(f"data {folder} holds no pictures; {_LOOK}.")
     names = [f"{path.parent.name}/{path.name}" for path in files]
     return Pictures(names, lambda row: files[row], [path.parent.name for path in files])
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from uqkd.data.classes import Labels, encoded_classes
 from uqkd.data.hub import IMAGES, from_hub, from_saved, is_saved
+from uqkd.data.image_arrays import checked_labels, decoded_names, image, read_arrays, refuse_equal
 from uqkd.data.image_files import Pictures, decoded, folder_of_images, resized, table_of_images
 from uqkd.data.labelled import annotated, part_of_rows
-from uqkd.data.sources import local_path, the_name, unchanged
+from uqkd.data.sources import local_path, the_name, unchanged, warn_of_namesake
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, nearest
 
 Pixels = NDArray[Any]  # uint8 or float32
@@ -78,22 +79,24 @@ def images_from_arrays(
 
     Examples
     --------
-    >>> found = images_from_arrays(np.zeros((4, 8, 8)), ["x", "y", "y", "x"], name="toy")
+    >>> found = images_from_arrays(np.eye(64)[:4].reshape(4, 8, 8), ["x", "y", "y", "x"], name="toy")
     >>> found.images.shape, found.images.dtype, found.classes
     ((4, 1, 8, 8), dtype('float32'), ('x', 'y'))
     """
     import pandas as pd
 
     pixels = checked_pixels(np.asarray(images), name=name)
-    given, said = np.asarray(labels), None if annotators is None else np.asarray(annotators)
+    given = checked_labels(labels, name=name)
+    said = None if annotators is None else decoded_names(np.asarray(annotators), "annotators", name=name)
     if given.shape != (len(pixels),):
         raise ShapeError(
             f"data {name} has {len(pixels)} images and labels of shape {given.shape}; one label per image is needed."
         )
     if said is not None and (said.ndim != 2 or len(said) != len(pixels) or said.shape[1] == 0):
         raise ShapeError(f"annotators of data {name} have shape {said.shape}; ({len(pixels)}, A) is needed.")
-    classes, places = encoded_classes(pd.Series(given), name, "labels")
-    others = None if said is None else annotated(list(said.T), classes, name=name)
+    classes, places = encoded_classes(pd.Series(given), name, None)
+    refuse_equal(pixels, name=name)
+    others = None if said is None else annotated(list(said.T), classes, name=name, place=image)
     digest = _fingerprint(pixels, places, classes, others, held_out)
     return ImageDataset(name, pixels, places, classes, digest, others, held_out)
 
@@ -133,7 +136,7 @@ def checked_pixels(images: NDArray[Any], *, name: str) -> Pixels:
     finite = np.isfinite(pixels).all(axis=(1, 2, 3))
     if not finite.all():
         raise NotFiniteError(
-            f"image {int(np.argmin(finite)) + 1} of data {name} holds NaN or inf ({int((~finite).sum())} such images of "
+            f"{image(int(np.argmin(finite)))} of data {name} holds NaN or inf ({int((~finite).sum())} such images of "
             f"{len(pixels)}); leave it out."
         )
     return pixels
@@ -157,8 +160,9 @@ def load_images(name: str | Path, *, size: int | None = None, split: str | None 
     name : str or Path
         "digits" (8 × 8, brightness scaled to [0, 1]); "cifar10", "cifar100" or "imagenet", which need a network once; or the
         path of an `.npz` file, of a folder that `datasets.save_to_disk` made, or of a folder with CLASS/NAME.png (.jpg, ...)
-        or PART/CLASS/NAME.png. An `.npz` file holds `images` and `labels`; perhaps `classes` (names, of which labels are the
-        places), `annotators` (n, A) and `held_out` (n,).
+        or PART/CLASS/NAME.png, where PART is train, test or val (valid, validation, dev). An `.npz` file holds `images` and
+        `labels`; perhaps `classes` (names, of which labels are the places), `annotators` (n, A) and `held_out` (n,). A folder
+        here that has the name of a data set is given as "./NAME".
     size : int, optional
         Height and width to which every image is resized (bilinear). Needed where images differ in size.
     split : str, optional
@@ -172,8 +176,8 @@ def load_images(name: str | Path, *, size: int | None = None, split: str | None 
     Raises
     ------
     DataError
-        No network, a missing or unreadable file, a pickle inside an `.npz`, images of several sizes, an image without class,
-        one class only, a class with one image: one line that names the place.
+        No network, a missing or unreadable file, a pickle inside an `.npz`, images of several sizes or all the same, an image
+        without class (label −1 too), one class only, a class with one image: one line that names the place.
     ShapeError, NotFiniteError
         Arrays that are no images.
     OptionError
@@ -188,6 +192,7 @@ def load_images(name: str | Path, *, size: int | None = None, split: str | None 
     name = the_name(name)
     if size is not None and size < 1:
         raise OptionError(f"size must be 1 or more pixels; got {size}.")
+    warn_of_namesake(name, (DIGITS, *IMAGES))
     if name == DIGITS:
         from sklearn.datasets import load_digits
 
@@ -232,40 +237,13 @@ def _joined(parts: Mapping[str, Pictures], *, name: str, size: int | None) -> Im
 
 def _from_npz(path: Path, *, size: int | None, split: str | None) -> ImageDataset:
     """An array file; nothing in it is unpickled."""
-    from uqkd.store import refuse_unsafe
-
-    refuse_unsafe(str(path))
     if path.suffix.lower() != ".npz":
-        raise DataError(f"data {path} ends in {path.suffix!r} or is missing; images come as {_OFFLINE}.")
-    if not path.is_file():
-        raise DataError(f"data {path} does not exist (looked in {path.resolve().parent}); check the path.")
+        raise DataError(f"data {path} ends in {path.suffix!r}; images come as {_OFFLINE}.")
     if split is not None:
         raise OptionError(f"data {path} is one file, which has no part {split!r}; leave split out, or give a folder.")
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # which leaves a bad file open
-            arrays = {key: np.asanyarray(file[key]) for key in file.files}
-    except Exception as problem:  # of zip, zlib and NumPy's format: one line for all
-        raise DataError(f"data {path} cannot be read as npz: {(str(problem).splitlines() or [''])[0][:160]}") from None
-    if missing := next((key for key in ("images", "labels") if key not in arrays), None):
-        raise DataError(f"data {path} has no array {missing!r}; {nearest(missing, arrays)}.")
-    labels, annotators, held_out = arrays["labels"], arrays.get("annotators"), arrays.get("held_out")
-    if (names := arrays.get("classes")) is not None:
-        labels = _names_of(labels, names, path)
-        annotators = None if annotators is None else _names_of(annotators, names, path, nothing="")
-    if held_out is not None and (held_out.shape != np.shape(labels) or held_out.dtype != bool):
-        raise ShapeError(f"held_out of data {path} must be one bool per image; got {held_out.dtype} {held_out.shape}.")
-    pixels = resized(checked_pixels(arrays["images"], name=str(path)), size)
-    return images_from_arrays(pixels, labels, name=str(path), annotators=annotators, held_out=held_out)
-
-
-def _names_of(places: NDArray[Any], names: NDArray[Any], path: Path, *, nothing: str | None = None) -> NDArray[Any]:
-    """Names of numbered classes; `nothing` for −1, where that is allowed."""
-    lowest = 0 if nothing is None else -1
-    if places.dtype.kind not in "iu" or (places.size and not lowest <= places.min() <= places.max() < len(names)):
-        raise DataError(
-            f"data {path} names {len(names)} classes; labels must then be whole numbers {lowest} ... {len(names) - 1}."
-        )
-    return np.asarray([*map(str, names), nothing], dtype=object)[places]  # −1 is the last one
+    found, name = read_arrays(path), str(path)
+    pixels = resized(checked_pixels(found.images, name=name), size)
+    return images_from_arrays(pixels, found.labels, name=name, annotators=found.annotators, held_out=found.held_out)
 
 
 def cell_images(name: str | Path, **options: Any) -> dict[str, Any]:

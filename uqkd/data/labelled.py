@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +13,30 @@ from uqkd.errors import DataError, nearest
 
 TEST_FRACTION = 0.2  # held out where the data bring no test part of their own
 NOTHING = -1  # what an annotator said who said nothing
-TRAINING, TEST = "train", "test"  # names of parts; "validation" beside a test part is for training
-PARTS = (TRAINING, "validation", TEST)
+TRAINING, VALIDATION, TEST = "train", "validation", "test"  # parts; the second beside a test part is for training
+PART_NAMES = (TRAINING, VALIDATION, "val", "valid", "dev", TEST)  # what folders and files of parts may be called
+
+
+def counted(place: int) -> str:
+    """How an error names a row of a file, counted as people do.
+
+    Examples
+    --------
+    >>> counted(0)
+    'row 1'
+    """
+    return f"row {place + 1}"
+
+
+def part_name(name: str) -> str:
+    """The usual name of a part; any other name as it is.
+
+    Examples
+    --------
+    >>> part_name("dev"), part_name("train"), part_name("ash")
+    ('validation', 'train', 'ash')
+    """
+    return VALIDATION if name in PART_NAMES and name not in (TRAINING, TEST) else name
 
 
 class Labelled(Protocol):
@@ -32,7 +54,9 @@ class Labelled(Protocol):
     def held_out(self) -> NDArray[np.bool_] | None: ...
 
 
-def annotated(columns: Sequence[Any], classes: Sequence[str], *, name: str) -> Labels:
+def annotated(
+    columns: Sequence[Any], classes: Sequence[str], *, name: str, place: Callable[[int], str] = counted
+) -> Labels:
     """What further annotators said, as places in `classes`.
 
     Parameters
@@ -42,6 +66,8 @@ def annotated(columns: Sequence[Any], classes: Sequence[str], *, name: str) -> L
     classes : sequence of str
     name : str
         Of the data set, for errors.
+    place : callable (row) -> str
+        How errors name a row.
 
     Returns
     -------
@@ -67,7 +93,7 @@ def annotated(columns: Sequence[Any], classes: Sequence[str], *, name: str) -> L
                 table[row, a] = places[said]
             elif said not in ("", str(NOTHING)):
                 raise DataError(
-                    f"annotator {a + 1} of data {name} says {said[:40]!r} in row {row + 1}, which is no class of the labels; "
+                    f"annotator {a + 1} of data {name} says {said[:40]!r} in {place(row)}, which is no class of the labels; "
                     f"{nearest(said, classes[:20])}."
                 )
     return table
@@ -90,7 +116,7 @@ def part_of_rows(sizes: Mapping[str, int]) -> NDArray[np.bool_] | None:
     >>> part_of_rows({"train": 2, "validation": 1, "test": 1})
     array([False, False, False,  True])
     """
-    name = TEST if TEST in sizes else "validation"
+    name = TEST if TEST in sizes else VALIDATION
     if name not in sizes or TRAINING not in sizes:
         return None
     return np.repeat([part == name for part in sizes], list(sizes.values()))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any, Protocol, TypeVar
 
 from uqkd.data.dataset import Dataset, from_frame
 from uqkd.data.splitting import split
-from uqkd.errors import DataError, OptionError, ProvenanceError, nearest
+from uqkd.errors import DataError, OptionError, ProvenanceError, UqkdWarning, nearest
 
 # Data sets that the libraries carry, so that they load without a network; the target is the library's own.
 STATSMODELS = ("ccard", "copper", "engel", "fair", "longley", "randhie", "scotland", "stackloss", "statecrime")
@@ -70,6 +71,16 @@ def local_path(name: str) -> Path | None:
         return None
     refuse_unsafe(name)
     raise DataError(f"data {name} does not exist (looked in {path.resolve().parent}); check the path.")
+
+
+def warn_of_namesake(name: str, known: Iterable[str]) -> None:
+    """A name of a data set stays one where a file or folder of that name lies in the folder worked in; a warning says so."""
+    if name in known and Path(name).exists():
+        warnings.warn(
+            f"data {name!r} is the data set of that name; to read what lies in {Path.cwd()} under it, give './{name}'.",
+            UqkdWarning,
+            stacklevel=3,
+        )
 
 
 class _Fingerprinted(Protocol):

@@ -14,32 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.data.classes import Labels, held_out_rows
-from uqkd.data.hub import IMAGES, TEXTS, holds_pictures, is_saved
 from uqkd.data.image_parts import split_images
 from uqkd.data.images import DIGITS, load_images
 from uqkd.data.intents import IntentWorld
-from uqkd.data.labelled import PARTS, TEST_FRACTION, Labelled
-from uqkd.data.sources import label, local_path, the_name, unchanged
-from uqkd.data.text_files import TEXT_KINDS
+from uqkd.data.kinds import INTENTS, LENGTH, OPTIONS, OTHER_KIND, is_generated, kind_of, reading_of
+from uqkd.data.labelled import TEST_FRACTION, Labelled
+from uqkd.data.sources import label, the_name, unchanged, warn_of_namesake
 from uqkd.data.texts import load_texts, split_texts
 from uqkd.data.tokens import check_reading, encode, open_tokenizer
-from uqkd.errors import DataError, OptionError, nearest, one_of
+from uqkd.errors import DataError, OptionError, one_of
 
-INTENTS = "intents"
 TRAINED_SHARE = (
     0.3  # of the digits: with more of them every network is right nearly always, and nothing is left to measure
 )
 CALIBRATION_SHARE = 0.3  # of the rows that are not trained on; the rest is the test part
 DRAWN = 2_000  # texts of each part of the generated intents
-LENGTH = 128  # tokens of a row, if nothing is said
-
-# the options that matter for each kind of data, and the values that mean that nothing was said
-_OPTIONS: Mapping[str, tuple[str, ...]] = {"images": ("size",), "texts": ("tokenizer", "length", "text", "target")}
-_USUAL = {"length": LENGTH}
-_OTHER_KIND = {
-    "images": "holds texts, but this study mixes rows by averaging, and token ids have no average; give images.",
-    "texts": "holds images, but this study reads tokens; give texts.",
-}
 
 
 @dataclass(frozen=True)
@@ -123,78 +112,22 @@ def load_task(
     name = the_name(name)
     kind = kind_of(name, tokenizer=tokenizer)
     options = {"tokenizer": tokenizer, "length": length, "size": size, "text": text, "target": target}
-    # the folder worked in is part of what a relative path means
-    return _loaded(name, kind, str(Path.cwd()), **_reading(name, kind, options))
+    return _loaded(name, kind, _seen(name), **reading_of(name, kind, options))
+
+
+def _seen(name: str) -> tuple[Any, ...]:
+    """What tells whether a path still means what was loaded from it: the folder worked in, and sizes and times of files."""
+    path = Path(name).expanduser()
+    entries = [path, *path.iterdir()] if path.is_dir() else [path] if path.exists() else []
+    about = [(entry.name, entry.lstat().st_size, entry.lstat().st_mtime_ns) for entry in sorted(entries)]
+    return (str(Path.cwd()), *about) if about else ()
 
 
 @lru_cache(maxsize=4)
-def _loaded(name: str, kind: str, folder: str, **reading: Any) -> Task:
-    if _is_generated(name):
+def _loaded(name: str, kind: str, seen: tuple[Any, ...], **reading: Any) -> Task:
+    if is_generated(name):
         return _generated(name)
     return _texts(name, **reading) if kind == "texts" else _images(name, **reading)
-
-
-def kind_of(name: str | Path, *, tokenizer: str | None = None) -> str:
-    """What `load_task` would load, told without loading: "images" or "texts".
-
-    Parameters
-    ----------
-    name : str or Path
-        As for `load_task`.
-    tokenizer : str, optional
-        Where a folder's contents tell nothing, a tokenizer tells that texts are meant.
-
-    Raises
-    ------
-    OptionError
-        Unknown name.
-    DataError
-        A path where nothing is, or a file of another kind.
-
-    Examples
-    --------
-    >>> kind_of("digits"), kind_of("intents:6"), kind_of("banking77")
-    ('images', 'texts', 'texts')
-    """
-    name = the_name(name)
-    if _is_generated(name) or name in TEXTS:
-        return "texts"
-    if name == DIGITS or name in IMAGES:
-        return "images"
-    path = local_path(name)
-    if path is None:
-        known = (DIGITS, INTENTS, *TEXTS, *IMAGES)
-        raise OptionError(f"data got {name!r}; {nearest(name, known)}, or the path of texts or images.")
-    if path.is_dir():
-        return "texts" if _holds_texts(path, likely=tokenizer is not None) else "images"
-    if path.suffix.lower() in TEXT_KINDS:
-        return "texts"
-    if path.suffix.lower() == ".npz":
-        return "images"
-    raise DataError(
-        f"data {name} ends in {path.suffix!r}; texts come as {', '.join(TEXT_KINDS)} and images as .npz, or either as a folder."
-    )
-
-
-def _holds_texts(folder: Path, *, likely: bool) -> bool:
-    """Whether a folder holds texts, by what is in it; `likely` where that tells nothing."""
-    if is_saved(folder):
-        return not holds_pictures(folder)
-    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    files = [path for path in shown if path.suffix.lower() in TEXT_KINDS and path.is_file()]
-    if any(path.stem in PARTS for path in files):
-        return True
-    return (bool(files) and not any(path.is_dir() for path in shown)) or (likely and not shown)
-
-
-def _is_generated(name: str) -> bool:
-    return name.split(":")[0] == INTENTS
-
-
-def _reading(name: str, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that matter for this data and are not as they are if nothing is said."""
-    matter = () if _is_generated(name) else _OPTIONS[kind]
-    return {key: options[key] for key in matter if options[key] not in (None, _USUAL.get(key))}
 
 
 def _images(name: str, size: int | None = None) -> Task:
@@ -228,6 +161,7 @@ def _texts(name: str, tokenizer: str | None = None, length: int = LENGTH, **colu
 
 def _generated(name: str) -> Task:
     """Texts of a world of intents; a word's number is its token id, one above its place, and 0 is padding."""
+    warn_of_namesake(name, (name,))
     classes = name.partition(":")[2] or "30"
     if not classes.isdecimal() or int(classes) < 2:
         raise OptionError(f"data got {name!r}; generated intents are 'intents' or 'intents:C' with C >= 2 classes.")
@@ -297,10 +231,10 @@ def cell_task(
     """
     name = the_name(name)
     kind = kind_of(name, tokenizer=tokenizer)
-    if only is not None and one_of("only", only, _OPTIONS) != kind:
-        raise OptionError(f"data {name!r} {_OTHER_KIND[only]}")
+    if only is not None and one_of("only", only, OPTIONS) != kind:
+        raise OptionError(f"data {name!r} {OTHER_KIND[only]}")
     options = {"tokenizer": tokenizer, "length": length, "size": size, "text": text, "target": target}
-    reading = _reading(name, kind, options)
+    reading = reading_of(name, kind, options)
     fingerprint = load_task(name, **reading).fingerprint
     return {"data": name, "kind": kind, "reading": reading, "data_fingerprint": fingerprint}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uqkd.data.hub import chosen, class_names, from_saved, is_saved
+from uqkd.data.labelled import PART_NAMES
 from uqkd.errors import DataError, OptionError, nearest
 
 _LONGEST = 2**31 - 1  # bytes of a cell; the library's own limit of 131,072 would refuse long texts
@@ -57,7 +58,7 @@ def read_text_file(path: Path) -> Any:
 
 
 def text_files(folder: Path, *, split: str | None) -> dict[str, Any]:
-    """Parts of a folder with train.*, test.* and perhaps validation.* files, as data frames by name.
+    """Parts of a folder with train.*, test.* and perhaps validation.* (val.*, valid.*, dev.*) files, as data frames by name.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def text_files(folder: Path, *, split: str | None) -> dict[str, Any]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _READERS and path.stem in ("train", "test", "validation"):
+        if path.suffix.lower() in _READERS and path.stem in PART_NAMES:
             if path.stem in found:
                 raise DataError(f"data {folder} has both {found[path.stem].name} and {path.name}; keep one of them.")
             found[path.stem] = path

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uqkd.data.classes import Labels, encoded_classes
 from uqkd.data.hub import TEXTS, from_hub
 from uqkd.data.labelled import annotated, part_of_rows, rows_held_out
-from uqkd.data.sources import local_path, the_name, unchanged
+from uqkd.data.sources import local_path, the_name, unchanged, warn_of_namesake
 from uqkd.data.text_files import checked_texts, frame_of, local_texts
 from uqkd.errors import OptionError, nearest
 
@@ -98,7 +98,8 @@ def load_texts(
     name : str or Path
         "banking77", "clinc150", "trec", "ag_news" or "massive" (US English), which need a network once; or the path of a
         `.csv`, `.parquet` or `.jsonl` file, of a folder that `datasets.save_to_disk` made, or of a folder with train.*,
-        test.* and perhaps validation.* files.
+        test.* and perhaps val.* (valid.*, validation.*, dev.*) files. A folder here that has the name of a data set is given
+        as "./NAME".
     text, target : str, optional
         Columns of the text and of its class (names or whole numbers); "text" and "label" if not given.
     split : str, optional
@@ -131,6 +132,7 @@ def load_texts(
     (('greet', 'part'), array([0, 0, 1, 1]), 'so long')
     """
     name = the_name(name)
+    warn_of_namesake(name, TEXTS)
     if name in TEXTS:
         known = TEXTS[name]
         parts = {p: frame_of(t) for p, t in from_hub(name, known, split=split, offline=_OFFLINE).items()}
