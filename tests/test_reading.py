@@ -165,10 +165,21 @@ def test_texts_that_are_cut_are_counted(reader, work):
     assert caught[0].filename == __file__
 
 
-def test_tokenizers_that_are_not_there(work, reader):
+def test_tokenizers_that_are_not_there(work, reader, monkeypatch):
     for name in ("./none", "../none", "~/none/none", "a/b/none", "/none", "none/"):
         seen = refused(DataError, "cannot be loaded as it does not exist .looked in /", data.open_tokenizer, name)
         assert "hub" not in seen
+    for name in (7, None, ""):
+        refused(OptionError, "^tokenizer must be a model's folder or name; got ", data.open_tokenizer, name)
+
+    def unreached(*_, **__):
+        raise OSError("no network\nand more")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", unreached)
+    message = r"^tokenizer 'owner/name' does not exist here .looked in /.*owner. and cannot be loaded from the hub .OSError: no net"
+    refused(DataError, message, data.open_tokenizer, "owner/name")
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
     (work / "words").symlink_to(reader)
     assert len(data.open_tokenizer("words")) == len(data.open_tokenizer(reader)) == 12
 

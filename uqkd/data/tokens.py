@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,11 +76,13 @@ def tokenizer(world: HasVocabulary) -> Any:
     )
 
 
-def open_tokenizer(name_or_path: str) -> Any:
+def open_tokenizer(name_or_path: str | Path) -> Any:
     """The tokenizer of a model's folder or name on the hub; code that it brings along is never run.
 
     Raises
     ------
+    OptionError
+        Neither text nor a path.
     DataError
         A path where nothing is, a folder without a tokenizer's files, or another reason why it cannot be loaded.
 
@@ -90,7 +92,9 @@ def open_tokenizer(name_or_path: str) -> Any:
     Traceback (most recent call last):
     uqkd.errors.DataError: tokenizer 'no/such/folder/here' cannot be loaded as it does not exist ...
     """
-    path = Path(name_or_path).expanduser()
+    if not isinstance(name_or_path, str | PurePath) or not str(name_or_path).strip():
+        raise OptionError(f"tokenizer must be a model's folder or name; got {name_or_path!r}.")
+    name_or_path, path = str(name_or_path), Path(name_or_path).expanduser()
     if not path.exists() and _is_path(name_or_path):
         raise DataError(
             f"tokenizer {name_or_path!r} cannot be loaded as it does not exist (looked in {path.resolve().parent}). Check the "
@@ -103,20 +107,23 @@ def open_tokenizer(name_or_path: str) -> Any:
     try:
         found = AutoTokenizer.from_pretrained(str(path) if path.exists() else name_or_path, trust_remote_code=False)
     except Exception as problem:  # every format, the hub and the network have errors of their own: one line for all
-        if path.is_dir() and not _has_files(path):
-            raise _without_words(name_or_path, path) from None
-        advice = (
-            "Save it there again with its save_pretrained."
-            if path.exists()
-            else "There is no such folder here, and a name on the hub needs a network the first time; offline, give a model's "
-            "folder."
-        )
-        raise DataError(
-            f"tokenizer {name_or_path!r} cannot be loaded ({type(problem).__name__}: {_first_line(problem)}). {advice}"
-        ) from None
+        raise _unloaded(name_or_path, path, problem) from None
     if not _knows_words(found):  # the library makes an empty one of a folder that holds a model only
         raise _without_words(name_or_path, path)
     return found
+
+
+def _unloaded(name: str, path: Path, problem: Exception) -> DataError:
+    """Why a tokenizer could not be loaded, from a folder or from the hub."""
+    if path.is_dir() and not _has_files(path):
+        return _without_words(name, path)
+    why = f"{type(problem).__name__}: {_first_line(problem)}"
+    if path.exists():
+        return DataError(f"tokenizer {name!r} cannot be loaded ({why}). Save it there again with its save_pretrained.")
+    return DataError(
+        f"tokenizer {name!r} does not exist here (looked in {path.resolve().parent}) and cannot be loaded from the hub ({why}), "
+        "which needs a network the first time. Check the name; offline, give a model's folder."
+    )
 
 
 def _is_path(name: str) -> bool:
