@@ -12,7 +12,7 @@ from scipy import special, stats
 from uqkd import seeds
 from uqkd.classify import Mixing, out_of_fold, perceptron
 from uqkd.classify.crossfit import OutOfFold, split_folds
-from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
+from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, ShapeError
 from uqkd.estimators import negative_log_likelihood
 from uqkd.stacked import Recipe
 
@@ -194,3 +194,14 @@ def test_what_cannot_be_cross_fitted_is_named(options, error, message):
     with pytest.raises(error, match=message) as caught:
         fit(**options)
     assert "\n" not in str(caught.value)
+
+
+def test_folds_that_diverge_are_called_folds():
+    with pytest.raises(
+        DivergedError, match=r"of 5 folds diverged: fold 0 at step \d+.* Lower the learning rate or clip.$"
+    ):
+        fit(recipe=Recipe(steps=9, batch=16, optimiser="sgd", lr=1e30))
+    with pytest.raises(OptionError, match="key must be a tuple of names"):
+        fit(key="fkey")
+    with pytest.raises(OptionError, match="got folds=2.5"):
+        fit(folds=2.5)

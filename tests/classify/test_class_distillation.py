@@ -429,12 +429,20 @@ BROKEN = np.where(np.arange(P)[:, None] > 20, np.inf, X)
     ("options", "error", "message"),
     [
         ({"targets": SOFT, "labels": None}, OptionError, "weight=0.8 and floor=0.0 needs labels; pass them, or weight=1"),
-        ({"targets": SOFT, "mixing": Mixing()}, OptionError, "pass the Teacher with mixing, and ClassTargets without"),
+        ({"targets": SOFT, "mixing": Mixing()}, OptionError, r"such as weigh_probabilities\(teacher.probabilities\(X\)\)"),
+        ({"targets": SOFT, "sources": 2}, OptionError, r"sources must be Sources; got 2. Pass Sources.independent\(students\)"),
+        ({"targets": SOFT, "factory": "perceptron:64"}, OptionError, r"factory must be .*; got 'perceptron:64'. Pass by_name\("),
+        ({"targets": SOFT, "factory": network()}, OptionError, "so that each begins anew; got a Sequential, which is one"),
+        ({"targets": SOFT, "factory": 64}, OptionError, "factory must be a function that builds one network; got 64"),
+        ({"targets": SOFT, "factory": lambda: "x"}, OptionError, "factory must build a torch module .*; got 'x'"),
+        ({"targets": SOFT, "objective": "kl"}, OptionError, "objective must be Distillation; got 'kl'"),
+        ({"targets": SOFT, "recipe": 30}, OptionError, "recipe must be Recipe; got 30"),
+        ({"targets": SOFT, "key": "fkey"}, OptionError, r"key must be a tuple of names, such as key=\('fkey',\); got 'fkey'"),
         ({"targets": SOFT, "floor": 0.5}, OptionError, "floor=0.5 is that of mixed pairs; it needs mixing"),
         ({"targets": TARGET}, OptionError, "takes ClassTargets or a Teacher; got ndarray"),
         ({"targets": weigh_probabilities(TARGET[:4])}, ShapeError, r"\(S=3 or 1, P=24, C\) .* got \(1, 4, 3\)"),
         ({"targets": weigh_probabilities(TARGET, students=2)}, ShapeError, r"got \(2, 24, 3\)"),
-        ({"targets": weigh_probabilities(np.full((P, 4), 0.25))}, ShapeError, r"logits .* got \(\d, 8, 3\) and \(\d, 8, 8\)"),
+        ({"targets": weigh_probabilities(np.full((P, 4), 0.25))}, ShapeError, "gives 3 logits a row, but .* of 4 classes"),
         ({"targets": SOFT, "labels": LABELS + 1}, DataError, "labels must lie in 0 to 2; got 3 at index"),
         ({"targets": SOFT, "labels": LABELS * 1.0}, DataError, "labels must be integers"),
         ({"targets": SOFT, "labels": LABELS[:3]}, ShapeError, r"labels needs shape \(P=24,\)"),
@@ -446,6 +454,19 @@ def test_arguments_that_contradict_each_other_are_named(options, error, message)
     with pytest.raises(error, match=message) as caught:
         train(**options)
     assert "\n" not in str(caught.value)
+
+
+def test_probabilities_are_not_taken_for_logits(teacher):
+    def softened():
+        return torch.nn.Sequential(*network(), torch.nn.Softmax(-1))
+
+    for targets, options in (
+        (SOFT, {"factory": softened}),
+        (teacher, {"factory": softened, "mixing": Mixing()}),
+        (Teacher.of(softened()), {"mixing": Mixing()}),
+    ):
+        with pytest.raises(OptionError, match="Remove the Softmax at its end"):
+            train(targets, recipe=Recipe(steps=10**9), **options)  # nothing is trained
 
 
 def test_a_teacher_needs_mixing_and_numbers(teacher):

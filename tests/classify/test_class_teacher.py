@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from uqkd import seeds
 from uqkd.classify import Mixing, Shaping, Teacher, convolutional, perceptron, pretrained, residual
+from uqkd.classify.outputs import checked_logits
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, SeedReuseError, ShapeError
 from uqkd.estimators import entropy, fit_temperature, negative_log_likelihood
 from uqkd.stacked import Recipe, batch_orders
@@ -269,7 +270,15 @@ def broken(row):
         ({"labels": 1}, ShapeError, "labels needs shape"),
         ({"labels": LABELS[:, None]}, ShapeError, "labels needs shape"),
         ({"classes": 1}, OptionError, "classes >= 2; got classes=1"),
-        ({"classes": 4}, ShapeError, r"outputs \(1, 16, 3\) and targets \(1, 16, 4\)"),
+        ({"classes": 2.5}, OptionError, "classes >= 2; got classes=2.5"),
+        ({"classes": 10}, ShapeError, r"of 10 classes, of which 3 occur. Build it for 10 classes, or .* \(classes=3\)"),
+        ({"key": "fkey"}, OptionError, r"key must be a tuple of names, such as key=\('fkey',\)"),
+        ({"factory": "perceptron:64"}, OptionError, "got 'perceptron:64'. Pass by_name"),
+        (
+            {"classes": 4},
+            ShapeError,
+            "the network gives 3 logits a row, but the targets are of 4 classes, of which 3 occur",
+        ),
         ({"X": broken(7)}, NotFiniteError, "in 1 of 60 rows; the first is row 7"),
         ({"X": X[:0], "labels": LABELS[:0]}, ShapeError, r"at least one row; got \(0, 4\)"),
         ({"X": (9 * X).astype(int)}, DataError, "takes fractions"),
@@ -277,7 +286,7 @@ def broken(row):
         (
             {"recipe": Recipe(steps=9, optimiser="sgd", lr=1e30)},
             DivergedError,
-            "1 of 1 students diverged: student 0 at step",
+            r"1 of 1 teachers diverged: teacher 0 at step \d+. Lower the learning rate or clip.$",
         ),
     ],
 )
@@ -303,7 +312,7 @@ def test_tokens_have_no_mixture():
 
 
 def test_teachers_that_cannot_answer(teacher):
-    for k, students in ((0, 1), (1, 0)):
+    for k, students in ((0, 1), (1, 0), (2.5, 1), (1, True)):
         with pytest.raises(OptionError, match=f"k >= 1 and students >= 1; got k={k}, students={students}"):
             teacher.respond(X, k, students=students, key=KEY)
     with pytest.raises(NotFiniteError, match="the first is row 2"):
@@ -313,9 +322,105 @@ def test_teachers_that_cannot_answer(teacher):
     for temperature in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(OptionError, match=f"temperature must be a positive number; got {temperature}"):
             Teacher.of(network(), temperature=temperature)
-    with pytest.raises(OptionError, match="students >= 1 and first >= 0; got 0"):
+    with pytest.raises(OptionError, match="a whole number of teachers >= 1; got 0"):
         Teacher.fit_many(X, LABELS, teachers=0, classes=C, factory=network, recipe=RECIPE, key=KEY)
     with pytest.raises(DataError, match="every label has the largest logit"):
         teacher.calibrated(X, teacher.probabilities(X).argmax(axis=1))
     with pytest.raises(ShapeError, match="labels needs shape"):
         teacher.shaped(X, LABELS[:3], shaping=Shaping(), recipe=RECIPE, key=KEY)
+
+
+def test_a_shaped_teacher_that_diverges_is_called_one(teacher):
+    with pytest.raises(DivergedError, match="1 of 1 shaped teachers diverged: shaped teacher 0 at step") as caught:
+        teacher.shaped(X, LABELS, shaping=Shaping(), recipe=Recipe(steps=9, optimiser="sgd", lr=1e30), key=KEY)
+    assert "exclude_failed" not in str(caught.value)
+    with pytest.raises(OptionError, match="key must be a tuple"):
+        teacher.shaped(X, LABELS, shaping=Shaping(), recipe=RECIPE, key="fkey")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("x", "Teacher.of takes a torch module that turns rows into logits; got 'x'"),
+        (network, "got a function. Pass an nn.Module, or let one call it"),
+        (
+            transformers.BertForSequenceClassification(CONFIG),
+            r"a BertForSequenceClassification of the transformers library gives an object. .* pretrained\(folder",
+        ),
+    ],
+)
+def test_what_is_no_teacher_is_named(module, message):
+    with pytest.raises(OptionError, match=message) as caught:
+        Teacher.of(module)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_factory_of_a_library_model_is_told_to_wrap_it():
+    with pytest.raises(OptionError, match=r"factory must build a torch module .* pass pretrained\(folder"):
+        fit(factory=lambda: transformers.BertForSequenceClassification(CONFIG))
+
+
+def test_the_remedy_for_a_library_model_works(tmp_path):
+    transformers.BertForSequenceClassification(CONFIG).save_pretrained(tmp_path)
+    tokens = seeds.generator(*KEY, "remedy").integers(1, 9, size=(5, 4))
+    assert Teacher.of(pretrained(tmp_path, 2, pad=0)).probabilities(tokens).shape == (5, 2)
+
+
+# ------------------------------------------------------------------------------------------------- not logits at all
+
+
+def with_softmax():
+    return nn.Sequential(*network(), nn.Softmax(-1))
+
+
+class TwoOrOne(nn.Module):
+    """One logit a row, with or without an axis for it."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.layer, self.axis = nn.Linear(4, 1), axis
+
+    def forward(self, rows):
+        return self.layer(rows) if self.axis else self.layer(rows)[:, 0]
+
+
+def test_networks_that_end_in_a_softmax_are_refused_before_training_and_in_asking():
+    recipe = Recipe(steps=10**9)  # nothing is trained
+    asked = Teacher.of(with_softmax())
+    for ask in (
+        lambda: fit(factory=with_softmax, recipe=recipe),
+        lambda: asked.probabilities(X),
+        lambda: asked.logits(X[:2]),
+        lambda: asked.calibrated(X, LABELS),
+        lambda: asked.respond(X, 1, students=1, key=KEY),
+        lambda: asked.shaped(X, LABELS, shaping=Shaping(), recipe=recipe, key=KEY),
+        lambda: asked.classes(X),
+    ):
+        with pytest.raises(OptionError, match="gives probabilities .* Remove the Softmax at its end") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    sigmoid = Teacher.of(nn.Sequential(*network(), nn.Sigmoid()))
+    assert sigmoid.probabilities(X).shape == (P, C)  # a strange network, but its rows do not sum to one
+    Teacher.of(nn.Sequential(*network(), nn.LogSoftmax(-1))).probabilities(X)  # logits as good as any
+
+
+@pytest.mark.parametrize("axis", [True, False])
+def test_networks_of_one_logit_are_refused(axis):
+    for ask in (lambda: fit(factory=lambda: TwoOrOne(axis)), lambda: Teacher.of(TwoOrOne(axis)).probabilities(X)):
+        with pytest.raises(ShapeError, match="C >= 2 logits a row; this network gives outputs of shape .*1,"):
+            ask()
+
+
+def test_logits_are_not_taken_for_probabilities():
+    """Ten thousand fresh networks, of two rows each; rows of zeros; a distribution beside a row that is none."""
+    draw = seeds.generator(*KEY, "logits")
+    for scale in (0.1, 1.0):
+        for classes in (2, 3, 10):
+            for outputs in draw.uniform(0.0, scale, (5_000, 1, 2, classes)):
+                checked_logits(outputs)
+    checked_logits(np.zeros((1, 5, 3)))
+    one = np.full((1, 9, 4), 0.25)
+    for rows in (one[:, :1], np.where(np.arange(9)[:, None] == 8, 0.25 + 1e-5, one), one - [1, 0, 0, -1]):
+        checked_logits(rows)
+    with pytest.raises(OptionError, match="Softmax"):
+        checked_logits(one)

@@ -224,7 +224,8 @@ def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit():
 
 
 def test_nobody_left_is_an_error_whatever_is_said():
-    with pytest.raises(DivergedError, match="2 of 2 students diverged: student 0 at step .*, student 1 at step"):
+    said = r"2 of 2 students diverged: student 0 at step .*, student 1 at step \d+. Lower the learning rate or clip.$"
+    with pytest.raises(DivergedError, match=said):  # what was said already is not offered again
         fit(Sources.independent(2), targets=poisoned(2, (0, 1)), exclude_failed=True)
 
 
@@ -417,8 +418,16 @@ def test_targets_of_another_shape_are_refused():
 
 
 def test_answers_need_at_least_one():
-    with pytest.raises(OptionError, match="responses >= 1; got 0"):
-        fit(Sources.independent(2)).predict(X, 0, key=KEY)
+    students = fit(Sources.independent(2))
+    for responses in (0, 2.5, True, "3"):
+        with pytest.raises(OptionError, match=f"responses >= 1; got {responses!r}"):
+            students.predict(X, responses, key=KEY)
+    with pytest.raises(OptionError, match=r"key must be a tuple of names, such as key=\('fkey',\); got 'fkey'"):
+        students.predict(X, 2, key="fkey")
+    for s in (2, 9, -3, 0.5, "a"):
+        with pytest.raises(OptionError, match=f"the number of one of the 2 kept, from 0; got {s!r}"):
+            students.alone(s)
+    students.alone(np.int64(1))
 
 
 def test_labels_as_distributions():

@@ -253,6 +253,7 @@ def test_unknown_methods_name_the_nearest(views, method, hint):
         ({"X": np.where(X > 2.0, np.nan, X)}, NotFiniteError, "X holds values that are not finite"),
         ({"recipe": Recipe(steps=5)}, OptionError, "give the recipe a batch size"),
         ({"classes": 1}, OptionError, "classes >= 2"),
+        ({"key": "fkey"}, OptionError, "key must be a tuple of names"),
     ],
 )
 def test_data_of_which_no_views_can_be_made(options, error, message):

@@ -21,6 +21,7 @@ from uqkd.classify import (
     by_name,
     convolutional,
     distill,
+    naming,
     perceptron,
     pretrained,
     residual,
@@ -311,12 +312,73 @@ def test_names_of_text_networks(saved):
 
 
 @pytest.mark.parametrize(
-    "name", ["perceptron:abc", "perceptron:-3", "convolutional", "convolutional:16:5", "residual", "residual:8:4:2",
-             "residual:x", "bag:64", "bag"],
+    "name", ["convolutional", "convolutional:16:5", "residual", "residual:8:4:2", "bag:64", "bag"],
 )  # fmt: skip
 def test_names_that_do_not_fit_images(name):
     with pytest.raises(OptionError, match=rf"network '{name}' does not fit rows of shape \(1, 8, 8\): perceptron:64, "):
         by_name(name, row=(1, 8, 8), classes=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("resnet:20", OptionError, "network 'resnet:20' is none of .* Did you mean 'residual:20'?"),
+        ("perceptrn:20", OptionError, "Did you mean 'perceptron:20'?"),
+        ("perceptrn", OptionError, "Did you mean 'perceptron'?"),
+        ("Residual", OptionError, "Did you mean 'residual'?"),
+        ("conv:16", OptionError, "Did you mean 'convolutional:16'?"),
+        ("xyz:1", OptionError, "bag:64, and no folder of a transformers model.$"),
+        ("residual:20x", OptionError, "the size '20x' is no whole number above 0"),
+        ("perceptron:abc", OptionError, "the size 'abc' is no whole number above 0"),
+        ("perceptron:8,-3", OptionError, "the size '-3' is no whole number above 0"),
+        ("perceptron:0", OptionError, "the size '0' is no whole number above 0"),
+        ("residual:x", OptionError, "the size 'x' is no whole number above 0"),
+        ("residual:9", OptionError, r"a depth of 6n \+ 2 layers, such as 8, 14 or 20; got 9"),
+        ("/nowhere/model", DataError, "network '/nowhere/model' is a path at which there is nothing"),
+        ("./nowhere", DataError, "is a path at which there is nothing"),
+        ("~/nowhere", DataError, "is a path at which there is nothing"),
+        (64, OptionError, "a network goes by a name, such as 'perceptron:64'; got 64"),
+    ],
+)  # fmt: skip
+def test_names_are_checked_at_once_without_building_or_loading(name, error, message, monkeypatch):
+    for function in ("pretrained", "perceptron", "residual"):
+        monkeypatch.setattr(naming, function, lambda *_, **__: pytest.fail("something was built"))
+    with pytest.raises(error, match=message) as caught:
+        by_name(name, row=(1, 8, 8), classes=3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncased", "google/bert_uncased_L-4_H-256_A-4", "someone/perceptron", "gpt2"]
+)
+def test_names_of_models_are_left_to_the_library(name, monkeypatch):
+    monkeypatch.setattr(naming, "pretrained", lambda *_, **__: "loaded")
+    assert by_name(name, row=(7,), classes=3, pad=PAD)() == "loaded"
+
+
+def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(naming, "pretrained", lambda *_, **__: "loaded")
+    (tmp_path / "model:3").mkdir()
+    assert by_name(str(tmp_path / "model:3"), row=(7,), classes=3, pad=PAD)() == "loaded"
+
+
+@pytest.mark.parametrize(("name", "most"), [("bert", 16), ("roberta", 15), ("distilbert", 16)])
+def test_rows_longer_than_a_model_has_positions_are_named(name, most):
+    """RoBERTa leaves one out, that of padding."""
+    one = Teacher.of(pretrained(TEXT[name], C, pad=PAD))
+    assert one.logits(np.ones((2, most), dtype=int)).shape == (2, C)
+    long = np.ones((4, most + 1), dtype=int)
+    said = rf"rows of {most + 1} tokens do not fit a model of {most} positions .* to length={most} at most"
+    for ask in (
+        lambda: one.logits(long),
+        lambda: Teacher.fit(
+            long, [0, 1, 2, 0], classes=C, factory=lambda: pretrained(TEXT[name], C, pad=PAD), recipe=Recipe(steps=1),
+            key=(*KEY, "long"),
+        ),
+    ):  # fmt: skip
+        with pytest.raises(ShapeError, match=said) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
 
 
 def test_names_that_do_not_fit_these_rows():
@@ -470,12 +532,13 @@ def test_another_padding_token_is_refused(saved, offline):
 
 def test_models_that_are_not_there(offline, tmp_path):
     refused(DataError, "does not load", tmp_path / "missing")
+    factory = by_name("nobody/nothing", row=(4,), classes=3, pad=PAD)  # which may be there, for all that is known here
+    with pytest.raises(DataError, match="model 'nobody/nothing' does not load"):
+        factory()
     refused(DataError, "model 'nobody/nothing' does not load", "nobody/nothing")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
     refused(DataError, "does not load .*JSON", tmp_path / "broken")
-    with pytest.raises(DataError, match="'percepton:64' does not load"):
-        by_name("percepton:64", row=(4,), classes=3)()
 
 
 SMALL_IMAGES = {

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from uqkd import data
 from uqkd.classify import Recipe, known_teacher, known_views, network, on_test, performance, tasks
@@ -112,6 +113,13 @@ def test_on_test_calibrates_on_held_out_rows_and_tests_on_the_others():
     wrong = performance(teacher, task.X_test, task.labels_test, held=(task.X_test, task.labels_test))
     assert wrong["temperature"] != found["temperature"]
     assert found["accuracy"][0] == (teacher.probabilities(task.X_test).argmax(1) == task.labels_test).mean()
+
+
+def test_only_classifiers_are_judged_on_a_task():
+    task = data.load_task("digits")
+    for asked in (np.eye(10), torch.nn.Linear(4, 2), None):
+        with pytest.raises(OptionError, match=f"Classifiers or a Teacher are asked here; got {type(asked).__name__}"):
+            on_test(asked, task)
 
 
 @pytest.mark.parametrize("name", ["digits", "intents:6"])

@@ -8,6 +8,7 @@ import slsqp
 import torch
 
 from uqkd import seeds
+from uqkd.classify import project_groups, project_label_first, project_label_first_l2
 from uqkd.classify.wclip import wclip, wclip_fired
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 
@@ -79,3 +80,28 @@ def test_refusals():
         wclip(p, [0, 1], margin=1.5)
     with pytest.raises(OptionError, match="budget"):
         wclip(p, [0, 1], budget=-0.1)
+
+
+@pytest.mark.parametrize(
+    "kind", [np.float32, np.float64, np.array, torch.tensor, lambda m: torch.tensor(m, requires_grad=True)]
+)
+def test_numbers_of_any_kind_are_margins(kind):
+    p = [[0.5, 0.375, 0.125]]
+    np.testing.assert_allclose(wclip(p, [1], margin=kind(0.7)), wclip(p, [1], margin=0.7), rtol=0, atol=1e-8)  # float32
+    for projection in (project_label_first, project_label_first_l2):
+        np.testing.assert_allclose(projection(p, [1], margin=kind(0.25)), projection(p, [1], margin=0.25), atol=1e-7)
+
+
+@pytest.mark.parametrize("margin", ["a", "0.5", None, True, [0.5], np.nan, torch.tensor([0.5])])
+def test_margins_that_are_no_numbers(margin):
+    with pytest.raises(OptionError, match=r"margin must be a number in \[0, 1\]; got"):
+        wclip([[0.5, 0.375, 0.125]], [1], margin=margin)
+
+
+def test_bounds_and_masks_that_are_none():
+    p = [[0.5, 0.375, 0.125]]
+    for margin in ("a", [0.1, "b"], [[1.0], [1.0, 2.0]]):
+        with pytest.raises(OptionError, match=r"margin must be one number or \(P=1,\) numbers; got"):
+            project_label_first(p, [1], margin=margin)
+    with pytest.raises(DataError, match="near must be a mask of bool, .* got dtype <U1"):
+        project_groups(p, "a", [[False] * 3], near_min=0.0, wrong_max=1.0)

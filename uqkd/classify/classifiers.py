@@ -14,13 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from uqkd import seeds
+from uqkd.classify.arguments import checked_factory, checked_key, checked_network, must_be, whole
 from uqkd.classify.networks import Factory
-from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdError, UqkdWarning
+from uqkd.classify.outputs import FEW, checked_logits, refuse_classes
+from uqkd.classify.rows import checked_rows, refused
+from uqkd.errors import DivergedError, OptionError, ShapeError, UqkdWarning
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import labels_at
 from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, check_stacking, train
 from uqkd.stacked.jobs import Transform
-from uqkd.stacked.leaves import Embedding, Linear
+from uqkd.stacked.leaves import Linear
+from uqkd.stacked.training import Training
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -54,7 +58,7 @@ class Classifiers:
 
     def logits(self, X: ArrayLike | Tensor) -> Array:
         """Logits at the rows of X (P, ...), as (S, P, C)."""
-        return _blocks(self.model, X)[self.kept]
+        return checked_logits(_blocks(self.model, X))[self.kept]
 
     def probabilities(self, X: ArrayLike | Tensor) -> Array:
         """Class probabilities at the rows of X (P, ...), as (S, P, C): rows sum to one in float64."""
@@ -68,12 +72,14 @@ class Classifiers:
 
     def predict(self, X: ArrayLike | Tensor, responses: int, *, key: tuple[Any, ...]) -> Labels:
         """Draw R class labels per prompt from the distribution of each, (S, P, R) int, from the stream named by `key`."""
-        if responses < 1:
-            raise OptionError(f"predict needs responses >= 1; got {responses}.")
+        if not whole(responses, 1):
+            raise OptionError(f"predict needs a whole number of responses >= 1; got {responses!r}.")
         return draw_labels(self.probabilities(X), responses, key=key)
 
     def alone(self, s: int) -> nn.Module:
         """Number s of those kept, as a plain module."""
+        if not whole(s, -len(self.kept)) or s >= len(self.kept):
+            raise OptionError(f"alone needs the number of one of the {len(self.kept)} kept, from 0; got {s!r}.")
         return self.model.student(int(self.kept[s]))
 
 
@@ -85,7 +91,7 @@ def draw_labels(probabilities: Array, responses: int, *, key: tuple[Any, ...]) -
     >>> draw_labels(np.array([[[0.0, 1.0]]]), 3, key=("doc",))
     array([[[1, 1, 1]]])
     """
-    uniform = seeds.generator(*key).random((responses, *probabilities.shape[:2]))
+    uniform = seeds.generator(*checked_key(key)).random((responses, *probabilities.shape[:2]))
     return np.moveaxis(labels_at(probabilities, uniform), 0, -1)
 
 
@@ -97,8 +103,8 @@ def one_hot(labels: ArrayLike, rows: int, classes: int) -> Array:
     >>> one_hot([1], 1, 2)
     array([[[0., 1.]]])
     """
-    if classes < 2:
-        raise OptionError(f"a classifier needs classes >= 2; got classes={classes}.")
+    if not whole(classes, 2):
+        raise OptionError(f"a classifier needs a whole number of classes >= 2; got classes={classes!r}.")
     return np.asarray(np.eye(classes)[class_labels(labels, rows, classes)][None])
 
 
@@ -116,6 +122,8 @@ def fit_classifiers(
     device: str = "cpu",
     engine: str = "auto",
     exclude_failed: bool = False,
+    classes: int | None = None,
+    who: str = "student",
 ) -> Classifiers:
     """Train S classifiers in one pass; the ways to train (teachers, folds, students) differ in targets, loss and transform.
 
@@ -141,6 +149,10 @@ def fit_classifiers(
     device, engine : str
     exclude_failed : bool
         Leave out those that diverge, with a warning that says how many remain. Otherwise they are an error.
+    classes : int, optional
+        C of the targets, which the network must have too.
+    who : str
+        What messages call one of them.
 
     Returns
     -------
@@ -154,17 +166,25 @@ def fit_classifiers(
         Rows that are not finite, or not what the network takes.
     ShapeError
         Arguments that do not fit each other.
+    OptionError
+        A factory, sources, a recipe or a key that are none; a network that ends in a softmax.
     """
+    factory, key = checked_factory(factory), checked_key(key)
+    must_be("sources", sources, Sources, "Pass Sources.independent(students).")
+    must_be("recipe", recipe, Recipe, "Pass Recipe(steps=...).")
     model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
-    values = _rows(model, X)
+    values = checked_rows(model, X)
     orders = _orders(len(values), recipe, sources, key, rows)
-    with _refused(values):  # rows of another shape, and a module that mixes students, are named before any work
+    with refused(values):  # rows of another shape, and a module that mixes students, are named before any work
         check_stacking(model, values[:3], students=2, modes=(False,))
-    with _refused(values, (IndexError,)):
+    begun = checked_logits(_blocks(model, values[:FEW]))
+    if classes is not None:
+        refuse_classes(begun, targets, classes)
+    with refused(values, (IndexError,)):
         done = train(
             model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine
         )  # fmt: skip
-    healthy = done.refuse_failed(exclude_failed=exclude_failed and bool(done.healthy.any()))
+    healthy = _kept(done, who, exclude_failed=exclude_failed)
     if not healthy.all():
         warnings.warn(
             f"{int(healthy.sum())} of {len(healthy)} classifiers are kept; the others diverged.",
@@ -172,6 +192,20 @@ def fit_classifiers(
             stacklevel=3,
         )
     return Classifiers(model, done.failed_at, done.loss)
+
+
+def _kept(done: Training, who: str, *, exclude_failed: bool) -> NDArray[np.bool_]:
+    """(S,) which are kept, or an error that offers what is left to do."""
+    if who == "student" and not exclude_failed:
+        return done.refuse_failed()
+    failed = np.flatnonzero(~done.healthy)
+    if len(failed) and not (exclude_failed and done.healthy.any()):
+        named = ", ".join(f"{who} {s} at step {done.failed_at[s]}" for s in failed[:20])
+        more = f" and {len(failed) - 20} more" if len(failed) > 20 else ""
+        raise DivergedError(
+            f"{len(failed)} of {len(done.failed_at)} {who}s diverged: {named}{more}. Lower the learning rate or clip."
+        )
+    return done.healthy
 
 
 def _copied(model: Stacked, key: tuple[Any, ...]) -> Stacked:
@@ -186,7 +220,7 @@ def _begun(factory: Factory, sources: Sources, key: tuple[Any, ...], device: str
     """S classifiers, each as the factory builds it from the stream of its level of initialisation."""
     shared = sources.recurs("initialisation")
     with seeds.torch_stream(*key, "initialisation", int(sources.initialisation[0]), shared=True):
-        template = factory()
+        template = checked_network(factory(), "factory must build")
     model = Stacked.of(
         template,
         sources.students,
@@ -233,52 +267,15 @@ def _orders(
     ])  # fmt: skip
 
 
-def _rows(model: Stacked, X: ArrayLike | Tensor) -> Tensor:
-    """X on the model's device, checked once."""
-    given = X if isinstance(X, Tensor) else np.asarray(X)
-    if isinstance(given, np.ndarray) and given.dtype.kind not in "biuf":
-        raise DataError(f"X must hold numbers; got dtype {given.dtype}. Encode texts and categories first.")
-    rows = model.tensor(given)
-    if rows.ndim < 2 or not rows.numel():
-        raise ShapeError(f"X must be (P, ...), at least one row; got {tuple(rows.shape)}.")
-    if rows.is_floating_point():
-        bad = ~rows.flatten(1).isfinite().all(1)
-        if bad.any():
-            raise NotFiniteError(
-                f"X holds values that are not finite, as {model.dtype}, in {int(bad.sum())} of {len(rows)} rows; the first is "
-                f"row {int(bad.int().argmax())}. Find out where they come from; none is dropped here."
-            )
-    elif not any(isinstance(part, Embedding) for part in model.body.modules()):
-        raise DataError(f"X holds {rows.dtype}, but this network takes fractions; pass X as floating-point numbers.")
-    return rows
-
-
-@contextmanager
-def _refused(
-    rows: Tensor, kinds: tuple[type[Exception], ...] = (RuntimeError, IndexError, ValueError)
-) -> Iterator[None]:
-    """Within, what torch says of rows that do not fit the network is one typed error."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, UqkdError):
-        raise
-    except kinds as error:
-        why = next(iter(str(error).splitlines()), "")[:160]
-        raise ShapeError(
-            f"the network does not take rows of shape {tuple(rows.shape[1:])}, {rows.dtype} from {rows.min().item():g} to "
-            f"{rows.max().item():g} ({why}). Give rows as it was built for, token ids within its vocabulary."
-        ) from error
-
-
 @torch.inference_mode()
 def _blocks(model: Stacked, X: ArrayLike | Tensor) -> Array:
     """Outputs of all, block of rows by block: memory stays flat."""
-    rows = _rows(model, X)
+    rows = checked_rows(model, X)
     model.eval()
     size = max(1, BLOCK // max(1, model.students * rows[0].numel()))
     found = []
     for start in range(0, len(rows), size):
-        with _refused(rows):
+        with refused(rows):
             found.append(model(rows[start : start + size]).double().cpu().numpy())
     return np.concatenate(found, axis=1)
 

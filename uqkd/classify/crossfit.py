@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd import seeds
+from uqkd.classify.arguments import checked_key, whole
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks import Factory
@@ -100,6 +101,7 @@ def out_of_fold(
     DataError
         Labels outside the classes; a class with a single row.
     """
+    key = checked_key(key)
     target = one_hot(labels, len(np.asarray(X)), classes)
     place = split_folds(labels, folds=folds, key=key)
     if recipe.batch is None:
@@ -108,7 +110,7 @@ def out_of_fold(
     transform = None if mixing is None else MixedBatches(mixing, sources.order, (*key, "folds"))
     trained = fit_classifiers(
         X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=(*key, "folds"),
-        rows=place[None] != np.arange(folds)[:, None], transform=transform,
+        rows=place[None] != np.arange(folds)[:, None], transform=transform, classes=classes, who="fold",
     )  # fmt: skip
     logits = np.take_along_axis(trained.logits(X), place[None, :, None], axis=0)[0]
     return OutOfFold(logits, place, trained)
@@ -123,7 +125,7 @@ def split_folds(labels: ArrayLike, *, folds: int, key: tuple[Any, ...]) -> Label
     array([2, 2, 2])
     """
     classes = np.asarray(labels)
-    if not 2 <= folds <= len(classes):
+    if not whole(folds, 2) or folds > len(classes):
         raise OptionError(f"out-of-fold predictions need 2 <= folds <= rows; got folds={folds}, {len(classes)} rows.")
     rng = seeds.generator(*key, "split folds", folds, shared=True)
     place = np.empty(len(classes), dtype=np.int64)

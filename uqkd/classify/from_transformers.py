@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uqkd.classify.networks import check_sizes
-from uqkd.errors import DataError, OptionError, UqkdError
+from uqkd.errors import DataError, OptionError, ShapeError, UqkdError
 
 # Dropout of attention weights is a function, not a module, and draws from torch's global state: it is off, in the lone
 # student as in the stacked ones. So does stochastic depth, and is. Dropout of activations stays as configured.
@@ -36,6 +36,7 @@ class Pretrained(nn.Module):
     def __init__(self, model: nn.Module, pad: int | None, size: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.model, self.pad, self.size = model, pad, size
+        self.most = None if pad is None else _positions(model)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, L) token ids, or (N, channels, H, W), to (N, C)."""
@@ -43,6 +44,11 @@ class Pretrained(nn.Module):
             if self.size not in (None, tuple(rows.shape[-2:])):
                 rows = F.interpolate(rows, self.size, mode="bilinear", antialias=True)
             return self.model(pixel_values=rows).logits  # type: ignore[no-any-return]
+        if self.most is not None and rows.shape[1] > self.most:
+            raise ShapeError(
+                f"rows of {rows.shape[1]} tokens do not fit a model of {self.most} positions (max_position_embeddings); cut "
+                f"them where texts are read, to length={self.most} at most."
+            )
         return self.model(input_ids=rows, attention_mask=(rows != self.pad).long()).logits  # type: ignore[no-any-return]
 
 
@@ -136,6 +142,17 @@ def _quiet_library() -> Iterator[None]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
+
+
+def _positions(model: nn.Module) -> int | None:
+    """How many tokens a text model has positions for; None where it does not say."""
+    said = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if not isinstance(said, int) or said < 1:
+        return None
+    for name, part in model.named_modules():  # RoBERTa and its kin count from the padding token on
+        if name.endswith("position_embeddings") and getattr(part, "padding_idx", None) is not None:
+            return said - int(part.padding_idx) - 1  # type: ignore[arg-type]
+    return said
 
 
 def _image_size(config: Any) -> tuple[int, int] | None:

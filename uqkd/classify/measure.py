@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
+from uqkd.classify.arguments import checked_key
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.mixup import Mixing, Pairs, mix
 from uqkd.classify.teacher import Teacher
@@ -133,7 +134,7 @@ def mixed_rows(
     truth = class_labels(labels, len(rows), classes)
     if len(rows) < 2:
         raise OptionError(f"mixing needs two rows; got {len(rows)}.")
-    drawn = (mixing or Mixing()).draw(1, len(rows), seeds.generator(*key, "pairs", shared=True))
+    drawn = (mixing or Mixing()).draw(1, len(rows), seeds.generator(*checked_key(key), "pairs", shared=True))
     pairs = Pairs(drawn.share[0], drawn.partner[0])
     return MixedRows(rows, mix(rows, pairs).astype(rows.dtype), truth, pairs.share, pairs.partner)
 
@@ -173,13 +174,22 @@ def against_teacher(students: Classifiers, teacher: Teacher, rows: MixedRows) ->
     return AgainstTeacher(apart(rows.X), apart(rows.mixed), alike(rows.X), alike(rows.mixed))
 
 
+def _asked(asked: Any) -> Any:
+    if not callable(getattr(asked, "probabilities", None)):
+        raise OptionError(
+            f"Classifiers or a Teacher are asked here; got {type(asked).__name__}. Make a Teacher of a module with Teacher.of; "
+            "probabilities are measured by uqkd.estimators.summarise_classifier."
+        )
+    return asked
+
+
 def _probabilities(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
-    found = asked.probabilities(X)
+    found = _asked(asked).probabilities(X)
     return found[None] if isinstance(asked, Teacher) else found
 
 
 def _features(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
-    found = asked.features(X)
+    found = _asked(asked).features(X)
     return found[None] if isinstance(asked, Teacher) else found
 
 

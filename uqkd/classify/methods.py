@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uqkd.classify.arguments import checked_key
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
 from uqkd.classify.evidence import Evidence, evidence_from
 from uqkd.classify.networks import Factory
@@ -62,6 +63,7 @@ class TeacherViews:
         shaping: Shaping | None = None,
     ) -> TeacherViews:
         """Train the teacher, shape a copy of it, and train its folds; equal keys give equal views wherever they are made."""
+        key = checked_key(key)
         teacher = Teacher.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=(*key, "teacher"))
         gentle = replace(
             recipe, steps=max(1, recipe.steps // GENTLER), lr=recipe.lr / GENTLER,

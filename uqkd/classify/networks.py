@@ -123,9 +123,7 @@ def residual(channels: int, classes: int, *, depth: int = 8, width: int = 16) ->
     272474
     """
     check_sizes(channels=channels, classes=classes, width=width)
-    blocks, left = divmod(depth - 2, 6)
-    if left or blocks < 1:
-        raise OptionError(f"residual needs a depth of 6n + 2 layers, such as 8, 14 or 20; got {depth}.")
+    blocks = check_depth(depth)
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     before = width
     for stage in range(3):
@@ -165,6 +163,20 @@ class BagOfWords(nn.Module):
         """(N, L) token ids to (N, C)."""
         counted = (rows != self.pad).to(self.words.weight.dtype)[..., None]
         return self.head((self.words(rows) * counted).sum(1) / counted.sum(1).clamp(min=1.0))  # type: ignore[no-any-return]
+
+
+def check_depth(depth: int) -> int:
+    """Blocks a stage of a residual network of 6n + 2 layers: n, or `OptionError`.
+
+    Examples
+    --------
+    >>> check_depth(20)
+    3
+    """
+    blocks, left = divmod(depth - 2, 6)
+    if left or blocks < 1:
+        raise OptionError(f"residual needs a depth of 6n + 2 layers, such as 8, 14 or 20; got {depth}.")
+    return blocks
 
 
 def check_sizes(**sizes: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uqkd.errors import DataError, NotFiniteError, ShapeError, UqkdError
+from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdError
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import distributions
 from uqkd.estimators.sums import sum_tolerance
@@ -67,7 +67,11 @@ class Rows:
 
     def bound(self, name: str, value: Any) -> Tensor:
         """A bound as (P,) float64: one number for all rows or one a row."""
-        raw = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64))
+        try:
+            raw = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError, RuntimeError):
+            shown = repr(value)[:60]
+            raise OptionError(f"{name} must be one number or (P={len(self.probs)},) numbers; got {shown}.") from None
         raw = raw.detach().to(device=self.probs.device, dtype=torch.float64)
         points = len(self.probs)
         if raw.ndim > 0 and tuple(raw.shape) != (points,):
@@ -79,9 +83,10 @@ class Rows:
 
     def mask(self, name: str, value: Any) -> Tensor:
         """A mask as (P, C) bool."""
-        raw = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value)).to(self.probs.device)
-        if raw.dtype != torch.bool:
-            raise DataError(f"{name} must be a mask of bool, True for the classes meant; got dtype {raw.dtype}.")
+        given = value if isinstance(value, Tensor) else np.asarray(value)
+        if given.dtype not in (torch.bool, np.bool_):
+            raise DataError(f"{name} must be a mask of bool, True for the classes meant; got dtype {given.dtype}.")
+        raw = torch.as_tensor(given).to(self.probs.device)
         if raw.shape != self.probs.shape:
             shapes = tuple(self.probs.shape), tuple(raw.shape)
             raise ShapeError(f"{name} needs the shape of probs, (P, C) = {shapes[0]}; got {shapes[1]}.")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uqkd.classify.arguments import checked_factory, checked_key, must_be
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks import Factory
@@ -91,6 +92,10 @@ def distill(
     array([[0.1, 0.9],
            [0.1, 0.9]])
     """
+    key = checked_key(key)
+    must_be("objective", objective, Distillation, "Pass Distillation(temperature, weight).")
+    must_be("sources", sources, Sources, "Pass Sources.independent(students).")
+    checked_factory(factory)
     _refuse_contradictions(targets, labels, objective, mixing=mixing, floor=floor)
     rows = np.asarray(X)
     how: dict[str, Any] = {
@@ -103,7 +108,7 @@ def distill(
             mixing or Mixing(), sources.order, key, teacher=targets.model.to(device), floor=floor,
             temperature=objective.temperature, teacher_temperature=targets.temperature,
         )  # fmt: skip
-        return fit_classifiers(rows, _one_hot(labels, len(rows), classes), transform=transform, **how)
+        return fit_classifiers(rows, _one_hot(labels, len(rows), classes), transform=transform, classes=classes, **how)
     given = targets.probabilities
     if given.ndim != 3 or len(given) not in (1, sources.students) or given.shape[1] != len(rows):
         raise ShapeError(
@@ -113,7 +118,7 @@ def distill(
         given = given[:1]
     soft = soften(given, objective.temperature)
     hard = np.broadcast_to(_one_hot(labels, len(rows), soft.shape[2]), soft.shape)
-    return fit_classifiers(rows, np.concatenate([soft, hard], axis=-1), **how)
+    return fit_classifiers(rows, np.concatenate([soft, hard], axis=-1), classes=soft.shape[2], **how)
 
 
 def _one_hot(labels: ArrayLike | None, rows: int, classes: int) -> Array:
@@ -133,7 +138,8 @@ def _refuse_contradictions(
         )
     if (mixing is not None) != isinstance(targets, Teacher):
         raise OptionError(
-            "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without."
+            "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without, such as "
+            "weigh_probabilities(teacher.probabilities(X))."
         )
     if not isinstance(targets, Teacher | ClassTargets):
         raise OptionError(

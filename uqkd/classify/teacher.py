@@ -10,10 +10,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from uqkd.classify.arguments import checked_key, checked_network, whole
 from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks import Factory
 from uqkd.classify.objectives import Shaping
+from uqkd.classify.outputs import FEW
 from uqkd.errors import OptionError
 from uqkd.estimators import fit_temperature
 from uqkd.stacked import Recipe, Sources, Stacked
@@ -44,7 +46,14 @@ class Teacher:
 
     @classmethod
     def of(cls, module: nn.Module, *, temperature: float = 1.0) -> Teacher:
-        """Any trained module that turns rows into logits."""
+        """Any trained module that turns rows into logits.
+
+        Raises
+        ------
+        OptionError
+            No module, or one of the transformers library, which gives an object: see `pretrained`.
+        """
+        module = checked_network(module, "Teacher.of takes")
         model = Stacked.of(module, 1, key=("classify", "teacher"), share_frozen=False, dropout=[0])
         values = {name: value[None] for name, value in module.state_dict().items()}
         held = model.parameters_by_name(buffers=True)
@@ -114,13 +123,16 @@ class Teacher:
         DivergedError
             Names those that diverged, and when.
         """
+        if not whole(teachers, 1):
+            raise OptionError(f"fit_many needs a whole number of teachers >= 1; got {teachers!r}.")
         sources = Sources.independent(teachers)
         sources = replace(sources, recurring=("initialisation", "order") if shared else ())
         target = one_hot(labels, len(np.asarray(X)), classes)
         transform = None if mixing is None else MixedBatches(mixing, sources.order, key)
         trained = fit_classifiers(
-            X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=key, transform=transform
-        )
+            X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=key, transform=transform,
+            classes=classes, who="teacher",
+        )  # fmt: skip
         return cls.from_classifiers(trained)
 
     @classmethod
@@ -135,8 +147,9 @@ class Teacher:
         target = one_hot(labels, len(np.asarray(X)), self.classes(X))
         sources = replace(Sources.independent(1), recurring=("initialisation", "order"))
         trained = fit_classifiers(
-            X, target, factory=self.model, loss=shaping, recipe=recipe, sources=sources, key=(*key, "shaped")
-        )
+            X, target, factory=self.model, loss=shaping, recipe=recipe, sources=sources, key=(*checked_key(key), "shaped"),
+            who="shaped teacher",
+        )  # fmt: skip
         return Teacher(trained.model, self.temperature)
 
     def calibrated(self, X: ArrayLike, labels: ArrayLike) -> Teacher:
@@ -157,8 +170,8 @@ class Teacher:
 
     def respond(self, X: ArrayLike | Tensor, k: int, *, students: int, key: tuple[Any, ...]) -> Labels:
         """k labels per prompt for each of S students, (S, P, k) int, from the stream named by `key`."""
-        if k < 1 or students < 1:
-            raise OptionError(f"respond needs k >= 1 and students >= 1; got k={k}, students={students}.")
+        if not (whole(k, 1) and whole(students, 1)):
+            raise OptionError(f"respond needs whole k >= 1 and students >= 1; got k={k!r}, students={students!r}.")
         answers = self.probabilities(X)
         return draw_labels(np.broadcast_to(answers, (students, *answers.shape)), k, key=key)
 
@@ -166,8 +179,8 @@ class Teacher:
         return np.asarray(self._as_classifiers().logits(X)[0])
 
     def classes(self, X: ArrayLike) -> int:
-        """C, as its answer to the first row of X (P, ...) shows."""
-        return int(self._raw(np.asarray(X)[:1]).shape[-1])
+        """C, as its answer to the first rows of X (P, ...) shows."""
+        return int(self._raw(np.asarray(X)[:FEW]).shape[-1])
 
     def _as_classifiers(self) -> Classifiers:
         return Classifiers(self.model, np.array([-1]), np.full(1, np.nan))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from uqkd.classify.probabilities import Rows
 from uqkd.errors import OptionError
+from uqkd.estimators.checking import numpy_of
 
 
 def wclip(probs: Any, labels: Any, *, margin: float = 0.7, budget: float = 0.5) -> Any:
@@ -48,9 +50,7 @@ def wclip(probs: Any, labels: Any, *, margin: float = 0.7, budget: float = 0.5) 
     array([[0.4375, 0.4375, 0.125 ],
            [0.5   , 0.375 , 0.125 ]])
     """
-    for name, value in (("margin", margin), ("budget", budget)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-            raise OptionError(f"{name} must be a number in [0, 1]; got {value!r}.")
+    margin, budget = _part("margin", margin), _part("budget", budget)
     rows = Rows.of(probs)
     clipped = rows.probs.clone()
     if labels is not None:
@@ -60,6 +60,14 @@ def wclip(probs: Any, labels: Any, *, margin: float = 0.7, budget: float = 0.5) 
         moved = torch.minimum(budget * most, margin * (most - held))  # zero where the label is the most probable
         clipped.scatter_add_(1, label, moved).scatter_add_(1, where, -moved)
     return rows.back(clipped)
+
+
+def _part(name: str, value: Any) -> float:
+    """A number in [0, 1] of any kind, a tensor's too."""
+    number = np.asarray(numpy_of(value))
+    if number.ndim or number.dtype.kind not in "iuf" or not 0.0 <= number <= 1.0:
+        raise OptionError(f"{name} must be a number in [0, 1]; got {value!r}.")
+    return float(number)
 
 
 def wclip_fired(probs: Any, labels: Any) -> Any:
