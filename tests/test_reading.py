@@ -1,6 +1,7 @@
 """Data of one's own, as a newcomer brings them: found by path, told apart by what they hold, read by one set of options."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -145,6 +146,22 @@ def test_unknown_words_are_counted_as_words_not_as_pieces(tmp_path):
     refused(DataError, message, data.tokens.check_reading, found, ["payayay bank coin"], length=99, name="toy")
 
 
+def test_a_tokenizer_that_does_not_number_its_words_is_counted_by_tokens():
+    class Encoded(dict):
+        is_fast = False
+
+    class Slow:
+        all_special_ids, unk_token_id = (1, 2, 3), 1
+
+        def __call__(self, texts, **_):
+            known = {"pay": 4}
+            return Encoded(input_ids=[[2, *(known.get(word, 1) for word in text.split()), 3] for text in texts])
+
+    data.tokens.check_reading(Slow(), ["pay card", "coin pay"], length=4, name="toy")
+    message = r"^67 % of the words of data toy .4 of 6. are unknown"
+    refused(DataError, message, data.tokens.check_reading, Slow(), ["pay a b", "c pay d"], length=9, name="toy")
+
+
 def test_texts_of_which_nothing_is_left_are_unknown(tmp_path):
     """A tokenizer of pairs of letters drops those that it does not know."""
     (tmp_path / "vocab.json").write_text(json.dumps({"<|endoftext|>": 0, "a": 1}))
@@ -218,6 +235,8 @@ def test_another_folder_worked_in_is_another_task(work, monkeypatch):
     write_pictures(work / "here" / "png", seed=1)
     write_pictures(work / "there" / "png", seed=2)
     found = []
+    for path in work.rglob("*"):
+        os.utime(path, (0, 0))
     for place in ("here", "there"):
         monkeypatch.chdir(work / place)
         found.append(data.load_task("png").fingerprint)
@@ -278,10 +297,12 @@ def test_a_folder_is_what_it_holds_whatever_else_is_given(reader, work):
     datasets.disable_progress_bars()
     write_texts(work / "texts" / "train.csv")
     write_texts(work / "texts" / "dev.csv", rows=12)
+    (work / "texts" / "notes").mkdir()
     write_texts(work / "one" / "anything.csv")
     write_pictures(work / "png")
     (work / "png" / ".hidden.csv").write_text("")
     (work / "empty").mkdir()
+    (work / "empty" / ".train.csv").write_text("")
     table = datasets.Dataset.from_dict({"text": ["pay"] * 40, "label": ["x", "y"] * 20})
     table.save_to_disk("saved texts")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
