@@ -21,6 +21,7 @@ from uqkd.classify import (
     Mixing,
     Recipe,
     Sources,
+    check_networks,
     distill,
     known_teacher,
     network,
@@ -61,14 +62,10 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
+    task = data.cell_task(options.task, only="images", size=options.size)
+    check_networks(data.of_cell_task(task), (*options.teachers, options.student))
     return [
-        {
-            **data.cell_task(options.task, only="images", size=options.size),
-            **how,
-            "teacher": teacher,
-            "sharpness": sharpness,
-            "method": method,
-        }
+        {**task, **how, "teacher": teacher, "sharpness": sharpness, "method": method}
         for teacher, sharpness, method in product(options.teachers, options.sharpness, METHODS)
     ]
 

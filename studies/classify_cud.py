@@ -22,6 +22,7 @@ from uqkd.classify import (
     Distillation,
     Recipe,
     Sources,
+    check_networks,
     distill,
     known_views,
     network,
@@ -70,6 +71,8 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
     tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
+    for task in tasks:
+        check_networks(data.of_cell_task(task), options.trained(task["kind"])["networks"])
     methods = dict.fromkeys((PLAIN, *options.methods))  # plain distillation is what the others are compared with
     return [
         {**task, **options.trained(task["kind"]), **how, "method": method, "temperature": t, "weight": w}

@@ -23,6 +23,7 @@ from uqkd.classify import (
     Recipe,
     Sources,
     against_teacher,
+    check_networks,
     distill,
     known_teacher,
     mixed_rows,
@@ -68,14 +69,10 @@ def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "students", "steps", "batch", "lr")}
     alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
     taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
+    task = data.cell_task(options.task, only="images", size=options.size)
+    check_networks(data.of_cell_task(task), (*options.teachers, options.student))
     return [
-        {
-            **data.cell_task(options.task, only="images", size=options.size),
-            **how,
-            "teacher": teacher,
-            "method": method,
-            "temperature": temperature,
-        }
+        {**task, **how, "teacher": teacher, "method": method, "temperature": temperature}
         for teacher, method, temperature in (*alone, *taught)
     ]
 

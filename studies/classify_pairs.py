@@ -22,6 +22,7 @@ from uqkd.classify import (
     Recipe,
     Sources,
     against_teacher,
+    check_networks,
     distill,
     known_teacher,
     mixed_rows,
@@ -63,6 +64,7 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
     task = data.cell_task(options.task, only="images", size=options.size)
+    check_networks(data.of_cell_task(task), (*options.teachers, options.student))
     return [
         {**task, **how, "teacher": teacher, "floor": floor}
         for teacher, floor in product(options.teachers, options.floors)

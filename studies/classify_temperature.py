@@ -19,6 +19,7 @@ from uqkd.classify import (
     Mixing,
     Recipe,
     Sources,
+    check_networks,
     distill,
     known_teacher,
     network,
@@ -62,6 +63,7 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("teacher", "student", "students", "steps", "batch", "lr")}
     task = data.cell_task(options.task, only="images", size=options.size)
+    check_networks(data.of_cell_task(task), (options.teacher, options.student))
     return [
         {**task, **how, "method": method, "temperature": temperature}
         for method, temperature in product(METHODS, options.temperatures)

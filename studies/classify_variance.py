@@ -24,6 +24,7 @@ from uqkd.classify import (
     Recipe,
     Sources,
     TeacherViews,
+    check_networks,
     distill,
     known_views,
     network,
@@ -76,6 +77,8 @@ PRESETS = {
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
     tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
+    for task in tasks:
+        check_networks(data.of_cell_task(task), options.trained(task["kind"])["networks"])
     return [
         {**task, **options.trained(task["kind"]), **how, "method": method}
         for task in tasks

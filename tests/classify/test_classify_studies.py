@@ -137,6 +137,24 @@ def test_texts_cannot_be_mixed_and_are_refused_before_any_work(name):
         study.module.cells(study.options("quick", {"task": "intents:6"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("classify_cud", {"images": ["convolutional:16", "perceptrn:20"]}),
+        ("classify_variance", {"texts": ["bag:64", "perceptrn:20"]}),
+        ("classify_shift", {"texts": ["bagg:64", "bag:4"]}),
+        ("classify_mixup", {"student": "perceptrn:20"}),
+        ("classify_calibration", {"teachers": ["perceptrn:20"]}),
+        ("classify_pairs", {"student": "perceptrn:20"}),
+        ("classify_temperature", {"teacher": "perceptrn:20"}),
+    ],
+)
+def test_misspelt_networks_are_refused_before_any_work(name, changed):
+    study = load_study(STUDIES / f"{name}.py")
+    with pytest.raises(OptionError, match="perceptrn:20|bagg:64"):
+        study.module.cells(study.options("quick", changed))
+
+
 def test_tasks_are_read_and_trained_by_their_kind(tmp_path):
     rng = seeds.generator("test", "classify studies", "kinds")
     np.savez(tmp_path / "own.npz", images=rng.random((60, 1, 6, 6)), labels=np.arange(60) % 3)

@@ -39,7 +39,7 @@ from uqkd.classify.targets import (
     weigh_precision,
     weigh_probabilities,
 )
-from uqkd.classify.tasks import known_teacher, known_views, network, on_test
+from uqkd.classify.tasks import check_networks, known_teacher, known_views, network, on_test
 from uqkd.classify.teacher import Teacher
 from uqkd.classify.wclip import wclip, wclip_fired
 from uqkd.stacked import Recipe, Sources
@@ -68,6 +68,7 @@ __all__ = [
     "against_teacher",
     "by_name",
     "changed_rows",
+    "check_networks",
     "convolutional",
     "distill",
     "duality_gap",

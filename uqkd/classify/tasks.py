@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -61,6 +61,12 @@ def network(name: str, task: Training) -> Factory:
     return by_name(
         name, row=task.X.shape[1:], classes=len(task.classes), pad=task.pad, vocabulary=task.vocabulary
     )  # fmt: skip
+
+
+def check_networks(task: Training, names: Iterable[str]) -> None:
+    """Raise what `network` has against any of the names: before any work, where studies plan it."""
+    for name in names:
+        network(name, task)
 
 
 def known_teacher(task: Training, *, network: str, recipe: Recipe) -> Teacher:
