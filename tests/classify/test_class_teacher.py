@@ -273,6 +273,7 @@ def broken(row):
         ({"classes": 2.5}, OptionError, "classes >= 2; got classes=2.5"),
         ({"classes": 10}, ShapeError, r"of 10 classes, of which 3 occur. Build it for 10 classes, or .* \(classes=3\)"),
         ({"key": "fkey"}, OptionError, r"key must be a tuple of names, such as key=\('fkey',\)"),
+        ({"mixing": 0.4}, OptionError, r"mixing must be Mixing; got 0.4. Pass Mixing\(\)"),
         ({"factory": "perceptron:64"}, OptionError, "got 'perceptron:64'. Pass by_name"),
         (
             {"classes": 4},
@@ -404,6 +405,23 @@ def test_networks_that_end_in_a_softmax_are_refused_before_training_and_in_askin
     Teacher.of(nn.Sequential(*network(), nn.LogSoftmax(-1))).probabilities(X)  # logits as good as any
 
 
+class Wrapped(nn.Module):
+    """Gives an object that holds the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, C)
+
+    def forward(self, rows):
+        return transformers.modeling_outputs.SequenceClassifierOutput(logits=self.layer(rows))
+
+
+def test_networks_that_give_objects_are_refused_in_training_and_in_asking():
+    for ask in (lambda: fit(factory=Wrapped), lambda: Teacher.of(Wrapped()).probabilities(X)):
+        with pytest.raises(ShapeError, match="into one tensor of N rows; .* gave SequenceClassifierOutput"):
+            ask()
+
+
 @pytest.mark.parametrize("axis", [True, False])
 def test_networks_of_one_logit_are_refused(axis):
     for ask in (lambda: fit(factory=lambda: TwoOrOne(axis)), lambda: Teacher.of(TwoOrOne(axis)).probabilities(X)):
@@ -419,6 +437,7 @@ def test_logits_are_not_taken_for_probabilities():
             for outputs in draw.uniform(0.0, scale, (5_000, 1, 2, classes)):
                 checked_logits(outputs)
     checked_logits(np.zeros((1, 5, 3)))
+    checked_logits(np.full((1, 5, 3), np.nan))
     one = np.full((1, 9, 4), 0.25)
     for rows in (one[:, :1], np.where(np.arange(9)[:, None] == 8, 0.25 + 1e-5, one), one - [1, 0, 0, -1]):
         checked_logits(rows)

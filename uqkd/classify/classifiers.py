@@ -175,11 +175,11 @@ def fit_classifiers(
     model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
     values = checked_rows(model, X)
     orders = _orders(len(values), recipe, sources, key, rows)
-    with refused(values):  # rows of another shape, and a module that mixes students, are named before any work
-        check_stacking(model, values[:3], students=2, modes=(False,))
     begun = checked_logits(_blocks(model, values[:FEW]))
     if classes is not None:
         refuse_classes(begun, targets, classes)
+    with refused(values):  # a module that mixes students is named before any work
+        check_stacking(model, values[:3], students=2, modes=(False,))
     with refused(values, (IndexError,)):
         done = train(
             model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine

@@ -51,7 +51,8 @@ def _are_probabilities(found: Array) -> bool:
         return False
     allowed = sum_tolerance(np.dtype(np.float32), found.shape[2])
     for rows in (found[:, :FEW], found):
-        if rows.min() < 0.0 or rows.max() > 1.0 or np.abs(rows.sum(axis=-1) - 1.0).max() > allowed:
+        inside = rows.min() >= 0.0 and rows.max() <= 1.0  # neither of NaN
+        if not (inside and np.abs(rows.sum(axis=-1) - 1.0).max() <= allowed):
             return False
     return True
 
