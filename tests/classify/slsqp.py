@@ -90,20 +90,30 @@ def run(problem: Problem, start: np.ndarray) -> np.ndarray:
     return np.asarray(found.x)
 
 
-SIZES = {2: 150, 3: 200, 4: 200, 5: 150, 7: 130, 10: 100, 16: 62, 40: 6, 150: 2}  # rows by number of classes: 1,000
+SIZES = {
+    2: 130,
+    3: 170,
+    4: 170,
+    5: 130,
+    7: 120,
+    10: 100,
+    16: 80,
+    40: 60,
+    77: 20,
+    150: 20,
+}  # rows by number of classes: 1,000
 EQUAL = 1e-8  # nats, or squared probability: what two solutions may differ by
 
 
 def probabilities(generator: np.random.Generator, rows: int, classes: int) -> np.ndarray:
-    """Rows of every sort in turn: smooth, peaked, with ties, with zeros; many classes are smooth, or SLSQP takes minutes."""
+    """Rows of every sort in turn: smooth, peaked, with ties, with zeros."""
     smooth = generator.dirichlet(np.full(classes, 2.0), rows) + 1e-4
-    if classes < 40:
-        sort = np.arange(rows) % 4
-        smooth[sort == 1] = generator.dirichlet(np.full(classes, 0.3), int((sort == 1).sum())) + 1e-7
-        smooth[sort == 2] = generator.integers(1, 4, (int((sort == 2).sum()), classes))
-        zeros = generator.random((rows, classes)) < 0.3
-        zeros[np.arange(rows), generator.integers(classes, size=rows)] = False
-        smooth[(sort == 3)[:, None] & zeros] = 0.0
+    sort = np.arange(rows) % 4
+    smooth[sort == 1] = generator.dirichlet(np.full(classes, 0.3), int((sort == 1).sum())) + 1e-7
+    smooth[sort == 2] = generator.integers(1, 4, (int((sort == 2).sum()), classes))
+    zeros = generator.random((rows, classes)) < 0.3
+    zeros[np.arange(rows), generator.integers(classes, size=rows)] = False
+    smooth[(sort == 3)[:, None] & zeros] = 0.0
     return smooth / smooth.sum(axis=1, keepdims=True)
 
 
