@@ -1,8 +1,9 @@
 """What does the temperature of distillation trade between accuracy and calibration, and does mixup sharpen the trade?
 
-One teacher, one student architecture, temperatures from 0.5 to 16; students by distillation alone, with mixup, and with the labels
-beside (one fifth of the loss, as in the later variant). Accuracy is drawn against three readings of calibration: as the
-student stands, after a temperature of its own fitted on other rows, and the signed gap, which tells under- from overconfidence.
+Several teachers of one architecture, students of another, temperatures from 0.5 to 16; students by distillation alone, with
+mixup, and with the labels beside (one fifth of the loss, as in the later variant). Accuracy is drawn against three readings
+of calibration: as the student stands, after a temperature of its own fitted on other rows, and the signed gap, which tells
+under- from overconfidence.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.run import Options as Base
-from uqkd.run import Rate, Replicates, Responses, Run, over_students
+from uqkd.run import Rate, Replicates, Responses, Run
 
 METHODS = {
     "KD": (False, 1.0),
@@ -45,7 +46,8 @@ class Options(Base):
     teacher: str = "convolutional:16"
     student: str = "perceptron:64"
     temperatures: tuple[Rate, ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
-    students: Replicates = 6
+    replicates: Replicates = 5  # independent teachers
+    students: Responses = 3  # of each
     steps: Replicates = 600
     batch: Replicates = 32
     lr: Rate = 3e-3
@@ -54,9 +56,17 @@ class Options(Base):
 PRESETS = {
     "quick": Options(),
     "paper": Options(
-        task="cifar100", teacher="residual:56", student="residual:20", students=5, steps=78_000, batch=128, lr=1e-3
+        task="cifar100",
+        teacher="residual:56",
+        student="residual:20",
+        students=5,
+        steps=78_000,
+        batch=128,
+        lr=1e-3,
     ),
-    "full": Options(temperatures=(0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0), students=40, steps=3_000),
+    "full": Options(
+        temperatures=(0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0), replicates=20, students=5, steps=3_000
+    ),
 }
 
 
@@ -65,21 +75,22 @@ def cells(options: Options) -> list[dict]:
     task = data.cell_task(options.task, only="images", size=options.size)
     check_networks(data.of_cell_task(task), (options.teacher, options.student))
     return [
-        {**task, **how, "method": method, "temperature": temperature}
+        {**task, **how, "method": method, "temperature": temperature, "replicate": replicate}
+        for replicate in range(options.replicates)
         for method, temperature in product(METHODS, options.temperatures)
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
-    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
+    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell), replicate=cell["replicate"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
         factory=network(cell["student"], task), recipe=recipe(cell), objective=Distillation(cell["temperature"], weight),
         sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in BY} | {"data": data.label(cell)}
+    about = {name: cell[name] for name in (*BY, "replicate")} | {"data": data.label(cell)}
     return pd.DataFrame(
         tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
     )
@@ -90,18 +101,31 @@ def recipe(cell: dict) -> Recipe:
     return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
+def by_teacher(table: pd.DataFrame) -> pd.DataFrame:
+    """Each teacher's own numbers, and the means of its students."""
+    return table.groupby([*BY, "measure", "who", "replicate"], sort=False)["value"].mean().reset_index()
+
+
+def means(each: pd.DataFrame) -> pd.DataFrame:
+    """Means over teachers of their students, with 95 % intervals, and of the teachers themselves."""
+    keys = [*BY, "measure"]
+    students = each[each["who"] == "student"].groupby(keys, sort=False)["value"]
+    found = students.agg(value="mean", teachers="count", standard_error="sem")
+    found["of_teacher"] = each[each["who"] == "teacher"].groupby(keys, sort=False)["value"].mean()
+    return found.assign(half_width=half_width(found["standard_error"], found["teachers"])).reset_index()
+
+
 SHOWN = {"ece": "ECE", "nll_scaled": "NLL, own temperature", "signed_gap": "confidence − accuracy"}
 
 
 def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(1, len(SHOWN), height=3.0, sharex=True)
-    found = found.assign(reach=half_width(found["standard_error"], found["students"]))
-    wide = found.pivot(index=["method", "temperature"], columns="measure", values=["value", "reach", "of_teacher"])
+    wide = found.pivot(index=["method", "temperature"], columns="measure", values=["value", "half_width", "of_teacher"])
     for axis, (measure, label) in zip(axes[0], SHOWN.items(), strict=True):
         for method, colour in zip(METHODS, figures.colours(len(METHODS)), strict=True):
             rows = wide.loc[method].sort_index()
             x, y = rows["value", "accuracy"], rows["value", measure]
-            bars = {"xerr": rows["reach", "accuracy"], "yerr": rows["reach", measure]}
+            bars = {"xerr": rows["half_width", "accuracy"], "yerr": rows["half_width", measure]}
             axis.errorbar(
                 x, y, **bars, fmt="o-", ms=3.5, mfc="white", linewidth=0.8, elinewidth=0.8, color=colour, label=method
             )
@@ -112,33 +136,33 @@ def plot(found: pd.DataFrame) -> Figure:
                         f"T={rows.index[at]:g}", where, aside, textcoords="offset points", fontsize=7, color=colour
                     )
         teacher = wide["of_teacher"].iloc[0]
-        axis.plot(teacher["accuracy"], teacher[measure], "k*", ms=7, label="the teacher")
+        axis.plot(teacher["accuracy"], teacher[measure], "k*", ms=7, label="the teachers")
         axis.set(xlabel="accuracy", title=label)
     axes[0, -1].axhline(0.0, color="0.6", linewidth=0.8)
-    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over students", columns=4)
+    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over teachers", columns=4)
     return figure
 
 
-def trends(table: pd.DataFrame) -> pd.DataFrame:
-    """Change per doubling of T, student by student of equal number, from T = 1 on: mean and 95 % interval over students."""
+def trends(each: pd.DataFrame) -> pd.DataFrame:
+    """Change per doubling of T, from T = 1 on, of each teacher's students: mean and 95 % interval over teachers."""
     rows = []
-    students = table[(table["who"] == "student") & (table["temperature"] >= 1)]
+    students = each[(each["who"] == "student") & (each["temperature"] >= 1)]
     for (method, measure), part in students.groupby(["method", "measure"], sort=False):
-        each = [np.polyfit(np.log2(one["temperature"]), one["value"], 1)[0] for _, one in part.groupby("student")]
-        error = np.std(each, ddof=1) / np.sqrt(len(each))
-        reach = float(half_width(error, len(each)))
-        rows.append({"method": method, "measure": measure, "per_doubling": np.mean(each), "half_width": reach})
+        slopes = [np.polyfit(np.log2(one["temperature"]), one["value"], 1)[0] for _, one in part.groupby("replicate")]
+        error = np.std(slopes, ddof=1) / np.sqrt(len(slopes))
+        reach = float(half_width(error, len(slopes)))
+        rows.append({"method": method, "measure": measure, "per_doubling": np.mean(slopes), "half_width": reach})
     return pd.DataFrame(rows)
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found, slopes = over_students(table, BY), trends(table)
-    title = __doc__.splitlines()[0]
+    each = by_teacher(table)
+    found, slopes = means(each), trends(each)
     more = {"trends": slopes, "students": table}
-    figures.publish(
-        run, plot(found), table=found, title=title, caption=caption(found, slopes, options), more=more, place=440
-    )
+    title = __doc__.splitlines()[0]
+    told = caption(found, slopes, options)
+    figures.publish(run, plot(found), table=found, title=title, caption=told, more=more, place=440)
 
 
 def caption(found: pd.DataFrame, slopes: pd.DataFrame, options: Options) -> str:
@@ -147,7 +171,8 @@ def caption(found: pd.DataFrame, slopes: pd.DataFrame, options: Options) -> str:
         return ", ".join(f"{100 * slope:+.2f} ± {100 * reach:.2f} ({method})" for method, slope, reach in rows)
 
     return (
-        f"{found['data'].iloc[0]}, teacher {options.teacher}, {options.students} students of {options.student} per point. Per "
-        f"doubling of T from 1 on, in points of percent: accuracy {of('accuracy')}; ECE {of('ece')}; ECE at the student's own "
-        f"temperature {of('ece_scaled')}; confidence − accuracy {of('signed_gap')}."
+        f"{found['data'].iloc[0]}, {options.replicates} teachers {options.teacher}, {options.students} students of "
+        f"{options.student} of each per point; intervals over teachers. Per doubling of T from 1 on, in points of percent: "
+        f"accuracy {of('accuracy')}; ECE {of('ece')}; ECE at the student's own temperature {of('ece_scaled')}; confidence − "
+        f"accuracy {of('signed_gap')}."
     )

@@ -26,7 +26,9 @@ OPTIONS = {
     },
     "classify_mixup": {"temperatures": [1.0, "std"], **NETWORKS, **SMALL},
     "classify_calibration": {"sharpness": [1.0, 3.0], **NETWORKS, **SMALL},
-    "classify_temperature": {"teacher": "perceptron:8", "student": "perceptron:8", "temperatures": [1.0, 4.0], **SMALL},
+    "classify_temperature": {
+        "teacher": "perceptron:8", "student": "perceptron:8", "temperatures": [1.0, 4.0], "replicates": 2, **SMALL,
+    },
     "classify_pairs": {"floors": [0.0, 1.0], **NETWORKS, **SMALL},
     "classify_variance": {"tasks": ["digits"], **SMALL},
     "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **SMALL},
@@ -248,11 +250,25 @@ def test_differences_of_targets_are_taken_teacher_by_teacher():
     assert found.loc["W-Clip", "kl_se"] == pytest.approx(2.5)
 
 
-def test_trends_are_per_doubling():
+def test_trends_are_per_doubling_and_over_teachers():
+    """Two teachers, whose students' ECE rises by .01 and by .02 per doubling, and scatters about it within each."""
     temperature = modules("classify_temperature")
-    rows = [("KD", t, "student", s, "ece", 0.01 * np.log2(t) * (s + 1)) for t in (0.5, 1.0, 2.0, 8.0) for s in range(2)]
-    table = pd.DataFrame(rows, columns=["method", "temperature", "who", "student", "measure", "value"])
-    assert temperature.trends(table)["per_doubling"].iloc[0] == pytest.approx(0.015)
+    rows = [
+        ("d", "KD", t, replicate, "student", s, "ece", 0.01 * (replicate + 1) * np.log2(t) + 0.5 * (s - 1))
+        for t in (0.5, 1.0, 2.0, 8.0)
+        for replicate in range(2)
+        for s in range(3)
+    ]
+    rows += [("d", "KD", t, r, "teacher", 0, "ece", 0.1 * r) for t in (0.5, 1.0, 2.0, 8.0) for r in range(2)]
+    columns = ["data", "method", "temperature", "replicate", "who", "student", "measure", "value"]
+    each = temperature.by_teacher(pd.DataFrame(rows, columns=columns))
+    trend = temperature.trends(each).iloc[0]
+    assert trend["per_doubling"] == pytest.approx(0.015)
+    assert trend["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.005)
+    found = temperature.means(each).set_index("temperature").loc[8.0]
+    assert (found["value"], found["teachers"]) == (pytest.approx(0.045), 2)
+    assert found["of_teacher"] == pytest.approx(0.05)
+    assert found["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.015)
 
 
 def test_targets_of_the_known_world_are_held_against_its_own_posterior():

@@ -198,9 +198,13 @@ def assert_between(table, who, between):
 def test_temperature_mixes_and_weighs_as_its_methods_say(watched):
     module, asked = watched("classify_temperature")
     wanted = {"KD": (1.0, False), "KD + mixup": (1.0, True), "KD + mixup + CE": (0.8, True)}
-    for cell in planned(module, temperatures=[1.0, 4.0], teacher="perceptron:8", student="perceptron:8"):
+    for cell in planned(module, temperatures=[1.0, 4.0], teacher="perceptron:8", student="perceptron:8", replicates=2):
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell))
+        number = cell["replicate"]
+        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell), replicate=number)
+        other = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell), replicate=1 - number)
+        assert (teacher.logits(DIGITS.X[:5]) != other.logits(DIGITS.X[:5])).any()
+        assert set(table["replicate"]) == {number}
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
         assert call["objective"].temperature == cell["temperature"]
         assert call["labels"] is DIGITS.labels

@@ -69,15 +69,18 @@ def check_networks(task: Training, names: Iterable[str]) -> None:
         network(name, task)
 
 
-def known_teacher(task: Training, *, network: str, recipe: Recipe) -> Teacher:
-    """The teacher of a task, architecture and recipe: the same wherever it is trained, and trained once in a process."""
+def known_teacher(task: Training, *, network: str, recipe: Recipe, replicate: int | None = None) -> Teacher:
+    """The teacher of a task, architecture and recipe: the same wherever it is trained, and trained once in a process.
+
+    With a `replicate` it is one of as many independent teachers as are asked for by number.
+    """
 
     def fit(factory: Factory, key: tuple[Any, ...]) -> Teacher:
         return Teacher.fit(
             task.X, task.labels, classes=len(task.classes), factory=factory, recipe=recipe, key=key
         )  # fmt: skip
 
-    return _once("teacher", fit, task, network, recipe)
+    return _once("teacher", fit, task, network, recipe, replicate)
 
 
 def known_views(task: Training, *, network: str, recipe: Recipe) -> TeacherViews:
@@ -97,14 +100,21 @@ def on_test(asked: Classifiers | Teacher, task: Testing) -> dict[str, Array]:
 
 
 def _once(
-    kind: str, fit: Callable[[Factory, tuple[Any, ...]], Made], task: Training, name: str, recipe: Recipe
+    kind: str,
+    fit: Callable[[Factory, tuple[Any, ...]], Made],
+    task: Training,
+    name: str,
+    recipe: Recipe,
+    replicate: int | None = None,
 ) -> Made:
-    what = (kind, task.fingerprint, name, recipe)
+    number = () if replicate is None else ("replicate", replicate)
+    what = (kind, task.fingerprint, name, recipe, *number)
     if what not in _MADE:
         while len(_MADE) >= 2 * KEPT:
             _MADE.pop(next(iter(_MADE)))
         try:
-            _MADE[what] = fit(network(name, task), ("classify", kind, task.fingerprint, name, repr(recipe)))
+            key = ("classify", kind, task.fingerprint, name, repr(recipe), *number)
+            _MADE[what] = fit(network(name, task), key)
         except UqkdError as error:  # the same wherever it is tried; an exhausted memory may not be
             _MADE[what] = _Refused(type(error), error.args)
             raise
