@@ -64,7 +64,17 @@ def network(name: str, task: Training) -> Factory:
 
 
 def check_networks(task: Training, names: Iterable[str]) -> None:
-    """Raise what `network` has against any of the names: before any work, where studies plan it."""
+    """Raise what `network` has against any of the names: before any work, where studies plan it.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> images = SimpleNamespace(X=np.zeros((2, 1, 8, 8)), classes=("a", "b"), pad=None, vocabulary=None)
+    >>> check_networks(images, ["convolutional:4", "residual:x"])
+    Traceback (most recent call last):
+        ...
+    uqkd.errors.OptionError: network 'residual:x': the size 'x' is no whole number above 0. Write such as ...
+    """
     for name in names:
         network(name, task)
 
