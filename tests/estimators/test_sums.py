@@ -77,6 +77,8 @@ def test_rows_that_are_no_distributions_are_refused_whatever_their_precision(nam
 @pytest.mark.parametrize("factor", [1.02, 0.98])
 def test_the_tolerance_of_four_eps_a_class_is_seen(monkeypatch, factor):
     p = (factor * softmaxes(1000, rows=3)).half()
+    with pytest.raises(DataError, match="sum to one"):
+        decompose_categorical(_twice(p))
     for wrong in (lambda dtype, classes: 4 * classes * 2.0**-10, lambda dtype, classes: 1.0):
         monkeypatch.setattr(module, "sum_tolerance", wrong)
         decompose_categorical(_twice(p))  # passes, as it must not

@@ -262,6 +262,21 @@ def test_what_is_given_beside_the_rows_belongs_to_the_student_or_to_all():
         torch.testing.assert_close(model(X, shared=False)[s], model.student(s)(X[s]))
 
 
+class Buffered(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.register_buffer("part", part)
+
+    def forward(self, x):
+        return x + self.part
+
+
+def test_a_buffer_under_two_names_is_that_of_the_student_under_both():
+    part = torch.tensor([0.5])
+    model = Stacked.of(nn.Sequential(Scaled(nn.Sequential(Buffered(part), Buffered(part)))), 3)
+    assert check_stacking(model, torch.randn(4, 3)) < 1e-6
+
+
 def test_layers_can_be_asked_for_their_sizes():
     assert check_stacking(Stacked.of(Forward(lambda x: x, asks="in_features"), 2), torch.ones(4, 3)) < 1e-6
 

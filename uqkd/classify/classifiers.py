@@ -18,13 +18,12 @@ from uqkd.classify.arguments import checked_factory, checked_key, checked_networ
 from uqkd.classify.networks import Factory
 from uqkd.classify.outputs import FEW, checked_logits, refuse_classes
 from uqkd.classify.rows import checked_rows, refused
-from uqkd.errors import DivergedError, OptionError, ShapeError, UqkdWarning
+from uqkd.errors import OptionError, ShapeError, UqkdWarning
 from uqkd.estimators.calibration import class_labels
 from uqkd.estimators.categorical import labels_at
 from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, check_stacking, train
 from uqkd.stacked.jobs import Transform
 from uqkd.stacked.leaves import Linear
-from uqkd.stacked.training import Training
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -184,7 +183,7 @@ def fit_classifiers(
         done = train(
             model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine
         )  # fmt: skip
-    healthy = _kept(done, who, exclude_failed=exclude_failed)
+    healthy = done.refuse_failed(exclude_failed=exclude_failed, who=who)
     if not healthy.all():
         warnings.warn(
             f"{int(healthy.sum())} of {len(healthy)} classifiers are kept; the others diverged.",
@@ -192,20 +191,6 @@ def fit_classifiers(
             stacklevel=3,
         )
     return Classifiers(model, done.failed_at, done.loss)
-
-
-def _kept(done: Training, who: str, *, exclude_failed: bool) -> NDArray[np.bool_]:
-    """(S,) which are kept, or an error that offers what is left to do."""
-    if who == "student" and not exclude_failed:
-        return done.refuse_failed()
-    failed = np.flatnonzero(~done.healthy)
-    if len(failed) and not (exclude_failed and done.healthy.any()):
-        named = ", ".join(f"{who} {s} at step {done.failed_at[s]}" for s in failed[:20])
-        more = f" and {len(failed) - 20} more" if len(failed) > 20 else ""
-        raise DivergedError(
-            f"{len(failed)} of {len(done.failed_at)} {who}s diverged: {named}{more}. Lower the learning rate or clip."
-        )
-    return done.healthy
 
 
 def _copied(model: Stacked, key: tuple[Any, ...]) -> Stacked:

@@ -79,6 +79,13 @@ def _holds_texts(folder: Path, *, likely: bool) -> bool:
 
 
 def is_generated(name: str) -> bool:
+    """Whether a name is that of generated intents.
+
+    Examples
+    --------
+    >>> is_generated("intents:6"), is_generated("digits")
+    (True, False)
+    """
     return name.split(":")[0] == INTENTS
 
 

@@ -225,10 +225,12 @@ def reliability_curve(probs: Any, labels: Any, *, bins: int = 15, binning: str =
 
 
 def float_or_array(value: Any) -> Any:
+    """A number of one model as float, numbers of several as an array."""
     return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
 
 def checked_probabilities(probs: Any, labels: Any) -> tuple[Array, Any]:
+    """Class probabilities ([S,] P, C) in float64 and true classes (P,), or the typed error of the first that is none."""
     array = shaped("probs", probs, "P C", "S P C", need={"C": 2})
     if array.min() < 0.0:
         where = tuple(int(i) for i in np.unravel_index(int(array.argmin()), array.shape))

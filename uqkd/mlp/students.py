@@ -154,8 +154,7 @@ class _Method:
             activation=self.activation, engine=self.engine, dtype=self.dtype,
         )  # fmt: skip
         failed_at = np.asarray(fitted.training.failed_at, dtype=np.int64)
-        if not self.exclude_failed or (failed_at >= 0).all():
-            fitted.training.refuse_failed()
+        fitted.training.refuse_failed(exclude_failed=self.exclude_failed)
         kept = failed_at < 0
         if not kept.all():
             lost = f"{(~kept).sum()} of {students} students diverged and are left out; {kept.sum()} remain."

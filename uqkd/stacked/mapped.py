@@ -24,7 +24,7 @@ class Held(Leaf):
 
 
 class Mapped(Held):
-    """Any module whose forward treats the rows of its first argument independently and draws nothing at random.
+    """Any module that keeps rows on the first axis of its first tensor and draws nothing at random.
 
     Vision transformers keep their class token and positions so, ConvNeXt its layer scales. Slower than the known leaves where
     torch has no batched form of an operation.
@@ -53,7 +53,10 @@ class Mapped(Held):
             )
         given = tree_map(lambda value: self.fold.unfold(value) if is_rows(value) else value, (arguments, options))
         axes = tree_map(lambda value: 0 if is_rows(value) else None, (arguments, options))
-        values = {**dict(self.named_parameters(remove_duplicate=False)), **dict(self.named_buffers())}
+        values = {
+            **dict(self.named_parameters(remove_duplicate=False)),
+            **dict(self.named_buffers(remove_duplicate=False)),
+        }
         try:
             found = torch.vmap(alone, in_dims=(0, *axes))(values, *given)
         except RuntimeError as error:

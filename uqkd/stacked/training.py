@@ -55,18 +55,20 @@ class Training:
         """(S,) True where the student did not fail."""
         return self.failed_at < 0
 
-    def refuse_failed(self, *, exclude_failed: bool = False) -> NDArray[np.bool_]:
+    def refuse_failed(self, *, exclude_failed: bool = False, who: str = "student") -> NDArray[np.bool_]:
         """Raise `DivergedError` if any student failed, or return `healthy`, (S,) bool.
 
-        With `exclude_failed=True` the caller goes on with the healthy ones, and must report their number.
+        With `exclude_failed=True` the caller goes on with the healthy ones, if there are any, and must report their number.
+        `who` is what the message calls one of them; only students can be excluded.
         """
         failed = np.flatnonzero(~self.healthy)
-        if len(failed) and not exclude_failed:
-            named = ", ".join(f"student {s} at step {self.failed_at[s]}" for s in failed[:20])
+        if len(failed) and not (exclude_failed and self.healthy.any()):
+            named = ", ".join(f"{who} {s} at step {self.failed_at[s]}" for s in failed[:20])
             more = f" and {len(failed) - 20} more" if len(failed) > 20 else ""
+            rest = "; or say exclude_failed=True to go on with the others, and report how many they are"
+            offer = rest if who == "student" and not exclude_failed else ""
             raise DivergedError(
-                f"{len(failed)} of {len(self.failed_at)} students diverged: {named}{more}. Lower the learning rate or clip; "
-                "or say exclude_failed=True to go on with the others, and report how many they are."
+                f"{len(failed)} of {len(self.failed_at)} {who}s diverged: {named}{more}. Lower the learning rate or clip{offer}."
             )
         return self.healthy
 
