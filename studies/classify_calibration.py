@@ -19,8 +19,8 @@ from uqkd import data, figures
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Recipe,
     Sources,
+    cell_recipe,
     check_networks,
     distill,
     known_teacher,
@@ -72,11 +72,11 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, mixed = data.of_cell_task(cell), cell["method"] == "KD + mixup"
-    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
+    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     teacher = replace(teacher, temperature=cell["sharpness"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)),
-        factory=network(cell["student"], task), recipe=recipe(cell),
+        factory=network(cell["student"], task), recipe=cell_recipe(cell),
         objective=Distillation(cell["temperature"], weight=1.0), sources=Sources.independent(cell["students"]),
         mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
@@ -84,11 +84,6 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame(
         tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
     )
-
-
-def recipe(cell: dict) -> Recipe:
-    how = {name: cell[name] for name in ("steps", "batch", "lr")}
-    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,9 +20,9 @@ from uqkd import data, figures
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Recipe,
     Sources,
     against_teacher,
+    cell_recipe,
     check_networks,
     distill,
     known_teacher,
@@ -79,10 +79,10 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (taught, mixed) = data.of_cell_task(cell), METHODS[cell["method"]]
-    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
+    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
-        factory=network(cell["student"], task), recipe=recipe(cell),
+        factory=network(cell["student"], task), recipe=cell_recipe(cell),
         objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0),
         sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
@@ -99,11 +99,6 @@ def measure(cell: dict) -> pd.DataFrame:
             numbers |= against_teacher(students, teacher, pairs).per_student()
         found += tidy(numbers, **about, who=who)
     return pd.DataFrame(found)
-
-
-def recipe(cell: dict) -> Recipe:
-    how = {name: cell[name] for name in ("steps", "batch", "lr")}
-    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:

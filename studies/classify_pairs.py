@@ -19,9 +19,9 @@ from uqkd import data, figures
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Recipe,
     Sources,
     against_teacher,
+    cell_recipe,
     check_networks,
     distill,
     known_teacher,
@@ -73,10 +73,10 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task = data.of_cell_task(cell)
-    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell))
+    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
         task.X, teacher, labels=task.labels, mixing=Mixing(), floor=cell["floor"], factory=network(cell["student"], task),
-        recipe=recipe(cell), objective=Distillation(cell["temperature"], weight=1.0),
+        recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight=1.0),
         sources=Sources.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify pairs", task.fingerprint))
@@ -87,11 +87,6 @@ def measure(cell: dict) -> pd.DataFrame:
             numbers |= against_teacher(students, teacher, pairs).per_student()
         found += tidy(numbers, **about, who=who)
     return pd.DataFrame(found)
-
-
-def recipe(cell: dict) -> Recipe:
-    how = {name: cell[name] for name in ("steps", "batch", "lr")}
-    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 SHOWN = {

@@ -23,8 +23,8 @@ from uqkd.classify import (
     Classifiers,
     Distillation,
     Mixing,
-    Recipe,
     Sources,
+    cell_recipe,
     check_networks,
     distill,
     known_views,
@@ -86,8 +86,7 @@ def measure(cell: dict) -> pd.DataFrame:
         whole, X=whole.X[kept], labels=whole.labels[kept], fingerprint=f"{whole.fingerprint}, long-tailed {ratio:g}"
     )
     of_teacher, of_students = cell["networks"]
-    how = {name: cell[name] for name in ("steps", "batch", "lr")}
-    recipe = Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
+    recipe = cell_recipe(cell)
     views = known_views(task, network=of_teacher, recipe=recipe)
     inputs, probabilities, found = parts(whole), {}, []
     for method in METHODS:

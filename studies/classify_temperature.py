@@ -18,8 +18,8 @@ from uqkd import data, figures
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Recipe,
     Sources,
+    cell_recipe,
     check_networks,
     distill,
     known_teacher,
@@ -83,10 +83,10 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
-    teacher = known_teacher(task, network=cell["teacher"], recipe=recipe(cell), replicate=cell["replicate"])
+    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=cell["replicate"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
-        factory=network(cell["student"], task), recipe=recipe(cell), objective=Distillation(cell["temperature"], weight),
+        factory=network(cell["student"], task), recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight),
         sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
@@ -94,11 +94,6 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame(
         tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
     )
-
-
-def recipe(cell: dict) -> Recipe:
-    how = {name: cell[name] for name in ("steps", "batch", "lr")}
-    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 def by_teacher(table: pd.DataFrame) -> pd.DataFrame:

@@ -21,9 +21,9 @@ from uqkd.classify import (
     ClassTargets,
     Distillation,
     Mixing,
-    Recipe,
     Sources,
     TeacherViews,
+    cell_recipe,
     check_networks,
     distill,
     known_views,
@@ -90,8 +90,7 @@ def cells(options: Options) -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     task, method, students = data.of_cell_task(cell), cell["method"], cell["students"]
     of_teacher, of_students = cell["networks"]
-    how = {name: cell[name] for name in ("steps", "batch", "lr")}
-    recipe = Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
+    recipe = cell_recipe(cell)
     views = known_views(task, network=of_teacher, recipe=recipe)
     key = ("classify variance", *(str(cell[name]) for name in sorted(cell)))
     targets: Any = views.teacher

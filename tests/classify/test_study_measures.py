@@ -10,6 +10,7 @@ from uqkd import data
 from uqkd.classify import (
     TeacherViews,
     against_teacher,
+    cell_recipe,
     known_teacher,
     known_views,
     mixed_rows,
@@ -115,7 +116,7 @@ def assert_judged(table, fakes, task, teacher=None):
 
 
 def test_test_rows_judge_and_calibration_rows_set_the_temperature():
-    recipe = load_study(STUDIES / "classify_pairs.py").module.recipe({"steps": 100, "batch": 16, "lr": 3e-3})
+    recipe = cell_recipe({"steps": 100, "batch": 16, "lr": 3e-3})
     asked = known_teacher(DIGITS, network="perceptron:8", recipe=recipe)
     found = on_test(asked, DIGITS)
     own = {"held": (DIGITS.X_held, DIGITS.labels_held)}
@@ -129,7 +130,7 @@ def test_test_rows_judge_and_calibration_rows_set_the_temperature():
 
 
 def test_a_teacher_is_trained_once_for_each_task_architecture_and_recipe():
-    recipe = load_study(STUDIES / "classify_pairs.py").module.recipe({"steps": 4, "batch": 16, "lr": 3e-3})
+    recipe = cell_recipe({"steps": 4, "batch": 16, "lr": 3e-3})
     first = known_teacher(DIGITS, network="perceptron:4", recipe=recipe)
     assert known_teacher(DIGITS, network="perceptron:4", recipe=recipe) is first
     others = [
@@ -152,7 +153,7 @@ def test_calibration_gives_students_the_sharpened_teacher_and_judges_it(watched)
     module, asked = watched("classify_calibration")
     for cell in planned(module, sharpness=[1.0, 3.0], **NETWORKS):
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell))
+        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         expected = softmax(teacher.logits(DIGITS.X) / cell["sharpness"])
         teacher = replace(teacher, temperature=cell["sharpness"])
         assert (call["mixing"] is None) == (cell["method"] == "KD")
@@ -173,7 +174,7 @@ def test_mixup_crosses_teaching_with_mixing(watched):
     assert [cell["method"] for cell in cells] == list(wanted)
     for cell in cells:
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell))
+        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
         assert call["objective"].temperature == cell["temperature"]
         assert call["labels"] is DIGITS.labels
@@ -201,8 +202,8 @@ def test_temperature_mixes_and_weighs_as_its_methods_say(watched):
     for cell in planned(module, temperatures=[1.0, 4.0], teacher="perceptron:8", student="perceptron:8", replicates=2):
         table, call = module.measure(cell), only(asked.calls)
         number = cell["replicate"]
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell), replicate=number)
-        other = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell), replicate=1 - number)
+        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell), replicate=number)
+        other = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell), replicate=1 - number)
         assert (teacher.logits(DIGITS.X[:5]) != other.logits(DIGITS.X[:5])).any()
         assert set(table["replicate"]) == {number}
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
@@ -216,7 +217,7 @@ def test_pairs_hold_the_teacher_to_every_floor(watched):
     module, asked = watched("classify_pairs")
     for cell in planned(module, floors=[0.0, 0.5, 1.0], **NETWORKS):
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=module.recipe(cell))
+        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         assert call["floor"] == cell["floor"]
         assert call["mixing"] is not None
         assert call["objective"].weight == 1.0

@@ -39,7 +39,7 @@ from uqkd.classify.targets import (
     weigh_precision,
     weigh_probabilities,
 )
-from uqkd.classify.tasks import check_networks, known_teacher, known_views, network, on_test
+from uqkd.classify.tasks import cell_recipe, check_networks, known_teacher, known_views, network, on_test
 from uqkd.classify.teacher import Teacher
 from uqkd.classify.wclip import wclip, wclip_fired
 from uqkd.stacked import Recipe, Sources
@@ -67,6 +67,7 @@ __all__ = [
     "TeacherViews",
     "against_teacher",
     "by_name",
+    "cell_recipe",
     "changed_rows",
     "check_networks",
     "convolutional",

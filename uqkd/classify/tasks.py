@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -77,6 +77,18 @@ def check_networks(task: Training, names: Iterable[str]) -> None:
     """
     for name in names:
         network(name, task)
+
+
+def cell_recipe(cell: Mapping[str, Any]) -> Recipe:
+    """How the studies of classifiers train: AdamW with a cosine schedule, for a cell's steps, batch and learning rate.
+
+    Examples
+    --------
+    >>> cell_recipe({"steps": 400, "batch": 32, "lr": 0.003}).schedule
+    'cosine'
+    """
+    how = {name: cell[name] for name in ("steps", "batch", "lr")}
+    return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
 def known_teacher(task: Training, *, network: str, recipe: Recipe, replicate: int | None = None) -> Teacher:
