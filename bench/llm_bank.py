@@ -1,19 +1,19 @@
-"""The sample bank against vLLM's own generate, the seconds until the first token, and the memory of a long bank."""
+"""The sample bank against vLLM's own generate, and the seconds until the first token; beside them the rows of `bank_reading`."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from uqkd.llm.bank.responding import respond
+
+from bench import bank_reading
 from bench.measuring import Row, paired
 from uqkd import seeds
 from uqkd.llm.bank import Bank
-from uqkd.llm.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 
@@ -56,13 +56,13 @@ def some_prompts(count: int) -> Prompts:
 
 def throughput(path: Path, place: Path) -> list[Row]:
     """Bank against raw generate on one engine, and the seconds until that engine answers."""
-    from uqkd.llm.teachers import Request, open_teacher
+    from uqkd.llm.teachers import Request, complete, open_teacher
 
     started = time.perf_counter()
     teacher: Any = open_teacher(path, backend="vllm", dtype="float32")
     opened_s = time.perf_counter() - started
     started = time.perf_counter()
-    teacher.complete([Request((5, 6), 1)], Sampling(max_tokens=1))
+    complete(teacher, [Request((5, 6), 1)], Sampling(max_tokens=1))
     first_s = time.perf_counter() - started
     prompts = some_prompts(PROMPTS)
     done = 0
@@ -113,86 +113,20 @@ def starting(opened_s: float, first_s: float) -> list[Row]:
 def raw(teacher: Any, prompts: Prompts) -> Callable[[], None]:
     """The same requests as a user of vLLM would write them: one seed for all, n=k."""
     import torch
+    from uqkd.llm.teachers.backends.vllm import _quiet
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
-    from uqkd.llm.teachers.vllm import _threads
-
     def generate() -> None:
         asked = [TokensPrompt(prompt_token_ids=list(teacher.encoder.encode(text))) for text in prompts.texts]
-        # Without the first the first call compiles; without the second it runs on every core, which stalls where one is busy.
-        with torch.compiler.set_stance("force_eager"), _threads():
+        with _quiet():  # without it the first call compiles
             teacher._engine.generate(asked, SamplingParams(n=K, max_tokens=TOKENS, logprobs=0), use_tqdm=False)
 
     return generate
-
-
-_MEMORY = """
-import resource, sys
-import pandas, pyarrow.parquet, numpy
-from bench.llm_bank import Instant, some_prompts
-from uqkd.llm.bank import Bank
-from uqkd.llm.responding import respond
-from uqkd.llm.sampling import Sampling
-respond(Instant(), some_prompts(200), 4, bank=Bank(sys.argv[2] + "-warm"), sampling=Sampling(), max_flagged=1.0)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-respond(Instant(), some_prompts(int(sys.argv[1])), 16, bank=Bank(sys.argv[2]), sampling=Sampling(), max_flagged=1.0)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-"""
-
-
-class Instant:
-    """A teacher that answers at once: what is left is the bank's own memory."""
-
-    stop_ids = (2,)
-
-    def __init__(self) -> None:
-        from uqkd.llm.teachers import TeacherInfo
-
-        self.about = TeacherInfo("instant", "r", "toy", "1", "float32", "processed", False)
-        self.encoder: Any = self
-
-    def preflight(self, prompts: Prompts, *, max_tokens: int) -> None:
-        """Nothing to check."""
-
-    def encode(self, text: str) -> tuple[int, ...]:
-        """Any ids."""
-        return (5, 6)
-
-    def complete(self, requests: Any, sampling: Sampling) -> list[Any]:
-        """The same text, tokens that the seed decides."""
-        from uqkd.llm.teachers import Completion
-
-        return [
-            Completion((*(10 + s.seed % 7 * j for j in range(15)), 2), "w " * 15, (-0.5,) * 16, "stop")
-            for s in requests
-        ]
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def memory(place: Path) -> Row:
-    """Peak memory above a warm start for 10,000 prompts by that for 1,000, 16 responses each."""
-
-    def megabytes(prompts: int) -> float:
-        line = [sys.executable, "-c", _MEMORY, str(prompts), str(place / f"memory-{prompts}")]
-        return float(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
-
-    small, large = megabytes(1_000), megabytes(10_000)
-    goal = "<= 40 MB for 160,000 responses"
-    return Row(
-        "bank's memory, 10,000 prompts x 16",
-        f"{large:.0f} MB",
-        f"1,000 prompts, {small:.0f} MB",
-        large,
-        goal,
-        large <= 40,
-    )
 
 
 def rows() -> list[Row]:
     """The table's rows."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        return [memory(place), *throughput(model(place / "model"), place)]
+        return [*bank_reading.rows(), *throughput(model(place / "model"), place)]

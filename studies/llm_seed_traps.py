@@ -25,7 +25,7 @@ from uqkd.gallery import threshold
 from uqkd.llm import Bed, Prompts, Sampling, open_teacher
 from uqkd.llm.embedded import MOST
 from uqkd.llm.revision import model_revision
-from uqkd.llm.teachers import Request
+from uqkd.llm.teachers import Request, complete
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -107,7 +107,7 @@ def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments:
     key = ("llm seed traps", seeding, session)
     if seeding == "keyed":
         wanted = [Request(ids[p], seeds.seed63(*key, e, s, prompts.ids[p], j)) for e, s, p, j in places]
-        answers = [[one] for one in teacher.complete(wanted, sampling)]
+        answers = [[one] for one in complete(teacher, wanted, sampling)]
     else:
         of_student = student_seeds(seeding, experiments, students, key=key)
         given = [of_student[e][s] for e, s, _, _ in places]

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,35 +81,63 @@ def vllm_teacher(tiny) -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """A real chat model, SmolLM2-135M-Instruct, as `make test` prepares it (`make real`)."""
+    path = Path(__file__).parents[1] / ".real" / "smollm2-135m-instruct"
+    assert (path / "config.json").is_file(), "the real model is not there; run: make real"
+    return path
+
+
+@pytest.fixture(scope="session")
 def vllm_server(tiny, tmp_path_factory) -> Iterator[str]:
     """URL of vLLM's own server on this machine, with the tiny model."""
+    with served(tiny, tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def smollm2_server(smollm2, tmp_path_factory) -> Iterator[str]:
+    """URL of vLLM's own server on this machine, with the real chat model."""
+    with served(smollm2, tmp_path_factory.mktemp("server") / "log", "--max-model-len", "512") as url:
+        yield url
+
+
+@contextmanager
+def served(model: Path, log_file: Path, *more: str) -> Iterator[str]:
+    """vLLM's own server on a free port, until the block ends."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny), "--dtype", "float32", "--host",
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--dtype", "float32", "--host",
         "127.0.0.1", "--port", str(port), "--enforce-eager", "--generation-config", "vllm", "--logprobs-mode",
-        "processed_logprobs", "--max-num-seqs", "64",
+        "processed_logprobs", "--max-num-seqs", "64", *more,
     ]  # fmt: skip
     quick = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
-    log = (tmp_path_factory.mktemp("server") / "log").open("w+")
+    log = log_file.open("w+")
     process = subprocess.Popen(
         line, env={**os.environ, **quick}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
     )
     url = f"http://127.0.0.1:{port}"
     until = time.monotonic() + 300.0
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=5.0).close()
-            break
-        except OSError:
+    try:
+        while not _answers(f"{url}/health"):
             log.seek(0)
             assert process.poll() is None, log.read()[-3000:]
             assert time.monotonic() < until, "the server does not start"
             time.sleep(0.5)
-    yield f"{url}/v1"
-    process.terminate()
-    process.wait(timeout=60.0)
-    log.close()
+        yield f"{url}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=60.0)
+        log.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5.0).close()
+        return True
+    except OSError:
+        return False

@@ -10,9 +10,17 @@ import pytest
 from uqkd import seeds
 from uqkd.cli import main
 from uqkd.errors import IndependenceError
-from uqkd.llm.auditing import Draws, audit_draws
+from uqkd.llm.bank.auditing import Draws, audit_draws
+from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers import Request, complete
 
 P, S, K = 40, 4, 4
+
+
+def engine_of(teacher):
+    """vLLM itself, which starts when it is first asked."""
+    complete(teacher, [Request((4, 10), 1)], Sampling(max_tokens=6))
+    return teacher._engine
 
 
 def drawn_by_vllm(engine, seed_of, *, n):
@@ -44,7 +52,7 @@ TRAPS = {
 @pytest.mark.parametrize("trap", TRAPS)
 def test_traps_of_the_real_engine(vllm_teacher, trap):
     seed_of, n, named = TRAPS[trap]
-    draws = drawn_by_vllm(vllm_teacher._engine, seed_of, n=n)
+    draws = drawn_by_vllm(engine_of(vllm_teacher), seed_of, n=n)
     with pytest.raises(IndependenceError, match=named):
         audit_draws(draws, students=S, k=K, per_student=K)
 
@@ -53,30 +61,30 @@ def test_keyed_draws_of_the_real_engine_pass(vllm_teacher):
     def keyed(p, s, j):
         return seeds.seed63("tests", "fault 10", p, s, j, shared=True)
 
-    assert audit_draws(drawn_by_vllm(vllm_teacher._engine, keyed, n=1), students=S, k=K, per_student=K).tests == 18
+    assert audit_draws(drawn_by_vllm(engine_of(vllm_teacher), keyed, n=1), students=S, k=K, per_student=K).tests == 18
 
 
 def test_the_command_stops(tiny, tmp_path, monkeypatch, capsys):
     """An engine that ignores the seed of a request: the responses stay, the command ends with an error."""
-    from uqkd.llm.teachers.transformers import TransformersTeacher
+    from uqkd.llm.teachers.backends.transformers import TransformersTeacher
 
-    honest = TransformersTeacher.complete
+    honest = TransformersTeacher.stream
 
     def deaf(self, requests, sampling):
-        return honest(self, [type(one)(one.prompt_token_ids, 7) for one in requests], sampling)
+        return honest(self, (Request(one.prompt_token_ids, 7) for one in requests), sampling)
 
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(json.dumps({"prompt": f"w{i} w{i + 1}"}) for i in range(20)))
     arguments = [
         "sample", "--teacher", str(tiny), "--prompts", str(prompts), "--bank", str(tmp_path / "bank"), "--backend",
-        "transformers", "--k", "2", "--students", "2", "--max-flagged", "1", "--device", "cpu",
+        "transformers", "--k", "2", "--students", "2", "--max-tokens", "16", "--device", "cpu",
     ]  # fmt: skip
-    monkeypatch.setattr(TransformersTeacher, "complete", deaf)
+    monkeypatch.setattr(TransformersTeacher, "stream", deaf)
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
     assert "are the same in 40 of 40 draws (100.0%)" in capsys.readouterr().err.splitlines()[-1]
-    monkeypatch.setattr(TransformersTeacher, "complete", honest)
+    monkeypatch.setattr(TransformersTeacher, "stream", honest)
     arguments[arguments.index(str(tmp_path / "bank"))] = str(tmp_path / "honest")
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

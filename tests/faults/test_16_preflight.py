@@ -8,9 +8,9 @@ import pytest
 
 from uqkd.errors import PreflightError
 from uqkd.llm.bank import Bank
+from uqkd.llm.bank.responding import respond
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.responding import respond
-from uqkd.llm.responses import Prompts
+from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 
 ONE = Prompts(("a",), ("w1 w2",))

@@ -25,7 +25,7 @@ torch.set_num_threads(1)  # a forked child has none of its parent's threads
 from uqkd import seeds
 from uqkd.llm.bank import Bank
 from uqkd.llm.prompts import read_prompts
-from uqkd.llm.responding import respond
+from uqkd.llm.bank.responding import respond
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
 model, prompts, root, kills = sys.argv[1], read_prompts(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -131,7 +131,7 @@ def test_command_killed_and_continued(command, tiny, prompts, tmp_path):
 
 
 def test_command_with_vllm_killed_and_continued(command, tiny, prompts, tmp_path, vllm_teacher):
-    from uqkd.llm.responding import respond
+    from uqkd.llm.bank.responding import respond
     from uqkd.llm.sampling import Sampling
 
     whole, root = tmp_path / "whole", tmp_path / "bank"

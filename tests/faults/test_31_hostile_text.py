@@ -7,16 +7,16 @@ import json
 
 import pandas as pd
 import pytest
+from toys import ToyEncoder, ToyTeacher
 
 from uqkd import figures, gallery
 from uqkd.cli import main
 from uqkd.estimators import comparison
 from uqkd.llm.bank import Bank
-from uqkd.llm.prompts import read_prompts
-from uqkd.llm.responding import respond
-from uqkd.llm.responses import Prompts
+from uqkd.llm.bank.responding import respond
+from uqkd.llm.prompts import Prompts, read_prompts
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers import Completion, TeacherInfo
+from uqkd.llm.teachers import Completion
 from uqkd.store import Store
 
 HOSTILE = (
@@ -26,27 +26,18 @@ HOSTILE = (
 PROMPTS = Prompts(tuple(f"q{i}" for i in range(len(HOSTILE))), HOSTILE)
 
 
-class Hostile:
+def hostile_teacher():
     """Answers each prompt with itself."""
 
-    stop_ids = (2,)
+    def answer(request):
+        return Completion((5, 2), HOSTILE[request.prompt_token_ids[0]], (-1.0, 0.0), "stop")
 
-    def __init__(self):
-        self.about = TeacherInfo("<b>teacher</b>", "r", "toy", "1", "float32", "processed", False)
-        self.encoder = self
-
-    def preflight(self, prompts, *, max_tokens):
-        pass
-
-    def encode(self, text):
-        return (HOSTILE.index(text),)
-
-    def complete(self, requests, sampling):
-        return [Completion((5, 2), HOSTILE[one.prompt_token_ids[0]], (-1.0, 0.0), "stop") for one in requests]
+    encoder = ToyEncoder(ids=lambda text: (HOSTILE.index(text),))
+    return ToyTeacher(answer, encoder=encoder, name="<b>teacher</b>")
 
 
 def test_text_is_kept_to_the_letter(tmp_path):
-    bank = respond(Hostile(), PROMPTS, 1, bank=Bank(tmp_path), sampling=Sampling())
+    bank = respond(hostile_teacher(), PROMPTS, 1, bank=Bank(tmp_path), sampling=Sampling())
     table = bank.table(PROMPTS)
     assert tuple(table["text"]) == tuple(table["prompt"]) == HOSTILE
     assert tuple(bank.responses(PROMPTS, students=1, k=1, per_student=1).texts(0, i)[0] for i in range(10)) == HOSTILE

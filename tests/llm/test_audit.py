@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import special
+from toys import ToyTeacher, deaf
 
 from uqkd import seeds
 from uqkd.errors import DataError, IndependenceError, OptionError
-from uqkd.llm.auditing import Draws, audit, audit_draws, audit_rerun
 from uqkd.llm.bank import Bank
-from uqkd.llm.responding import respond
-from uqkd.llm.responses import Prompts
+from uqkd.llm.bank.auditing import UNKNOWN, Draws, audit, audit_draws, audit_rerun
+from uqkd.llm.bank.responding import respond
+from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers.teacher import Completion
 
 P, S, K, V, LENGTH = 100, 4, 4, 40, 3
 
@@ -111,12 +113,94 @@ def test_raw_logprobs_are_used_only_where_they_are_those_of_the_draws():
     plain = {**Sampling().columns(), "logprobs": "raw"}
     assert judge(draws, identity=plain).tests == 18
     warm = judge(draws, identity={**Sampling(temperature=0.7).columns(), "logprobs": "raw"})
-    assert (warm.tests, len(warm.notes)) == (1, 1)
+    assert warm.tests == 1 + 6 * 3 + 4  # by places: pairs of students at three shifts, and halves
+    assert warm.notes == (
+        "logprobs are raw, before temperature and cuts: repeats between students were judged by their places alone",
+    )
     with pytest.raises(IndependenceError, match="neighbouring prompts"):
         judge(
             different_seeds(simulated(TRAPS["one seed for all prompts"][0], sharpness=0.5)),
             identity={**Sampling(temperature=0.7).columns(), "logprobs": "raw"},
         )
+
+
+def bare(draws):
+    """The same draws as somebody's samples: no probabilities, no seeds."""
+    return Draws(draws.codes, None, draws.first, None, None)
+
+
+SEEN_BY_PLACES = [trap for trap in TRAPS if "seed 0" not in trap]
+
+
+@pytest.mark.parametrize("trap", SEEN_BY_PLACES)
+def test_traps_are_seen_without_seeds_and_probabilities(trap):
+    seed_of, named = TRAPS[trap]
+    with pytest.raises(IndependenceError, match=named):
+        judge(bare(simulated(seed_of, sharpness=0.5)), identity={"seeds": "unknown"})
+
+
+def test_what_cannot_be_judged_without_seeds_and_probabilities_is_said():
+    by_places = "probabilities are unknown: repeats between students were judged by their places alone"
+    good = judge(bare(simulated(keyed("bare"))), identity={"seeds": "unknown", "temperature": None})
+    assert good.notes == (UNKNOWN, by_places)
+    assert good.tests == 1 + 6 * 3 + 4
+    same = judge(bare(simulated(TRAPS["the engine's default, always seed 0"][0])), identity={"seeds": "unknown"})
+    assert "a sure teacher and draws that share one seed look alike" in str(same)
+    pair = judge(bare(simulated(keyed("pair"), students=2, k=1)), students=2, k=1)
+    assert "two responses to each prompt: whether students repeat each other could not be judged" in str(pair)
+    one = judge(bare(simulated(keyed("one"), students=1, k=1)), students=1, k=1)
+    assert (one.tests, str(one)) == (0, f"audit: no test of independence; {UNKNOWN}; {by_places}")
+
+
+@pytest.mark.parametrize("sharpness", [50.0, 5.0, 1.0, 0.0])
+def test_no_false_alarms_without_probabilities(sharpness):
+    """As above: 100 audits that alarm with a probability below 1e-6 each, from sure teachers to uniform ones."""
+    for i in range(100):
+        draws = simulated(keyed(sharpness, i), prompts=20, key=f"{sharpness}-{i}", sharpness=sharpness)
+        assert judge(bare(draws), identity={"seeds": "unknown"}).tests == 1 + 6 * 3 + 4
+
+
+def text_bank(place, answer, *, prompts, k, name="llm"):
+    """A bank of a teacher that gives text only, without seeds and probabilities."""
+
+    def said(request):
+        return Completion(None, answer(request.seed), None, "stop", tokens=2)
+
+    teacher = ToyTeacher(said, seeds="unknown", logprobs="none")
+    return respond(teacher, prompts, k, bank=Bank(place), sampling=Sampling(), key=(name,))
+
+
+def test_a_bank_of_texts_is_audited_by_its_words(tmp_path):
+    prompts = some_prompts(60)
+
+    def throws(seed):
+        return " and ".join(map(str, seeds.drawn_from(seed).integers(20, size=2)))
+
+    def ignoring_seeds(noise):
+        turn = iter(range(10**6))
+        return lambda _seed: throws(noise(next(turn)))
+
+    def made(name, answer):
+        return text_bank(tmp_path / name, answer, prompts=prompts, k=8, name=name)
+
+    honest = made("honest", throws)
+    found = audit(honest, prompts, students=2, k=4, per_student=4)
+    assert found.tests == 1 + 3 + 2
+    assert found.notes[0] == UNKNOWN
+    assert audit_rerun(honest, made("second", throws), prompts, k=8).tests == 1
+    with pytest.raises(IndependenceError, match="neighbouring prompts"):
+        audit(made("one for all prompts", ignoring_seeds(lambda i: i % 8)), prompts, students=2, k=4, per_student=4)
+    with pytest.raises(IndependenceError, match=r"students 0 and 1 are the same in 240 of 240 draws \(100.0%\)"):
+        audit(made("copied", ignoring_seeds(seed_of_place)), prompts, students=2, k=4, per_student=4)
+    once, again = (made(name, ignoring_seeds(lambda i: i)) for name in ("once", "again"))
+    with pytest.raises(IndependenceError, match=r"the banks .* are the same in 480 of 480 draws \(100.0%\)"):
+        audit_rerun(once, again, prompts, k=8)
+
+
+def seed_of_place(place):
+    """The responses 4 ... 7 to each prompt have the seeds of 0 ... 3."""
+    prompt, response = divmod(place, 8)
+    return 4 * prompt + response % 4
 
 
 def some_prompts(count=12):
@@ -126,7 +210,7 @@ def some_prompts(count=12):
 @pytest.fixture
 def real_bank(transformers_teacher, tmp_path):
     def make(name, *key, k=4):
-        options = {"sampling": Sampling(max_tokens=6), "max_flagged": 1.0, "key": key or ("llm", "bank")}
+        options = {"sampling": Sampling(max_tokens=6), "key": key or ("llm", "bank")}
         return respond(transformers_teacher, some_prompts(), k, bank=Bank(tmp_path / name), **options)
 
     return make
@@ -147,26 +231,18 @@ def test_reruns_must_not_repeat_each_other(real_bank):
 
 
 def test_reruns_of_an_engine_that_ignores_seeds_are_seen(transformers_teacher, tmp_path):
-    class Deaf:
-        """Draws from one stream of its own, as an engine with its default seed does in each new process."""
+    def same_each_time(place):
+        return seeds.seed63("deaf", place, shared=True)  # as an engine with its default seed in each new process
 
-        about, encoder = transformers_teacher.about, transformers_teacher.encoder
-
-        def complete(self, requests, sampling):
-            from dataclasses import replace
-
-            own = [replace(one, seed=seeds.seed63("deaf", i, shared=True)) for i, one in enumerate(requests)]
-            return transformers_teacher.complete(own, sampling)
-
+    options = {"sampling": Sampling(max_tokens=6)}
     banks = [
         respond(
-            Deaf(),
+            deaf(transformers_teacher, same_each_time),
             some_prompts(),
             4,
             bank=Bank(tmp_path / key),
-            sampling=Sampling(max_tokens=6),
             key=(key,),
-            max_flagged=1.0,
+            **options,
         )
         for key in ("first", "second")
     ]
@@ -183,7 +259,6 @@ def test_reruns_of_other_sampling_are_not_compared(real_bank, transformers_teach
         bank=Bank(tmp_path / "warm"),
         sampling=warm,
         key=("x",),
-        max_flagged=1.0,
     )
     with pytest.raises(OptionError, match="these differ in temperature"):
         audit_rerun(real_bank("a"), other, some_prompts(), k=1)

@@ -4,50 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from toys import ToyEncoder, ToyTeacher, dice, throw
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ProvenanceError
-from uqkd.llm import responding
-from uqkd.llm.bank import Bank
-from uqkd.llm.responding import KEY, respond
-from uqkd.llm.responses import Prompts
+from uqkd.llm.bank import Bank, responding
+from uqkd.llm.bank.left_out import LeftOut
+from uqkd.llm.bank.responding import KEY, respond
+from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers import Completion, TeacherInfo
+from uqkd.llm.teachers.teacher import Completion, Refusal
 from uqkd.store import durable
+from uqkd.store.durable import LocalFolder
 
 SAMPLING = Sampling(max_tokens=4)
 EXACT = ["prompt_id", "response_index", "seed", "token_ids", "text", "finish_reason"]
-
-
-class Dice:
-    """A teacher without a model: three throws of a die with 50 faces, each from the request's own seed."""
-
-    stop_ids = (2,)
-
-    def __init__(self, **about):
-        names = TeacherInfo("dice", "rev-1", "toy", "1", "float64", "processed", False)
-        self.about = dataclasses.replace(names, **about)
-        self.encoder = self
-        self.asked = []
-
-    def preflight(self, prompts, *, max_tokens):
-        assert max_tokens > 3
-
-    def encode(self, text):
-        return tuple(text.encode())
-
-    def complete(self, requests, sampling):
-        self.asked.append(len(requests))
-        return [self.throw(request.seed) for request in requests]
-
-    def throw(self, seed):
-        ids = (*(10 + seeds.drawn_from(seed).integers(50, size=3)).tolist(), 2)
-        return Completion(ids, " ".join(map(str, ids[:-1])), (-np.log(50.0),) * 3 + (0.0,), "stop")
 
 
 def some_prompts(count):
@@ -62,14 +39,14 @@ def made(tmp_path):
     def make(*steps, teacher=None, prompts=None, **options):
         bank = Bank(tmp_path / f"bank-{next(number)}")
         for k in steps:
-            respond(teacher or Dice(), prompts or some_prompts(6), k, bank=bank, sampling=SAMPLING, **options)
+            respond(teacher or dice(), prompts or some_prompts(6), k, bank=bank, sampling=SAMPLING, **options)
         return bank
 
     return make
 
 
 def test_top_up_draws_only_the_difference_and_ends_the_same(made):
-    teacher = Dice()
+    teacher = dice()
     stepwise = made(2, 5, teacher=teacher)
     assert teacher.asked == [12, 18]
     at_once = made(5)
@@ -81,7 +58,7 @@ def test_top_up_draws_only_the_difference_and_ends_the_same(made):
 
 
 def test_more_prompts_draw_only_theirs(made):
-    teacher = Dice()
+    teacher = dice()
     bank = made(3, teacher=teacher)
     respond(teacher, some_prompts(8), 3, bank=bank, sampling=SAMPLING)
     assert teacher.asked == [18, 6]
@@ -98,7 +75,7 @@ def test_fingerprint_sees_each_change(made):
         made(3),
         made(2, key=("llm", "other")),
         made(2, prompts=some_prompts(7)),
-        made(2, teacher=Dice(revision="rev-2")),
+        made(2, teacher=dice(revision="rev-2")),
     ]
     assert len({bank.fingerprint for bank in (base, *others)}) == 5
     assert base.fingerprint == made(2).fingerprint
@@ -119,7 +96,8 @@ def test_rows_load_into_pandas_and_datasets_as_they_are(made, tmp_path):
     files = sorted((tmp_path / "bank-0" / "units" / "bank").glob("*.parquet"))
     frame = pd.concat(map(pd.read_parquet, files))
     columns = [
-        "prompt_id", "prompt", "response_index", "seed", "token_ids", "text", "token_logprobs", "finish_reason", "flags",
+        "prompt_id", "prompt", "messages", "prompt_hash", "response_index", "seed", "token_ids", "text", "token_logprobs",
+        "tokens", "finish_reason", "flags",
         "teacher", "revision", "backend", "engine_version", "dtype", "logprobs", "temperature", "top_p", "top_k", "min_p",
         "repetition_penalty", "max_tokens",
     ]  # fmt: skip
@@ -134,11 +112,7 @@ def test_rows_load_into_pandas_and_datasets_as_they_are(made, tmp_path):
 
 
 def test_a_chunk_of_empty_responses_has_the_same_column_types(made, tmp_path):
-    class Silent(Dice):
-        def throw(self, seed):
-            return Completion((), "", (), "stop")
-
-    made(1, teacher=Silent(), max_flagged=1.0)
+    made(1, teacher=dice(lambda _request: Completion((), "", (), "stop")))
     made(1)
     schemas = [pq.read_schema(file) for file in tmp_path.glob("bank-*/units/bank/*.parquet")]
     assert len(schemas) == 2
@@ -148,12 +122,12 @@ def test_a_chunk_of_empty_responses_has_the_same_column_types(made, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        (Dice(revision="rev-2"), "revision: 'rev-1' there, 'rev-2' now"),
-        (Dice(dtype="bfloat16"), "dtype: 'float64' there, 'bfloat16' now"),
-        (Dice(engine_version="2"), "engine_version: '1' there, '2' now"),
-        (Dice(chat=True), "chat: False there, True now"),
-        (Dice(backend="server"), "backend: 'toy' there, 'server' now"),
-        (Dice(logprobs="raw"), "logprobs: 'processed' there, 'raw' now"),
+        (dice(revision="rev-2"), "revision: 'rev-1' there, 'rev-2' now"),
+        (dice(dtype="bfloat16"), "dtype: 'float64' there, 'bfloat16' now"),
+        (dice(engine_version="2"), "engine_version: '1' there, '2' now"),
+        (dice(chat=True), "chat: False there, True now"),
+        (dice(backend="server"), "backend: 'toy' there, 'server' now"),
+        (dice(logprobs="raw"), "logprobs: 'processed' there, 'raw' now"),
         (Sampling(max_tokens=4, temperature=0.7), "temperature: 1.0 there, 0.7 now"),
         (("llm", "again"), "key: ['llm', 'bank'] there, ['llm', 'again'] now"),
     ],
@@ -162,8 +136,8 @@ def test_another_teacher_sampling_or_key_is_refused_and_nothing_is_touched(made,
     bank = made(2)
     before = bank.fingerprint
     options = {"sampling": SAMPLING, "key": KEY}
-    teacher = changed if isinstance(changed, Dice) else Dice()
-    if not isinstance(changed, Dice):
+    teacher = changed if isinstance(changed, ToyTeacher) else dice()
+    if not isinstance(changed, ToyTeacher):
         options["sampling" if isinstance(changed, Sampling) else "key"] = changed
     with pytest.raises(ProvenanceError) as caught:
         respond(teacher, some_prompts(6), 3, bank=bank, **options)
@@ -172,23 +146,21 @@ def test_another_teacher_sampling_or_key_is_refused_and_nothing_is_touched(made,
 
 
 def test_other_tokens_that_end_a_response_are_another_way_of_drawing(made):
-    class Longer(Dice):
-        stop_ids = (2, 3)
-
+    longer = dice(encoder=ToyEncoder((2, 3)))
     with pytest.raises(ProvenanceError, match=r"stop_ids: \[2\] there, \[2, 3\] now"):
-        respond(Longer(), some_prompts(6), 2, bank=made(1), sampling=SAMPLING)
+        respond(longer, some_prompts(6), 2, bank=made(1), sampling=SAMPLING)
 
 
 def test_a_folder_of_another_name_is_the_same_teacher(made):
     bank = made(1)
-    respond(Dice(name="renamed"), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+    respond(dice(name="renamed"), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
     assert bank.rows == 12
 
 
 def test_a_prompt_id_that_stands_for_another_text_is_refused(made):
     bank = made(1)
     with pytest.raises(ProvenanceError, match=r"prompt id 'q0' stands for 'question 0' in the bank .* 'another' now"):
-        respond(Dice(), Prompts(("q0",), ("another",)), 1, bank=bank, sampling=SAMPLING)
+        respond(dice(), Prompts(("q0",), ("another",)), 1, bank=bank, sampling=SAMPLING)
 
 
 def test_students_get_disjoint_responses_nested_in_k(made):
@@ -237,7 +209,7 @@ def test_progress_counts_what_is_committed(made):
 def test_progress_of_a_top_up_starts_from_what_is_there(made):
     seen, bank = [], made(1)
     options = {"chunk": 4, "progress": lambda done, total: seen.append((done, total))}
-    respond(Dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING, **options)
+    respond(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING, **options)
     assert seen == [(10, 12), (12, 12)]
 
 
@@ -249,27 +221,19 @@ def test_chunks_of_the_same_prompts_are_units_of_their_own(made):
     assert [len(names) for names in bank.store.committed("bank").values()] == [1] * 18
 
 
-@pytest.mark.parametrize(("tokens", "asked"), [(20, [5, 5, 2]), (7, [1] * 12)])
-def test_a_chunk_holds_so_many_tokens_but_at_least_one_request(made, monkeypatch, tokens, asked):
-    """Responses of up to four tokens."""
+@pytest.mark.parametrize(("tokens", "seen"), [(20, [5, 10, 12]), (7, [2, 4, 6, 8, 10, 12]), (3, list(range(1, 13)))])
+def test_so_many_tokens_are_committed_at_once(made, monkeypatch, tokens, seen):
+    """Responses of four tokens."""
     monkeypatch.setattr(responding, "CHUNK_TOKENS", tokens)
-    teacher = Dice()
-    made(2, teacher=teacher, chunk=100)
-    assert teacher.asked == asked
-    monkeypatch.setattr(responding, "CHUNK_TOKENS", 3)
-    assert made(1).rows == 6
+    counted = []
+    made(2, chunk=100, progress=lambda done, _total: counted.append(done))
+    assert counted == seen
 
 
-def test_each_request_is_the_encoded_prompt_and_the_seed_of_its_response(made):
-    requests = []
-
-    class Listening(Dice):
-        def complete(self, asked, sampling):
-            requests.extend((request.prompt_token_ids, request.seed) for request in asked)
-            return super().complete(asked, sampling)
-
-    table = made(2, teacher=Listening()).table(some_prompts(6))
-    assert requests == [
+def test_each_request_is_the_rendered_prompt_and_the_seed_of_its_response(made):
+    teacher = dice()
+    table = made(2, teacher=teacher).table(some_prompts(6))
+    assert [(one.prompt_token_ids, one.seed) for one in teacher.requests] == [
         (tuple(prompt.encode()), seed) for prompt, seed in zip(table["prompt"], table["seed"], strict=True)
     ]
 
@@ -278,7 +242,7 @@ def test_unfinished_files_of_dead_writers_are_swept(made, tmp_path):
     bank = made(1)
     left = tmp_path / "bank-0" / ".tmp" / f"{durable._PREFIX}dead"
     left.write_bytes(b"half of a unit")
-    respond(Dice(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+    respond(dice(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
     assert not left.exists()
 
 
@@ -293,7 +257,7 @@ def test_a_corrupt_unit_is_found_and_drawn_again(made, tmp_path, damage, capsys)
     report = bank.verify()
     assert [path for path, _ in report.bad] == [f"units/bank/{file.name}"]
     assert report.ok == 4
-    teacher = Dice()
+    teacher = dice()
     respond(teacher, some_prompts(6), 3, bank=bank, sampling=SAMPLING)
     assert teacher.asked == [rows]
     assert bank.fingerprint == before
@@ -301,46 +265,122 @@ def test_a_corrupt_unit_is_found_and_drawn_again(made, tmp_path, damage, capsys)
     assert "quarantine" in capsys.readouterr().err
 
 
+def while_drawing(work):
+    """A teacher that throws dice, and beside whom another process works before its first answer comes."""
+    teacher = dice(lambda request: (work() if len(teacher.requests) == 1 else None, throw(request))[1])
+    return teacher
+
+
 def test_two_processes_that_draw_the_same_are_one_bank(made):
     """Overlapping chunks of other sizes, and the same chunk with probabilities that differ by rounding."""
 
-    class Rounded(Dice):
-        def throw(self, seed):
-            one = super().throw(seed)
-            return dataclasses.replace(one, token_logprobs=tuple(log + 1e-5 for log in one.token_logprobs))
+    def rounded(request):
+        one = throw(request)
+        return dataclasses.replace(one, token_logprobs=tuple(log + 1e-5 for log in one.token_logprobs))
 
-    class Late(Dice):
-        """While it draws, another process commits the same responses."""
+    for chunk in (4, 7):
+        bank = made()
 
-        def complete(self, requests, sampling):
-            if not self.asked:
-                self.asked.append(0)
-                respond(Rounded(), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=len(requests))
-            return super().complete(requests, sampling)
+        def other(bank=bank, chunk=chunk):
+            respond(dice(rounded), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=chunk)
 
-    bank = made()
-    respond(Late(), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=4)
-    assert bank.fingerprint == made(3).fingerprint
-    assert len(bank.table(some_prompts(6))) == 18
-    assert bank.responses(some_prompts(6), students=1, k=3, per_student=3).shape == (1, 6, 3)
+        respond(while_drawing(other), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=4)
+        assert bank.rows == 36
+        assert bank.fingerprint == made(3).fingerprint
+        assert len(bank.table(some_prompts(6))) == 18
+        assert bank.responses(some_prompts(6), students=1, k=3, per_student=3).shape == (1, 6, 3)
+        assert bank.prompts()[1] == 3
 
 
 def test_two_different_responses_of_one_index_are_an_error(made):
-    class Other(Dice):
-        def throw(self, seed):
-            return super().throw(seed // 2)
-
-    class Late(Dice):
-        def complete(self, requests, sampling):
-            if not self.asked:
-                self.asked.append(0)
-                respond(Other(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
-            return super().complete(requests, sampling)
+    def other():
+        another = dice(lambda request: throw(dataclasses.replace(request, seed=request.seed // 2)))
+        respond(another, some_prompts(6), 1, bank=bank, sampling=SAMPLING)
 
     bank = made()
-    respond(Late(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
-    with pytest.raises(ProvenanceError, match="two different responses 0 to prompt"):
-        bank.held(some_prompts(6), 1)
+    respond(while_drawing(other), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+    for read in (
+        lambda: bank.inventory(some_prompts(6), 1),
+        lambda: bank.responses(some_prompts(6), students=1, k=1, per_student=1),
+    ):
+        with pytest.raises(ProvenanceError, match="two different responses 0 to prompt"):
+            read()
+
+
+def test_the_same_prompt_in_another_form_is_refused_and_nothing_is_drawn(made):
+    bank = made(1)
+    other = dice(encoder=ToyEncoder(form="Answer in one word. {}"))
+    with pytest.raises(ProvenanceError, match=r"prompt 'q0' was asked in another form .*--system.*--template-arg"):
+        respond(other, some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+    assert other.asked == []
+    system = some_prompts(6).with_system("Answer in one word.")
+    with pytest.raises(ProvenanceError, match="prompt 'q0' was asked in another form"):
+        respond(dice(), system, 2, bank=bank, sampling=SAMPLING)
+    with pytest.raises(ProvenanceError, match="prompt 'q0' was asked with other turns"):
+        bank.responses(system, students=1, k=1, per_student=1)
+    one_turn = dataclasses.replace(some_prompts(6), chats=tuple((("user", text),) for text in some_prompts(6).texts))
+    assert len(bank.inventory(one_turn, 2).missing) == 6  # the same as the text alone
+
+
+def test_chats_come_back_with_their_turns(made):
+    chats = (
+        (("system", "Be short."), ("user", "one ?")),
+        (("user", "two ?"), ("assistant", "2"), ("user", "three\n<b> ?")),
+        (),
+    )
+    prompts = Prompts(("a", "b", "c"), ("one ?", "three\n<b> ?", "four ?"), chats=chats)
+    bank = made(2, prompts=prompts)
+    assert bank.prompts() == (prompts, 2)
+    assert bank.responses(bank.prompts()[0], students=2, k=1, per_student=1).prompts == prompts
+    assert bank.fingerprint != made(2, prompts=dataclasses.replace(prompts, chats=())).fingerprint
+
+
+def test_what_stands_behind_a_gap_does_not_count(made):
+    prompts = some_prompts(3)
+    bank = made(4, prompts=prompts, chunk=1)
+    (file,) = (
+        f for f in unit_files(bank) if (pd.read_parquet(f)[["prompt_id", "response_index"]] == ["q1", 2]).all(axis=None)
+    )
+    file.unlink()
+    assert bank.prompts() == (prompts, 2)
+    assert bank.inventory(prompts, 4).missing.tolist() == [[1, 2]]
+
+
+def test_one_id_for_two_prompts_in_a_bank_is_seen(made):
+    bank = made(1)
+    for file in unit_files(made(1, prompts=Prompts(("q3",), ("another",)))):
+        (unit_files(bank)[0].parent / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ProvenanceError, match=r"prompt id 'q3' stands for two prompts .*'question 3'|'another'"):
+        bank.prompts()
+
+
+def test_identity_is_read_from_one_unit_and_mixtures_are_refused(made, monkeypatch):
+    bank = made(3, chunk=1)
+    read = []
+    monkeypatch.setattr(
+        LocalFolder, "read", lambda self, path, own=LocalFolder.read: (read.append(path), own(self, path))[1]
+    )
+    assert bank.identity["revision"] == "rev-1"
+    assert len(read) == 1
+    for file in unit_files(made(1, teacher=dice(revision="rev-2"))):
+        (unit_files(bank)[0].parent / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ProvenanceError, match="revision: "):
+        list(bank.scan(["text"]))
+
+
+def test_what_a_run_left_out_is_listed(made):
+    def choosy(request):
+        return Refusal("too hot") if bytes(request.prompt_token_ids) == b"question 2" else throw(request)
+
+    bank = made(2, teacher=dice(choosy))
+    assert bank.left_out() == tuple(LeftOut("q2", j, "too hot") for j in range(2))
+    respond(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+    assert bank.left_out() == ()
+    assert bank.rows == 12
+
+
+def unit_files(bank):
+    return sorted(Path(bank.root).glob("units/bank/*.parquet"))
 
 
 @pytest.mark.parametrize("engine", ["transformers_teacher", "vllm_teacher"])
@@ -350,8 +390,8 @@ def test_topped_up_equals_one_made_in_one_go_with_a_real_engine(request, engine,
     sampling = Sampling(max_tokens=8)
     stepwise, at_once = Bank(tmp_path / "steps"), Bank(tmp_path / "once")
     for k in (1, 4):
-        respond(teacher, prompts, k, bank=stepwise, sampling=sampling, max_flagged=1.0, chunk=13)
-    respond(teacher, prompts, 4, bank=at_once, sampling=sampling, max_flagged=1.0)
+        respond(teacher, prompts, k, bank=stepwise, sampling=sampling, chunk=13)
+    respond(teacher, prompts, 4, bank=at_once, sampling=sampling)
     a, b = stepwise.table(prompts), at_once.table(prompts)
     # Rounding flips a token where two are within 1e-6: some 600 tokens, once in a thousand choices of seeds.
     pd.testing.assert_frame_equal(a[EXACT], b[EXACT])

@@ -8,7 +8,7 @@ import pytest
 import tiny_models
 
 from uqkd.errors import DataError, LibraryError, OptionError
-from uqkd.llm.embedding import DIMENSIONS, embed, folded
+from uqkd.llm.embeddings import DIMENSIONS, embed, folded
 
 
 def test_rows_have_norm_one_and_equal_texts_one_vector():

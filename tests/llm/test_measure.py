@@ -9,7 +9,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import decompose_agreement, decompose_variance, gini
 from uqkd.llm import alikeness
-from uqkd.llm.embedding import embed
+from uqkd.llm.embeddings import embed
 from uqkd.llm.measuring import COLUMNS, embedding_components, measure
 from uqkd.llm.mistakes import error_correlation, mark, ratio, shared_mistakes, true_distributions
 from uqkd.llm.responses import Prompts, Response, Responses

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from uqkd.llm.teachers.transformers import choose
 
 from uqkd import seeds
 from uqkd.errors import OptionError, WorkerError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, open_teacher
-from uqkd.llm.teachers.transformers import choose
 
 PROMPTS = ((4, 9), (20,), (7, 8, 30, 31, 5), (100, 101, 102))
 ENGINES = ["transformers_teacher", "vllm_teacher", "server_teacher"]

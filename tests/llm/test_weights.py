@@ -10,7 +10,7 @@ from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import decompose_categorical, gini, medoid_law
 from uqkd.llm import alikeness
 from uqkd.llm.alikeness import alikenesses
-from uqkd.llm.embedding import embed
+from uqkd.llm.embeddings import embed
 from uqkd.llm.precision import _estimates, precision_weight
 from uqkd.llm.responses import Prompts, Response, Responses
 from uqkd.llm.weights import folds, spread_weight, weigh

@@ -11,7 +11,7 @@ from uqkd import seeds
 from uqkd.checks.check import Check, Key
 from uqkd.checks.components import TEACHER_PROBS
 from uqkd.estimators import gini, medoid_law
-from uqkd.llm.embedding import embed
+from uqkd.llm.embeddings import embed
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.weights import weigh
 

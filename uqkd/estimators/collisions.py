@@ -211,20 +211,12 @@ def same_noise(token: Codes, log_probability: ArrayLike) -> Repeats:
     equal = token[0 : 2 * pairs : 2] == token[1 : 2 * pairs : 2]
     bound = 0.5 * (q[0 : 2 * pairs : 2] + q[1 : 2 * pairs : 2])
     count, expected = int(equal.sum()), float(bound.sum())
-    exponent = min(-t * count + math.expm1(t) * expected for t in _TILTS)
-    return Repeats(count, equal.size, expected, min(1.0, len(_TILTS) * math.exp(min(0.0, exponent))))
+    exponent = min(-t * count + math.expm1(t) * expected for t in TILTS)
+    return Repeats(count, equal.size, expected, min(1.0, len(TILTS) * math.exp(min(0.0, exponent))))
 
 
-_TILTS = (
-    0.125,
-    0.25,
-    0.5,
-    1.0,
-    2.0,
-    3.0,
-    4.0,
-    6.0,
-)  # chosen before the data; the factor of their number pays for the choice
+# Chosen before the data; the factor of their number pays for the choice.
+TILTS = (0.125, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
 
 
 def shuffled_noise(token: Codes) -> Repeats:

@@ -9,19 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uqkd.llm.auditing import audit, audit_rerun
     from uqkd.llm.bank import Bank
+    from uqkd.llm.bank.auditing import audit, audit_rerun
+    from uqkd.llm.bank.responding import respond
     from uqkd.llm.beginnings import Lora
     from uqkd.llm.clusters import cluster
     from uqkd.llm.crossfit import cross_fitted
     from uqkd.llm.embedded import Bed, Size
-    from uqkd.llm.embedding import embed
+    from uqkd.llm.embeddings import embed
     from uqkd.llm.encoding import Encoder
     from uqkd.llm.exact import answer_classes, answer_probabilities, answer_shares
     from uqkd.llm.measuring import measure
-    from uqkd.llm.prompts import read_prompts
-    from uqkd.llm.responding import respond
-    from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
+    from uqkd.llm.prompts import Prompts, read_prompts
+    from uqkd.llm.responses import Response, Responses, TextTargets
     from uqkd.llm.sampling import Sampling
     from uqkd.llm.students import Students, distill
     from uqkd.llm.teachers import open_teacher
@@ -34,7 +34,7 @@ _HOME = {
     "Bed": "uqkd.llm.embedded",
     "Encoder": "uqkd.llm.encoding",
     "Lora": "uqkd.llm.beginnings",
-    "Prompts": "uqkd.llm.responses",
+    "Prompts": "uqkd.llm.prompts",
     "Recipe": "uqkd.stacked",
     "Response": "uqkd.llm.responses",
     "Responses": "uqkd.llm.responses",
@@ -47,17 +47,17 @@ _HOME = {
     "answer_classes": "uqkd.llm.exact",
     "answer_probabilities": "uqkd.llm.exact",
     "answer_shares": "uqkd.llm.exact",
-    "audit": "uqkd.llm.auditing",
-    "audit_rerun": "uqkd.llm.auditing",
+    "audit": "uqkd.llm.bank.auditing",
+    "audit_rerun": "uqkd.llm.bank.auditing",
     "cluster": "uqkd.llm.clusters",
     "cross_fitted": "uqkd.llm.crossfit",
     "distill": "uqkd.llm.students",
-    "embed": "uqkd.llm.embedding",
+    "embed": "uqkd.llm.embeddings",
     "folds": "uqkd.llm.weights",
     "measure": "uqkd.llm.measuring",
     "open_teacher": "uqkd.llm.teachers",
     "read_prompts": "uqkd.llm.prompts",
-    "respond": "uqkd.llm.responding",
+    "respond": "uqkd.llm.bank.responding",
     "weigh": "uqkd.llm.weights",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.estimators.counting import ranked
-from uqkd.llm.embedding import embed
+from uqkd.llm.embeddings import embed
 from uqkd.llm.responses import Responses
 
 Array = NDArray[np.float64]

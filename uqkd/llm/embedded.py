@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.llm.auditing import audit
+from uqkd.llm.bank.auditing import audit
 from uqkd.llm.bank import Bank
 from uqkd.llm.encoding import Encoder
 from uqkd.llm.exact import answer_probabilities
-from uqkd.llm.responding import respond
-from uqkd.llm.responses import Prompts
+from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.bank.responding import respond
 from uqkd.llm.revision import model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
@@ -213,7 +213,7 @@ class Bed:
         The engine is started only if something is missing, and kept for the next call of this process.
         """
         bank, k = self.bank(temperature), students * per_student
-        if bank.held(prompts, k).missing.size:
+        if bank.inventory(prompts, k).missing.size:
             teacher = shared_teacher(self.teacher, backend)
             sampling = Sampling(temperature=temperature, max_tokens=MOST)
             respond(teacher, prompts, k, bank=bank, sampling=sampling, max_flagged=_MOST_CUT)

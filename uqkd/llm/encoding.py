@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
+import difflib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from uqkd.errors import DataError, LibraryError, OptionError, PreflightError
-from uqkd.llm.responses import Prompts, Response
+from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.prompts.rendering import Ids, Preflight, Rendered, ids_hash, refuse_wrong, through_template
+from uqkd.llm.responses import Response
 from uqkd.llm.revision import base_of, check_model, is_adapter
 
-Ids = tuple[int, ...]
 # Embeddings are padded to round sizes: Phi-2 has 905 rows that no token uses, DeepSeek-V2 2,400 of 102,400.
 _SPARE_ROWS, _SPARE_SHARE = 1024, 0.05
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """One prompt and response as a student will see them: which tokens are the prompt, which are supervised.
-
-    Attributes
-    ----------
-    prompt_id : str
-    ids : tuple of int
-        Prompt, response and the token that ends it.
-    tokens : tuple of str
-    mask : tuple of bool
-        Supervised or not.
-    notes : tuple of str
-        What the reader should know, and is not wrong.
-    """
-
-    prompt_id: str
-    ids: Ids
-    tokens: tuple[str, ...]
-    mask: tuple[bool, ...]
-    notes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Lines for people: id, token and whether it is prompt or supervised."""
-        shown = list(zip(self.ids, self.tokens, self.mask, strict=True))
-        lines = [f"preflight: prompt {self.prompt_id!r}, {len(shown)} tokens, {sum(self.mask)} supervised"]
-        cut = shown if len(shown) <= _SHOWN else [*shown[: _SHOWN // 2], None, *shown[-_SHOWN // 2 :]]
-        for row in cut:
-            if row is None:
-                lines.append(f"  ... {len(shown) - 2 * (_SHOWN // 2)} tokens not shown")
-            else:
-                lines.append(f"  {row[0]:>8}  {'supervised' if row[2] else 'prompt    '}  {row[1]!r}")
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
-
-
-_SHOWN = 40  # tokens of a preflight that are printed
+_SPARE_TOKENS = 16  # that a tokenizer may have beyond the rows, as where padding was added to it alone
 
 
 @dataclass(frozen=True)
@@ -71,6 +38,10 @@ class Encoder:
         Most tokens that the model takes; 0 where it is not known.
     model_eos : tuple of int
         The tokens that end a response, by the model's configuration.
+    day : date
+        What a template that prints the date is told.
+    template_args : tuple of (str, value)
+        Arguments of the chat template, such as ("enable_thinking", False).
     """
 
     tokenizer: Any
@@ -78,16 +49,21 @@ class Encoder:
     vocabulary: int = 0
     context: int = 0
     model_eos: Ids = ()
+    day: datetime.date = field(default_factory=datetime.date.today)
+    template_args: tuple[tuple[str, Any], ...] = ()
     _decode: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, model: str | Path, *, chat: bool | None = None) -> Encoder:
+    def of(
+        cls, model: str | Path, *, chat: bool | None = None, template_args: Mapping[str, Any] | None = None
+    ) -> Encoder:
         """The encoder of a model's folder or name; `chat=None` uses the chat template if there is one.
 
         Raises
         ------
         OptionError
-            `chat=True` where the tokenizer has no template, or an unsafe model; see `check_model`.
+            `chat=True` or arguments of a template where the tokenizer has none, an argument that the template does not know, or
+            an unsafe model; see `check_model`.
         DataError
             The tokenizer cannot be loaded.
         """
@@ -110,13 +86,16 @@ class Encoder:
         templated = bool(getattr(tokenizer, "chat_template", None))
         if chat and not templated:
             raise OptionError(f"chat=True, but the tokenizer of {path.name!r} has no chat template; use chat=False.")
-        config = _configuration(source)
+        used = templated if chat is None else chat
+        _check_arguments(tokenizer, template_args or {}, used)
+        config = configuration(source)
         return cls(
             tokenizer,
-            templated if chat is None else chat,
+            used,
             vocabulary=int(config.get("vocab_size") or 0),
             context=int(next((config[key] for key in _CONTEXT if config.get(key)), 0)),
             model_eos=config["eos"],
+            template_args=tuple(sorted((template_args or {}).items())),
         )
 
     def __post_init__(self) -> None:
@@ -134,13 +113,67 @@ class Encoder:
         """Every token that ends a response: the tokenizer's and the model's, sorted."""
         return tuple(sorted({self.eos_id, *self.model_eos}))
 
+    def on_day(self, day: str | datetime.date | None) -> Encoder:
+        """The same, but templates that print the date are told this one; None changes nothing."""
+        if day is None:
+            return self
+        return replace(self, day=datetime.date.fromisoformat(day) if isinstance(day, str) else day)
+
     def encode(self, text: str) -> Ids:
-        """Token ids of a prompt, through the chat template if it is used."""
-        if self.chat:
-            turn = [{"role": "user", "content": text}]
-            ids = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=True, return_dict=True)
-            return tuple(ids["input_ids"])  # the template writes its own BOS, and none is added to it
-        return tuple(self.tokenizer(text, add_special_tokens=True)["input_ids"])
+        """Token ids of a prompt that is one text, through the chat template if it is used."""
+        return self.encode_prompts(Prompts(("prompt",), (text,)))[0]
+
+    def encode_prompts(self, prompts: Prompts) -> list[Ids]:
+        """Token ids of each prompt, through the chat template if it is used.
+
+        Raises
+        ------
+        DataError
+            A prompt of several turns and no template, or a template that refuses it.
+        """
+        return self._rendered(prompts)[0]
+
+    def _rendered(self, prompts: Prompts) -> tuple[list[Ids], bool]:
+        """Token ids of each prompt, and whether the template asked for the date."""
+        if not self.chat:
+            if several := [key for key, turns in zip(prompts.ids, prompts.chats, strict=True) if len(turns) > 1]:
+                raise DataError(
+                    f"{len(several)} of {len(prompts)} prompts are chats of several turns ({several[0]!r} first), and no chat "
+                    "template is used; give the folder of a chat model, or prompts of one text each."
+                )
+            texts = [prompts.turns(place)[0][1] for place in range(len(prompts))]
+            return [tuple(ids) for ids in self.tokenizer(texts, add_special_tokens=True)["input_ids"]], False
+        made = [
+            through_template(self.tokenizer, prompts.turns(place), day=self.day, arguments=dict(self.template_args))
+            for place in range(len(prompts))
+        ]
+        # The template writes its own BOS, and none is added to it.
+        encoded = self.tokenizer([text for text, _ in made], add_special_tokens=False)["input_ids"]
+        return [tuple(ids) for ids in encoded], any(dated for _, dated in made)
+
+    def render(self, prompts: Prompts, *, max_tokens: int) -> Rendered:
+        """All prompts as the model is asked them, and what `preflight` shows.
+
+        Raises
+        ------
+        PreflightError
+            See `preflight`; but prompts that are too long are not an error here.
+        """
+        self._check_vocabulary()
+        ids, dated = self._rendered(prompts)
+        wrong = {place: reason for place, own in enumerate(ids) if (reason := self._wrong(own))}
+        refuse_wrong(wrong, prompts, ids, self.tokenizer)
+        identity: dict[str, Any] = {"template_day": self.day.isoformat()} if dated else {}
+        if self.template_args:
+            identity["template_args"] = [f"{name}={value!r}" for name, value in self.template_args]
+        too_long = {
+            place: f"has {len(own)} tokens, and with max_tokens={max_tokens} goes beyond the context of {self.context}"
+            for place, own in enumerate(ids)
+            if self.context and len(own) + max_tokens > self.context
+        }
+        return Rendered(
+            tuple(ids), tuple(map(ids_hash, ids)), too_long, self._view(prompts, ids[0], max_tokens), identity
+        )
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a response, without the tokens that stand for no text; remembered, as answers repeat."""
@@ -160,7 +193,8 @@ class Encoder:
         The mask goes by position, never by token id, so that a padding token that equals EOS hides no EOS.
         """
         end = (self.eos_id,) if response.finished else ()
-        learnt = (*response.token_ids, *end)
+        said = self._plain(response.text) if response.token_ids is None else response.token_ids
+        learnt = (*said, *end)
         return (*prompt_ids, *learnt), (False,) * len(prompt_ids) + (True,) * len(learnt)
 
     def preflight(self, prompts: Prompts, *, max_tokens: int, example: Response | None = None) -> Preflight:
@@ -180,8 +214,13 @@ class Encoder:
             The vocabularies disagree, there is no EOS or it is not the model's, a second BOS, an EOS inside a prompt, a token
             the model does not have, a prompt that leaves no room for the response. Shows ids and mask.
         """
-        self._check_vocabulary()
-        first = self.encode(prompts.texts[0])
+        rendered = self.render(prompts, max_tokens=max_tokens)
+        remedy = "; shorten them or lower max_tokens"
+        refuse_wrong(rendered.too_long, prompts, rendered.ids, self.tokenizer, remedy)
+        return self._view(prompts, rendered.ids[0], max_tokens, example) if example else rendered.view
+
+    def _view(self, prompts: Prompts, first: Ids, max_tokens: int, example: Response | None = None) -> Preflight:
+        """The first prompt with a response."""
         shown = example or Response(self._plain(prompts.texts[0])[:max_tokens], "", finished=True)
         ids, mask = self.supervised(first, shown)
         tokens = tuple(str(token) for token in self.tokenizer.convert_ids_to_tokens(list(ids)))
@@ -190,9 +229,11 @@ class Encoder:
         )
         if self.tokenizer.pad_token_id in (self.eos_id, None):
             notes += ("pad is EOS or missing; harmless here, the mask goes by position and keeps EOS",)
+        if extra := self._without_row():
+            notes += (
+                f"the model has no row for {len(extra)} tokens of the tokenizer ({extra[0]!r}); no prompt uses them",
+            )
         view = Preflight(prompts.ids[0], ids, tokens, mask, notes)
-        for key, text in zip(prompts.ids, prompts.texts, strict=True):
-            self._check_prompt(key, self.encode(text), max_tokens)
         if ids[-1] != self.eos_id or not mask[-1]:
             raise PreflightError(f"EOS {self.eos_id} is not supervised at the end of a response.\n{view}")
         return view
@@ -207,7 +248,10 @@ class Encoder:
     def _check_vocabulary(self) -> None:
         size, eos = len(self.tokenizer), self.eos_id
         spare = max(_SPARE_ROWS, int(_SPARE_SHARE * self.vocabulary))
-        if self.vocabulary and not size <= self.vocabulary <= size + spare:
+        extra = self._without_row()
+        added = set(self.tokenizer.get_added_vocab())
+        unused = len(extra) <= _SPARE_TOKENS or all(token in added for token in extra)
+        if self.vocabulary and (size < self.vocabulary - spare or not unused or eos >= self.vocabulary):
             raise PreflightError(
                 f"tokenizer and model disagree: the tokenizer has {size} tokens, the model {self.vocabulary} rows; use the "
                 "tokenizer that the model was trained with."
@@ -218,31 +262,50 @@ class Encoder:
                 f"{list(self.model_eos)}; set eos_token_id in config.json to the token that ends a response."
             )
 
-    def _check_prompt(self, key: str, ids: Ids, max_tokens: int) -> None:
+    def _without_row(self) -> list[str]:
+        """Tokens of the tokenizer for which the model has no row: harmless while no prompt holds them."""
+        if not self.vocabulary or len(self.tokenizer) <= self.vocabulary:
+            return []
+        return sorted(token for token, number in self.tokenizer.get_vocab().items() if number >= self.vocabulary)
+
+    def _wrong(self, ids: Ids) -> str:
+        """What is wrong with a rendered prompt, besides its length; empty if nothing is.
+
+        A chat may have BOS at every turn (SmolLM2, Llama 2), but none twice in a row at its beginning, as where the template
+        writes one and the tokenizer adds another.
+        """
         bos = self.tokenizer.bos_token_id
-        reason = ""
         if not ids:
-            reason = "has no tokens"
-        elif bos is not None and bos not in self.stop_ids and ids.count(bos) > 1:
-            reason = f"has BOS {bos} {ids.count(bos)} times; take it out of the text, the tokenizer adds one"
-        elif ids[-1] in self.stop_ids and not self.chat:
-            reason = f"ends with the token {ids[-1]} that ends a response; the tokenizer must not add it to a prompt"
-        elif self.vocabulary and max(ids) >= self.vocabulary:
-            reason = f"has the token {max(ids)}, but the model has only {self.vocabulary}"
-        elif self.context and len(ids) + max_tokens > self.context:
-            reason = (
-                f"has {len(ids)} tokens, and with max_tokens={max_tokens} goes beyond the context of {self.context}; shorten "
-                "it or lower max_tokens"
-            )
-        if reason:
-            tokens = tuple(map(str, self.tokenizer.convert_ids_to_tokens(list(ids))))
-            view = Preflight(key, ids, tokens, (False,) * len(ids))
-            raise PreflightError(f"prompt {key!r} {reason}.\n{view}")
+            return "has no tokens"
+        again = ids[:2].count(bos) if self.chat else ids.count(bos)
+        if bos is not None and bos not in self.stop_ids and again > 1:
+            return f"has BOS {bos} {again} times; take it out of the text or the template, one is added"
+        if ids[-1] in self.stop_ids and not self.chat:
+            return f"ends with the token {ids[-1]} that ends a response; the tokenizer must not add it to a prompt"
+        if self.vocabulary and max(ids) >= self.vocabulary:
+            return f"has the token {max(ids)}, but the model has only {self.vocabulary}"
+        return ""
+
+
+def _check_arguments(tokenizer: Any, arguments: Mapping[str, Any], chat: bool) -> None:
+    """Refuse arguments that the chat template does not use: a misspelt one would change nothing and say nothing."""
+    if not arguments:
+        return
+    if not chat:
+        raise OptionError(f"template arguments {sorted(arguments)} were given, but no chat template is used.")
+    template = tokenizer.chat_template
+    whole = "\n".join(template.values()) if isinstance(template, dict) else str(template)
+    words = sorted(set(re.findall(r"[A-Za-z_]\w*", whole)))
+    for name in arguments:
+        if name not in words:
+            close = difflib.get_close_matches(name, words, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "it would change nothing."
+            raise OptionError(f"the chat template has no argument {name!r}; {hint}")
 
 
 def saved_dtype(path: Path) -> str:
     """The number type that a model was saved in, "float32" if it does not say; engines read "auto" in ways of their own."""
-    config = _configuration(path)
+    config = configuration(path)
     named = config.get("dtype") or config.get("torch_dtype") or "float32"
     return str(named).removeprefix("torch.")
 
@@ -250,7 +313,7 @@ def saved_dtype(path: Path) -> str:
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
-def _configuration(path: Path) -> dict[str, Any]:
+def configuration(path: Path) -> dict[str, Any]:
     """config.json, that of the text part where there are several, and under 'eos' every token that ends a response."""
     try:
         whole = json.loads((path / "config.json").read_text(encoding="utf-8"))

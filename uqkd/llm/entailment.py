@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import LibraryError, NotFiniteError, OptionError
-from uqkd.llm.embedding import refuse_unsafe
+from uqkd.llm.embeddings import refuse_unsafe
 
 Pair = tuple[str, str]
 

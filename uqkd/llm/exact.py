@@ -119,11 +119,11 @@ def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Any], list[tuple[int, in
     """Rows of every prompt with every answer, and the prompt and answer that each is."""
     rows: list[Any] = []
     places: list[tuple[int, int]] = []
-    for p, (name, text, answers) in enumerate(zip(prompts.ids, prompts.texts, prompts.answers, strict=True)):
+    encoded = encoder.encode_prompts(prompts)
+    for p, (name, prompt, answers) in enumerate(zip(prompts.ids, encoded, prompts.answers, strict=True)):
         if not answers or len(set(answers)) < len(answers):
             what = "no reference answers" if not answers else f"the same reference answer twice, {answers}"
             raise DataError(f"prompt {name!r} has {what}; exact probabilities need each answer once.")
-        prompt = encoder.encode(text)
         for c, answer in enumerate(answers):
             rows.append(encoder.supervised(prompt, encoder.response(answer)))
             places.append((p, c))

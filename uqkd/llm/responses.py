@@ -11,69 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, OptionError, ShapeError
+from uqkd.llm.prompts.prompts import Prompts
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """P prompts, each with an id of its own and, where they are known, its reference answers.
-
-    Attributes
-    ----------
-    ids : tuple of P str
-    texts : tuple of P str
-    answers : tuple of P tuples of str
-        Reference answers; an empty tuple where there are none.
-
-    Raises
-    ------
-    DataError
-        No prompts, an empty one, or the same id twice.
-
-    Examples
-    --------
-    >>> prompts = Prompts(("a", "b"), ("capital of France ?", "two plus two ?"), (("Paris",), ()))
-    >>> len(prompts), prompts.select([1]).texts
-    (2, ('two plus two ?',))
-    """
-
-    ids: tuple[str, ...]
-    texts: tuple[str, ...]
-    answers: tuple[tuple[str, ...], ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.answers:
-            object.__setattr__(self, "answers", ((),) * len(self.ids))
-        if not self.ids or not len(self.ids) == len(self.texts) == len(self.answers):
-            raise DataError(
-                f"prompts need one id, text and tuple of answers each, and at least one prompt; got {len(self.ids)} ids, "
-                f"{len(self.texts)} texts and {len(self.answers)} answers."
-            )
-        if len(set(self.ids)) < len(self.ids):
-            seen: set[str] = set()
-            twice = next(i for i in self.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-            raise DataError(f"prompt id {twice!r} stands for two prompts; every prompt needs an id of its own.")
-        if blank := [i for i, text in zip(self.ids, self.texts, strict=True) if not text.strip()]:
-            raise DataError(f"prompt {blank[0]!r} is empty ({len(blank)} of {len(self.ids)}); leave it out.")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def select(self, places: Iterable[int]) -> Prompts:
-        """The prompts at these places, in that order."""
-        chosen = list(places)
-        ids, texts = (tuple(column[p] for p in chosen) for column in (self.ids, self.texts))
-        return Prompts(ids, texts, tuple(self.answers[p] for p in chosen))
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hexadecimal digits of ids, texts and answers."""
-        digest = hashlib.blake2b(digest_size=16)
-        for row in zip(self.ids, self.texts, self.answers, strict=True):
-            digest.update(repr(row).encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -82,14 +23,14 @@ class Response:
 
     Attributes
     ----------
-    token_ids : tuple of int
-        Without the token that ends it.
+    token_ids : tuple of int, optional
+        Without the token that ends it; None where only the text is known.
     text : str
     finished : bool
         The model ended it by itself; otherwise it was cut at the greatest length, and a student must not learn to end there.
     """
 
-    token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...] | None
     text: str
     finished: bool = True
 
@@ -101,8 +42,8 @@ class Responses:
     Attributes
     ----------
     prompts : Prompts
-    distinct : tuple of Response
-        Every different response once.
+    distinct : sequence of Response
+        Every different response once: a tuple, or columns of a bank (`StoredResponses`) that make each when it is asked for.
     index : (S, P, k) int
         Which of `distinct` each response is.
 
@@ -117,7 +58,7 @@ class Responses:
     """
 
     prompts: Prompts
-    distinct: tuple[Response, ...]
+    distinct: Sequence[Response]
     index: Index
 
     def __post_init__(self) -> None:

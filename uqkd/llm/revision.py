@@ -52,7 +52,7 @@ def check_model(name_or_path: str | Path) -> Path:
         path = _fetched(str(name_or_path))
     names = {entry.name for entry in path.iterdir() if entry.is_file()}
     for name in ("config.json", "adapter_config.json", "tokenizer_config.json"):
-        if name in names and _json(path / name).get("auto_map"):
+        if name in names and _json(path / name).get("auto_map") and not _built_in(path, name):
             raise OptionError(
                 f"model {path.name!r} brings code of its own ({name} has 'auto_map'), which would run when it is loaded; use "
                 "a model whose architecture transformers has built in."
@@ -61,6 +61,22 @@ def check_model(name_or_path: str | Path) -> Path:
         return path
     _check_complete(path, names)
     return path
+
+
+def _built_in(path: Path, name: str) -> bool:
+    """Whether transformers has what this file describes, so that the code it also names is not needed and never loaded."""
+    try:
+        import transformers
+    except ImportError:
+        return False
+    model, own = _json(path / "config.json"), _json(path / name)
+    classes = model.get("architectures") or [""]
+    built_in = model.get("model_type") in transformers.CONFIG_MAPPING and hasattr(transformers, classes[0])
+    if name != "tokenizer_config.json":
+        return name == "config.json" and built_in
+    tokenizer = own.get("tokenizer_class")
+    named = hasattr(transformers, str(tokenizer)) or hasattr(transformers, f"{tokenizer}Fast")
+    return named if tokenizer else built_in
 
 
 def is_adapter(path: Path) -> bool:
@@ -118,6 +134,8 @@ def _fetched(name: str) -> Path:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as problem:

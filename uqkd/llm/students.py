@@ -20,7 +20,7 @@ from uqkd.llm.encoding import Encoder
 from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.transformers import choose
+from uqkd.llm.teachers.choosing import choose
 from uqkd.llm.trainers import stacked_of, train_stacked, train_transformers
 from uqkd.llm.training_rows import training_rows
 from uqkd.stacked import Recipe, Sources, Stacked
@@ -217,7 +217,7 @@ def _drawn(
 ) -> list[Response]:
     """Responses of one student, prompt by prompt. Equal beginnings of responses are computed once."""
     alone = model.student(s).model.eval()  # type: ignore[union-attr]
-    begin = [encoder.encode(text) for text in prompts.texts]
+    begin = encoder.encode_prompts(prompts)
     uniform = np.concatenate([seeds.generator(*key, s, name).random((k, sampling.max_tokens)) for name in prompts.ids])
     made: list[tuple[int, ...]] = [()] * (len(begin) * k)
     open_rows = list(range(len(made)))

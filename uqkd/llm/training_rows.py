@@ -87,7 +87,7 @@ def training_rows(
     for own in weighted:
         for pair in own:
             number.setdefault(pair, len(number))
-    prompt_ids = [encoder.encode(text) for text in targets.responses.prompts.texts]
+    prompt_ids = encoder.encode_prompts(targets.responses.prompts)
     distinct = targets.responses.distinct
     rows = [encoder.supervised(prompt_ids[p], distinct[i]) for p, i in number]
     ends = sum(distinct[i].finished for _, i in number)

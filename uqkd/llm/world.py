@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.errors import OptionError, one_of
-from uqkd.llm.responses import Prompts
+from uqkd.llm.prompts.prompts import Prompts
 
 Array = NDArray[np.float64]
 

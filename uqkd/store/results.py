@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
+import pyarrow as pa
 
 from uqkd.errors import OptionError, ProvenanceError, StoreError
 from uqkd.store.durable import LocalFolder, open_folder
@@ -97,7 +98,12 @@ class Store:
             raise StoreError(f"there is no results folder {self.root!r}. Give the --out of an earlier run.")
 
     def commit(
-        self, inputs: Inputs, table: pd.DataFrame, *, seeds: Iterable[bytes] = (), check_twins: bool = True
+        self,
+        inputs: Inputs,
+        table: pd.DataFrame | pa.Table,
+        *,
+        seeds: Iterable[bytes] = (),
+        check_twins: bool = True,
     ) -> str:
         """Write one unit, atomically and synced; return its file name.
 
@@ -105,8 +111,8 @@ class Store:
         ----------
         inputs : Inputs
             Everything that decides the result.
-        table : DataFrame
-            The result. Its index is not stored.
+        table : DataFrame or Arrow table
+            The result. The index of a frame is not stored.
         seeds : iterable of bytes
             Digests of the seed keys used, from `uqkd.seeds.ledger`.
         check_twins : bool

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from uqkd.errors import StoreError
 from uqkd.store import packs
@@ -11,6 +15,10 @@ from uqkd.store.durable import Folder
 from uqkd.store.units import UNIT_NAME, Unit, content_hash, decode, fault_of
 
 _PACK_UNITS, _PACK_BYTES = 10_000, 256 * 2**20  # a pack is held in memory while it is written
+_VERIFYING = 2  # threads that hash; one alone hashes some 800 MB/s
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Shelf:
@@ -53,21 +61,45 @@ class Shelf:
                         found[name[:32]] = tuple(sorted((*others, name)))
         return found
 
-    def verified(self, names: Iterable[str]) -> Iterator[tuple[str, Unit]]:
+    def verified(
+        self,
+        names: Iterable[str],
+        *,
+        columns: Collection[str] | None = None,
+        coded: Collection[str] = (),
+        threads: int = 0,
+    ) -> Iterator[tuple[str, Unit]]:
         """Read and verify units; missing ones are left out, corrupt ones are moved to quarantine and left out.
 
         Two passes: what a parallel compaction moved, and what was saved from a corrupt pack, is found by the second.
+
+        Parameters
+        ----------
+        names : iterable of str
+        columns, coded
+            As in `decode`: the hash is of the whole file in any case.
+        threads : int
+            Units are read, hashed and decoded ahead by so many; a few are in memory at a time. 0 reads one when it is asked for.
         """
         pending = set(names)
+
+        opened = partial(_opened, columns=columns, coded=coded)
+
+        def read(name: str) -> tuple[str, Unit | str, bool]:
+            data = self._bytes(f"{self.path}/{name}")
+            return name, opened(name, data), bool(data)
+
         for _ in range(2):
             loose, packed = self._listing()
             here = pending.intersection(loose)
-            for name in sorted(here):
-                if unit := self._read_loose(name):
+            for name, unit, full in _ahead(read, sorted(here), threads):
+                if isinstance(unit, Unit):
                     pending.discard(name)
                     yield name, unit
+                elif full or name in self.folder.names(self.path):  # not just moved by a parallel compaction
+                    self._set_aside(name, unit)
             for pack in packed:
-                for name, unit in self._read_pack(pack, pending - here):
+                for name, unit in self._read_pack(pack, pending - here, opened, threads):
                     pending.discard(name)
                     yield name, unit
             if not pending:
@@ -76,13 +108,16 @@ class Shelf:
     def faults(self, *, move: bool = False) -> tuple[int, list[tuple[str, str]]]:
         """Count of good units, and path and reason of each bad file; `move` puts those in quarantine."""
         ok, bad = 0, []
-        for name in sorted(self.folder.names(self.path)):
+
+        def checked(name: str) -> tuple[str, int, str]:
             path = f"{self.path}/{name}"
             if packs.PACK_NAME.fullmatch(name):
-                good, reason = packs.faults_of_pack(self.folder, path)
-            else:
-                reason = fault_of(name, self._bytes(path))
-                good = not reason
+                return name, *packs.faults_of_pack(self.folder, path)
+            reason = fault_of(name, self._bytes(path))
+            return name, not reason, reason
+
+        for name, good, reason in _ahead(checked, sorted(self.folder.names(self.path)), _VERIFYING):
+            path = f"{self.path}/{name}"
             ok += good
             if reason:
                 bad.append((path, reason))
@@ -95,7 +130,7 @@ class Shelf:
         loose, packed = self._listing()
         left = set(loose)
         for pack in packed:  # an earlier compaction was stopped between a pack and its deletions
-            done = {name for name, _ in self._read_pack(pack, left)}
+            done = {name for name, _ in self._read_pack(pack, left, _opened, 0)}
             if pack not in self._listing()[1]:
                 continue  # it was damaged: now it is in quarantine, and its good units are loose once more
             self._remove(done)
@@ -127,28 +162,20 @@ class Shelf:
         except OSError as problem:
             raise StoreError(f"could not read {path}: {problem.strerror}. Check the disk and run again.") from problem
 
-    def _read_loose(self, name: str) -> Unit | None:
-        data = self._bytes(f"{self.path}/{name}")
-        try:
-            return decode(name, data)
-        except StoreError as problem:
-            if data or name in self.folder.names(self.path):  # not just moved by a parallel compaction
-                self._set_aside(name, str(problem))
-            return None
-
-    def _read_pack(self, pack: str, names: set[str]) -> Iterator[tuple[str, Unit]]:
+    def _read_pack(
+        self, pack: str, names: set[str], opened: Callable[[str, bytes], Unit | str], threads: int
+    ) -> Iterator[tuple[str, Unit]]:
         index = self._index(pack)
         wanted = names.intersection(index)
         if not wanted and index:
             return
-        bad = not index
         found = packs.read_rows(self.folder, f"{self.path}/{pack}", [index[name] for name in wanted])
-        for name in wanted:
-            try:
-                yield name, decode(name, found.get(name, b""))
-            except StoreError:
-                bad = True
-        if bad:
+        good = 0
+        for name, unit in _ahead(lambda one: (one[0], opened(*one)), found, threads):
+            if name in wanted and isinstance(unit, Unit):
+                good += 1
+                yield name, unit
+        if good < len(wanted) or not index:
             self._set_aside(pack, "a unit inside does not verify")
 
     def _set_aside(self, name: str, reason: str) -> None:
@@ -181,3 +208,31 @@ class Shelf:
                 batch, size = {}, 0
         if batch:
             yield batch
+
+
+def _opened(
+    name: str, data: bytes, *, columns: Collection[str] | None = None, coded: Collection[str] = ()
+) -> Unit | str:
+    """The verified unit, or why it is none."""
+    try:
+        return decode(name, data, columns=columns, coded=coded)
+    except StoreError as problem:
+        return str(problem)
+
+
+def _ahead(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """The results of `work` in the order of the items: some ahead of time by threads, or each when it is asked for."""
+    if not threads:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads + 1:  # one for each thread and two done: all that is in memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,27 +1,36 @@
-"""What a teacher is asked and what it answers, whichever engine draws."""
+"""What a teacher is asked and what it answers, whichever backend draws."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from uqkd.errors import LibraryError, OptionError, one_of
-from uqkd.llm.encoding import Encoder, Ids
+from uqkd.errors import WorkerError
+from uqkd.llm.prompts.prompts import Turns
 from uqkd.llm.sampling import Sampling
 
-BACKENDS = ("vllm", "server", "transformers")
+Ids = tuple[int, ...]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One response wanted: the prompt's token ids and the seed of this draw alone."""
+    """One response wanted.
+
+    Attributes
+    ----------
+    prompt_token_ids : tuple of int
+        The rendered prompt; empty for teachers that take text only.
+    seed : int
+        Of this draw alone.
+    turns : tuple of (role, content)
+        The prompt as a chat, for teachers that render it themselves.
+    """
 
     prompt_token_ids: Ids
     seed: int
+    turns: Turns = ()
 
 
 @dataclass(frozen=True)
@@ -30,20 +39,30 @@ class Completion:
 
     Attributes
     ----------
-    token_ids : tuple of int
-        As drawn, with the token that ended it.
+    token_ids : sequence of int, optional
+        As drawn, with the token that ended it; None from teachers that give text only.
     text : str
         Without tokens that stand for no text.
-    token_logprobs : tuple of float
-        Natural logarithm of each token's probability, the ending token's too.
+    token_logprobs : sequence of float, optional
+        Natural logarithm of each token's probability, the ending token's too; None where they are not told.
     finish_reason : str
-        "stop" if the model ended it, "length" if it was cut.
+        "stop" if the model ended it, "length" if it was cut; servers have further ones ("content_filter").
+    tokens : int, optional
+        Length in tokens where a teacher tells it and gives no ids.
     """
 
-    token_ids: Ids
+    token_ids: Sequence[int] | None
     text: str
-    token_logprobs: tuple[float, ...]
+    token_logprobs: Sequence[float] | None
     finish_reason: str
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that was not answered, and why, in one line. The others go on; a rerun asks again."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -53,14 +72,17 @@ class TeacherInfo:
     Attributes
     ----------
     name : str
-        Name of the folder or on the hub.
+        Name of the folder or on the hub; of an API the name of the model.
     revision : str
         Fingerprint of the model's files; of a server what it tells.
     backend, engine_version, dtype : str
     logprobs : str
-        "processed": of the distribution that was sampled. "raw": before temperature and cuts.
+        "processed": of the distribution that was sampled. "raw": before temperature and cuts. "none": not told.
     chat : bool
         Prompts went through the chat template.
+    seeds : str
+        "keyed": every response was drawn with the seed of its row. "unknown": nobody knows; what it takes for independence
+        cannot be shown.
     """
 
     name: str
@@ -70,86 +92,50 @@ class TeacherInfo:
     dtype: str
     logprobs: str
     chat: bool
+    seeds: str = "keyed"
+
+
+Answers = Generator[tuple[int, Completion | Refusal], None, None]
 
 
 class Teacher(Protocol):
-    """An engine that answers requests; each draw depends on its own seed, not on what it is batched with (beyond rounding)."""
+    """A model that answers requests; each draw depends on its own seed, not on what it is batched with (beyond rounding)."""
 
     @property
     def about(self) -> TeacherInfo:
         """Where the draws come from."""
 
     @property
-    def encoder(self) -> Encoder:
-        """Its tokenizer."""
+    def encoder(self) -> Any:
+        """Its tokenizer (`Encoder`), or what stands for it where only text goes out and comes back (`TextOnly`)."""
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """One completion for each request, in their order.
+    def stream(self, requests: Iterable[Request], sampling: Sampling) -> Answers:
+        """The answers as they come, each with the place of its request; every place once.
+
+        Requests are taken as there is room for them, so that a million need no memory. A generator: closing it gives up what is
+        under way.
 
         Raises
         ------
         WorkerError
-            The engine died or ran out of memory.
+            The engine died or ran out of memory. What was yielded before stays good.
         """
 
     def close(self) -> None:
         """Let go of the engine and its memory."""
 
 
-def open_teacher(
-    name_or_path: str | Path,
-    *,
-    backend: str = "vllm",
-    dtype: str = "auto",
-    device: str = "auto",
-    chat: bool | None = None,
-    url: str | None = None,
-    **engine: Any,
-) -> Teacher:
-    """Open a teacher with one of the three engines.
-
-    Parameters
-    ----------
-    name_or_path : str or path
-        A model's folder, or its name on the hub; see `check_model`.
-    backend : str
-        "vllm" (in this process or beside it), "server" (any OpenAI-compatible endpoint that returns token ids) or
-        "transformers" (no further engine).
-    dtype : str
-        "float32", "bfloat16", "float16", or "auto", the one that the model was saved in. What was used is in `.about`.
-    device : str
-        "auto" takes the GPU if there is one; "cpu" and "cuda" insist.
-    chat : bool, optional
-        Use the chat template; if not given, when there is one.
-    url : str, optional
-        Of the server, with its /v1.
-    **engine
-        Options of the engine, see its class.
+def complete(teacher: Teacher, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    """One completion for each request, in their order.
 
     Raises
     ------
-    OptionError, DataError, LibraryError
-        Unknown option, unusable model, or an engine that is not installed; no engine is started.
+    WorkerError
+        The engine died, or a request was refused.
     """
-    one_of("backend", backend, BACKENDS)
-    one_of("dtype", dtype, DTYPES)
-    one_of("device", device, ("auto", "cpu", "cuda"))
-    if (backend == "server") != (url is not None):
-        raise OptionError(
-            f"backend {backend!r} got url={url!r}; 'server' needs the server's url, the others take none."
-        )
-    if backend == "vllm":
-        from uqkd.llm.teachers.vllm import VllmTeacher
-
-        return VllmTeacher(name_or_path, dtype=dtype, device=device, chat=chat, **engine)
-    if backend == "server":
-        from uqkd.llm.teachers.server import ServerTeacher
-
-        return ServerTeacher(name_or_path, url=url or "", chat=chat, **engine)
-    if importlib.util.find_spec("torch") is None:
-        raise LibraryError(
-            "backend 'transformers' needs torch, which is not installed: pip install 'uqkd[torch]' transformers."
-        )
-    from uqkd.llm.teachers.transformers import TransformersTeacher
-
-    return TransformersTeacher(name_or_path, dtype=dtype, device=device, chat=chat, **engine)
+    found: list[Completion | None] = [None] * len(requests)
+    for place, answer in teacher.stream(requests, sampling):
+        if isinstance(answer, Refusal):
+            raise WorkerError(f"request {place} of {len(requests)} was refused: {answer.reason}.")
+        found[place] = answer
+    return [one for one in found if one is not None]

@@ -1,4 +1,4 @@
-"""The commands of language-model students: `uqkd distill …` and `uqkd measure …`. Heavy libraries load when a command runs."""
+"""`uqkd distill …`: students of a bank. Heavy libraries load when the command runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from uqkd.cli import _stoppable, app
+from uqkd.cli.app import app, stoppable
 from uqkd.errors import OptionError, ProvenanceError
 
 _KEY = ("llm", "distill")
 
 
 @app.command()
-@_stoppable
+@stoppable
 def distill(
     bank: Annotated[str, typer.Option(help="responses drawn by uqkd sample")],
     student: Annotated[str, typer.Option(help="folder of a model, or its name on the hub")],
@@ -53,9 +53,9 @@ def distill(
             f"{students * (k or 1)} (uqkd sample --k {k or 1} --students {students}), or ask for fewer."
         )
     responses = held.responses(prompts, students=students, k=k or per_student, per_student=per_student)
-    encoder = Encoder.of(student, chat=chat)
+    encoder = Encoder.of(student, chat=chat).on_day((held.identity or {}).get("template_day"))
     ended = next((one for one in responses.distinct if one.finished), None)  # one that was cut shows no end
-    print(encoder.preflight(prompts, max_tokens=_longest(responses) + 1, example=ended), flush=True)
+    print(encoder.preflight(prompts, max_tokens=_longest(responses, encoder) + 1, example=ended), flush=True)
     options: dict[str, Any] = {
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": steps,
         "batch": batch, "lr": lr, "fresh": fresh, "lora": lora, "perturbation": perturbation, "bootstrap": bootstrap,
@@ -87,17 +87,15 @@ def _weighed(responses: Any, weights: str, student: str, how: dict[str, Any], ke
     """Targets of a method, with the second source that it needs: an undistilled student, or cross-fitted ones."""
     from uqkd.llm import Students, cross_fitted, weigh
 
+    sampling = _sampling(_longest(responses, how["encoder"]) + 1)
     if weights == "reranked":
         undistilled = Students.untrained(student, encoder=how["encoder"], fresh=how["fresh"], device=how["device"])
-        sampling = _sampling(_longest(responses) + 1)
         second = undistilled.predict(
             responses.prompts, responses.shape[2], sampling=sampling, key=(*key, "undistilled")
         )
         return weigh(responses, weights, second=second)
     if weights == "precision":
-        second, fold = cross_fitted(
-            student, responses, answers=responses.shape[2], sampling=_sampling(_longest(responses) + 1), key=key, **how
-        )
+        second, fold = cross_fitted(student, responses, answers=responses.shape[2], sampling=sampling, key=key, **how)
         return weigh(responses, weights, second=second, fold=fold)
     return weigh(responses, weights)
 
@@ -108,8 +106,10 @@ def _sampling(max_tokens: int) -> Any:
     return Sampling(max_tokens=max_tokens)
 
 
-def _longest(responses: Any) -> int:
-    return max(len(response.token_ids) for response in responses.distinct)
+def _longest(responses: Any, encoder: Any) -> int:
+    """Tokens of the longest response; of one that is text alone those of the student."""
+    own = (encoder.response(one.text) if one.token_ids is None else one for one in responses.distinct)
+    return max(len(one.token_ids) for one in own)
 
 
 def _digest(options: dict[str, Any]) -> str:
@@ -131,81 +131,3 @@ def _there(root: Path, students: int, about: dict[str, Any]) -> bool:
             raise ProvenanceError(f"{root} holds students of other inputs ({what}); use another folder.")
         found += 1
     return found >= students
-
-
-@app.command()
-@_stoppable
-def measure(
-    students: Annotated[str, typer.Option(help="folder of uqkd distill")],
-    prompts: Annotated[str, typer.Option(help=".jsonl, .csv or .parquet with 'prompt' (id, answers); or a data set")],
-    out: Annotated[str, typer.Option(help="table to write: .csv; the prompts go to NAME.prompts.csv")],
-    draws: Annotated[int, typer.Option(help="responses to each prompt by each student")] = 8,
-    teacher_bank: Annotated[
-        str | None, typer.Option(help="a teacher's responses that no student was trained on")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="transformers or vllm")] = "transformers",
-    temperature: Annotated[float, typer.Option(help="of the students' answers")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="greatest length of a response")] = 16,
-    clusters: Annotated[str, typer.Option(help="exact, normalised or nli")] = "normalised",
-    nli: Annotated[str | None, typer.Option(help="model of clusters nli")] = None,
-    embedding: Annotated[str, typer.Option(help="builtin, or a sentence-transformers model")] = "builtin",
-    max_flagged: Annotated[float, typer.Option(help="greatest share of flagged responses")] = 1.0,
-) -> None:
-    """Draw answers of every student, kept beside the table, and measure what they still do not know."""
-    from uqkd.llm import Sampling, open_teacher, read_prompts, respond
-    from uqkd.llm import measure as estimate
-    from uqkd.llm.bank import Bank
-    from uqkd.llm.responses import Responses
-
-    folders = sorted(Path(students).glob("student-*"), key=lambda folder: int(folder.name.split("-")[1]))
-    if len(folders) < 2:
-        raise OptionError(f"measure needs two students at least; {students!r} has {len(folders)}. Distil more.")
-    if not out.endswith(".csv"):
-        raise OptionError(f"--out got {out!r}; give a file that ends in .csv.")
-    wanted, sampling = read_prompts(prompts), Sampling(temperature=temperature, max_tokens=max_tokens)
-    answers = []
-    for folder in folders:
-        bank = Bank(f"{out.removesuffix('.csv')}.draws/{folder.name}")
-        if bank.held(wanted, draws).missing.size:
-            opened = open_teacher(folder, backend=backend)
-            try:
-                print(f"{folder.name}: drawing {draws} answers to each of {len(wanted)} prompts", flush=True)
-                respond(
-                    opened, wanted, draws, bank=bank, sampling=sampling, key=("llm", "measure", folder.name),
-                    max_flagged=max_flagged,
-                )  # fmt: skip
-            finally:
-                opened.close()
-        own = bank.responses(wanted, students=1, k=draws, per_student=draws)
-        answers += [own.distinct[i] for i in own.index.ravel()]
-    ours = Responses.gather(wanted, answers, (len(folders), len(wanted), draws))
-    teacher = None
-    if teacher_bank is not None:
-        drawn = Bank(teacher_bank, create=False)
-        every = drawn.prompts()[1]
-        teacher = drawn.responses(wanted, students=1, k=every, per_student=every)
-    found = estimate(ours, teacher, embedding=embedding, clusters=clusters, model=nli)
-    _write(out, found)
-    for name, value, error in zip(
-        *(found.quantities[c] for c in ("quantity", "estimate", "standard_error")), strict=True
-    ):
-        print(f"{name:30} {value:10.4f} ± {error:.4f}")
-    print(f"{out}: {len(folders)} students, {len(wanted)} prompts, {draws} answers each")
-
-
-def _write(out: str, found: Any) -> None:
-    """Two CSV files; a text that a spreadsheet would take for a formula is quoted with an apostrophe."""
-    import pandas as pd
-
-    from uqkd.store import Store
-
-    path = Path(out).absolute()
-    store = Store(path.parent)
-    for name, columns in ((path.name, found.quantities), (f"{path.stem}.prompts.csv", found.prompts)):
-        table = pd.DataFrame(columns)
-        for column in table.columns:
-            table[column] = [
-                f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v
-                for v in table[column]
-            ]
-        store.write_bytes(name, table.to_csv(index=False).encode("utf-8", "surrogatepass"))

@@ -10,40 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.errors import DataError, IndependenceError, OptionError
+from uqkd.errors import IndependenceError, OptionError
 from uqkd.estimators.collisions import Repeats, repeated_responses, same_noise, shuffled_noise
-from uqkd.llm.bank import Bank, token_code
-from uqkd.llm.responses import Prompts
+from uqkd.estimators.places import same_places
+from uqkd.llm.bank.bank import Bank
+from uqkd.llm.bank.draws import Draws, collect
+from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 
+__all__ = ["FALSE_ALARMS", "Audit", "Draws", "audit", "audit_draws", "audit_rerun", "collect"]
+
+UNKNOWN = "seeds are unknown: that these responses are independent cannot be shown"
 FALSE_ALARMS = 1e-6  # of a whole audit, shared equally over its tests
 _MOST = 2**30  # comparisons of one audit: some seconds; with more, prompts at equal distances are taken
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What the audit looks at; R is the number of responses to each prompt.
-
-    Attributes
-    ----------
-    codes : (P, R) int64
-        One code for each distinct response.
-    log_q : (P, R) float64
-        Natural logarithm of its probability.
-    first, first_log_q : (P, R)
-        Its first token, and that token's.
-    seeds : (P, R) int64
-    """
-
-    codes: NDArray[np.int64]
-    log_q: NDArray[np.float64]
-    first: NDArray[np.int64]
-    first_log_q: NDArray[np.float64]
-    seeds: NDArray[np.int64]
-
-    def of_prompts(self, places: NDArray[np.int64]) -> Draws:
-        """Those of some prompts."""
-        return Draws(*(getattr(self, name)[places] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -66,7 +45,10 @@ class Audit:
 
     def __str__(self) -> str:
         """One line."""
-        judged = f"audit: {self.tests} tests of independence passed" if self.tests else "audit: seeds are all different"
+        if self.tests:
+            judged = f"audit: {self.tests} tests of independence passed"
+        else:
+            judged = "audit: no test of independence" if UNKNOWN in self.notes else "audit: seeds are all different"
         return "; ".join([judged, *self.notes])
 
 
@@ -101,8 +83,9 @@ def audit_draws(
     """Audit draws, wherever they come from.
 
     Judged are (a) the seeds, which must all differ; (b) for each pair of students, and for the two halves of each student's
-    responses, how often they are the same, given the probability of each (`repeated_responses`); (c) whether prompts share
-    their noise (`same_noise`, `shuffled_noise`).
+    responses, how often they are the same, given the probability of each (`repeated_responses`) or, where that is not known,
+    whether they are more often the same at equal and neighbouring places than elsewhere (`same_places`); (c) whether prompts
+    share their noise (`same_noise`, `shuffled_noise`). What cannot be judged is said in the notes.
 
     Parameters
     ----------
@@ -122,14 +105,19 @@ def audit_draws(
     IndependenceError
         False alarms happen with a probability below `FALSE_ALARMS`, whatever the teacher's distribution.
     """
-    random, known, notes = _judged(identity or {})
-    _refuse_same_seeds(draws.seeds)
+    random, known, notes = _judged(identity or {}, draws)
+    if draws.seeds is not None:
+        _refuse_same_seeds(draws.seeds)
     if not random:
         return Audit(0, 1.0, notes)
+    used = np.concatenate([np.arange(s * per_student, s * per_student + k) for s in range(students)])
+    if not known:
+        notes += _silent(draws.codes[:, used], students)
     draws = draws.of_prompts(_spaced(len(draws.codes), students, k))
     tests = list(_between_prompts(draws, known))
-    if known:
-        tests += _between_students(draws, students, k, per_student)
+    tests += (
+        _between_students(draws, students, k, per_student) if known else _by_places(draws.codes[:, used], students, k)
+    )
     return _concluded(tests, notes)
 
 
@@ -149,59 +137,49 @@ def audit_rerun(first: Bank, second: Bank, prompts: Prompts, *, k: int) -> Audit
         raise OptionError(
             f"audit_rerun compares banks of one teacher and sampling; these differ in {', '.join(other)}."
         )
-    random, known, notes = _judged(one)
     a, b = collect(first, prompts, k), collect(second, prompts, k)
-    if common := np.intersect1d(a.seeds, b.seeds).size:
+    random, known, notes = _judged(one, a, b)
+    if a.seeds is not None and b.seeds is not None and (common := np.intersect1d(a.seeds, b.seeds).size):
         raise IndependenceError(
             f"{common} of {a.seeds.size} seeds are the same in both banks, {first.root!r} and {second.root!r}: they were drawn "
             "with one key, and the second repeats the first. Give the rerun another seed key."
         )
-    if not random or not known:
+    if not random:
         return Audit(0, 1.0, notes)
     both = f"the banks {first.root!r} and {second.root!r}"
-    tests = [(both, repeated_responses(a.codes, b.codes, a.log_q, anywhere=anywhere)) for anywhere in (False, True)]
-    return _concluded(tests, notes)
+    if known and a.log_q is not None:
+        found = [repeated_responses(a.codes, b.codes, a.log_q, anywhere=anywhere) for anywhere in (False, True)]
+    else:
+        codes = np.concatenate([a.codes, b.codes], axis=1)
+        notes += _silent(codes, 2)
+        found = same_places(codes, [(range(k), range(k, 2 * k))]) if k > 1 else []
+    return _concluded([(both, one) for one in found], notes)
 
 
-def collect(bank: Bank, prompts: Prompts, count: int) -> Draws:
-    """What the audit looks at, from the responses 0 ... count-1 of a bank; 40 bytes each.
-
-    Raises
-    ------
-    DataError
-        Responses are missing.
-    """
-    shape = (len(prompts), count)
-    codes, first, seeds = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    log_q, first_log = np.zeros(shape), np.zeros(shape)
-    there = np.zeros(shape, dtype=bool)
-    for place, row in bank.rows_of(prompts, ("token_ids", "token_logprobs", "seed"), count):
-        at = place, row["response_index"]
-        codes[at] = np.uint64(token_code(row["token_ids"])).astype(np.int64)
-        seeds[at], log_q[at], there[at] = row["seed"], sum(row["token_logprobs"]), True
-        first[at] = row["token_ids"][0] if row["token_ids"] else -1
-        first_log[at] = row["token_logprobs"][0] if row["token_logprobs"] else 0.0
-    if not there.all():
-        raise DataError(
-            f"the audit needs responses 0 ... {count - 1} to all {len(prompts)} prompts, and the bank {bank.root!r} lacks "
-            f"{int((~there).sum())} of {there.size}; draw them first."
-        )
-    return Draws(codes, log_q, first, first_log, seeds)
-
-
-def _judged(identity: dict[str, Any]) -> tuple[bool, bool, tuple[str, ...]]:
+def _judged(identity: dict[str, Any], *draws: Draws) -> tuple[bool, bool, tuple[str, ...]]:
     """Whether draws are random, whether their probabilities are known, and what to say where not."""
-    columns = {name: identity[name] for name in Sampling().columns() if name in identity}
+    columns = {name: identity[name] for name in Sampling().columns() if identity.get(name) is not None}
     sampling = Sampling(**columns)
+    unknown = identity.get("seeds") == "unknown" or any(own.seeds is None for own in draws)
+    notes = (UNKNOWN,) if unknown else ()
     if not sampling.is_random:
-        return (
-            False,
-            False,
-            ("temperature 0 or top_k 1: every response to a prompt is the same, there is no randomness",),
-        )
+        same = "temperature 0 or top_k 1: every response to a prompt is the same, there is no randomness"
+        return False, False, (*notes, same)
+    by_places = "repeats between students were judged by their places alone"
+    if any(own.log_q is None or own.first_log_q is None for own in draws):
+        return True, False, (*notes, f"probabilities are unknown: {by_places}")
     if identity.get("logprobs", "processed") == "processed" or sampling.is_plain:
-        return True, True, ()
-    return True, False, ("logprobs are raw, before temperature and cuts: repeats between students could not be judged",)
+        return True, True, notes
+    return True, False, (*notes, f"logprobs are raw, before temperature and cuts: {by_places}")
+
+
+def _silent(codes: NDArray[np.int64], students: int) -> tuple[str, ...]:
+    """What the places of responses cannot tell."""
+    if students > 1 and codes.shape[1] < 3:
+        return ("there are two responses to each prompt: whether students repeat each other could not be judged",)
+    if codes.shape[1] > 1 and (codes == codes[:, :1]).all():
+        return ("all responses to each prompt are the same: a sure teacher and draws that share one seed look alike",)
+    return ()
 
 
 def _refuse_same_seeds(drawn_with: NDArray[np.int64]) -> None:
@@ -222,7 +200,7 @@ def _spaced(prompts: int, students: int, k: int) -> NDArray[np.int64]:
 
 
 def _between_prompts(draws: Draws, known: bool) -> Iterator[tuple[str, Repeats]]:
-    if known:
+    if known and draws.first_log_q is not None:
         yield "neighbouring prompts (first tokens)", same_noise(draws.first, draws.first_log_q)
     if draws.first.shape[1] > 1:
         yield "neighbouring prompts (first tokens)", shuffled_noise(draws.first)
@@ -230,6 +208,7 @@ def _between_prompts(draws: Draws, known: bool) -> Iterator[tuple[str, Repeats]]
 
 def _between_students(draws: Draws, students: int, k: int, per_student: int) -> list[tuple[str, Repeats]]:
     codes = [draws.codes[:, s * per_student : s * per_student + k] for s in range(students)]
+    assert draws.log_q is not None
     logs = [draws.log_q[:, s * per_student : s * per_student + k] for s in range(students)]
     tests = []
     for s, t in combinations(range(students), 2):
@@ -242,6 +221,22 @@ def _between_students(draws: Draws, students: int, k: int, per_student: int) -> 
             repeats = repeated_responses(codes[s][:, :half], codes[s][:, half:], logs[s][:, :half], anywhere=True)
             tests.append((f"the two halves of the responses of student {s}", repeats))
     return tests
+
+
+def _by_places(codes: NDArray[np.int64], students: int, k: int) -> list[tuple[str, Repeats]]:
+    """The same without probabilities: at equal places, at neighbouring ones as with consecutive seeds, and the two halves."""
+    if students < 2 or codes.shape[1] < 3:
+        return []
+    named: list[tuple[str, tuple[range, range]]] = []
+    for s, t in combinations(range(students), 2):
+        one, two = range(s * k, s * k + k), range(t * k, t * k + k)
+        shifts = [(one, two)] if k == 1 else [(one, two), (one[1:], two[:-1]), (one[:-1], two[1:])]
+        named += [(f"students {s} and {t}", shift) for shift in shifts]
+    for s in range(students) if k > 1 else ():
+        own, half = range(s * k, s * k + k), k // 2
+        named.append((f"the two halves of the responses of student {s}", (own[:half], own[half : 2 * half])))
+    found = same_places(codes, [places for _, places in named])
+    return [(name, one) for (name, _), one in zip(named, found, strict=True)]
 
 
 def _concluded(tests: list[tuple[str, Repeats]], notes: tuple[str, ...]) -> Audit:

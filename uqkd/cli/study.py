@@ -1,61 +1,24 @@
-"""The command line: `uqkd study …` and `uqkd verify …`. Errors are one line on stderr, without a traceback."""
+"""`uqkd study …`: measure what is missing, then draw the figures."""
 
 from __future__ import annotations
 
-import functools
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uqkd.cli.app import USAGE, app, stoppable
 from uqkd.errors import DataError, LibraryError, OptionError, UqkdError, WorkerError
 
 if TYPE_CHECKING:
     from uqkd.run import Options, Study
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
-
-_USAGE = 2  # exit code of a wrong command line or of any error that uqkd explains
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C but for the exit code."""
-
-
-def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
-    """Ctrl-C and SIGTERM end a command with one line that says how to go on, and with their usual exit codes."""
-
-    @functools.wraps(command)
-    def guarded(*arguments: Any, **options: Any) -> None:
-        before = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            command(*arguments, **options)
-        except KeyboardInterrupt as stop:
-            print(str(stop) or "interrupted; run the same command again to continue", file=sys.stderr)
-            terminated = isinstance(stop, _Terminated) or isinstance(stop.__context__, _Terminated)
-            raise typer.Exit(128 + (signal.SIGTERM if terminated else signal.SIGINT)) from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    return guarded
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise _Terminated
-
-
-@app.callback()
-def _root() -> None:
-    """Measure what knowledge distillation does to uncertainty, and repair it."""
-
 
 @app.command()
-@_stoppable
+@stoppable
 def study(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME_OR_FILE...", help="a file, a name in ./studies, or 'all'")
@@ -93,7 +56,7 @@ def study(
             gallery.write(store)
             print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
     if failed:
-        raise typer.Exit(_USAGE)
+        raise typer.Exit(USAGE)
     print(f"open {store.root}/index.html")
 
 
@@ -164,42 +127,6 @@ def _describe(name: str, target: str | None) -> None:
             print(f"note: {column!r} holds a different whole number in every row; drop it if it only numbers the rows")
 
 
-@app.command("list")
-def list_studies() -> None:
-    """List the studies in ./studies: their questions and options."""
-    from uqkd.run import load_study, study_names
-
-    for name in study_names():
-        try:
-            loaded = load_study(name)
-        except LibraryError as problem:
-            print(f"{name}: {problem}")
-            continue
-        print(f"{loaded.name}: {loaded.question}")
-        print(f"    {', '.join(f'{key}={value}' for key, value in loaded.options().model_dump(mode='json').items())}")
-
-
-@app.command()
-@_stoppable
-def verify(
-    results: Annotated[str, typer.Argument(help="results folder or fsspec URL")] = "results",
-    quarantine: Annotated[bool, typer.Option("--quarantine", help="move the bad files to quarantine/")] = False,
-) -> None:
-    """Check every unit against its hash; list corrupt and foreign files. Figures and tables are made anew by a run."""
-    from uqkd.store import Store
-
-    store = Store(results, create=False)
-    if not store.studies():
-        raise OptionError(f"{results!r} holds no units; give the --out of an earlier run.")
-    report = store.verify(move=quarantine)
-    for path, reason in report.bad:
-        print(f"bad: {path}: {reason}")
-    moved = ", moved to quarantine" if quarantine and report.bad else ""
-    print(f"{report.ok} units verified, {len(report.bad)} bad{moved}")
-    if report.bad:
-        raise typer.Exit(1)
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -235,33 +162,3 @@ def _from_flags(settings: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             values[key.strip()] = text  # not YAML, so it can only be meant as text
     return values
-
-
-def _explained(problem: Exception) -> str:
-    """The error in one line; empty if it is not one that uqkd explains, and its traceback is wanted."""
-    if isinstance(problem, UqkdError):
-        return str(problem)
-    if hasattr(problem, "format_message"):  # typer's own usage errors, whichever copy of click it brings
-        return str(problem.format_message())
-    if type(problem).__name__ == "ValidationError":  # pydantic's; it is not loaded for `--help`
-        from uqkd.run.study import one_line
-
-        return one_line(problem)  # type: ignore[arg-type]
-    return ""
-
-
-from uqkd import cli_llm, cli_students  # noqa: E402, F401  their commands join `app`
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `uqkd` and of `python -m uqkd`; ends with `SystemExit`."""
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(args=arguments, prog_name="uqkd", standalone_mode=False)
-    except Exception as problem:
-        if not (line := _explained(problem)):
-            raise
-        is_help = type(problem).__name__ == "NoArgsIsHelpError"  # the bare command shows how it is used
-        print(line if is_help else "error: " + " ".join(line.split()), file=sys.stderr)
-        code = _USAGE
-    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,5 @@
+"""The command line: one file a command; `app` holds what they share."""
+
+from uqkd.cli.app import main
+
+__all__ = ["main"]
