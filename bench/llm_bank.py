@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uqkd.llm.bank.responding import respond
-
 from bench import bank_reading
 from bench.measuring import Row, paired
 from uqkd import seeds
 from uqkd.llm.bank import Bank
+from uqkd.llm.bank.responding import respond
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 
@@ -112,10 +111,10 @@ def starting(opened_s: float, first_s: float) -> list[Row]:
 
 def raw(teacher: Any, prompts: Prompts) -> Callable[[], None]:
     """The same requests as a user of vLLM would write them: one seed for all, n=k."""
-    import torch
-    from uqkd.llm.teachers.backends.vllm import _quiet
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
+
+    from uqkd.llm.teachers.backends.vllm import _quiet
 
     def generate() -> None:
         asked = [TokensPrompt(prompt_token_ids=list(teacher.encoder.encode(text))) for text in prompts.texts]

@@ -115,7 +115,7 @@ def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments:
     known = [listed(teacher.encoder, own) for own in prompts.answers]
     other = max(map(len, prompts.answers))
     rows = [
-        (e, s, p, j, known[p].get(one.token_ids, other))
+        (e, s, p, j, known[p].get(tuple(one.token_ids or ()), other))
         for (e, s, p, first), several in zip(places, answers, strict=True)
         for j, one in enumerate(several, start=first)
     ]

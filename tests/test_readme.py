@@ -48,6 +48,8 @@ def folder(tmp_path_factory):
     """A folder with the studies and a table of one's own, as a reader of the README has it."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "studies", folder / "studies")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    (folder / ".real").symlink_to(ROOT / ".real")  # as `make real` leaves it
     generator = seeds.generator("test", "readme")
     size, rooms = generator.standard_normal(80), generator.integers(1, 9, size=80)
     price = 3 * size + rooms + generator.standard_normal(80)
@@ -76,6 +78,13 @@ def test_there_are_commands():
     assert len(COMMANDS) >= 3
 
 
+SAYS = {
+    "sample": "tests of independence passed",
+    "show": "most divided prompts",
+    "import": "independence of these responses cannot be shown",
+}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs(command, folder):
     """In the order of the README, since the last one verifies what the first ones made."""
@@ -86,6 +95,8 @@ def test_every_command_runs(command, folder):
         assert "0 bad" in done.stdout
     elif "list" in words:
         assert "theory_checks: Does every statement hold" in done.stdout
+    elif words[3] in SAYS:
+        assert SAYS[words[3]] in done.stdout
     else:
         assert (folder / "my-results" / "index.html").is_file()
 

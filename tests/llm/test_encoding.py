@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from uqkd.errors import OptionError
-from uqkd.llm.encoding import Encoder, saved_dtype
+from uqkd.llm.configuration import saved_dtype
+from uqkd.llm.encoding import Encoder
 from uqkd.llm.responses import Prompts, Response
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}w9 {{ m['content'] }} w8 {% endfor %}{% if add_generation_prompt %}w7{% endif %}"

@@ -55,7 +55,7 @@ def measure(
             finally:
                 opened.close()
         own = bank.responses(wanted, students=1, k=draws, per_student=draws)
-        answers += [own.distinct[i] for i in own.index.ravel()]
+        answers += [own.distinct[int(i)] for i in own.index.ravel()]
     ours = Responses.gather(wanted, answers, (len(folders), len(wanted), draws))
     teacher = None
     if teacher_bank is not None:

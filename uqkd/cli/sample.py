@@ -58,6 +58,7 @@ def sample(
     tokens_per_minute: Annotated[float | None, typer.Option(help="limit at a server, prompts and responses")] = None,
     timeout_s: Annotated[float | None, typer.Option(help="for one answer of a server")] = None,
     seeds: Annotated[str | None, typer.Option(help="sent, or none for an API that refuses seeds")] = None,
+    logprobs: Annotated[str | None, typer.Option(help="of backend server: raw or processed")] = None,
     max_tokens_field: Annotated[str | None, typer.Option(help="max_tokens or max_completion_tokens")] = None,
 ) -> None:
     """Draw a teacher's responses into a bank; only those that it lacks."""
@@ -73,7 +74,7 @@ def sample(
         teacher, backend=backend, dtype=dtype, device=device, chat=chat, url=url, model=model, api_key_env=api_key_env,
         template_args=typed(pairs("--template-arg", template_arg)), headers=pairs("--header", header) or None,
         concurrency=concurrency, retries=retries, requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute, timeout_s=timeout_s, seeds=seeds, max_tokens_field=max_tokens_field,
+        tokens_per_minute=tokens_per_minute, timeout_s=timeout_s, seeds=seeds, logprobs=logprobs, max_tokens_field=max_tokens_field,
     )  # fmt: skip
     try:
         _draw(opened, wanted, place, sampling, students, k, ("llm", seed_key), max_flagged=max_flagged, too_long=too_long,
@@ -94,7 +95,7 @@ def _draw(
 
     held = bank.inventory(wanted, students * k)
     reused, started = held.codes.size - len(held.missing), time.monotonic()
-    with Progress("sample", total=held.codes.size, done=reused) as progress:
+    with Progress("sample", total=held.codes.size, done=reused, what="responses") as progress:
 
         def advance(done: int, _total: int) -> None:
             progress.done = done - 1

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from uqkd.errors import DataError, LibraryError, OptionError, PreflightError
+from uqkd.llm.configuration import CONTEXT, configuration
 from uqkd.llm.prompts.prompts import Prompts
-from uqkd.llm.prompts.rendering import Ids, Preflight, Rendered, ids_hash, refuse_wrong, through_template
+from uqkd.llm.prompts.rendering import (
+    Ids,
+    Preflight,
+    Rendered,
+    check_arguments,
+    ids_hash,
+    refuse_wrong,
+    through_template,
+)
 from uqkd.llm.responses import Response
 from uqkd.llm.revision import base_of, check_model, is_adapter
 
@@ -87,13 +93,13 @@ class Encoder:
         if chat and not templated:
             raise OptionError(f"chat=True, but the tokenizer of {path.name!r} has no chat template; use chat=False.")
         used = templated if chat is None else chat
-        _check_arguments(tokenizer, template_args or {}, used)
+        check_arguments(tokenizer, template_args or {}, used)
         config = configuration(source)
         return cls(
             tokenizer,
             used,
             vocabulary=int(config.get("vocab_size") or 0),
-            context=int(next((config[key] for key in _CONTEXT if config.get(key)), 0)),
+            context=int(next((config[key] for key in CONTEXT if config.get(key)), 0)),
             model_eos=config["eos"],
             template_args=tuple(sorted((template_args or {}).items())),
         )
@@ -285,44 +291,3 @@ class Encoder:
         if self.vocabulary and max(ids) >= self.vocabulary:
             return f"has the token {max(ids)}, but the model has only {self.vocabulary}"
         return ""
-
-
-def _check_arguments(tokenizer: Any, arguments: Mapping[str, Any], chat: bool) -> None:
-    """Refuse arguments that the chat template does not use: a misspelt one would change nothing and say nothing."""
-    if not arguments:
-        return
-    if not chat:
-        raise OptionError(f"template arguments {sorted(arguments)} were given, but no chat template is used.")
-    template = tokenizer.chat_template
-    whole = "\n".join(template.values()) if isinstance(template, dict) else str(template)
-    words = sorted(set(re.findall(r"[A-Za-z_]\w*", whole)))
-    for name in arguments:
-        if name not in words:
-            close = difflib.get_close_matches(name, words, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "it would change nothing."
-            raise OptionError(f"the chat template has no argument {name!r}; {hint}")
-
-
-def saved_dtype(path: Path) -> str:
-    """The number type that a model was saved in, "float32" if it does not say; engines read "auto" in ways of their own."""
-    config = configuration(path)
-    named = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return str(named).removeprefix("torch.")
-
-
-_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
-
-
-def configuration(path: Path) -> dict[str, Any]:
-    """config.json, that of the text part where there are several, and under 'eos' every token that ends a response."""
-    try:
-        whole = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        generation = path / "generation_config.json"
-        more = json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else {}
-    except (OSError, ValueError) as problem:
-        raise DataError(f"the configuration of {path.name!r} cannot be read: {problem}.") from None
-    config = {**whole, **whole.get("text_config", {})}
-    found: set[int] = set()
-    for value in (config.get("eos_token_id"), more.get("eos_token_id")):
-        found |= set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return {**config, "eos": tuple(sorted(found))}

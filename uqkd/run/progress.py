@@ -22,8 +22,8 @@ class Progress:
     2
     """
 
-    def __init__(self, name: str, *, total: int, done: int = 0) -> None:
-        self.name = name
+    def __init__(self, name: str, *, total: int, done: int = 0, what: str = "units") -> None:
+        self.name, self.what = name, what
         self.total = total
         self.done = done
         self._started = time.monotonic()
@@ -43,7 +43,7 @@ class Progress:
         elif self.done * _LINES // self.total > self._lines:
             self._lines = self.done * _LINES // self.total
             seconds = time.monotonic() - self._started
-            print(f"{self.name}: {self.done} of {self.total} units, {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(f"{self.name}: {self.done} of {self.total} {self.what}, {seconds:.0f} s", file=sys.stderr, flush=True)
 
     def _draw(self) -> None:
         if self._bar is None:

@@ -224,7 +224,7 @@ class _Work:
                 Wanted(prompt.key, prompt.text, prompt.messages, prompt.code, self._next(prompt.key), seed)
                 for prompt, _, _, seed in rows
             ]
-            said = [Completion(None, text, None, reason) for _, text, reason, _ in rows]  # type: ignore[arg-type]
+            said = [Completion(None, text, None, reason) for _, text, reason, _ in rows]
             table = table_of(wanted, said, about=self._about, sampling=self._sampling)
             self._bank.store.commit(inputs, table, check_twins=False)
             yield True, table, len(rows)

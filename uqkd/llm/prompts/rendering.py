@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from uqkd.errors import DataError, PreflightError
+from uqkd.errors import DataError, OptionError, PreflightError
 from uqkd.llm.prompts.prompts import Prompts, Turns, chat_json, messages
 
 Ids = tuple[int, ...]
@@ -121,6 +123,22 @@ def through_template(
             f"the chat template refuses a prompt of {len(turns)} turns ({', '.join(role for role, _ in turns)}): {line[:200]}"
         ) from None
     return str(text), bool(asked)
+
+
+def check_arguments(tokenizer: Any, arguments: Mapping[str, Any], chat: bool) -> None:
+    """Refuse arguments that the chat template does not use: a misspelt one would change nothing and say nothing."""
+    if not arguments:
+        return
+    if not chat:
+        raise OptionError(f"template arguments {sorted(arguments)} were given, but no chat template is used.")
+    template = tokenizer.chat_template
+    whole = "\n".join(template.values()) if isinstance(template, dict) else str(template)
+    words = sorted(set(re.findall(r"[A-Za-z_]\w*", whole)))
+    for name in arguments:
+        if name not in words:
+            close = difflib.get_close_matches(name, words, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "it would change nothing."
+            raise OptionError(f"the chat template has no argument {name!r}; {hint}")
 
 
 def listed(what: str, wrong: Mapping[int, str], prompts: Prompts) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from uqkd.llm.encoding import configuration
+from uqkd.llm.configuration import configuration
 
 # Architectures that vLLM runs on a CPU and on a GPU (docs/families.md: each was drawn from); of others vLLM is asked.
 SERVED = frozenset({

@@ -45,8 +45,9 @@ class Completion:
         Without tokens that stand for no text.
     token_logprobs : sequence of float, optional
         Natural logarithm of each token's probability, the ending token's too; None where they are not told.
-    finish_reason : str
-        "stop" if the model ended it, "length" if it was cut; servers have further ones ("content_filter").
+    finish_reason : str, optional
+        "stop" if the model ended it, "length" if it was cut; servers have further ones ("content_filter"). None where nobody
+        knows.
     tokens : int, optional
         Length in tokens where a teacher tells it and gives no ids.
     """
@@ -54,7 +55,7 @@ class Completion:
     token_ids: Sequence[int] | None
     text: str
     token_logprobs: Sequence[float] | None
-    finish_reason: str
+    finish_reason: str | None
     tokens: int | None = None
 
 

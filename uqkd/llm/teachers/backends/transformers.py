@@ -13,7 +13,8 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError, WorkerError
-from uqkd.llm.encoding import Encoder, saved_dtype
+from uqkd.llm.configuration import saved_dtype
+from uqkd.llm.encoding import Encoder
 from uqkd.llm.revision import base_of, check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.choosing import Penalty, choose

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from uqkd.errors import LibraryError, OptionError, WorkerError
-from uqkd.llm.encoding import Encoder, configuration, saved_dtype
+from uqkd.llm.configuration import configuration, saved_dtype
+from uqkd.llm.encoding import Encoder
 from uqkd.llm.prompts.rendering import Ids
 from uqkd.llm.revision import check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers.families import class_kept, unsupported_by_vllm
 from uqkd.llm.teachers.memory import cache_bytes, context_for, fewer_positions
 from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, TeacherInfo
 from uqkd.seeds import global_states_kept, torch_global_state
@@ -90,6 +92,8 @@ class VllmTeacher:
                 f"{self._path.name!r} is an adapter; use backend='transformers', or merge it and save it "
                 "(model.merge_and_unload())."
             )
+        if reason := unsupported_by_vllm(self._path):
+            raise OptionError(reason)
         self.encoder = Encoder.of(self._path, chat=chat, template_args=template_args)
         self._dtype = saved_dtype(self._path) if dtype == "auto" else dtype  # vLLM's "auto" makes bfloat16 of float32
         self._device, self._isolated, self._sequences = device, isolated, max_sequences
@@ -205,7 +209,7 @@ class VllmTeacher:
 
     def _finished(self) -> list[Any]:
         """Let the engine work until some responses are finished."""
-        engine, found = self._engine.llm_engine, []
+        engine, found = self._engine.llm_engine, list[Any]()
         with self._drawing():
             while not found:
                 found = [output for output in engine.step() if output.finished]
@@ -263,6 +267,27 @@ def _installed() -> str:
     return "unknown"
 
 
+def not_served(architecture: str) -> str:
+    """Why vLLM cannot run an architecture on this machine, empty if it can; its code is imported, no engine is started."""
+    import torch
+    import transformers
+    from vllm import ModelRegistry
+    from vllm.platforms import current_platform
+
+    own = ModelRegistry.models.get(architecture)
+    if own is None:  # then vLLM runs transformers' class, where that can take its attention
+        other = getattr(transformers, architecture, None)
+        fits = other is not None and (other.is_backend_compatible() or other._can_set_attn_implementation())
+        return "" if fits else "it has no such architecture"
+    if not current_platform.is_cpu():
+        return ""
+    import vllm._custom_ops  # noqa: F401  registers what was built
+
+    code = sys.modules[own.load_model_cls().__module__]
+    lacking = hasattr(code, "MambaMixer") and not hasattr(torch.ops._C, "selective_scan_fwd")
+    return "its build for CPUs lacks the selective scan of the first Mamba" if lacking else ""
+
+
 def _prepare(device: str, isolated: bool | None) -> bool:
     """Set what vLLM reads from the environment, where the user has not; return whether it runs on a CPU."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -289,7 +314,7 @@ def _started(path: Path, **options: Any) -> tuple[Any, Any]:
 
     set_threads = torch.set_num_threads
     try:
-        with global_states_kept():  # it seeds the global states, which no draw of a bank uses
+        with global_states_kept(), class_kept(path):  # it seeds the global states, which no draw of a bank uses
             engine = LLM(
                 model=str(path),
                 seed=0,
