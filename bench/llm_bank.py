@@ -114,11 +114,11 @@ def raw(teacher: Any, prompts: Prompts) -> Callable[[], None]:
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
-    from uqkd.llm.teachers.backends.vllm import _quiet
+    from uqkd.llm.teachers.quiet import quiet
 
     def generate() -> None:
         asked = [TokensPrompt(prompt_token_ids=list(teacher.encoder.encode(text))) for text in prompts.texts]
-        with _quiet():  # without it the first call compiles
+        with quiet():  # without it the first call compiles
             teacher._engine.generate(asked, SamplingParams(n=K, max_tokens=TOKENS, logprobs=0), use_tqdm=False)
 
     return generate

@@ -47,14 +47,14 @@ def rows() -> list[Row]:
     """One row a length of prompt."""
     import torch
 
-    from uqkd.llm.teachers.backends.vllm import _quiet
+    from uqkd.llm.teachers.quiet import quiet
 
     teacher = open_teacher(MODEL, backend="vllm", dtype="float32")
     longest = max(SIZES)
     next(teacher.stream(iter(()), Sampling()), None)
     set_threads = torch.set_num_threads
     teacher._fit(longest + 40, TOKENS)  # type: ignore[attr-defined]
-    with _quiet():
+    with quiet():
         engine = raw_engine()
     torch.set_num_threads = set_threads
     found = [_row(teacher, engine, length, count) for length, count in SIZES.items()]
@@ -65,7 +65,7 @@ def rows() -> list[Row]:
 def _row(teacher: Any, engine: Any, length: int, count: int) -> Row:
     from vllm import SamplingParams
 
-    from uqkd.llm.teachers.backends.vllm import _quiet
+    from uqkd.llm.teachers.quiet import quiet
 
     prompts = some_prompts(length, count, teacher.encoder)
     chats = [messages(prompts.turns(p)) for p in range(count)]
@@ -86,7 +86,7 @@ def _row(teacher: Any, engine: Any, length: int, count: int) -> Row:
             drawn["ours"].append(int(bank.table(prompts)["tokens"].sum()))
 
         def raw() -> None:
-            with _quiet():
+            with quiet():
                 made = engine.chat(chats, SamplingParams(n=K, max_tokens=TOKENS), use_tqdm=False)
             drawn["raw"].append(sum(len(one.token_ids) for request in made for one in request.outputs))
 

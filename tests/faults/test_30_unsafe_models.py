@@ -7,9 +7,11 @@ import json
 import pytest
 import torch
 
+from uqkd import seeds
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.revision import check_model, model_revision
-from uqkd.llm.teachers import open_teacher
+from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers import Request, complete, open_teacher
 
 
 def changed(path, name, **fields):
@@ -30,8 +32,6 @@ class Bomb:
 @pytest.mark.parametrize("backend", ["vllm", "transformers"])
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth"])
 def test_weights_as_pickle_only(make_model, tmp_path, name, backend):
-    if backend == "vllm":
-        pytest.importorskip("vllm")
     path, trace = make_model(tmp_path / "m"), tmp_path / "trace"
     (path / "model.safetensors").unlink()
     torch.save(Bomb(trace), path / name)
@@ -47,13 +47,45 @@ def test_a_pickle_beside_safetensors_is_left_alone(make_model, tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
-def test_code_of_its_own(make_model, tmp_path, name):
+AUTO_MAP = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model", "AutoTokenizer": ["own.T", None]}
+FOREIGN = [
+    ("config.json", {"model_type": "own"}),
+    ("config.json", {"architectures": ["OwnForCausalLM"]}),
+    ("config.json", {"architectures": None}),
+    ("tokenizer_config.json", {"tokenizer_class": "OwnTokenizer"}),
+]
+
+
+def with_code(path, trace, name, **fields):
+    """The model with code of its own beside it, which leaves a trace if it runs."""
+    (path / "own.py").write_text(f"open({str(trace)!r}, 'w')")
+    changed(path, name, auto_map=AUTO_MAP, **fields)
+
+
+@pytest.mark.parametrize(("name", "fields"), FOREIGN)
+def test_code_of_its_own_that_transformers_does_not_have(make_model, tmp_path, name, fields):
     path = make_model(tmp_path / "m")
-    (path / "own.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')")
-    changed(path, name, auto_map={"AutoConfig": "own.Config", "AutoTokenizer": ["own.T", None]})
-    with pytest.raises(OptionError, match=f"brings code of its own \\({name} has 'auto_map'\\)"):
+    with_code(path, tmp_path / "trace", name, **fields)
+    with pytest.raises(
+        OptionError, match=f"brings code of its own \\({name} has 'auto_map'\\).*transformers has built in"
+    ):
         open_teacher(path, backend="transformers")
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("backend", ["vllm", "transformers"])
+def test_code_that_is_left_over_beside_a_model_that_transformers_has_is_not_loaded(make_model, tmp_path, backend):
+    """As in early copies of Phi-3 or Falcon: the configuration still names files that nobody needs."""
+    plain, path = make_model(tmp_path / "plain"), make_model(tmp_path / "m")
+    for name in ("config.json", "tokenizer_config.json"):
+        with_code(path, tmp_path / "trace", name)
+    drawn = []
+    for folder in (plain, path):
+        teacher = open_teacher(folder, backend=backend, dtype="float32", device="auto" if backend == "vllm" else "cpu")
+        asked = [Request((4, 9), seeds.seed63("tests", "left over", i, shared=True)) for i in range(8)]
+        drawn.append([tuple(one.token_ids) for one in complete(teacher, asked, Sampling(max_tokens=4))])
+        teacher.close()
+    assert drawn[0] == drawn[1]
     assert not (tmp_path / "trace").exists()
 
 

@@ -350,7 +350,7 @@ def test_one_id_for_two_prompts_in_a_bank_is_seen(made):
     bank = made(1)
     for file in unit_files(made(1, prompts=Prompts(("q3",), ("another",)))):
         (unit_files(bank)[0].parent / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(ProvenanceError, match=r"prompt id 'q3' stands for two prompts .*'question 3'|'another'"):
+    with pytest.raises(ProvenanceError, match="prompt id 'q3' stands for two prompts in the bank"):
         bank.prompts()
 
 

@@ -43,7 +43,7 @@ def questions(count):
 def one_beyond_a_block(encoder):
     """A prompt of 32 n + 1 tokens: its blocks are computed once, and each draw costs one token."""
     for extra in range(32):
-        prompt = Prompts(("coin",), ("Name a colour." + " Please." * extra,))
+        prompt = Prompts(("coin",), ("Name a colour" + " please" * extra + ".",))
         if len(encoder.encode_prompts(prompt)[0]) % 32 == 1:
             return prompt
     raise AssertionError("no such prompt")
@@ -51,15 +51,15 @@ def one_beyond_a_block(encoder):
 
 def test_more_prompts_than_one_step_holds_are_drawn_in_one_call_and_audited(teacher, tmp_path):
     """R1, R2, R3: refused for its BOS; a crash with 0 of 800 drawn; an error after sampling because answers were cut."""
-    prompts, bank = questions(240), Bank(tmp_path)
+    prompts, bank = questions(200), Bank(tmp_path)
     assert sum(len(ids) for ids in teacher.encoder.encode_prompts(prompts)) > 8192
-    respond(teacher, prompts, 2, bank=bank, sampling=Sampling(max_tokens=6))
-    assert bank.rows == 480
-    assert bank.inventory(prompts, 2).flags["length"] > 48  # far more than 1 % are cut, and that stops nothing
+    respond(teacher, prompts, 2, bank=bank, sampling=Sampling(max_tokens=3))
+    assert bank.rows == 400
+    assert bank.inventory(prompts, 2).flags["length"] > 40  # far more than 1 % are cut, and that stops nothing
     found = audit(bank, prompts, students=2, k=1, per_student=1)
     assert found.tests == 3  # one pair of students; neighbouring prompts, twice
     table = bank.table(prompts)
-    assert table["seed"].nunique() == 480
+    assert table["seed"].nunique() == 400
     assert (table["tokens"] == table["token_ids"].map(len)).all()
     assert all(len(a) == len(b) for a, b in zip(table["token_ids"], table["token_logprobs"], strict=True))
 

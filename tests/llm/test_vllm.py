@@ -65,9 +65,9 @@ def test_the_engine_starts_with_the_first_request_and_grows_when_a_prompt_does(o
 
 
 def test_sequences_that_are_put_aside_for_lack_of_memory_are_the_same_draws(opened):
-    """A forced preemption: the cache holds 24 blocks of 32 tokens, and 64 sequences of 128 want four each."""
-    wanted = [request(i, length=60) for i in range(64)]
-    sampling = Sampling(max_tokens=64)
+    """A forced preemption: the cache holds 24 blocks of 32 tokens, and 32 sequences of 100 want four each."""
+    wanted = [request(i, length=60) for i in range(32)]
+    sampling = Sampling(max_tokens=40)
     block = 2 * 2 * 2 * 32 * 4 * 32  # key and value, layers, heads, width, bytes, tokens
     small, large = opened(context=256, cache_gib=24 * block / 2**30), opened(context=256)
     aside = []
@@ -79,21 +79,33 @@ def test_sequences_that_are_put_aside_for_lack_of_memory_are_the_same_draws(open
     found = dict([first, *stream])
     assert aside  # it did happen
     plain = complete(large, wanted, sampling)
-    same = sum(found[i].token_ids == plain[i].token_ids for i in range(64))
+    same = sum(found[i].token_ids == plain[i].token_ids for i in range(32))
     # A recomputed sequence rounds otherwise; where two tokens lie within 1e-6 of one another it may take the other: once in 1e5
-    # tokens, of 4,096 here.
-    assert same >= 63
+    # tokens, of 1,280 here.
+    assert same >= 31
 
 
-@pytest.mark.parametrize("context", [131_072, 10_485_760])
+def test_an_engine_outlives_another_that_is_closed(opened):
+    """vLLM tears its process groups down with any engine of the process; the others were dead."""
+    first, second = opened(), opened(max_sequences=8)
+    before = complete(first, [request(0)], SAMPLING)
+    assert complete(second, [request(0)], SAMPLING)[0].token_ids == before[0].token_ids
+    second.close()
+    assert complete(first, [request(0)], SAMPLING)[0].token_ids == before[0].token_ids
+    first.close()
+    assert complete(opened(), [request(0)], SAMPLING)[0].token_ids == before[0].token_ids
+
+
+@pytest.mark.parametrize("context", [10_485_760])
 def test_a_model_with_a_vast_context_starts_in_small_memory(make_model, tmp_path, context):
     code = (
-        "import json, resource, sys\n"
+        "import json, sys\n"
         "from uqkd.llm.sampling import Sampling\n"
         "from uqkd.llm.teachers import Request, complete, open_teacher\n"
         "teacher = open_teacher(sys.argv[1], backend='vllm')\n"
         "drawn = complete(teacher, [Request((5, 6), i) for i in range(4)], Sampling(max_tokens=4))\n"
-        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20\n"
+        "status = open('/proc/self/status').read()\n"  # rusage would count the process that started this one
+        "peak = int(status.split('VmHWM:')[1].split()[0]) / 2**20\n"
         "print(json.dumps([len(drawn), teacher._context, peak]))\n"
         "teacher.close()\n"
     )

@@ -29,6 +29,13 @@ def generated(model: Any, tokens: Any, mask: Any, *, processors: Sequence[Any] =
         From ids and logits to the logits that the next token is the largest of.
     **options
         Of transformers' GenerationConfig.
+
+    Examples
+    --------
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=4, n_layer=1, n_head=1)).eval()
+    >>> generated(neutral(model), [[5, 6], [0, 7]], [[1, 1], [0, 1]], max_new_tokens=3).shape
+    torch.Size([2, 5])
     """
     from transformers import GenerationConfig, LogitsProcessorList
 
@@ -48,7 +55,16 @@ def generated(model: Any, tokens: Any, mask: Any, *, processors: Sequence[Any] =
 
 
 def neutral(model: Any) -> Any:
-    """The model without the defaults of its own generation_config, which `generate` puts where a caller leaves a gap."""
+    """The model without the defaults of its own generation_config, which `generate` puts where a caller leaves a gap.
+
+    Examples
+    --------
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=4, n_layer=1, n_head=1))
+    >>> model.generation_config.top_k = 1
+    >>> neutral(model).generation_config.top_k is None
+    True
+    """
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig()
@@ -59,6 +75,13 @@ def pads_exactly(model: Any) -> bool:
     """Whether logits stay the same, but for rounding, when padding stands before a row.
 
     Attention masks padding out; a recurrent model has to keep it out of its state, and not every one does.
+
+    Examples
+    --------
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=4, n_layer=1, n_head=1)).eval()
+    >>> pads_exactly(neutral(model))
+    True
     """
     row = _probe(model)
     mask = [[0] * _PROBE + [1] * _PROBE]
@@ -77,6 +100,12 @@ def refuse_inexact(model: Any, name: str) -> None:
     ------
     DataError
         It differs by more than rounding.
+
+    Examples
+    --------
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=4, n_layer=1, n_head=1)).eval()
+    >>> refuse_inexact(neutral(model), "tiny")
     """
     try:
         what = _inexact_for(model)

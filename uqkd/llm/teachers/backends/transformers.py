@@ -18,12 +18,13 @@ from uqkd.llm.encoding import Encoder
 from uqkd.llm.revision import base_of, check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.choosing import Penalty, choose
+from uqkd.llm.teachers.families import attention_for
 from uqkd.llm.teachers.generating import PAD, generated, neutral, pads_exactly, refuse_inexact
 from uqkd.llm.teachers.teacher import Answers, Completion, Request, TeacherInfo
 
 _WINDOW = 4096  # requests taken at once and sorted by length
 _CELLS = 2**23  # logits of one step held at once (64 MB in float64)
-_PAIRS = 2**28  # pairs of tokens in a batch's attention mask, a byte each
+_PAIRS = 2**28  # bytes of what a batch keeps for pairs of tokens: its attention mask, or all weights of a layer
 _CACHE_BYTES = 2**31  # keys and values of a batch on a CPU; on a GPU half of what is free
 
 Asked = list[tuple[int, Request]]
@@ -110,7 +111,9 @@ class TransformersTeacher:
         config = self._model.config.get_text_config()
         free = torch.cuda.mem_get_info()[0] // 2 if self._device == "cuda" else _CACHE_BYTES
         token = 2 * _cached_numbers(config) * self._model.dtype.itemsize
-        fitting = (_CELLS // config.vocab_size, _PAIRS // longest**2, free // (token * (longest + max_tokens)))
+        eager = self._model.config._attn_implementation == "eager"
+        pair = getattr(config, "num_attention_heads", 1) * self._model.dtype.itemsize if eager else 1
+        fitting = (_CELLS // config.vocab_size, _PAIRS // (pair * longest**2), free // (token * (longest + max_tokens)))
         return max(1, min(self._batch, *fitting))
 
     @cached_property
@@ -183,12 +186,12 @@ class _Chooser:
         scores[torch.as_tensor(rows, device=scores.device), torch.as_tensor(chosen, device=scores.device)] = torch.inf
         return scores
 
-    def rows(self) -> Iterator[tuple[list[int], list[float], str]]:
+    def rows(self) -> Iterator[tuple[tuple[int, ...], tuple[float, ...], str]]:
         """Token ids, logarithms of their probabilities and what ended them, row by row."""
         going = set(self._open.tolist())
         for row, length in enumerate(self._lengths.tolist()):
             reason = "length" if row in going else "stop"
-            yield self._ids[row, :length].tolist(), self._logs[row, :length].tolist(), reason
+            yield tuple(self._ids[row, :length].tolist()), tuple(self._logs[row, :length].tolist()), reason
 
 
 def _cached_numbers(config: Any) -> int:
@@ -208,7 +211,9 @@ def _loaded(path: Path, dtype: str) -> Any:
     base = check_model(base_of(path)) if is_adapter(path) else path
     dtype = saved_dtype(base) if dtype == "auto" else dtype
     try:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=dtype, use_safetensors=True, trust_remote_code=False, **attention_for(base)
+        )
     except Exception as problem:  # transformers raises many kinds: one line for all
         line = (str(problem).splitlines() or [""])[0]
         raise DataError(f"{path.name!r} does not load as a causal language model: {line[:200]}") from problem

@@ -8,8 +8,7 @@ import importlib.util
 import itertools
 import os
 import sys
-import tempfile
-import warnings
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from uqkd.llm.prompts.rendering import Ids
 from uqkd.llm.revision import check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.families import class_kept, unsupported_by_vllm
+from uqkd.llm.teachers.quiet import quiet, silent
 from uqkd.llm.teachers.memory import cache_bytes, context_for, fewer_positions
 from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, TeacherInfo
 from uqkd.seeds import global_states_kept, torch_global_state
@@ -99,7 +99,7 @@ class VllmTeacher:
         self._device, self._isolated, self._sequences = device, isolated, max_sequences
         self._memory_share, self._cache_gib = memory_share, cache_gib
         if device != "auto":
-            with _silent():
+            with silent():
                 _prepare(device, isolated)
         self._engine: Any = None
         self._own_state: Any = None
@@ -177,7 +177,7 @@ class VllmTeacher:
             return
         self._shut_down()
         config = configuration(self._path)
-        with _silent(), _quiet():
+        with silent(), quiet():
             on_cpu = _prepare(self._device, self._isolated)
             options: dict[str, Any] = {"gpu_memory_utilization": self._memory_share}
             if on_cpu:
@@ -219,7 +219,7 @@ class VllmTeacher:
     def _drawing(self, *, kept: bool = True) -> Iterator[None]:
         """What surrounds the engine's work; if it fails it is not used again."""
         try:
-            with _quiet(), global_states_kept() if kept else nullcontext():
+            with quiet(), global_states_kept() if kept else nullcontext():
                 yield
         except BaseException as problem:
             self._engine, self._usable = None, False  # it may hold requests that would come back with the next ones
@@ -242,13 +242,32 @@ class VllmTeacher:
     def _shut_down(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
-            with _quiet():
+            _RUNNING.discard(engine)
+            with quiet(), _others_kept():
                 engine.llm_engine.engine_core.shutdown()
             del engine
             gc.collect()  # the cache of the old engine, before there is a new one
 
 
 open_backend = VllmTeacher
+_RUNNING: weakref.WeakSet[Any] = weakref.WeakSet()  # engines of this process
+
+
+@contextmanager
+def _others_kept() -> Iterator[None]:
+    """Inside the block an engine is shut down without what it shares with the other engines of this process, if there are any.
+
+    vLLM's process groups are the process's own: torn down with the first engine, every other one would be dead.
+    """
+    from vllm.v1.engine import core
+
+    whole = core.cleanup_dist_env_and_memory
+    if _RUNNING:
+        core.cleanup_dist_env_and_memory = lambda *_given, **_more: None
+    try:
+        yield
+    finally:
+        core.cleanup_dist_env_and_memory = whole
 
 
 def _installed() -> str:
@@ -283,7 +302,10 @@ def not_served(architecture: str) -> str:
         return ""
     import vllm._custom_ops  # noqa: F401  registers what was built
 
-    code = sys.modules[own.load_model_cls().__module__]
+    try:
+        code = sys.modules[own.load_model_cls().__module__]
+    except Exception as problem:  # of any library that the architecture needs
+        return f"its code does not load ({type(problem).__name__}: {_line(problem)})"
     lacking = hasattr(code, "MambaMixer") and not hasattr(torch.ops._C, "selective_scan_fwd")
     return "its build for CPUs lacks the selective scan of the first Mamba" if lacking else ""
 
@@ -325,6 +347,7 @@ def _started(path: Path, **options: Any) -> tuple[Any, Any]:
                 trust_remote_code=False,
                 **options,
             )
+            _RUNNING.add(engine)
             return engine, torch_global_state()
     except Exception as problem:
         raise WorkerError(f"vLLM's engine did not start ({type(problem).__name__}: {_line(problem)}).") from problem
@@ -357,34 +380,3 @@ def _parameters(sampling: Sampling, seed: int | None, stop_ids: tuple[int, ...],
         skip_clone=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Hold back what libraries write past Python to the standard error (NUMA and Triton notices); shown if the block fails."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
-        before = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            kept.seek(0)
-            os.write(before, kept.read()[-_SHOWN_BYTES:])
-            raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-
-
-_SHOWN_BYTES = 4000  # of what an engine wrote before it failed to start
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings of libraries that a user of uqkd cannot act on, and no compilation, which costs 5 to 18 s at the first step."""
-    import torch
-
-    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
-        warnings.simplefilter("ignore")
-        yield
