@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.llm.bank.auditing import audit
 from uqkd.llm.bank import Bank
+from uqkd.llm.bank.auditing import audit
+from uqkd.llm.bank.responding import respond
 from uqkd.llm.encoding import Encoder
 from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.prompts.prompts import Prompts
-from uqkd.llm.bank.responding import respond
 from uqkd.llm.revision import model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher

@@ -22,8 +22,8 @@ from uqkd.llm.prompts.rendering import Ids
 from uqkd.llm.revision import check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.families import class_kept, unsupported_by_vllm
-from uqkd.llm.teachers.quiet import quiet, silent
 from uqkd.llm.teachers.memory import cache_bytes, context_for, fewer_positions
+from uqkd.llm.teachers.quiet import quiet, silent
 from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, TeacherInfo
 from uqkd.seeds import global_states_kept, torch_global_state
 
