@@ -220,3 +220,11 @@ def test_vllm_leaves_the_classes_of_transformers_as_they_were(outcome, make_mode
     assert not outcome("SmolLM3", "vllm").refused
     model = AutoModelForCausalLM.from_pretrained(save_family("SmolLM3", tmp_path / "m", make_model))
     assert "vllm" not in repr(type(model.model).__mro__)
+
+
+def test_students_of_a_family_with_capped_attention_compute_the_cap(make_model, tmp_path):
+    """The default attention of transformers leaves it out: a student would begin as another model than it is."""
+    from uqkd.llm.beginnings import Beginning
+
+    path = save_family("Gemma 2", tmp_path / "m", make_model)
+    assert Beginning.of(path).template.model.config._attn_implementation == "eager"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError
+from uqkd.llm.configuration import attention_for
 from uqkd.llm.language import SequenceLikelihood
 from uqkd.llm.revision import check_model
 
@@ -178,7 +179,7 @@ def _loaded(path: Path) -> Any:
     logging.disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, **attention_for(path)
         )
     except Exception as problem:  # transformers raises many kinds: one line for all
         line = (str(problem).splitlines() or [""])[0]

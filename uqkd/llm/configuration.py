@@ -32,3 +32,19 @@ def configuration(path: Path) -> dict[str, Any]:
     for value in (config.get("eos_token_id"), more.get("eos_token_id")):
         found |= set(value) if isinstance(value, list) else {value} if value is not None else set()
     return {**config, "eos": tuple(sorted(found))}
+
+
+def attention_for(path: Path) -> dict[str, str]:
+    """What transformers must be told to compute a model's attention as it was trained; empty if its default does.
+
+    Its default leaves out the cap on attention logits of Gemma 2 and says nothing (seen with 5.19).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = Path(place, "config.json").write_text('{"attn_logit_softcapping": 50.0}')
+    ...     attention_for(Path(place))
+    {'attn_implementation': 'eager'}
+    """
+    return {"attn_implementation": "eager"} if configuration(path).get("attn_logit_softcapping") else {}

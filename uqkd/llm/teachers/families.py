@@ -44,22 +44,6 @@ def unsupported_by_vllm(path: Path) -> str:
     )
 
 
-def attention_for(path: Path) -> dict[str, str]:
-    """What transformers must be told to compute a model's attention as it was trained; empty if its default does.
-
-    Its default leaves out the cap on attention logits of Gemma 2 and says nothing (seen with 5.19).
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     _ = Path(place, "config.json").write_text('{"attn_logit_softcapping": 50.0}')
-    ...     attention_for(Path(place))
-    {'attn_implementation': 'eager'}
-    """
-    return {"attn_implementation": "eager"} if configuration(path).get("attn_logit_softcapping") else {}
-
-
 @contextmanager
 def class_kept(path: Path) -> Iterator[None]:
     """Inside the block transformers' own class of a model may be changed for the whole process; afterwards it is as before.

@@ -13,12 +13,11 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError, WorkerError
-from uqkd.llm.configuration import saved_dtype
+from uqkd.llm.configuration import attention_for, saved_dtype
 from uqkd.llm.encoding import Encoder
 from uqkd.llm.revision import base_of, check_model, is_adapter, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.choosing import Penalty, choose
-from uqkd.llm.teachers.families import attention_for
 from uqkd.llm.teachers.generating import PAD, generated, neutral, pads_exactly, refuse_inexact
 from uqkd.llm.teachers.teacher import Answers, Completion, Request, TeacherInfo
 
