@@ -31,7 +31,7 @@ def offline(tmp_path):
 
 def test_sampling_from_a_folder(command, offline, tiny, prompts, tmp_path):
     line = ("sample", "--teacher", tiny, "--prompts", prompts, "--bank", tmp_path / "b", "--backend", "transformers")
-    process = command(*line, "--max-flagged", "1", "--k", "2", env=offline)
+    process = command(*line, "--max-tokens", "16", "--k", "2", env=offline)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "6 responses drawn, 0 reused" in output
