@@ -53,7 +53,7 @@ def elsewhere(tmp_path, monkeypatch):
         (("study",), "Missing argument 'NAME_OR_FILE...'"),
         (("study", "all"), "there are no studies in ./studies"),
         (("stdy", TOY), "No such command 'stdy'"),
-        (("verify", "nowhere"), "there is no results folder"),
+        (("verify", "nowhere"), "there is no folder"),
         (("study", TOY, "--set", "fail_at=1", "--workers", "1"), "this cell was told to fail"),
         (("study", TOY, "--set", "share_seed=true", "--workers", "1"), "was used by two units of one run"),
     ],

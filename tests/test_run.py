@@ -186,7 +186,7 @@ def _tasks(file, root, n):
 def test_a_root_that_vanished_is_not_made_again_by_a_worker(file, tmp_path):
     (task,) = _tasks(file, tmp_path / "results", 1)
     shutil.rmtree(tmp_path / "results")
-    assert perform(task).error.startswith("StoreError: there is no results folder")
+    assert perform(task).error.startswith("StoreError: there is no folder")
     assert not (tmp_path / "results").exists()
 
 

@@ -135,7 +135,7 @@ def test_a_study_name_is_a_folder_name(store, study):
 
 
 def test_a_missing_root_is_an_error_where_results_are_expected(tmp_path):
-    with pytest.raises(StoreError, match="there is no results folder"):
+    with pytest.raises(StoreError, match="there is no folder"):
         Store(tmp_path / "nowhere", create=False)
     with pytest.raises(StoreError, match=r"cannot open 'nope://x'.*Give a local folder"):
         Store("nope://x")

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
-from uqkd.store import Inputs, Store
+from uqkd.store import Inputs, Store, packs
+from uqkd.store.shelf import Shelf
 from uqkd.store.units import fault_of
 
 FLIPS = 1000
@@ -113,3 +114,23 @@ def test_a_flip_in_a_pack_never_gives_a_wrong_table_and_is_listed(tmp_path, caps
             missing += unit is None
             assert unit is None or unit.table["x"].to_pylist() == [float(i)]
     assert 0 < missing < 100 * 20  # some flips cost units, and the good units of a damaged pack are saved
+
+
+def test_what_is_saved_of_a_damaged_pack_is_found_by_the_reading_that_saves_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(packs, "_ROWS_PER_GROUP", 2)
+    store = Store(tmp_path)
+    inputs = [Inputs("packed", {"i": i}, method="m") for i in range(8)]
+    for i, one in enumerate(inputs):
+        store.commit(one, pd.DataFrame({"x": [float(i)]}))
+    assert store.compact("packed") == 8
+    (pack,) = (tmp_path / "units" / "packed").iterdir()
+    data, names = pack.read_bytes(), [name for (name,) in store.committed("packed").values()]
+    some = 0
+    for bit in seeds.generator("faults", "corruption", "groups").integers(8 * len(data), size=60):
+        for left in (tmp_path / "units" / "packed").iterdir():
+            left.unlink()
+        pack.write_bytes(_flipped(data, int(bit)))
+        first, second = (dict(Shelf(store.folder, "packed").verified(names)).keys() for _ in range(2))
+        assert first == second
+        some += 0 < len(first) < len(names)
+    assert some > 0

@@ -127,3 +127,7 @@ def test_revision_follows_the_contents_and_not_the_place(make_model, tmp_path):
         (two / name).write_bytes(bytes(data))
         seen.add(model_revision(two))
     assert len(seen) == 4
+    for name in ("chat_template.jinja", "generation_config.json", "special_tokens_map.json", "adapter_config.json"):
+        (two / name).write_text("{}")
+        seen.add(model_revision(two))
+    assert len(seen) == 8

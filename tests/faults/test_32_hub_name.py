@@ -103,7 +103,9 @@ def test_an_unsafe_model_of_the_hub_is_refused(command, hub, tiny, prompts, tmp_
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     else:
         config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, "model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}))
+        (folder / "config.json").write_text(
+            json.dumps({**config, "model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}})
+        )
     code, output, errors = sample(command, prompts, environment, tmp_path / "a")
     assert code == 2, output
     last = errors.strip().splitlines()[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import special
-from toys import ToyTeacher, deaf
+from toys import ToyTeacher, deaf, dice
 
 from uqkd import seeds
 from uqkd.errors import DataError, IndependenceError, OptionError
@@ -75,6 +75,20 @@ def test_traps_are_seen_at_one_response_and_one_student():
     broadcast = simulated(lambda p, s, j: 77, students=1, k=1, prompts=P)
     with pytest.raises(IndependenceError, match="neighbouring prompts"):
         judge(different_seeds(broadcast), students=1, k=1)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by their probabilities", "by their places"])
+def test_the_last_student_is_looked_at_too(known):
+    alone = simulated(lambda p, s, j: seeds.seed63("d", p, s, j if s < S - 1 else 0, shared=True))
+    copied = simulated(lambda p, s, j: seeds.seed63("e", p, min(s, S - 2), j, shared=True))
+    for draws, who in (
+        (alone, f"halves of the responses of student {S - 1}"),
+        (copied, f"students {S - 2} and {S - 1}"),
+    ):
+        logs = (draws.log_q, draws.first_log_q) if known else (None, None)
+        seen = Draws(draws.codes, logs[0], draws.first, logs[1], different_seeds(draws).seeds)
+        with pytest.raises(IndependenceError, match=who):
+            judge(seen)
 
 
 def test_a_quarter_of_shared_responses_is_enough():
@@ -248,6 +262,17 @@ def test_reruns_of_an_engine_that_ignores_seeds_are_seen(transformers_teacher, t
     ]
     with pytest.raises(IndependenceError, match=r"the banks .* are the same in 48 of 48 draws \(100.0%\)"):
         audit_rerun(*banks, some_prompts(), k=4)
+
+
+@pytest.mark.parametrize("name", ["revision", "dtype", "logprobs"])
+def test_reruns_of_another_teacher_are_not_compared(tmp_path, name):
+    options = {"k": 1, "sampling": Sampling(max_tokens=4)}
+    one, two = (
+        respond(dice(**about), some_prompts(), bank=Bank(tmp_path / f"{key}"), key=(key,), **options)
+        for key, about in enumerate(({}, {name: "another"}))
+    )
+    with pytest.raises(OptionError, match=f"these differ in {name}"):
+        audit_rerun(one, two, some_prompts(), k=1)
 
 
 def test_reruns_of_other_sampling_are_not_compared(real_bank, transformers_teacher, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,15 @@ import pytest
 from toys import ToyEncoder, ToyTeacher, dice, throw
 
 from uqkd import seeds
-from uqkd.errors import DataError, OptionError, ProvenanceError
-from uqkd.llm.bank import Bank, responding
+from uqkd.errors import DataError, OptionError, PreflightError, ProvenanceError
+from uqkd.llm.bank import STUDY, Bank, responding
+from uqkd.llm.bank.inventory import without_gap
 from uqkd.llm.bank.left_out import LeftOut
 from uqkd.llm.bank.responding import KEY, respond
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Completion, Refusal
-from uqkd.store import durable
+from uqkd.store import Inputs, durable
 from uqkd.store.durable import LocalFolder
 
 SAMPLING = Sampling(max_tokens=4)
@@ -87,6 +89,11 @@ def test_seeds_are_those_of_the_key(made):
         seeds.seed63(*KEY, "rev-1", f"q{i}", j, shared=True) for i in range(6) for j in range(2)
     ]
     assert table["seed"].nunique() == 12
+
+
+def test_a_row_names_no_seed_where_the_teacher_was_sent_none(made):
+    assert made(2, teacher=dice(seeds="unknown")).table()["seed"].isna().all()
+    assert made(2).table()["seed"].notna().all()
 
 
 def test_rows_load_into_pandas_and_datasets_as_they_are(made, tmp_path):
@@ -230,6 +237,24 @@ def test_so_many_tokens_are_committed_at_once(made, monkeypatch, tokens, seen):
     assert counted == seen
 
 
+def test_the_seconds_between_two_commits_are_counted_from_the_last_one(made, monkeypatch):
+    """Every look at the clock is four seconds later: the third answer after a commit is beyond ten of them."""
+    clock = itertools.count(0, 4)
+    monkeypatch.setattr(responding, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    seen = []
+    made(2, chunk=100, progress=lambda done, _total: seen.append(done))
+    assert seen == [3, 6, 9, 12]
+
+
+def test_a_unit_is_the_same_file_whichever_answer_came_first(made):
+    class Backwards(ToyTeacher):
+        def stream(self, requests, sampling):
+            yield from reversed(list(super().stream(requests, sampling)))
+
+    names = [[file.name for file in unit_files(made(2, teacher=one))] for one in (dice(), Backwards(throw))]
+    assert names[0] == names[1]
+
+
 def test_each_request_is_the_rendered_prompt_and_the_seed_of_its_response(made):
     teacher = dice()
     table = made(2, teacher=teacher).table(some_prompts(6))
@@ -335,6 +360,21 @@ def test_chats_come_back_with_their_turns(made):
     assert bank.fingerprint != made(2, prompts=dataclasses.replace(prompts, chats=())).fingerprint
 
 
+def test_one_response_with_two_contents_is_enough(made):
+    bank = made(1)
+    (unit,) = made(
+        1, teacher=dice(lambda request: throw(dataclasses.replace(request, seed=1))), prompts=some_prompts(1)
+    ).units()
+    bank.store.commit(Inputs(STUDY, {**unit[0], "first": "another"}, method="m"), unit[1], check_twins=False)
+    with pytest.raises(ProvenanceError, match="two different responses 0 to prompt 'q0'"):
+        bank.inventory(some_prompts(6), 1)
+
+
+def test_a_prompt_that_lacks_its_first_response_has_none():
+    assert without_gap(np.array([[0, 0], [1, 1]]), 2) == 0
+    assert without_gap(np.array([[0, 0], [0, 1]]), 2) == 0
+
+
 def test_what_stands_behind_a_gap_does_not_count(made):
     prompts = some_prompts(3)
     bank = made(4, prompts=prompts, chunk=1)
@@ -377,6 +417,24 @@ def test_what_a_run_left_out_is_listed(made):
     respond(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
     assert bank.left_out() == ()
     assert bank.rows == 12
+
+
+def test_prompts_that_are_too_long_and_refused_requests_are_listed_together(made):
+    prompts = Prompts(("q0", "q1", "q2"), ("question 0", "question 1 that is long", "question 2"))
+
+    def choosy(request):
+        return Refusal("too hot") if bytes(request.prompt_token_ids) == b"question 2" else throw(request)
+
+    bank = made(1, teacher=dice(choosy, encoder=ToyEncoder(context=20)), prompts=prompts, too_long="skip")
+    assert bank.left_out() == (LeftOut("q1", -1, "has 23 tokens"), LeftOut("q2", 0, "too hot"))
+    assert bank.rows == 1
+
+
+def test_a_run_of_which_every_prompt_is_too_long_is_an_error_also_where_they_may_be_skipped(made):
+    teacher = dice(encoder=ToyEncoder(context=5))
+    with pytest.raises(PreflightError, match="6 of 6 prompts are too long"):
+        made(1, teacher=teacher, too_long="skip")
+    assert teacher.asked == []
 
 
 def unit_files(bank):

@@ -19,6 +19,7 @@ from uqkd import seeds
 from uqkd.llm.bank import STUDY, Bank, response_code
 from uqkd.llm.bank.auditing import collect
 from uqkd.llm.bank.rows import Wanted, table_of
+from uqkd.llm.bank.scan import kinds, rows_of
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.responses import Response
 from uqkd.llm.sampling import Sampling
@@ -107,6 +108,14 @@ def test_inventory_is_that_of_the_rows_one_by_one(bank):
     assert held.flags == Counter(name for own in flags for name in own.split(","))
 
 
+def test_the_flags_of_a_response_that_is_there_twice_count_once(tmp_path):
+    rows = random_rows("twice", count=4)
+    once, twice = bank_of(tmp_path / "once", rows), bank_of(tmp_path / "twice", [*rows, *rows], cut=len(rows))
+    held, again = (bank.inventory(prompts(4), K) for bank in (once, twice))
+    assert held.flagged > 0
+    assert (again.flagged, again.flags) == (held.flagged, held.flags)
+
+
 def test_responses_are_those_of_the_rows_one_by_one(bank):
     rows = value_by_value(bank)
     found = bank.responses(prompts(), students=2, k=3, per_student=4)
@@ -171,6 +180,25 @@ def test_prompts_rows_and_tables_are_those_of_the_rows_one_by_one(bank):
         assert row["tokens"] == pytest.approx(expected, nan_ok=True)
 
 
+def test_kinds_of_many_columns_with_many_values_each_are_told_apart():
+    """With a null 2**16 values in each of four columns: one number of 64 bits would forget the column before them."""
+    values = [f"v{i}" for i in range(2**16 - 1)]
+    table = pa.table({"a": ["x"] * len(values) + ["y"], **{name: [*values, values[0]] for name in "bcde"}})
+    found, which = kinds(table, list("abcde"))
+    assert len(found) == len(values) + 1
+    assert [found[which[place]] for place in (0, -1)] == [("x", *["v0"] * 4), ("y", *["v0"] * 4)]
+
+
+def test_rows_of_a_slice_are_those_of_the_whole():
+    texts = ["a", "bcd", "", "漢字", None, "e"]
+    for start in range(len(texts)):
+        for made in (pa.array(texts), pa.array(texts, pa.large_string()), pa.array(texts).dictionary_encode()):
+            rows = rows_of(made[start:])
+            read = [rows.values[a:b].tobytes().decode() for a, b in zip(rows.starts, rows.ends, strict=True)]
+            assert read == [text or "" for text in texts[start:]]
+            assert rows.there.tolist() == [text is not None for text in texts[start:]]
+
+
 def test_scanned_columns_are_those_asked_for_in_that_order(bank):
     rows = value_by_value(bank)
     found = {}
@@ -214,7 +242,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_fingerprint_sees_one_changed_value(tmp_path, change):
     rows = random_rows("changes", count=4)
-    rows[5] = (rows[5][0]._replace(seed=11), Completion((), "", (), "length"))
+    rows[5] = (rows[5][0]._replace(seed=0), Completion((), "", (), "length"))
     other = [*rows[:5], CHANGES[change](*rows[5]), *rows[6:]]
     assert bank_of(tmp_path / "a", rows).fingerprint != bank_of(tmp_path / "b", other).fingerprint
 

@@ -59,7 +59,7 @@ def test_from_such_a_file_to_a_bank_that_tells_what_it_left_out(sample, tmp_path
     assert "'answer'" in out
     assert "left out: 1 of 3 prompts are too long: prompt 'long' has 62 tokens" in out
     assert "4 responses drawn, 0 reused" in out
-    assert "2 left out (see left_out.jsonl)" in out
+    assert "2 responses left out (see left_out.jsonl)" in out
     assert f"uqkd show {tmp_path / 'bank'}" in out
     bank = Bank(tmp_path / "bank")
     assert bank.identity["template_args"] == ["enable_thinking=False"]

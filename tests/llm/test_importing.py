@@ -154,6 +154,25 @@ def test_the_same_file_adds_nothing_and_another_adds_to_it(tmp_path):
     assert own["response_index"].tolist() == list(range(16))
     assert own["text"].tolist()[-1] == "more"
     assert len(table) == 102
+    asked = [json.loads(line)["prompt"] for line in (tmp_path / "bank" / PROMPTS).read_text().splitlines()]
+    assert asked[-1] == "new"
+    assert set(asked) == set(table["prompt"])
+
+
+def test_the_answers_of_all_rows_of_a_prompt_are_kept(tmp_path):
+    rows = [{"prompt": "q", "response": text, "answers": own} for text, own in (("a", ["x"]), ("b", ["y", "x"]))]
+    imported(lines(tmp_path / "a.jsonl", *rows), tmp_path / "bank")
+    assert read_prompts(tmp_path / "bank" / PROMPTS).answers == (("x", "y"),)
+
+
+def test_rows_that_are_there_twice_count_once_where_another_file_adds_to_them(tmp_path):
+    path, bank = lines(tmp_path / "a.jsonl", {"prompt": "q", "responses": ["a", "b"]}), Bank(tmp_path / "bank")
+    import_responses(path, bank)
+    ((params, table),) = bank.units()
+    bank.store.commit(Inputs(STUDY, {**params, "part": 7}, method="m"), table, check_twins=False)
+    found = import_responses(lines(tmp_path / "b.jsonl", {"prompt": "q", "response": "c"}), bank)
+    assert (found.added, found.least) == (1, 3)
+    assert bank.table()["response_index"].tolist() == [0, 1, 2]
 
 
 class Stop(Exception):
@@ -423,6 +442,7 @@ WRONG = {
         {"prompt": "q", "responses": ["a", "b"], "finish_reason": ["stop"]},
         "holds 1 values for 2 responses",
     ),
+    "too many seeds": ({"prompt": "q", "responses": ["a", "b"], "seed": [1, 2, 3]}, "holds 3 values for 2 responses"),
     "a reason of numbers": (
         {"prompt": "q", "response": "a", "finish_reason": 3},
         "finish_reason is 3; it must be a text",
@@ -431,7 +451,11 @@ WRONG = {
         {"prompt": "q", "response": "a", "seed": "x"},
         "seed is 'x'; it must be an integer.*--column seed=",
     ),
-    "a seed too large": ({"prompt": "q", "response": "a", "seed": 2**64}, "it must be an integer of 64 bits"),
+    "a seed too large": ({"prompt": "q", "response": "a", "seed": 2**63}, "it must be an integer of 64 bits"),
+    "a seed too small": (
+        {"prompt": "q", "response": "a", "seed": -(2**63) - 1},
+        "it must be an integer of 64 bits",
+    ),
     "no prompt": ({"response": "a"}, "there is no column 'prompt' or 'messages'"),
     "half a pair asked": ({"prompt": "\ud800", "response": "a"}, "holds half of a surrogate pair"),
 }

@@ -187,7 +187,12 @@ def test_prompts_that_are_too_long_are_skipped_listed_and_tried_again(make_model
     ):
         respond(dice(encoder=encoder), prompts, 2, bank=bank, sampling=sampling)
     assert bank.rows == 0
-    respond(dice(encoder=encoder), prompts, 2, bank=bank, sampling=sampling, too_long="skip", show=lines.append)
+    seen = []
+    respond(
+        dice(encoder=encoder), prompts, 2, bank=bank, sampling=sampling, too_long="skip", show=lines.append,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == [(100, 100)]
     assert bank.rows == 100
     assert any(line.startswith("left out: 1 of 51 prompts are too long: prompt 'q50'") for line in lines)
     assert [(one.prompt_id, one.response_index) for one in bank.left_out()] == [("q50", -1)]
@@ -197,3 +202,10 @@ def test_prompts_that_are_too_long_are_skipped_listed_and_tried_again(make_model
     assert (bank.rows, len(teacher.requests), bank.left_out()) == (102, 2, ())
     with pytest.raises(OptionError, match="too_long got 'skipp'; did you mean 'skip'"):
         respond(teacher, shorter, 2, bank=bank, sampling=sampling, too_long="skipp")
+
+
+def test_what_is_shown_before_sampling_is_a_prompt_that_is_asked_as_text(make_model, tmp_path):
+    encoder = Encoder.of(make_model(tmp_path / "m", context=32, template="w9 {{ messages[0]['content'] }} w8"))
+    prompts = Prompts(("long", "a"), (" ".join(["w2"] * 40), "w1"))
+    rendered = encoder.render(prompts, max_tokens=8)
+    assert rendered.view == "prompt 'a' as the model sees it, 3 tokens: 'w9 w1 w8'"

@@ -18,6 +18,7 @@ from uqkd.llm.bank.responding import respond
 from uqkd.llm.prompts.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Refusal, Request, complete, limits, open_teacher
+from uqkd.llm.teachers.connection import Connection
 from uqkd.llm.teachers.in_flight import in_flight
 from uqkd.llm.teachers.limits import Gate, PerMinute
 from uqkd.llm.teachers.spending import Spent
@@ -145,9 +146,19 @@ def test_a_context_that_the_server_tells_counts_in_the_preflight(fake, tiny):
     assert "the context of 8" in rendered.too_long[1]
 
 
-def test_a_server_without_token_ids_is_refused(fake, tiny):
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"logprobs": None},
+        {"logprobs": {"token_logprobs": [-0.5]}},
+        {"logprobs": None, "token_ids": [5]},
+        {"logprobs": {"token_logprobs": [-0.5]}, "token_ids": [5, 6]},
+    ],
+    ids=["neither", "no ids", "no logprobs", "fewer logprobs than ids"],
+)
+def test_a_server_without_token_ids_is_refused(fake, tiny, more):
     def bare(_number, asked):
-        return {"choices": [{"index": 0, "text": "?", "finish_reason": "stop", "logprobs": None}]}
+        return {"choices": [{"index": 0, "text": "?", "finish_reason": "stop", **more}]}
 
     fake.fault = bare
     expected = pytest.raises(DataError, match="returned no token ids .* backend='openai' takes text only")
@@ -278,6 +289,13 @@ def test_no_message_representation_or_log_holds_a_secret(fake, monkeypatch, capl
     assert "no ***, no ***" in everything
     assert "sk-very-secret" not in everything
     assert "t0p-s3cret" not in everything
+
+
+def test_no_part_of_a_secret_is_left_where_a_long_line_is_cut(monkeypatch):
+    monkeypatch.setenv("OUR_KEY", "sk-very-secret")
+    there = Connection.of("http://host/v1", key_name="OUR_KEY", headers=None, retries=0, timeout_s=1.0)
+    for length in range(160, 200):
+        assert "sk" not in there.line(ValueError("x" * length + " sk-very-secret"))
 
 
 def test_user_and_password_in_a_url_are_not_shown(fake):
@@ -454,6 +472,15 @@ def test_tokens_are_foreseen_and_then_counted(fake, monkeypatch):
     assert time.monotonic() - since < 25.0  # and none waited for a minute
 
 
+def test_requests_that_are_refused_take_no_tokens_of_the_limit(fake):
+    fake.fault = lambda _number, _asked: 400
+    with opened(fake, tokens_per_minute=300) as teacher:
+        since = time.monotonic()
+        answers = list(teacher.stream([chat("x" * 16, seed=i) for i in range(6)], Sampling(max_tokens=94)))
+    assert [type(one) for _, one in answers] == [Refusal] * 6
+    assert time.monotonic() - since < 25.0  # none waited for a minute
+
+
 # What was spent
 
 
@@ -462,7 +489,7 @@ def test_what_was_spent_is_one_line(fake):
     with opened(fake) as teacher:
         list(teacher.stream([chat(seed=i) for i in range(1, 10)], SHORT))
         assert str(teacher.spent) == (
-            "9 requests (0 retries, 1 refused), 210 prompt tokens, 49 completion tokens; 1 answers came without a count "
+            "9 requests (0 retries, 1 not answered), 210 prompt tokens, 49 completion tokens; 1 answers came without a count "
             "of tokens"
         )
 

@@ -129,11 +129,11 @@ def test_what_a_terminal_would_obey_is_written_out(tmp_path):
 
 
 def test_a_missing_and_an_empty_bank_say_what_to_do(tmp_path, capsys):
-    with pytest.raises(StoreError, match="there is no results folder"):
+    with pytest.raises(StoreError, match="there is no folder"):
         Bank(tmp_path / "none", create=False)
     with pytest.raises(SystemExit, match="2"):
         main(["show", str(tmp_path / "none")])
-    assert capsys.readouterr().err.startswith("error: there is no results folder")
+    assert capsys.readouterr().err.startswith("error: there is no folder")
     with pytest.raises(DataError, match="is empty; draw responses .uqkd sample. or bring some .uqkd import."):
         summarise(Bank(tmp_path / "empty"))
     with pytest.raises(OptionError, match="prompts >= 0 and answers >= 0; got prompts=-1, answers=5"):

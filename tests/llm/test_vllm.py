@@ -16,6 +16,7 @@ from uqkd.errors import WorkerError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
 from uqkd.llm.teachers.backends import vllm as backend
+from uqkd.llm.teachers.memory import GIB, cache_bytes
 
 SAMPLING = Sampling(max_tokens=6)
 
@@ -37,6 +38,28 @@ def opened(tiny, make_model, tmp_path):
     yield make
     for teacher in made:
         teacher.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "dtype", "context", "free", "gib"),
+    [
+        (
+            {},
+            "float32",
+            4096,
+            100,
+            8,
+        ),  # 2 x 32 layers x 8 heads x 128 numbers x 4 bytes x 4,096 tokens: 1 GiB a sequence
+        ({}, "bfloat16", 4096, 100, 4),
+        ({"head_dim": 256}, "float32", 4096, 100, 16),
+        ({"num_key_value_heads": None}, "float32", 4096, 100, 32),
+        ({}, "float32", 4096, 10, 4),  # 40 % of what is free
+        ({}, "float32", 8192, 1, 2),  # one sequence fits in any case
+    ],
+)
+def test_the_cache_is_what_all_sequences_need_within_bounds(more, dtype, context, free, gib):
+    config = {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096, **more}
+    assert cache_bytes(config, dtype, context=context, sequences=8, free=free * GIB) == gib * GIB
 
 
 def test_prompts_that_exceed_one_step_are_drawn(opened):

@@ -69,7 +69,6 @@ def sample(
 
     sampling = Sampling(temperature, top_p, top_k, min_p, repetition_penalty, max_tokens)
     wanted = read_prompts(prompts, split=split, system=system, columns=pairs("--column", column), note=note)
-    place = Bank(bank)
     opened = open_teacher(
         teacher, backend=backend, dtype=dtype, device=device, chat=chat, url=url, model=model, api_key_env=api_key_env,
         template_args=typed(pairs("--template-arg", template_arg)), headers=pairs("--header", header) or None,
@@ -77,7 +76,7 @@ def sample(
         tokens_per_minute=tokens_per_minute, timeout_s=timeout_s, seeds=seeds, logprobs=logprobs, max_tokens_field=max_tokens_field,
     )  # fmt: skip
     try:
-        _draw(opened, wanted, place, sampling, students, k, ("llm", seed_key), max_flagged=max_flagged, too_long=too_long,
+        _draw(opened, wanted, Bank(bank), sampling, students, k, ("llm", seed_key), max_flagged=max_flagged, too_long=too_long,
               chunk=chunk)  # fmt: skip
     finally:
         opened.close()
@@ -95,10 +94,15 @@ def _draw(
 
     held = bank.inventory(wanted, students * k)
     reused, started = held.codes.size - len(held.missing), time.monotonic()
+    if len(held.missing):
+        first = "; vLLM starts first, which takes some 20 s on a CPU" if teacher.about.backend == "vllm" else ""
+        print(
+            f"drawing {len(held.missing)} responses to {len(wanted)} prompts by {teacher.about.name}{first}", flush=True
+        )
     with Progress("sample", total=held.codes.size, done=reused, what="responses") as progress:
 
-        def advance(done: int, _total: int) -> None:
-            progress.done = done - 1
+        def advance(done: int, total: int) -> None:
+            progress.total, progress.done = total, done - 1
             progress.advance()
 
         respond(
@@ -112,7 +116,7 @@ def _draw(
         print(audit(bank, wanted.select(whole), students=students, k=k, per_student=k), flush=True)
     drawn = now.codes.size - len(now.missing) - reused
     pace = f"; {seconds:.0f} s" if drawn else ""
-    lacks = f", {len(now.missing)} left out (see left_out.jsonl)" if len(now.missing) else ""
+    lacks = f", {len(now.missing)} responses left out (see left_out.jsonl)" if len(now.missing) else ""
     flagged = f" ({flags_line(now)})" if now.flagged else ""
     print(f"{bank.root}: {drawn} responses drawn, {reused} reused, {now.flagged} flagged{flagged}{lacks}{pace}")
     if cut := now.flags.get("length", 0):

@@ -82,7 +82,8 @@ def _origin(teacher: str, identity: dict[str, Any]) -> Iterator[tuple[str, str]]
     )
     if not imported:
         chat = "chat template" if identity.get("chat") else "plain text"
-        backend = " ".join(str(identity.get(name) or "") for name in ("backend", "engine_version", "dtype"))
+        told = (str(identity.get(name) or "") for name in ("backend", "engine_version", "dtype"))
+        backend = " ".join(one for one in told if one not in ("", "unknown"))
         yield "backend", printable(f"{backend.strip()}, {chat}, logprobs {identity.get('logprobs')}")
     if identity.get("template_day"):
         yield "template", printable(f"prints the date: {identity['template_day']} for the whole bank")

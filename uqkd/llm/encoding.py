@@ -26,6 +26,7 @@ from uqkd.llm.revision import base_of, check_model, is_adapter
 
 # Embeddings are padded to round sizes: Phi-2 has 905 rows that no token uses, DeepSeek-V2 2,400 of 102,400.
 _SPARE_ROWS, _SPARE_SHARE = 1024, 0.05
+_SHOWN = 600  # characters of a prompt that are shown
 _SPARE_TOKENS = 16  # that a tokenizer may have beyond the rows, as where padding was added to it alone
 
 
@@ -177,9 +178,8 @@ class Encoder:
             for place, own in enumerate(ids)
             if self.context and len(own) + max_tokens > self.context
         }
-        return Rendered(
-            tuple(ids), tuple(map(ids_hash, ids)), too_long, self._view(prompts, ids[0], max_tokens), identity
-        )
+        view = self._as_text(prompts, ids, next((p for p in range(len(ids)) if p not in too_long), 0))
+        return Rendered(tuple(ids), tuple(map(ids_hash, ids)), too_long, view, identity)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a response, without the tokens that stand for no text; remembered, as answers repeat."""
@@ -223,7 +223,16 @@ class Encoder:
         rendered = self.render(prompts, max_tokens=max_tokens)
         remedy = "; shorten them or lower max_tokens"
         refuse_wrong(rendered.too_long, prompts, rendered.ids, self.tokenizer, remedy)
-        return self._view(prompts, rendered.ids[0], max_tokens, example) if example else rendered.view
+        return self._view(prompts, rendered.ids[0], max_tokens, example)
+
+    def _as_text(self, prompts: Prompts, ids: Sequence[Ids], place: int) -> str:
+        """One prompt as the model sees it, on one line, and what is worth a note."""
+        whole = str(self.tokenizer.decode(list(ids[place])))
+        shown = whole if len(whole) <= _SHOWN else f"{whole[: _SHOWN // 2]} ... {whole[-_SHOWN // 2 :]}"
+        lines = [f"prompt {prompts.ids[place]!r} as the model sees it, {len(ids[place])} tokens: {shown!r}"]
+        if extra := self._without_row():
+            lines.append(f"note: {_no_row(extra)}")
+        return "\n".join(lines)
 
     def _view(self, prompts: Prompts, first: Ids, max_tokens: int, example: Response | None = None) -> Preflight:
         """The first prompt with a response."""
@@ -291,3 +300,7 @@ class Encoder:
         if self.vocabulary and max(ids) >= self.vocabulary:
             return f"has the token {max(ids)}, but the model has only {self.vocabulary}"
         return ""
+
+
+def _no_row(extra: Sequence[str]) -> str:
+    return f"the model has no row for {len(extra)} tokens of the tokenizer ({extra[0]!r}); no prompt uses them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import json
@@ -122,6 +123,16 @@ def _check_complete(path: Path, names: set[str]) -> None:
 
 def _fetched(name: str) -> Path:
     """The folder of a model on the hub, from the cache where there is no network."""
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or (Path(name).parent.is_dir() and "/" in name):
+        parent = Path(name).expanduser().parent
+        siblings = sorted(entry.name for entry in parent.iterdir() if entry.is_dir()) if parent.is_dir() else []
+        close = difflib.get_close_matches(Path(name).name, siblings, n=1)
+        hint = (
+            f"did you mean {str(parent / close[0])!r}?"
+            if close
+            else f"looked in {parent.resolve().name!r}; check the path."
+        )
+        raise DataError(f"model {name!r} is no folder here, and no name on the hub is written like that; {hint}")
     try:
         from huggingface_hub import snapshot_download
 

@@ -95,7 +95,9 @@ class Store:
         if create:
             self.folder.create()
         elif not self.folder.exists():
-            raise StoreError(f"there is no results folder {self.root!r}. Give the --out of an earlier run.")
+            raise StoreError(
+                f"there is no folder {self.root!r}. Give the --out of an earlier study, or the --bank of an earlier uqkd sample or import."
+            )
 
     def commit(
         self,

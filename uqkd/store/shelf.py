@@ -188,7 +188,10 @@ class Shelf:
                     self.write(unit_name, unit)
         self._rows.pop(name, None)
         self.folder.move(path, f"quarantine/{self.study}/{name}.{content_hash(data)[:8]}")
-        print(f"warning: {path} is corrupt and was moved to quarantine/: {reason.rstrip('.')}.", file=sys.stderr)
+        print(
+            f"warning: {path} is corrupt and was moved to quarantine/: {reason.rstrip('.')}. What it held is missing until it is made again.",
+            file=sys.stderr,
+        )
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:

@@ -102,7 +102,7 @@ def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         whole = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
     if pa.types.is_dictionary(whole.type):
         whole = whole.dictionary_decode()
-    if pa.types.is_string(whole.type) and whole.offset:
+    if (pa.types.is_string(whole.type) or pa.types.is_large_string(whole.type)) and whole.offset:
         whole = pa.concat_arrays([whole])  # a slice: its buffers hold more than its rows
     return whole
 

@@ -172,6 +172,8 @@ def open_data_set(name: str, split: str, what: str) -> Any:
             "needs a network the first time; offline, give a .jsonl, .csv or .parquet file or a data set's folder."
         ) from None
     if not isinstance(loaded, dict):
+        if split != "train":
+            raise DataError(f"{what} has no split {split!r}: it is one data set without splits; leave the split out.")
         return loaded
     if split not in loaded:
         raise DataError(f"{what} has no split {split!r}; {nearest(split, loaded)}.")

@@ -29,7 +29,7 @@ class Spent:
     Examples
     --------
     >>> print(Spent(requests=12, retries=1, prompt_tokens=3700, completion_tokens=1024))
-    12 requests (1 retry, 0 refused), 3,700 prompt tokens, 1,024 completion tokens
+    12 requests (1 retry, 0 not answered), 3,700 prompt tokens, 1,024 completion tokens
     """
 
     requests: int = 0
@@ -58,7 +58,7 @@ class Spent:
         """One line for people."""
         retries = f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}"
         line = (
-            f"{self.requests:,} requests ({retries}, {self.refused:,} refused), {self.prompt_tokens:,} prompt tokens, "
+            f"{self.requests:,} requests ({retries}, {self.refused:,} not answered), {self.prompt_tokens:,} prompt tokens, "
             f"{self.completion_tokens:,} completion tokens"
         )
         if self.uncounted:
