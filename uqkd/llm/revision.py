@@ -46,7 +46,7 @@ def check_model(name_or_path: str | Path) -> Path:
     --------
     >>> check_model("no/such/folder/anywhere")
     Traceback (most recent call last):
-    uqkd.errors.DataError: model 'no/such/folder/anywhere' is no folder here ...
+    uqkd.errors.DataError: model 'no/such/folder/anywhere' is no folder here, and no name on the hub is written like that; ...
     """
     path = Path(name_or_path).expanduser()
     if not path.is_dir():

@@ -96,7 +96,8 @@ class Store:
             self.folder.create()
         elif not self.folder.exists():
             raise StoreError(
-                f"there is no folder {self.root!r}. Give the --out of an earlier study, or the --bank of an earlier uqkd sample or import."
+                f"there is no folder {self.root!r}. Give the --out of an earlier study, or the --bank of an earlier uqkd "
+                "sample or uqkd import."
             )
 
     def commit(

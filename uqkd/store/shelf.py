@@ -189,7 +189,8 @@ class Shelf:
         self._rows.pop(name, None)
         self.folder.move(path, f"quarantine/{self.study}/{name}.{content_hash(data)[:8]}")
         print(
-            f"warning: {path} is corrupt and was moved to quarantine/: {reason.rstrip('.')}. What it held is missing until it is made again.",
+            f"warning: {path} is corrupt and was moved to quarantine/: {reason.rstrip('.')}. What it held is missing "
+            "until it is made again.",
             file=sys.stderr,
         )
 
