@@ -149,13 +149,13 @@ class Encoder:
                     "template is used; give the folder of a chat model, or prompts of one text each."
                 )
             texts = [prompts.turns(place)[0][1] for place in range(len(prompts))]
-            return [tuple(ids) for ids in self.tokenizer(texts, add_special_tokens=True)["input_ids"]], False
+            return [tuple(ids) for ids in self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]], False
         made = [
             through_template(self.tokenizer, prompts.turns(place), day=self.day, arguments=dict(self.template_args))
             for place in range(len(prompts))
         ]
         # The template writes its own BOS, and none is added to it.
-        encoded = self.tokenizer([text for text, _ in made], add_special_tokens=False)["input_ids"]
+        encoded = self.tokenizer([text for text, _ in made], add_special_tokens=False, verbose=False)["input_ids"]
         return [tuple(ids) for ids in encoded], any(dated for _, dated in made)
 
     def render(self, prompts: Prompts, *, max_tokens: int) -> Rendered:
