@@ -149,7 +149,9 @@ class Encoder:
                     "template is used; give the folder of a chat model, or prompts of one text each."
                 )
             texts = [prompts.turns(place)[0][1] for place in range(len(prompts))]
-            return [tuple(ids) for ids in self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]], False
+            return [
+                tuple(ids) for ids in self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]
+            ], False
         made = [
             through_template(self.tokenizer, prompts.turns(place), day=self.day, arguments=dict(self.template_args))
             for place in range(len(prompts))
