@@ -14,11 +14,11 @@ import torch
 from bench import llm_bank
 from bench.measuring import Row
 from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, World, weigh
-from uqkd.llm.beginnings import Beginning
 from uqkd.llm.embedded import STUDENT, tokenizer
-from uqkd.llm.language import weighted_loss
-from uqkd.llm.trainers import stacked_of, train_stacked, trainer_losses
-from uqkd.llm.training_rows import training_rows
+from uqkd.llm.students.initializer import Initializer
+from uqkd.llm.students.likelihood import weighted_loss
+from uqkd.llm.students.rows import training_rows
+from uqkd.llm.students.trainers import stacked_of, train_stacked, trainer_losses
 
 STUDENTS, STEPS, ROUNDS = 8, 40, 5
 SIZE = STUDENT  # of the quick studies
@@ -56,7 +56,7 @@ def students_rows() -> list[Row]:
     world = World.make(clans=8, members=6, key=("bench", "world"))
     coder = tokenizer(world)
     encoder = Encoder(coder, False, vocabulary=len(coder), context=64, model_eos=(coder.eos_token_id,))
-    beginning = Beginning.of(SIZE.config(len(coder)))
+    initializer = Initializer.of(SIZE.config(len(coder)))
     rows = training_rows(
         weigh(responses(world, encoder), "multi"),
         encoder,
@@ -64,16 +64,16 @@ def students_rows() -> list[Row]:
         sources=Sources.independent(STUDENTS),
         key=("bench",),
     )
-    begin = [beginning.parameters(s, key=("bench",), adapter=s, shared=True) for s in range(STUDENTS)]
+    begin = [initializer.parameters(s, key=("bench",), adapter=s, shared=True) for s in range(STUDENTS)]
 
     def stacked() -> None:
-        model = stacked_of(beginning, begin, key=("bench",), dropout=range(STUDENTS), device="cpu")
+        model = stacked_of(initializer, begin, key=("bench",), dropout=range(STUDENTS), device="cpu")
         train_stacked(model, rows, RECIPE)
 
     works: dict[str, tuple[Callable[[], Any], int]] = {
         "stacked": (stacked, STEPS * STUDENTS),
-        "Trainer": (lambda: trainer_losses(beginning.alone(begin[0]), rows, 0, RECIPE, seed=0, device="cpu"), STEPS),
-        "bare loop": (lambda: bare_loop(beginning.alone(begin[0]), rows), STEPS),
+        "Trainer": (lambda: trainer_losses(initializer.alone(begin[0]), rows, 0, RECIPE, seed=0, device="cpu"), STEPS),
+        "bare loop": (lambda: bare_loop(initializer.alone(begin[0]), rows), STEPS),
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(ROUNDS + 1):

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
 from uqkd.llm import Bed, Prompts, Sources, Students, distill, weigh
-from uqkd.llm.beginnings import Beginning
-from uqkd.llm.trainers import stacked_of
+from uqkd.llm.students.initializer import Initializer
+from uqkd.llm.students.trainers import stacked_of
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -83,10 +83,10 @@ def asked(bed: Bed) -> Prompts:
 
 def untrained(bed: Bed, students: int, key: tuple, start: dict[str, Any]) -> Students:
     """The same students where they begin."""
-    beginning = Beginning.of(bed.base, **start)
-    begin = [beginning.parameters(s, key=key, adapter=s, shared=True) for s in range(students)]
-    model = stacked_of(beginning, begin, key=key, dropout=range(students), device="cpu")
-    return Students(model, bed.encoder, beginning, np.full(students, -1), np.full(students, np.nan), "untrained")
+    initializer = Initializer.of(bed.base, **start)
+    begin = [initializer.parameters(s, key=key, adapter=s, shared=True) for s in range(students)]
+    model = stacked_of(initializer, begin, key=key, dropout=range(students), device="cpu")
+    return Students(model, bed.encoder, initializer, np.full(students, -1), np.full(students, np.nan), "untrained")
 
 
 def plot(table: pd.DataFrame) -> Figure:

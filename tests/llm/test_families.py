@@ -224,7 +224,7 @@ def test_vllm_leaves_the_classes_of_transformers_as_they_were(outcome, make_mode
 
 def test_students_of_a_family_with_capped_attention_compute_the_cap(make_model, tmp_path):
     """The default attention of transformers leaves it out: a student would begin as another model than it is."""
-    from uqkd.llm.beginnings import Beginning
+    from uqkd.llm.students.initializer import Initializer
 
     path = save_family("Gemma 2", tmp_path / "m", make_model)
-    assert Beginning.of(path).template.model.config._attn_implementation == "eager"
+    assert Initializer.of(path).template.model.config._attn_implementation == "eager"

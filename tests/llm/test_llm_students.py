@@ -19,12 +19,12 @@ from uqkd.llm import (
     distill,
     weigh,
 )
-from uqkd.llm.beginnings import Beginning
 from uqkd.llm.embedded import Size, tokenizer
 from uqkd.llm.exact import answer_probabilities
-from uqkd.llm.language import SequenceLikelihood, only_supervised, row_table
-from uqkd.llm.trainers import stacked_of, trainer_losses
-from uqkd.llm.training_rows import systematic, training_rows
+from uqkd.llm.students.initializer import Initializer
+from uqkd.llm.students.likelihood import SequenceLikelihood, only_supervised, row_table
+from uqkd.llm.students.rows import systematic, training_rows
+from uqkd.llm.students.trainers import stacked_of, trainer_losses
 from uqkd.stacked import train
 from uqkd.store import faults_of_folder
 
@@ -70,20 +70,22 @@ def base(config, encoder, tmp_path_factory):
     return folder
 
 
-def trajectories(beginning, rows, begin):
+def trajectories(initializer, rows, begin):
     """Losses (steps, S) of the stacked trainer, step by step, and of transformers' Trainer."""
     stacked = []
     for steps in range(1, RECIPE.steps + 1):
-        model = stacked_of(beginning, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
+        model = stacked_of(initializer, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
         part = Recipe(steps=steps, batch=4, optimiser="adamw", lr=RECIPE.lr, clip_norm=1.0, weight_decay=0.01)
         rates = RECIPE.rates()[:steps]
-        from uqkd.llm.language import weighted_loss
+        from uqkd.llm.students.likelihood import weighted_loss
 
         done = train(
             model, rows.table, rows.weights, part, loss=weighted_loss, orders=rows.orders[:, :steps], rates=rates
         )
         stacked.append(done.loss)
-    alone = [trainer_losses(beginning.alone(begin[s]), rows, s, RECIPE, seed=0, device="cpu") for s in range(STUDENTS)]
+    alone = [
+        trainer_losses(initializer.alone(begin[s]), rows, s, RECIPE, seed=0, device="cpu") for s in range(STUDENTS)
+    ]
     return np.array(stacked), np.array(alone).T
 
 
@@ -91,11 +93,11 @@ def trajectories(beginning, rows, begin):
 def test_both_trainers_follow_one_trajectory(world, encoder, config, base, lora):
     """Float32 rounds a loss of about 4 by 2e-7; Adam's first steps have unit size whatever the gradient, so differences of
     rounding in near-zero gradients grow to some 1e-5 within a dozen steps; a wrong rate or order is off by 1e-2."""
-    beginning = Beginning.of(base if lora else config, lora=lora)
+    initializer = Initializer.of(base if lora else config, lora=lora)
     sources = Sources.independent(STUDENTS)
     rows = training_rows(weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=sources, key=("t",))
-    begin = [beginning.parameters(s, key=("t", "b"), adapter=s) for s in range(STUDENTS)]
-    stacked, alone = trajectories(beginning, rows, begin)
+    begin = [initializer.parameters(s, key=("t", "b"), adapter=s) for s in range(STUDENTS)]
+    stacked, alone = trajectories(initializer, rows, begin)
     assert stacked.shape == (RECIPE.steps, STUDENTS)
     assert np.ptp(stacked[0]) > 0  # students differ
     off = np.abs(stacked - alone)
@@ -104,9 +106,9 @@ def test_both_trainers_follow_one_trajectory(world, encoder, config, base, lora)
 
 
 def test_stacked_students_answer_as_they_do_alone(world, encoder, config):
-    beginning = Beginning.of(config)
-    begin = [beginning.parameters(s, key=("t", "alone"), adapter=s) for s in range(STUDENTS)]
-    model = stacked_of(beginning, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
+    initializer = Initializer.of(config)
+    begin = [initializer.parameters(s, key=("t", "alone"), adapter=s) for s in range(STUDENTS)]
+    model = stacked_of(initializer, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
     prompts = world.prompts(relations=["home"])
     together = answer_probabilities(model, encoder, prompts)
     for s in range(STUDENTS):
@@ -117,8 +119,8 @@ def test_stacked_students_answer_as_they_do_alone(world, encoder, config):
 
 def test_exact_probabilities_are_those_of_the_plain_model(world, encoder, config):
     """Token by token with softmax, against the module; and all sequences of one token sum with the rest to one."""
-    beginning = Beginning.of(config)
-    model = beginning.alone(beginning.parameters(0, key=("t", "exact"), adapter=0)).model
+    initializer = Initializer.of(config)
+    model = initializer.alone(initializer.parameters(0, key=("t", "exact"), adapter=0)).model
     prompts = world.prompts(relations=["food"])
     for temperature in (1.0, 0.5):
         found = answer_probabilities(model, encoder, prompts, temperature=temperature)[0]
@@ -138,7 +140,7 @@ def test_exact_probabilities_are_those_of_the_plain_model(world, encoder, config
 
 
 def test_padding_changes_nothing(encoder, config):
-    model = SequenceLikelihood(Beginning.of(config).template.model).eval()
+    model = SequenceLikelihood(Initializer.of(config).template.model).eval()
     row = ((1, 5, 6, 2), (False, False, True, True))
     long = ((1, 5, 6, 7, 8, 2), (False, False, True, True, True, True))
     with torch.no_grad():
@@ -148,7 +150,7 @@ def test_padding_changes_nothing(encoder, config):
 
 
 def test_logits_that_no_row_needs_are_not_computed_and_change_nothing(encoder, config):
-    model = SequenceLikelihood(Beginning.of(config).template.model).eval()
+    model = SequenceLikelihood(Initializer.of(config).template.model).eval()
     rows = row_table([((1, 5, 6, 2), (False, False, True, True)), ((1, 5, 6, 7, 8, 2), (False,) * 3 + (True,) * 3)])
     seen = []
     model.model.lm_head.register_forward_hook(lambda module, given, made: seen.append(made.shape[1]))
@@ -258,7 +260,7 @@ def test_draws_follow_the_exact_probabilities(world, encoder, config):
 
 def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, config):
     """Fault 17: a student with NaN targets fails at its step; the others are what they are without it."""
-    beginning = Beginning.of(config)
+    initializer = Initializer.of(config)
     rows = training_rows(
         weigh(answers(world, encoder), "multi"),
         encoder,
@@ -266,15 +268,15 @@ def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, confi
         sources=Sources.independent(STUDENTS),
         key=("t",),
     )
-    begin = [beginning.parameters(s, key=("t", "fail"), adapter=s) for s in range(STUDENTS)]
-    from uqkd.llm.language import weighted_loss
+    begin = [initializer.parameters(s, key=("t", "fail"), adapter=s) for s in range(STUDENTS)]
+    from uqkd.llm.students.likelihood import weighted_loss
 
     kept = []
     for poison in (False, True):
         weights = rows.weights.copy()
         if poison:
             weights[1, rows.orders[1, 3, 0]] = np.nan
-        model = stacked_of(beginning, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
+        model = stacked_of(initializer, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
         done = train(model, rows.table, weights, RECIPE, loss=weighted_loss, orders=rows.orders)
         kept.append({name: value.clone() for name, value in model.parameters_by_name().items()})
     assert done.failed_at[1] >= 0
@@ -287,15 +289,15 @@ def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, confi
 
 
 def test_perturbed_students_begin_near_one_model(base):
-    beginning = Beginning.of(base, perturbation=0.1)
-    plain = Beginning.of(base).parameters(0, key=("t",), adapter=0)
-    near = [beginning.parameters(level, key=("t",), adapter=0) for level in (0, 1)]
+    initializer = Initializer.of(base, perturbation=0.1)
+    plain = Initializer.of(base).parameters(0, key=("t",), adapter=0)
+    near = [initializer.parameters(level, key=("t",), adapter=0) for level in (0, 1)]
     name = "model.model.embed_tokens.weight"
     relative = (near[0][name] - plain[name]) / plain[name].abs()
     # 16 × V normal numbers of sd 0.1: the sample sd is within 10 % at far more than five standard errors.
     assert float(relative[plain[name] != 0].std()) == pytest.approx(0.1, rel=0.1)
     assert not torch.equal(near[0][name], near[1][name])
-    again = Beginning.of(base, perturbation=0.1).parameters(0, key=("t",), adapter=0)
+    again = Initializer.of(base, perturbation=0.1).parameters(0, key=("t",), adapter=0)
     assert torch.equal(again[name], near[0][name])
 
 
@@ -304,7 +306,7 @@ def test_adapters_share_one_frozen_base(base, world, encoder):
         base, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE, sources=Sources.independent(STUDENTS),
         key=("t", "lora"), lora=Lora(rank=2),
     )  # fmt: skip
-    frozen = {id(p) for p in students.beginning.template.parameters() if not p.requires_grad}
+    frozen = {id(p) for p in students.initializer.template.parameters() if not p.requires_grad}
     held = {id(p) for p in students.model.parameters() if not p.requires_grad}
     assert held
     assert held <= frozen  # the very tensors, not copies
@@ -336,13 +338,13 @@ def test_saved_students_load_in_transformers(world, encoder, config, tmp_path):
 
 def test_what_contradicts_is_refused(config, base, world, encoder):
     with pytest.raises(OptionError, match="adapters need a trained base"):
-        Beginning.of(config, lora=Lora())
+        Initializer.of(config, lora=Lora())
     with pytest.raises(OptionError, match="perturbation must be"):
-        Beginning.of(base, perturbation=-1.0)
+        Initializer.of(base, perturbation=-1.0)
     with pytest.raises(OptionError, match="targets are of 3 students, sources of 2"):
         training_rows(
             weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=Sources.independent(2), key=("t",)
         )
     blank = Prompts(("a",), ("home of x y",))
     with pytest.raises(DataError, match="no reference answers"):
-        answer_probabilities(Beginning.of(config).template.model, encoder, blank)
+        answer_probabilities(Initializer.of(config).template.model, encoder, blank)

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from uqkd.llm.bank import Bank
     from uqkd.llm.bank.auditing import audit, audit_rerun
     from uqkd.llm.bank.responding import respond
-    from uqkd.llm.beginnings import Lora
     from uqkd.llm.clusters import cluster
-    from uqkd.llm.crossfit import cross_fitted
     from uqkd.llm.embedded import Bed, Size
     from uqkd.llm.embeddings import embed
     from uqkd.llm.encoding import Encoder
@@ -23,7 +21,9 @@ if TYPE_CHECKING:
     from uqkd.llm.prompts import Prompts, read_prompts
     from uqkd.llm.responses import Response, Responses, TextTargets
     from uqkd.llm.sampling import Sampling
-    from uqkd.llm.students import Students, distill
+    from uqkd.llm.students.crossfit import cross_fitted
+    from uqkd.llm.students.distilling import Students, distill
+    from uqkd.llm.students.initializer import Lora
     from uqkd.llm.teachers import open_teacher
     from uqkd.llm.weights import folds, weigh
     from uqkd.llm.world import World
@@ -33,7 +33,7 @@ _HOME = {
     "Bank": "uqkd.llm.bank",
     "Bed": "uqkd.llm.embedded",
     "Encoder": "uqkd.llm.encoding",
-    "Lora": "uqkd.llm.beginnings",
+    "Lora": "uqkd.llm.students.initializer",
     "Prompts": "uqkd.llm.prompts",
     "Recipe": "uqkd.stacked",
     "Response": "uqkd.llm.responses",
@@ -41,7 +41,7 @@ _HOME = {
     "Sampling": "uqkd.llm.sampling",
     "Size": "uqkd.llm.embedded",
     "Sources": "uqkd.stacked",
-    "Students": "uqkd.llm.students",
+    "Students": "uqkd.llm.students.distilling",
     "TextTargets": "uqkd.llm.responses",
     "World": "uqkd.llm.world",
     "answer_classes": "uqkd.llm.exact",
@@ -50,8 +50,8 @@ _HOME = {
     "audit": "uqkd.llm.bank.auditing",
     "audit_rerun": "uqkd.llm.bank.auditing",
     "cluster": "uqkd.llm.clusters",
-    "cross_fitted": "uqkd.llm.crossfit",
-    "distill": "uqkd.llm.students",
+    "cross_fitted": "uqkd.llm.students.crossfit",
+    "distill": "uqkd.llm.students.distilling",
     "embed": "uqkd.llm.embeddings",
     "folds": "uqkd.llm.weights",
     "measure": "uqkd.llm.measuring",

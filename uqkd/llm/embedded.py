@@ -275,7 +275,7 @@ def _trained(world: World, size: Size, recipe: Recipe, ways: Iterable[int], *, k
     """A model that learnt every question in these phrasings, each answer weighted by its true probability; its tokenizer."""
     from transformers import LlamaForCausalLM
 
-    from uqkd.llm.language import SequenceLikelihood, know_leaves, row_table, weighted_loss
+    from uqkd.llm.students.likelihood import SequenceLikelihood, know_leaves, row_table, weighted_loss
     from uqkd.stacked import batch_orders, stack, train
 
     coder = tokenizer(world)

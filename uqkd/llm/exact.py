@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
-from uqkd.llm.language import SequenceLikelihood, know_leaves, only_supervised, row_table
 from uqkd.llm.responses import Prompts, Responses, TextTargets
+from uqkd.llm.students.likelihood import SequenceLikelihood, know_leaves, only_supervised, row_table
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]
@@ -29,7 +29,7 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     Parameters
     ----------
     students : Stacked or transformers model
-        S stacked students (of `uqkd.llm.language.SequenceLikelihood`), or one model: S = 1.
+        S stacked students (of `uqkd.llm.students.likelihood.SequenceLikelihood`), or one model: S = 1.
     encoder : uqkd.llm.encoding.Encoder
         Of the students.
     prompts : Prompts

@@ -55,7 +55,7 @@ class SequenceLikelihood(nn.Module):
     temperature : float
         Logits are divided by it; 1 in training.
     skip : int
-        Tokens at the beginning of which no row supervises any: their logits, for each a whole vocabulary, are not computed.
+        Tokens at the initializer of which no row supervises any: their logits, for each a whole vocabulary, are not computed.
     """
 
     def __init__(self, model: nn.Module) -> None:

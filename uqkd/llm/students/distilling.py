@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.errors import OptionError, UqkdWarning, one_of
-from uqkd.llm.beginnings import Beginning, Lora
 from uqkd.llm.encoding import Encoder
 from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.students.initializer import Initializer, Lora
+from uqkd.llm.students.rows import training_rows
+from uqkd.llm.students.trainers import stacked_of, train_stacked, train_transformers
 from uqkd.llm.teachers.choosing import choose
-from uqkd.llm.trainers import stacked_of, train_stacked, train_transformers
-from uqkd.llm.training_rows import training_rows
 from uqkd.stacked import Recipe, Sources, Stacked
 from uqkd.store import commit_folder
 
@@ -40,7 +40,7 @@ class Students:
     model : Stacked
         All students that were trained, the failed ones at their last finite parameters.
     encoder : Encoder
-    beginning : Beginning
+    initializer : Initializer
     failed_at : (S + failed,) int
         Of every student trained, the step at which it diverged; -1 for those kept.
     loss : (S + failed,) float
@@ -50,7 +50,7 @@ class Students:
 
     model: Stacked
     encoder: Encoder
-    beginning: Beginning
+    initializer: Initializer
     failed_at: NDArray[np.int64]
     loss: Array
     engine: str
@@ -58,10 +58,10 @@ class Students:
     @classmethod
     def untrained(cls, student: Any, *, encoder: Encoder, fresh: bool = False, device: str = "cpu") -> Students:
         """One student before it is distilled: S = 1."""
-        beginning = Beginning.of(student, fresh=fresh)
-        begin = [beginning.parameters(0, key=("llm", "untrained"), adapter=0, shared=True)]
-        model = stacked_of(beginning, begin, key=("llm", "untrained"), dropout=[0], device=device)
-        return cls(model, encoder, beginning, np.array([-1]), np.full(1, np.nan), "untrained")
+        initializer = Initializer.of(student, fresh=fresh)
+        begin = [initializer.parameters(0, key=("llm", "untrained"), adapter=0, shared=True)]
+        model = stacked_of(initializer, begin, key=("llm", "untrained"), dropout=[0], device=device)
+        return cls(model, encoder, initializer, np.array([-1]), np.full(1, np.nan), "untrained")
 
     @property
     def kept(self) -> NDArray[np.int64]:
@@ -189,26 +189,26 @@ def distill(
     prompts: with weights 1/k of k responses, the cross-entropy to their empirical distribution (T4).
     """
     one_of("trainer", trainer, TRAINERS)
-    beginning = Beginning.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
+    initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
     rows = training_rows(targets, encoder, recipe=recipe, sources=sources, key=key)
     levels = sources.initialisation if adapter is None else np.asarray(adapter)
     masks = sources.order if dropout is None else np.asarray(dropout)
     recurs = sources.recurs("initialisation") or (perturbation == 0 and not fresh and lora is None)
     begin = [
-        beginning.parameters(int(level), key=key, adapter=int(own), shared=recurs)
+        initializer.parameters(int(level), key=key, adapter=int(own), shared=recurs)
         for level, own in zip(sources.initialisation, levels, strict=True)
     ]
-    model = stacked_of(beginning, begin, key=(*key, "dropout"), dropout=list(masks), device=device)
+    model = stacked_of(initializer, begin, key=(*key, "dropout"), dropout=list(masks), device=device)
     if trainer == "stacked":
         done = train_stacked(model, rows, recipe, chunk=chunk)
     else:
-        done = train_transformers(model, beginning, rows, recipe, key=key, dropout=list(masks))
+        done = train_transformers(model, initializer, rows, recipe, key=key, dropout=list(masks))
     healthy = done.training.refuse_failed(exclude_failed=exclude_failed)
     if not healthy.all():
         warnings.warn(
             f"{int(healthy.sum())} of {len(healthy)} students are kept; the others diverged.", UqkdWarning, stacklevel=2
         )
-    return Students(done.model, encoder, beginning, done.training.failed_at, done.training.loss, done.training.engine)
+    return Students(done.model, encoder, initializer, done.training.failed_at, done.training.loss, done.training.engine)
 
 
 @torch.inference_mode()
@@ -244,7 +244,7 @@ _ROWS = 1024  # beginnings per pass
 
 
 def _next_logits(alone: Any, prefixes: list[tuple[int, ...]], device: Any) -> Array:
-    """(N, V) logits of the next token after each beginning."""
+    """(N, V) logits of the next token after each initializer."""
     found = []
     for start in range(0, len(prefixes), _ROWS):
         part = prefixes[start : start + _ROWS]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uqkd import seeds
-from uqkd.llm.beginnings import Beginning, Parameters
-from uqkd.llm.language import know_leaves, only_supervised, weighted_loss
-from uqkd.llm.training_rows import TrainingRows
+from uqkd.llm.students.initializer import Initializer, Parameters
+from uqkd.llm.students.likelihood import know_leaves, only_supervised, weighted_loss
+from uqkd.llm.students.rows import TrainingRows
 from uqkd.stacked import Recipe, Stacked, Training, train
 
 Array = NDArray[np.float64]
@@ -30,24 +30,24 @@ class Trained:
 
 
 def stacked_of(
-    beginning: Beginning, begin: Sequence[Parameters], *, key: tuple[Any, ...], dropout: Sequence[int], device: str
+    initializer: Initializer, begin: Sequence[Parameters], *, key: tuple[Any, ...], dropout: Sequence[int], device: str
 ) -> Stacked:
-    """S students in one model, each at its own beginning.
+    """S students in one model, each at its own initializer.
 
     Parameters
     ----------
-    beginning : Beginning
+    initializer : Initializer
     begin : sequence of S dicts
-        From `Beginning.parameters`.
+        From `Initializer.parameters`.
     key : tuple
     dropout : sequence of S int
         Levels of the dropout masks.
     device : str
     """
-    know_leaves(beginning.template)
-    share = beginning.lora is not None
+    know_leaves(initializer.template)
+    share = initializer.lora is not None
     model = Stacked.of(
-        beginning.template, len(begin), key=key, device=device, share_frozen=share, dropout=list(map(int, dropout))
+        initializer.template, len(begin), key=key, device=device, share_frozen=share, dropout=list(map(int, dropout))
     )
     held = model.parameters_by_name()
     with torch.no_grad():
@@ -67,7 +67,7 @@ def train_stacked(model: Stacked, rows: TrainingRows, recipe: Recipe, *, chunk: 
 
 def train_transformers(
     model: Stacked,
-    beginning: Beginning,
+    initializer: Initializer,
     rows: TrainingRows,
     recipe: Recipe,
     *,
@@ -85,7 +85,7 @@ def train_transformers(
         np.zeros(model.students, dtype=np.int64),
     )
     for s in range(model.students):
-        student = beginning.alone({name: value[s] for name, value in held.items()})
+        student = initializer.alone({name: value[s] for name, value in held.items()})
         seed = (
             seeds.seed63(*key, "dropout", int(dropout[s]), shared=True) % 2**32
         )  # the Trainer seeds NumPy with it too

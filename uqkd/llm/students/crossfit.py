@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from uqkd.errors import OptionError
 from uqkd.llm.responses import Response, Responses
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.students import distill
+from uqkd.llm.students.distilling import distill
 from uqkd.llm.weights import folds, weigh
 
 

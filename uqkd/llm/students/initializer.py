@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError
 from uqkd.llm.configuration import attention_for
-from uqkd.llm.language import SequenceLikelihood
 from uqkd.llm.revision import check_model
+from uqkd.llm.students.likelihood import SequenceLikelihood
 
 Parameters = dict[str, Tensor]
 
@@ -55,8 +55,8 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Where S students begin; made by `Beginning.of`.
+class Initializer:
+    """Where S students begin; made by `Initializer.of`.
 
     Attributes
     ----------
@@ -75,7 +75,9 @@ class Beginning:
     lora: Lora | None
 
     @classmethod
-    def of(cls, student: Any, *, fresh: bool = False, lora: Lora | None = None, perturbation: float = 0.0) -> Beginning:
+    def of(
+        cls, student: Any, *, fresh: bool = False, lora: Lora | None = None, perturbation: float = 0.0
+    ) -> Initializer:
         """Load or build one student.
 
         Parameters

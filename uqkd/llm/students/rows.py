@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.language import row_table
 from uqkd.llm.responses import TextTargets
+from uqkd.llm.students.likelihood import row_table
 from uqkd.stacked import Recipe, Sources, bootstrap_rows
 
 Array = NDArray[np.float64]
