@@ -2,7 +2,9 @@
 //
 // A student of these sizes fits in a core's caches with its gradients, optimiser state and activations, so that all work
 // but the reading of data happens there. Widths, activation, loss, optimiser and number type are compile-time constants:
-//   -DREAL=float -DWIDTHS=13,16,1 -DTANH=0 -DLOSS=0 (mse) 1 (gaussian) 2 (cross_entropy) -DOPTIMISER=0 (sgd) 1 (adam) 2 (adamw)
+//   -DREAL=float -DWIDTHS=13,16,1 -DTANH=0 -DLOSS=0 (mse) 1 (gaussian) 2 (cross_entropy)
+//   -DUPDATE="..." one step of the optimiser, from its file in optimisers/: moves p by the gradient g (times scale), with m
+//   and v of its own, zero before the first; and the decay of weights, the rate, the number of the step and all of the job
 //   -DBYTES=64 of the machine's vectors: longer ones would be split by the compiler, through memory, at a tenth of the speed
 // Activations lie features first, (features, rows): the vector axis is the rows, and every layer is one product that
 // broadcasts weights. Rows are padded to whole vectors; padded rows get gradient zero. What a student becomes depends on
@@ -360,24 +362,7 @@ struct State {
     void update(T *__restrict p, const Job &job, double rate, long step, double clip) const {
         T *__restrict g = gradient, *__restrict m = first, *__restrict v = second;
         const T scale = clip, decay = job.weight_decay;
-        if (OPTIMISER == 0) {
-            const T mu = job.momentum, lr = rate, ahead = job.nesterov ? job.momentum : 0, now = job.nesterov || !job.momentum;
-            for (int i = 0; i < parameters; i++) {
-                const T d = g[i] * scale + decay * p[i];
-                m[i] = step ? mu * m[i] + d : d;
-                p[i] -= lr * (now ? d + ahead * m[i] : m[i]);
-            }
-            return;
-        }
-        const T b1 = job.beta1, b2 = job.beta2, eps = job.eps, w1 = 1 - job.beta1, w2 = 1 - job.beta2;
-        const T root = 1 / std::sqrt(1 - std::pow(job.beta2, step + 1.0)), lr = rate / (1 - std::pow(job.beta1, step + 1.0));
-        const T keep = OPTIMISER == 2 ? 1 - rate * job.weight_decay : 1, l2 = OPTIMISER == 1 ? decay : 0;
-        for (int i = 0; i < parameters; i++) {
-            const T d = g[i] * scale + l2 * p[i];
-            m[i] = b1 * m[i] + w1 * d;
-            v[i] = b2 * v[i] + w2 * d * d;
-            p[i] = p[i] * keep - lr * m[i] / (std::sqrt(v[i]) * root + eps);
-        }
+        UPDATE
     }
 };
 

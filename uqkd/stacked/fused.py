@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from uqkd.errors import UqkdError
 from uqkd.stacked.building import build, vector_bytes
-from uqkd.stacked.recipe import OPTIMISERS, Recipe
+from uqkd.stacked.optimisers import optimiser_named
+from uqkd.stacked.recipe import Recipe
 
 if TYPE_CHECKING:
     from uqkd.stacked.stacking import Stacked
@@ -43,7 +44,8 @@ class Shape:
         Inputs, hidden layers, outputs.
     activation : {"relu", "tanh"}
     loss : {"mse", "gaussian", "cross_entropy"}
-    optimiser : {"sgd", "adam", "adamw"}
+    optimiser : str
+        One that the kernel has: its file in `optimisers/` gives the step as C++.
     dtype : {"float32", "float64"}
     vector : int
         Bytes of a vector; those of this machine by default.
@@ -76,7 +78,7 @@ class Shape:
             "WIDTHS": ",".join(map(str, self.widths)),
             "TANH": int(self.activation == "tanh"),
             "LOSS": LOSSES.index(self.loss),
-            "OPTIMISER": OPTIMISERS.index(self.optimiser),
+            "UPDATE": " ".join((optimiser_named(self.optimiser).KERNEL or "").split()),
             "BYTES": self.vector,
         }
         return [f"{name}={value}" for name, value in values.items()]
@@ -99,7 +101,7 @@ def supports(model: Stacked, recipe: Recipe, loss: object) -> Shape | None:
     widths = _widths(model)
     if widths is None or loss not in LOSSES or model.device.type != "cpu" or max(widths[0]) > WIDEST:
         return None
-    if loss == "gaussian" and widths[0][-1] != 2:
+    if (loss == "gaussian" and widths[0][-1] != 2) or optimiser_named(recipe.optimiser).KERNEL is None:
         return None
     shape = Shape(*widths, str(loss), recipe.optimiser, model.dtype)
     return shape if kernel(shape) is not None else None
@@ -125,7 +127,9 @@ def _widths(model: Stacked) -> tuple[tuple[int, ...], str] | None:
 
 @lru_cache(maxsize=256)
 def kernel(shape: Shape) -> ctypes.CDLL | None:
-    """The compiled kernel of that shape, or None where there is no compiler that can make it."""
+    """The compiled kernel of that shape, or None where it has no such optimiser or no compiler can make it."""
+    if optimiser_named(shape.optimiser).KERNEL is None:
+        return None
     library = build(SOURCE, shape._definitions())
     if library is not None:
         library.train_students.restype = ctypes.c_int64

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import OptionError, one_of
+from uqkd.stacked.optimisers import check_options, optimiser_names
 
 Array = NDArray[np.float64]
 
-OPTIMISERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "linear", "cosine")
+OF_OPTIMISERS = ("momentum", "nesterov", "betas", "eps", "weight_decay")  # options that only some of them use
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Recipe:
     batch : int or None
         Rows per step; None takes all rows at every step.
     optimiser : {"sgd", "adam", "adamw"}
-        As in torch.optim, with the same defaults.
+        As in torch.optim, with the same defaults; or any other file in `uqkd/stacked/optimisers/`.
     lr : float
         Learning rate before the schedule.
     momentum, nesterov : float, bool
@@ -71,7 +72,7 @@ class Recipe:
     validate_every: int = 10
 
     def __post_init__(self) -> None:
-        one_of("optimiser", self.optimiser, OPTIMISERS)
+        one_of("optimiser", self.optimiser, optimiser_names())
         one_of("schedule", self.schedule, SCHEDULES)
         positive: dict[str, Any] = {"steps": self.steps, "lr": self.lr, "eps": self.eps}
         positive["validate_every"] = self.validate_every
@@ -87,8 +88,14 @@ class Recipe:
             raise OptionError(f"recipe: weight_decay must be finite and >= 0; got {self.weight_decay}.")
         if not 0 <= self.warmup < self.steps:
             raise OptionError(f"recipe: warmup must be at least 0 and below steps={self.steps}; got {self.warmup}.")
-        if self.nesterov and not (self.optimiser == "sgd" and self.momentum > 0):
-            raise OptionError("recipe: nesterov needs optimiser='sgd' and momentum > 0.")
+        check_options(self.optimiser, self._given())
+        if self.nesterov and not self.momentum > 0:
+            raise OptionError("recipe: nesterov needs momentum > 0; got momentum=0.")
+
+    def _given(self) -> list[str]:
+        """Options that are not at their defaults, of those that only some optimisers use; lists of JSON are tuples here."""
+        defaults: dict[str, Any] = {field.name: field.default for field in fields(self)}
+        return [name for name in OF_OPTIMISERS if not np.array_equal(getattr(self, name), defaults[name])]
 
     def rates(self) -> Array:
         """Learning rate of every step, (steps,)."""

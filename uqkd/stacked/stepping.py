@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import torch
@@ -49,14 +50,14 @@ class Carry(NamedTuple):
     def flat(self) -> list[Tensor]:
         """All tensors in a row."""
         head = [self.parameters, self.active, self.made, self.failed_at, self.loss, self.state.step]
-        return [*head, *self.state.first, *self.state.second, *self.buffers]
+        return [*head, *chain(*self.state.slots), *self.buffers]
 
     def refilled(self, tensors: Sequence[Tensor]) -> Carry:
         """A carry of this form that holds other tensors, in the order of `flat`."""
         parameters, active, made, failed_at, loss, step, *rest = tensors
-        first, second = len(self.state.first), len(self.state.first) + len(self.state.second)
-        state = State(step, tuple(rest[:first]), tuple(rest[first:second]))
-        return Carry(parameters, state, tuple(rest[second:]), active, made, failed_at, loss)
+        left = iter(rest)
+        state = State(step, tuple(tuple(islice(left, len(slot))) for slot in self.state.slots))
+        return Carry(parameters, state, tuple(left), active, made, failed_at, loss)
 
 
 class Data(NamedTuple):
