@@ -23,11 +23,9 @@ from uqkd.llm.prompts.rendering import (
 )
 from uqkd.llm.responses import Response
 from uqkd.llm.revision import base_of, check_model, is_adapter
+from uqkd.llm.vocabularies import as_text, check_vocabulary, tokens_without_row, without_row_note, wrong_with
 
-# Embeddings are padded to round sizes: Phi-2 has 905 rows that no token uses, DeepSeek-V2 2,400 of 102,400.
-_SPARE_ROWS, _SPARE_SHARE = 1024, 0.05
 _SHOWN = 600  # characters of a prompt that are shown
-_SPARE_TOKENS = 16  # that a tokenizer may have beyond the rows, as where padding was added to it alone
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,16 @@ class Encoder:
         """Every token that ends a response: the tokenizer's and the model's, sorted."""
         return tuple(sorted({self.eos_id, *self.model_eos}))
 
+    @property
+    def size(self) -> int:
+        """One more than the greatest number of a token."""
+        return max(max(self.tokenizer.get_vocab().values(), default=-1) + 1, len(self.tokenizer))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the model's embedding, or the tokens of the tokenizer where they are not known."""
+        return self.vocabulary or self.size
+
     def on_day(self, day: str | datetime.date | None) -> Encoder:
         """The same, but templates that print the date are told this one; None changes nothing."""
         if day is None:
@@ -149,9 +157,8 @@ class Encoder:
                     "template is used; give the folder of a chat model, or prompts of one text each."
                 )
             texts = [prompts.turns(place)[0][1] for place in range(len(prompts))]
-            return [
-                tuple(ids) for ids in self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]
-            ], False
+            encoded = self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]
+            return [tuple(ids) for ids in encoded], False
         made = [
             through_template(self.tokenizer, prompts.turns(place), day=self.day, arguments=dict(self.template_args))
             for place in range(len(prompts))
@@ -168,9 +175,13 @@ class Encoder:
         PreflightError
             See `preflight`; but prompts that are too long are not an error here.
         """
-        self._check_vocabulary()
+        check_vocabulary(self.tokenizer, self.vocabulary, self.eos_id, self.model_eos)
         ids, dated = self._rendered(prompts)
-        wrong = {place: reason for place, own in enumerate(ids) if (reason := self._wrong(own))}
+        wrong = {
+            place: reason
+            for place, own in enumerate(ids)
+            if (reason := wrong_with(own, self.tokenizer, self.stop_ids, rows=self.vocabulary, chat=self.chat))
+        }
         refuse_wrong(wrong, prompts, ids, self.tokenizer)
         identity: dict[str, Any] = {"template_day": self.day.isoformat()} if dated else {}
         if self.template_args:
@@ -188,7 +199,20 @@ class Encoder:
         return str(self._decode(tuple(token_ids)))
 
     def _text(self, token_ids: Ids) -> str:
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+        return str(self.tokenizer.decode(list(self.without_end(token_ids)), skip_special_tokens=True))
+
+    def texts(self, rows: Sequence[Ids], *, clean_spaces: bool | None = None) -> list[str]:
+        """Texts of responses that are without their ends, as `decode` gives them; nothing is remembered.
+
+        `clean_spaces` takes the spaces before punctuation out or leaves them; the tokenizer's own way if not given.
+        """
+        ids = [list(own) for own in rows]
+        options = {} if clean_spaces is None else {"clean_up_tokenization_spaces": clean_spaces}
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True, **options)) if ids else []
+
+    def end_texts(self) -> frozenset[str]:
+        """What the tokens that end a response look like where the tokenizer does not know them as special."""
+        return frozenset(self.texts([(end,) for end in self.stop_ids])) - {""}
 
     def without_end(self, token_ids: Sequence[int]) -> Ids:
         """Token ids of a response without the token that ended it."""
@@ -201,7 +225,7 @@ class Encoder:
         The mask goes by position, never by token id, so that a padding token that equals EOS hides no EOS.
         """
         end = (self.eos_id,) if response.finished else ()
-        said = self._plain(response.text) if response.token_ids is None else response.token_ids
+        said = self.plain([response.text])[0] if response.token_ids is None else response.token_ids
         learnt = (*said, *end)
         return (*prompt_ids, *learnt), (False,) * len(prompt_ids) + (True,) * len(learnt)
 
@@ -232,13 +256,13 @@ class Encoder:
         whole = str(self.tokenizer.decode(list(ids[place])))
         shown = whole if len(whole) <= _SHOWN else f"{whole[: _SHOWN // 2]} ... {whole[-_SHOWN // 2 :]}"
         lines = [f"prompt {prompts.ids[place]!r} as the model sees it, {len(ids[place])} tokens: {shown!r}"]
-        if extra := self._without_row():
-            lines.append(f"note: {_no_row(extra)}")
+        if extra := tokens_without_row(self.tokenizer, self.vocabulary):
+            lines.append(f"note: {without_row_note(extra)}")
         return "\n".join(lines)
 
     def _view(self, prompts: Prompts, first: Ids, max_tokens: int, example: Response | None = None) -> Preflight:
         """The first prompt with a response."""
-        shown = example or Response(self._plain(prompts.texts[0])[:max_tokens], "", finished=True)
+        shown = example or Response(self.plain(prompts.texts[:1])[0][:max_tokens], "", finished=True)
         ids, mask = self.supervised(first, shown)
         tokens = tuple(str(token) for token in self.tokenizer.convert_ids_to_tokens(list(ids)))
         notes: tuple[str, ...] = (
@@ -246,10 +270,8 @@ class Encoder:
         )
         if self.tokenizer.pad_token_id in (self.eos_id, None):
             notes += ("pad is EOS or missing; harmless here, the mask goes by position and keeps EOS",)
-        if extra := self._without_row():
-            notes += (
-                f"the model has no row for {len(extra)} tokens of the tokenizer ({extra[0]!r}); no prompt uses them",
-            )
+        if extra := tokens_without_row(self.tokenizer, self.vocabulary):
+            notes += (without_row_note(extra),)
         view = Preflight(prompts.ids[0], ids, tokens, mask, notes)
         if ids[-1] != self.eos_id or not mask[-1]:
             raise PreflightError(f"EOS {self.eos_id} is not supervised at the end of a response.\n{view}")
@@ -257,52 +279,15 @@ class Encoder:
 
     def response(self, text: str) -> Response:
         """The response that says this text and ends."""
-        return Response(self._plain(text), text)
+        return Response(self.plain([text])[0], text)
 
-    def _plain(self, text: str) -> Ids:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def plain(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of texts that somebody said: none is added, and no text becomes a token that steers the model.
 
-    def _check_vocabulary(self) -> None:
-        size, eos = len(self.tokenizer), self.eos_id
-        spare = max(_SPARE_ROWS, int(_SPARE_SHARE * self.vocabulary))
-        extra = self._without_row()
-        added = set(self.tokenizer.get_added_vocab())
-        unused = len(extra) <= _SPARE_TOKENS or all(token in added for token in extra)
-        if self.vocabulary and (size < self.vocabulary - spare or not unused or eos >= self.vocabulary):
-            raise PreflightError(
-                f"tokenizer and model disagree: the tokenizer has {size} tokens, the model {self.vocabulary} rows; use the "
-                "tokenizer that the model was trained with."
-            )
-        if self.model_eos and eos not in self.model_eos:
-            raise PreflightError(
-                f"EOS of the tokenizer is {eos} ({self.tokenizer.eos_token!r}), but the model ends with "
-                f"{list(self.model_eos)}; set eos_token_id in config.json to the token that ends a response."
-            )
-
-    def _without_row(self) -> list[str]:
-        """Tokens of the tokenizer for which the model has no row: harmless while no prompt holds them."""
-        if not self.vocabulary or len(self.tokenizer) <= self.vocabulary:
-            return []
-        return sorted(token for token, number in self.tokenizer.get_vocab().items() if number >= self.vocabulary)
-
-    def _wrong(self, ids: Ids) -> str:
-        """What is wrong with a rendered prompt, besides its length; empty if nothing is.
-
-        A chat may have BOS at every turn (SmolLM2, Llama 2), but none twice in a row at its beginning, as where the template
-        writes one and the tokenizer adds another.
+        "<|im_end|>" written out is encoded letter by letter, as a text of a web page. Where a tokenizer can only write it as
+        that token, it becomes the unknown token, or is left out if there is none.
         """
-        bos = self.tokenizer.bos_token_id
-        if not ids:
-            return "has no tokens"
-        again = ids[:2].count(bos) if self.chat else ids.count(bos)
-        if bos is not None and bos not in self.stop_ids and again > 1:
-            return f"has BOS {bos} {again} times; take it out of the text or the template, one is added"
-        if ids[-1] in self.stop_ids and not self.chat:
-            return f"ends with the token {ids[-1]} that ends a response; the tokenizer must not add it to a prompt"
-        if self.vocabulary and max(ids) >= self.vocabulary:
-            return f"has the token {max(ids)}, but the model has only {self.vocabulary}"
-        return ""
-
-
-def _no_row(extra: Sequence[str]) -> str:
-    return f"the model has no row for {len(extra)} tokens of the tokenizer ({extra[0]!r}); no prompt uses them"
+        if not texts:
+            return []
+        rows = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)
+        return as_text(rows["input_ids"], self.tokenizer, self.stop_ids)
