@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from uqkd.llm.prompts import Prompts, read_prompts
     from uqkd.llm.responses import Response, Responses, TextTargets
     from uqkd.llm.sampling import Sampling
+    from uqkd.llm.students.adapters import Lora
     from uqkd.llm.students.crossfit import cross_fitted
     from uqkd.llm.students.distilling import Students, distill
-    from uqkd.llm.students.initializer import Lora
     from uqkd.llm.teachers import open_teacher
     from uqkd.llm.weights import folds, weigh
     from uqkd.llm.world import World
@@ -33,7 +33,7 @@ _HOME = {
     "Bank": "uqkd.llm.bank",
     "Bed": "uqkd.llm.embedded",
     "Encoder": "uqkd.llm.encoding",
-    "Lora": "uqkd.llm.students.initializer",
+    "Lora": "uqkd.llm.students.adapters",
     "Prompts": "uqkd.llm.prompts",
     "Recipe": "uqkd.stacked",
     "Response": "uqkd.llm.responses",

@@ -12,46 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from uqkd import seeds
-from uqkd.errors import DataError, LibraryError, OptionError
+from uqkd.errors import DataError, OptionError
 from uqkd.llm.configuration import attention_for
-from uqkd.llm.revision import check_model
+from uqkd.llm.revision import base_of, check_model, is_adapter
+from uqkd.llm.students.adapters import Lora, adapted
 from uqkd.llm.students.likelihood import SequenceLikelihood
 
 Parameters = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters (Hu et al. 2021), as PEFT makes them, on a frozen base.
-
-    Attributes
-    ----------
-    rank : int
-    alpha : float
-        The update is scaled by alpha/rank.
-    dropout : float
-        Of the adapters' input.
-    modules : str or tuple of str
-        Names of the linear layers that get one; "all-linear" for all but the head.
-
-    Examples
-    --------
-    >>> Lora(rank=0)
-    Traceback (most recent call last):
-    uqkd.errors.OptionError: Lora needs rank >= 1, alpha > 0 and 0 <= dropout < 1; got rank=0, alpha=16.0, dropout=0.0.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    modules: str | tuple[str, ...] = "all-linear"
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or not self.alpha > 0 or not 0.0 <= self.dropout < 1.0:
-            raise OptionError(
-                f"Lora needs rank >= 1, alpha > 0 and 0 <= dropout < 1; got rank={self.rank}, alpha={self.alpha}, "
-                f"dropout={self.dropout}."
-            )
 
 
 @dataclass(frozen=True)
@@ -67,12 +34,15 @@ class Initializer:
     perturbation : float
         Trained parameters θ begin at θ + ε·|θ|·N(0, 1), drawn per level.
     lora : Lora or None
+    folder : Path or None
+        Of the saved model; None where a configuration was given.
     """
 
     template: SequenceLikelihood
     fresh: bool
     perturbation: float
     lora: Lora | None
+    folder: Path | None = None
 
     @classmethod
     def of(
@@ -102,6 +72,7 @@ class Initializer:
         if not perturbation >= 0:
             raise OptionError(f"perturbation must be a number >= 0; got {perturbation}.")
         config = student if isinstance(student, PretrainedConfig) else None
+        path: Path | None = None
         if lora is not None and (fresh or config is not None):
             raise OptionError("adapters need a trained base; give a model's folder and leave fresh out.")
         if config is None:
@@ -112,9 +83,11 @@ class Initializer:
             with seeds.torch_stream("llm", "template", shared=True):  # its parameters mean nothing
                 model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         else:
+            assert path is not None
             model = _loaded(path)
         model.config.use_cache = False
-        return cls(SequenceLikelihood(_adapted(model, lora)), config is not None, perturbation, lora)
+        whole = model if lora is None else adapted(model, lora)
+        return cls(SequenceLikelihood(whole), config is not None, perturbation, lora, path)
 
     def parameters(self, level: int, *, key: tuple[Any, ...], adapter: int, shared: bool = False) -> Parameters:
         """Trained parameters of the student of these levels, by name.
@@ -138,6 +111,24 @@ class Initializer:
                 model = AutoModelForCausalLM.from_config(self.template.model.config, dtype=torch.float32)
             return dict(self._near(_trained(SequenceLikelihood(model)), level, key, shared))
         return dict(self._near(_trained(self.template), level, key, shared))
+
+    @torch.no_grad()
+    def begin(self, level: int, *, key: tuple[Any, ...], adapter: int, shared: bool = False) -> SequenceLikelihood:
+        """The template itself at the initial parameters of these levels, to be trained in place; see `parameters`.
+
+        A saved model is read again: the template may hold what a student before was trained to.
+        """
+        if self.lora is None and not self.fresh:
+            assert self.folder is not None
+            self._put(_trained(SequenceLikelihood(_loaded(self.folder))))
+        self._put(self.parameters(level, key=key, adapter=adapter, shared=shared))
+        return self.template
+
+    def _put(self, parameters: Parameters) -> None:
+        held = dict(self.template.named_parameters())
+        for name, value in parameters.items():
+            if held[name] is not value:
+                held[name].copy_(value)
 
     def _near(
         self, parameters: Parameters, level: int, key: tuple[Any, ...], shared: bool
@@ -170,6 +161,15 @@ class Initializer:
         return student
 
 
+def saved(path: Path) -> Any:
+    """A saved student: a whole model, or an adapter on its base."""
+    if not is_adapter(path):
+        return _loaded(path)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(_loaded(check_model(base_of(path))), path)
+
+
 def _trained(module: nn.Module) -> Parameters:
     return {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
 
@@ -186,19 +186,3 @@ def _loaded(path: Path) -> Any:
     except Exception as problem:  # transformers raises many kinds: one line for all
         line = (str(problem).splitlines() or [""])[0]
         raise DataError(f"{path.name!r} does not load as a causal language model: {line[:200]}") from problem
-
-
-def _adapted(model: Any, lora: Lora | None) -> Any:
-    if lora is None:
-        return model
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise LibraryError("adapters need the library peft, which is not installed: pip install 'uqkd[llm]'.") from None
-    modules: Any = lora.modules if isinstance(lora.modules, str) else list(lora.modules)
-    alpha: Any = lora.alpha  # declared as a whole number; PEFT divides by the rank and takes fractions
-    options = LoraConfig(
-        r=lora.rank, lora_alpha=alpha, lora_dropout=lora.dropout, target_modules=modules, task_type="CAUSAL_LM"
-    )
-    with seeds.torch_stream("llm", "template", shared=True):
-        return get_peft_model(model, options)
