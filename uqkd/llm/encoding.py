@@ -206,9 +206,11 @@ class Encoder:
 
         `clean_spaces` takes the spaces before punctuation out or leaves them; the tokenizer's own way if not given.
         """
-        ids = [list(own) for own in rows]
-        options = {} if clean_spaces is None else {"clean_up_tokenization_spaces": clean_spaces}
-        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True, **options)) if ids else []
+        if not rows:
+            return []
+        raw = {} if clean_spaces is None else {"clean_up_tokenization_spaces": False}
+        found = self.tokenizer.batch_decode([list(own) for own in rows], skip_special_tokens=True, **raw)
+        return [self.tokenizer.clean_up_tokenization(text) for text in found] if clean_spaces else list(found)
 
     def end_texts(self) -> frozenset[str]:
         """What the tokens that end a response look like where the tokenizer does not know them as special."""

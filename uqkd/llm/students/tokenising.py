@@ -78,7 +78,7 @@ class StudentTokens:
         line = f"{why}: {self.encoded} of {count} distinct responses are encoded from their text"
         if not self.drifted:
             return f"{line}, and all decode to it again"
-        shown = "; ".join(f"{_cut(text)!r} becomes {_cut(decoded)!r}" for text, decoded in self.examples)
+        shown = "; ".join("{!r} becomes {!r}".format(*_excerpts(text, decoded)) for text, decoded in self.examples)
         lost = round(self.drifted * self.encoded)
         return f"{line}; {lost} of them ({100 * self.drifted:.3g} %) do not decode to it again: {shown}"
 
@@ -276,6 +276,20 @@ def _blocks(distinct: Sequence[Response]) -> Iterator[list[Response]]:
     source = iter(distinct)
     while block := list(islice(source, _BLOCK)):
         yield block
+
+
+def _excerpts(one: str, other: str) -> tuple[str, str]:
+    """Two texts, cut to where they begin to differ.
+
+    Examples
+    --------
+    >>> _excerpts("Paris " * 20 + "is", "Paris " * 20 + "was")
+    ('...s Paris Paris is', '...s Paris Paris was')
+    """
+    alike = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    start = max(alike - 15, 0) if alike + 15 > _SHOWN else 0
+    before = "..." if start else ""
+    return before + _cut(one[start:]), before + _cut(other[start:])
 
 
 def _cut(text: str) -> str:
