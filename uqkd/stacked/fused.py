@@ -219,7 +219,9 @@ def fit(
     """
     library = kernel(shape)
     if library is None:
-        raise UqkdError(f"no C++ compiler could build the kernel for {shape}; use engine='eager' or 'compiled'.")
+        raise UqkdError(
+            f"no kernel for {shape}: no C++ compiler could build it, or it lacks the optimiser; use engine='eager' or 'compiled'."
+        )
     students, real = len(parameters[0]), np.dtype(shape.dtype)
     held = _Held(shape, real)
     job = held.job

@@ -59,7 +59,7 @@ class Optimiser(Protocol):
         self, recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
     ) -> Proposal: ...
 
-    def alone(self, parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer: ...
+    def alone(self, parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer: ...
 
 
 def optimiser_names() -> tuple[str, ...]:
@@ -122,6 +122,20 @@ def torch_optimiser(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim
     [0.5, 1.0]
     """
     return optimiser_named(recipe.optimiser).alone(list(parameters), recipe)
+
+
+def fusable(parameters: Sequence[Tensor]) -> bool:
+    """Whether torch's fused step, one pass over memory without temporary tensors, is right for these parameters.
+
+    It walks parameter, gradient and state as blocks of memory side by side, and checks nothing: where they are laid out in
+    different orders, as a gradient is beside a slice or a transpose, torch 2.13 moves the wrong numbers without a word.
+
+    Examples
+    --------
+    >>> fusable([torch.ones(2, 3)]), fusable([torch.ones(2, 3).T])
+    (True, False)
+    """
+    return all(p.device.type in ("cpu", "cuda") and p.is_contiguous() for p in parameters)
 
 
 def begin(recipe: Recipe, parameters: Sequence[Tensor]) -> State:

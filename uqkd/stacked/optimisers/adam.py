@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from uqkd.stacked.optimisers import Proposal, State, along, decayed
+from uqkd.stacked.optimisers import Proposal, State, along, decayed, fusable
 from uqkd.stacked.recipe import Recipe
 
 OPTIONS = ("betas", "eps", "weight_decay")
@@ -60,8 +60,13 @@ def step_from(
     return tuple(new), State(step, (first, second))
 
 
-def alone(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+def alone(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
     """torch.optim.Adam."""
     return torch.optim.Adam(
-        parameters, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True
+        parameters,
+        lr=recipe.lr,
+        betas=recipe.betas,
+        eps=recipe.eps,
+        weight_decay=recipe.weight_decay,
+        fused=fusable(parameters) or None,  # None: torch's own choice
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from uqkd.stacked.optimisers import Proposal, State, adam, along
+from uqkd.stacked.optimisers import Proposal, State, adam, along, fusable
 from uqkd.stacked.recipe import Recipe
 
 OPTIONS = adam.OPTIONS
@@ -23,8 +23,13 @@ def propose(
     return adam.step_from(recipe, [p * along(decay, p) for p in parameters], gradients, state, rate)
 
 
-def alone(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+def alone(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
     """torch.optim.AdamW."""
     return torch.optim.AdamW(
-        parameters, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True
+        parameters,
+        lr=recipe.lr,
+        betas=recipe.betas,
+        eps=recipe.eps,
+        weight_decay=recipe.weight_decay,
+        fused=fusable(parameters) or None,  # None: torch's own choice
     )
