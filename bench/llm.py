@@ -13,12 +13,13 @@ import torch
 
 from bench import llm_bank
 from bench.measuring import Row
+from bench.trainer import trainer_losses
 from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, World, weigh
 from uqkd.llm.embedded import STUDENT, tokenizer
 from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.likelihood import weighted_loss
 from uqkd.llm.students.rows import training_rows
-from uqkd.llm.students.trainers import stacked_of, train_stacked, trainer_losses
+from uqkd.llm.students.training import Split, stacked_of, train_stacked
 
 STUDENTS, STEPS, ROUNDS = 8, 40, 5
 SIZE = STUDENT  # of the quick studies
@@ -39,7 +40,7 @@ def responses(world: World, encoder: Encoder) -> Responses:
 
 def bare_loop(student: Any, rows: Any) -> None:
     """One student by a plain loop of torch: the least that anyone would write."""
-    table, weights = torch.from_numpy(rows.table), torch.from_numpy(rows.weights[0]).float()
+    table, weights = torch.from_numpy(rows.table()), torch.from_numpy(rows.weights[0]).float()
     optimiser = torch.optim.AdamW(student.parameters(), lr=RECIPE.lr, weight_decay=0.0)
     for rate, order in zip(RECIPE.rates(), rows.orders[0], strict=True):
         for group in optimiser.param_groups:
@@ -68,7 +69,7 @@ def students_rows() -> list[Row]:
 
     def stacked() -> None:
         model = stacked_of(initializer, begin, key=("bench",), dropout=range(STUDENTS), device="cpu")
-        train_stacked(model, rows, RECIPE)
+        train_stacked(model, Split(rows), RECIPE)
 
     works: dict[str, tuple[Callable[[], Any], int]] = {
         "stacked": (stacked, STEPS * STUDENTS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +13,18 @@ from torch import Tensor
 
 from uqkd.errors import UqkdError, UqkdWarning
 from uqkd.stacked import compiled
+from uqkd.stacked.checkpoints import Checkpoint
 from uqkd.stacked.chunking import fitting
 from uqkd.stacked.jobs import Job, of_students
 from uqkd.stacked.losses import Loss
 from uqkd.stacked.stacking import tensor_at
-from uqkd.stacked.stepping import Best, Carry, Data, Step, take
+from uqkd.stacked.stepping import Best, Carry, Data, Step, resumed, save_carry, take
 
 if TYPE_CHECKING:
     from uqkd.stacked.fused import Outcome
+
+Checkpoints = Callable[[int, int], Checkpoint]
+Watch = Callable[[NDArray[np.int64], int, Tensor], None]  # students, step, their losses
 
 WORTH_COMPILING = 200_000  # student-steps: a compiled one saves about 25 µs, and compiling takes about 5 s
 LOOK = 64  # steps between looks at whether any student is still active
@@ -32,10 +37,16 @@ class Runner:
     ----------
     job : Job
     engine : {"auto", "eager", "compiled"}
+    checkpoints : callable, optional
+        `checkpoints(start, count)` is where the state of these students is kept.
+    watch : callable, optional
+        Told step and loss (S,) of the chunk now and then.
     """
 
-    def __init__(self, job: Job, engine: str) -> None:
-        self.job, self.stepper = job, job.stepper
+    def __init__(
+        self, job: Job, engine: str, *, checkpoints: Checkpoints | None = None, watch: Watch | None = None
+    ) -> None:
+        self.job, self.stepper, self._checkpoints, self._watch = job, job.stepper, checkpoints, watch
         self.device = job.stepper.model.device
         worth = engine == "auto" and job.students * job.stepper.recipe.steps >= WORTH_COMPILING
         self.engine = "compiled" if engine == "compiled" or (worth and compiled.available(self.device)) else "eager"
@@ -61,7 +72,8 @@ class Runner:
         rates = np.broadcast_to(of_students(self.job.rates, chosen), (len(chosen), self.stepper.recipe.steps))
         rate = torch.as_tensor(np.array(rates.T, order="C"), device=self.device)
         step = self._step(carry, *self._batch(0, chosen, data, rows), rate[0])
-        carry = self._loop(step, carry, (chosen, data, rows), rate, self._held_out(data, chosen))
+        kept = None if self._checkpoints is None else self._checkpoints(start, len(chosen))
+        carry = self._loop(step, carry, (chosen, data, rows), rate, held_out=self._held_out(data, chosen), kept=kept)
         self.stepper.finish(carry, start, count)
         return carry._replace(loss=carry.loss[:count], failed_at=carry.failed_at[:count], made=carry.made[:count])
 
@@ -115,16 +127,25 @@ class Runner:
         carry: Carry,
         source: tuple[NDArray[np.int64], Data, Tensor | None],
         rate: Tensor,
+        *,
         held_out: Data | None,
+        kept: Checkpoint | None,
     ) -> Carry:
         recipe = self.stepper.recipe
         best = Best.of(carry)
-        for t in range(recipe.steps):
+        first, carry, best = resumed(kept, carry, best)
+        for t in range(first, recipe.steps):
             carry = step(carry, *self._batch(t, *source), rate[t])
             if held_out is not None and recipe.patience is not None and (t + 1) % recipe.validate_every == 0:
                 best, carry = best.after(carry, self.stepper.evaluate(carry, held_out), recipe.patience)
+            if self._watch is not None:
+                self._watch(source[0], t, carry.loss)
             if (t + 1) % LOOK == 0 and not bool(carry.active.any()):
                 break
+            if kept is not None and kept.due():
+                save_carry(kept, t + 1, carry, best)
+        if kept is not None:  # the next chunk may be stopped: this one must not be trained again
+            save_carry(kept, recipe.steps, carry, best)
         return carry if held_out is None else best.restored(carry)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from uqkd.errors import OptionError, ShapeError
 from uqkd.stacked import optimisers
+from uqkd.stacked.checkpoints import Checkpoint
 from uqkd.stacked.losses import Loss
 from uqkd.stacked.optimisers import State
 from uqkd.stacked.recipe import Recipe
@@ -244,3 +245,33 @@ class Best(NamedTuple):
             parameters=optimisers.keep(take_back, (self.parameters,), (carry.parameters,))[0],
             buffers=optimisers.keep(take_back, self.buffers, carry.buffers),
         )
+
+    def flat(self) -> list[Tensor]:
+        """All tensors in a row."""
+        return [self.loss, self.parameters, self.since, *self.buffers]
+
+    def refilled(self, tensors: Sequence[Tensor]) -> Best:
+        """The same of other tensors, in the order of `flat`."""
+        loss, parameters, since, *buffers = tensors
+        return Best(loss, parameters, tuple(buffers), since)
+
+
+def save_carry(checkpoint: Checkpoint, steps: int, carry: Carry, best: Best) -> None:
+    """Keep the state after so many steps."""
+    tensors = {f"carry.{n}": tensor for n, tensor in enumerate(carry.flat())}
+    tensors |= {f"best.{n}": tensor for n, tensor in enumerate(best.flat())}
+    checkpoint.save(tensors, {"steps": steps})
+
+
+def resumed(checkpoint: Checkpoint | None, carry: Carry, best: Best) -> tuple[int, Carry, Best]:
+    """Steps made, and the state after them: that of the last checkpoint, or that given where there is none."""
+    found = None if checkpoint is None else checkpoint.load()
+    if found is None:
+        return 0, carry, best
+    tensors, about = found
+    device = carry.parameters.device
+    parts = {
+        kind: [tensors[f"{kind}.{n}"].to(device) for n in range(len(state.flat()))]
+        for kind, state in (("carry", carry), ("best", best))
+    }
+    return int(about["steps"]), carry.refilled(parts["carry"]), best.refilled(parts["best"])

@@ -9,14 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd.errors import DivergedError, OptionError, one_of
+from uqkd.stacked.in_turn import LARGE, run_in_turn
 from uqkd.stacked.jobs import Job, Transform
 from uqkd.stacked.losses import Loss, named
 from uqkd.stacked.recipe import Recipe
-from uqkd.stacked.running import Runner, run_chunks, run_fused
+from uqkd.stacked.running import Checkpoints, Runner, Watch, run_chunks, run_fused
 from uqkd.stacked.stacking import Stacked
 from uqkd.stacked.stepping import Stepper
 
-ENGINES = ("auto", "eager", "compiled", "fused")
+ENGINES = ("auto", "eager", "compiled", "fused", "sequential")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Training:
     stopped_at : (S,) int
         Steps made.
     engine : str
-        "eager", "compiled" or "fused": what ran.
+        "eager", "compiled", "fused" or "sequential": what ran.
     halved : bool
         Memory ran out once, and chunks of half as many students were trained.
 
@@ -87,6 +88,8 @@ def train(
     transform: Transform | None = None,
     engine: str = "auto",
     chunk: int | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
 ) -> Training:
     """Train all students of a model; each becomes what it would become alone.
 
@@ -113,11 +116,17 @@ def train(
         `transform(step, students, X, targets)` gives the rows and targets that a step is trained on, from those of its batch,
         (S, B, ...) of the students whose numbers are given: mixing, augmentation, a teacher's answers to what comes of
         them. It must draw from named keys only, or results depend on chunks. Validation rows do not pass through it.
-    engine : {"auto", "eager", "compiled", "fused"}
+    engine : {"auto", "eager", "compiled", "fused", "sequential"}
         "fused" is the kernel for plain multilayer perceptrons, "compiled" a graph for everything else, worth its
-        seconds of compiling from some 200,000 student-steps on; "auto" chooses.
+        seconds of compiling from some 200,000 student-steps on; "sequential" trains one student after another in place by
+        torch's own optimiser, the fastest for large ones; "auto" chooses.
     chunk : int, optional
         Students trained at a time; by default as many as memory and caches hold. No result depends on it beyond rounding.
+    checkpoints : callable, optional
+        `checkpoints(start, count)` gives the `Checkpoint` of these students: a stopped training goes on from there. Of the
+        engines "eager" and "compiled".
+    watch : callable, optional
+        Told numbers of students, step and their losses after every step, by all engines but "fused".
 
     Returns
     -------
@@ -154,7 +163,7 @@ def train(
     )
     model.train()
     try:
-        if engine in ("auto", "fused"):
+        if engine == "fused" or (engine == "auto" and checkpoints is None):
             outcome = run_fused(job, loss)
             if outcome is not None:
                 return Training(outcome.loss, outcome.failed_at, outcome.stopped_at, "fused")
@@ -162,7 +171,9 @@ def train(
                 raise OptionError(
                     "engine='fused' trains plain multilayer perceptrons on a CPU; use 'auto' for this model."
                 )
-        runner = Runner(job, engine)
+        if engine == "sequential" or (engine == "auto" and checkpoints is None and sum(job.stepper.sizes) >= LARGE):
+            return Training(*run_in_turn(job, watch), "sequential")
+        runner = Runner(job, engine, checkpoints=checkpoints, watch=watch)
         carry, halved = run_chunks(runner, chunk)
         loss_, failed_at, made = (t.cpu().numpy() for t in (carry.loss, carry.failed_at, carry.made))
         return Training(loss_.astype(np.float64), failed_at, made, runner.engine, halved)

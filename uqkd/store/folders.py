@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uqkd.store.durable import _reporting, _sync_folder
-from uqkd.store.units import content_hash
+from uqkd.store.units import file_hash
 
 MANIFEST = "uqkd.json"  # name → hash of every file
 _TEMPORARY, _PREFIX = ".tmp", "folder-"
@@ -52,7 +52,7 @@ def commit_folder(root: str | Path, name: str, write: Callable[[Path], None]) ->
         with _unfinished(Path(root).absolute()) as folder:
             write(folder)
             files = sorted(path for path in folder.rglob("*") if path.is_file())
-            manifest = {str(path.relative_to(folder)): content_hash(path.read_bytes()) for path in files}
+            manifest = {str(path.relative_to(folder)): file_hash(path) for path in files}
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
             for path in [*files, folder / MANIFEST]:
                 with open(path, "rb") as handle:
@@ -104,7 +104,7 @@ def faults_of_folder(folder: Path) -> list[str]:
         path = folder / name
         if not path.is_file():
             found.append(f"{name} is missing")
-        elif content_hash(path.read_bytes()) != digest:
+        elif file_hash(path) != digest:
             found.append(f"{name} does not match its hash")
     return found
 

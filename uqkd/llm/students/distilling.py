@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.errors import OptionError, UqkdWarning, one_of
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.initializer import Initializer, Lora
-from uqkd.llm.students.rows import training_rows
-from uqkd.llm.students.trainers import stacked_of, train_stacked, train_transformers
-from uqkd.llm.teachers.choosing import choose
-from uqkd.stacked import Recipe, Sources, Stacked
+from uqkd.llm.students.keeping import ABOUT, Keep
+from uqkd.llm.students.likelihood import SequenceLikelihood
+from uqkd.llm.students.models import Apart, Models, Together
+from uqkd.llm.students.rows import TrainingRows, training_rows
+from uqkd.llm.students.training import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
+from uqkd.llm.students.ways import TRAINERS, chosen_trainer
+from uqkd.stacked import Recipe, Sources, Training
+from uqkd.stacked.sequential import Outcome
 from uqkd.store import commit_folder
 
 Array = NDArray[np.float64]
-
-TRAINERS = ("stacked", "transformers")
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,32 @@ class Students:
 
     Attributes
     ----------
-    model : Stacked
+    models : Models
         All students that were trained, the failed ones at their last finite parameters.
     encoder : Encoder
-    initializer : Initializer
     failed_at : (S + failed,) int
         Of every student trained, the step at which it diverged; -1 for those kept.
     loss : (S + failed,) float
-        At each student's last step.
+        At each student's last step, in nats a learnt token.
     engine : str
+    notes : tuple of str
+        What a user should know of how they were trained.
     """
 
-    model: Stacked
+    models: Models
     encoder: Encoder
-    initializer: Initializer
     failed_at: NDArray[np.int64]
     loss: Array
     engine: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def untrained(cls, student: Any, *, encoder: Encoder, fresh: bool = False, device: str = "cpu") -> Students:
         """One student before it is distilled: S = 1."""
         initializer = Initializer.of(student, fresh=fresh)
-        begin = [initializer.parameters(0, key=("llm", "untrained"), adapter=0, shared=True)]
-        model = stacked_of(initializer, begin, key=("llm", "untrained"), dropout=[0], device=device)
-        return cls(model, encoder, initializer, np.array([-1]), np.full(1, np.nan), "untrained")
+        initializer.template.to(device)
+        begin = initializer.parameters(0, key=("llm", "untrained"), adapter=0, shared=True)
+        return cls(Apart(initializer, [begin]), encoder, np.array([-1]), np.full(1, np.nan), "untrained")
 
     @property
     def kept(self) -> NDArray[np.int64]:
@@ -70,56 +71,52 @@ class Students:
 
     def probabilities(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
         """Exact probability of every reference answer, and of anything else, (S, P, C + 1); see `answer_probabilities`."""
-        return answer_probabilities(self.model, self.encoder, prompts, temperature=temperature)[self.kept]
+        return self.models.probabilities(self.encoder, prompts, temperature=temperature)[self.kept]
 
     def predict(
-        self, prompts: Prompts, responses: int, *, sampling: Sampling | None = None, key: tuple[Any, ...]
+        self, prompts: Prompts, draws: int, *, sampling: Sampling | None = None, key: tuple[Any, ...]
     ) -> Responses:
         """Draw R responses to each prompt from each student.
 
         Parameters
         ----------
         prompts : Prompts
-        responses : int
+        draws : int
             R.
         sampling : Sampling, optional
             The students' own distribution, up to 16 tokens, if not given.
         key : tuple
-            Names the streams: one for each student and prompt.
+            Names the streams: one for each student, prompt and draw.
 
         Returns
         -------
         Responses
             (S, P, R).
         """
-        if responses < 1:
-            raise OptionError(f"predict needs responses >= 1; got {responses}.")
-        how = sampling or Sampling()
+        from uqkd.llm.students.answering import draw_answers
+
+        if draws < 1:
+            raise OptionError(f"predict needs draws >= 1; got {draws}.")
         drawn: list[Response] = []
-        for s in self.kept:
-            drawn += _drawn(self.model, int(s), self.encoder, prompts, responses, how, key)
-        return Responses.gather(prompts, drawn, (len(self.kept), len(prompts), responses))
+        for s in self.kept.tolist():
+            drawn += draw_answers(
+                self.models.alone(s), self.encoder, prompts, draws, sampling=sampling or Sampling(), key=(*key, s)
+            )
+        return Responses.gather(prompts, drawn, (len(self.kept), len(prompts), draws))
 
     def student(self, s: int) -> Any:
         """Kept student s as a transformers model (with PEFT adapters where it was trained with them)."""
-        return self.model.student(int(self.kept[s])).model  # type: ignore[union-attr]
+        return self.models.alone(int(self.kept[s]))
 
     def save(self, root: str | Path, *, about: dict[str, Any] | None = None) -> list[Path]:
         """Save every kept student as `root/student-<s>`: safetensors, configuration and tokenizer; return the folders.
 
         Each loads in transformers and vLLM as it is. A folder is there wholly or not at all.
         """
-        folders = []
-        for s, trained in enumerate(self.kept):
-            notes = {"student": int(trained), "loss": float(self.loss[trained]), **(about or {})}
-
-            def write(folder: Path, s: int = s, notes: dict[str, Any] = notes) -> None:
-                self.student(s).save_pretrained(folder)
-                self.encoder.tokenizer.save_pretrained(folder)
-                (folder / "distilled.json").write_text(json.dumps(notes, indent=1, sort_keys=True))
-
-            folders.append(commit_folder(root, f"student-{s}", write))
-        return folders
+        return [
+            _saved(root, int(s), self.models.alone(int(s)), self.encoder, float(self.loss[s]), about or {})
+            for s in self.kept
+        ]
 
 
 def distill(
@@ -135,9 +132,11 @@ def distill(
     perturbation: float = 0.0,
     adapter: Sequence[int] | None = None,
     dropout: Sequence[int] | None = None,
-    trainer: str = "stacked",
-    device: str = "cpu",
-    chunk: int | None = None,
+    validation: float = 0.0,
+    trainer: str = "auto",
+    compute: Compute | None = None,
+    keep: Keep | None = None,
+    watch: Watch | None = None,
     exclude_failed: bool = False,
 ) -> Students:
     """Distil S language models from weighted responses.
@@ -147,7 +146,7 @@ def distill(
     student : path, name or transformers configuration
         Any causal language model; a configuration begins fresh.
     targets : TextTargets
-        Of S students, or of one for all alike.
+        Of S students, or of one for all alike. Where the tokenizer is not the teacher's, texts are encoded anew.
     encoder : Encoder
         Of the student.
     recipe : Recipe
@@ -164,11 +163,17 @@ def distill(
         Begin at θ + ε·|θ|·N(0, 1).
     adapter, dropout : (S,) int, optional
         Levels of the adapters' initialisation and of the dropout masks; those of initialisation and order if not given.
-    trainer : {"stacked", "transformers"}
-        All in one pass, or one after another by transformers' Trainer.
-    device : str
-    chunk : int, optional
-        Students trained at a time; as many as memory holds if not given.
+    validation : float
+        Share of the prompts that is held out of training; with `recipe.patience` students stop early by their loss on it.
+    trainer : {"auto", "stacked", "sequential"}
+        All in one pass, one after another in place, or whichever is faster for this student (see `chosen_trainer`).
+    compute : Compute, optional
+        Device, precision, micro-batches.
+    keep : Keep, optional
+        Folder in which students are saved as they are trained, and checkpoints while they are: a stopped call is begun again
+        and goes on. Without it students stay in memory.
+    watch : callable, optional
+        Told student, step and loss in nats a token after every step.
     exclude_failed : bool
         Leave diverged students out, with a warning that says how many remain. Otherwise they are an error.
 
@@ -182,6 +187,8 @@ def distill(
         Names the students that diverged, and when.
     DataError
         No response ends by itself.
+    PreflightError
+        A response holds a token for which the student has no row.
 
     Notes
     -----
@@ -189,69 +196,121 @@ def distill(
     prompts: with weights 1/k of k responses, the cross-entropy to their empirical distribution (T4).
     """
     one_of("trainer", trainer, TRAINERS)
+    how = compute or Compute()
     initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
-    rows = training_rows(targets, encoder, recipe=recipe, sources=sources, key=key)
+    split = _split(targets, validation, encoder=encoder, recipe=recipe, sources=sources, key=key)
     levels = sources.initialisation if adapter is None else np.asarray(adapter)
     masks = sources.order if dropout is None else np.asarray(dropout)
-    recurs = sources.recurs("initialisation") or (perturbation == 0 and not fresh and lora is None)
-    begin = [
-        initializer.parameters(int(level), key=key, adapter=int(own), shared=recurs)
-        for level, own in zip(sources.initialisation, levels, strict=True)
-    ]
-    model = stacked_of(initializer, begin, key=(*key, "dropout"), dropout=list(masks), device=device)
-    if trainer == "stacked":
-        done = train_stacked(model, rows, recipe, chunk=chunk)
-    else:
-        done = train_transformers(model, initializer, rows, recipe, key=key, dropout=list(masks))
-    healthy = done.training.refuse_failed(exclude_failed=exclude_failed)
+    job = _Job(
+        initializer, split, recipe, encoder, key,
+        levels=[(int(a), int(b), int(c)) for a, b, c in zip(sources.initialisation, levels, masks, strict=True)],
+        recurs=sources.recurs("initialisation") or (perturbation == 0 and not fresh and lora is None),
+        compute=how, keep=keep, watch=watch,
+    )  # fmt: skip
+    way = chosen_trainer(trainer, initializer, how)
+    models, training = job.stacked() if way == "stacked" else job.sequential()
+    healthy = training.refuse_failed(exclude_failed=exclude_failed)
     if not healthy.all():
         warnings.warn(
             f"{int(healthy.sum())} of {len(healthy)} students are kept; the others diverged.", UqkdWarning, stacklevel=2
         )
-    return Students(done.model, encoder, initializer, done.training.failed_at, done.training.loss, done.training.engine)
+    return Students(models, encoder, training.failed_at, training.loss, training.engine, split.rows.notes)
 
 
-@torch.inference_mode()
-def _drawn(
-    model: Stacked, s: int, encoder: Encoder, prompts: Prompts, k: int, sampling: Sampling, key: tuple[Any, ...]
-) -> list[Response]:
-    """Responses of one student, prompt by prompt. Equal beginnings of responses are computed once."""
-    alone = model.student(s).model.eval()  # type: ignore[union-attr]
-    begin = encoder.encode_prompts(prompts)
-    uniform = np.concatenate([seeds.generator(*key, s, name).random((k, sampling.max_tokens)) for name in prompts.ids])
-    made: list[tuple[int, ...]] = [()] * (len(begin) * k)
-    open_rows = list(range(len(made)))
-    stops = set(encoder.stop_ids)
-    for step in range(sampling.max_tokens):
-        prefixes: dict[tuple[int, ...], int] = {}
-        which = [prefixes.setdefault((*begin[row // k], *made[row]), len(prefixes)) for row in open_rows]
-        logits = _next_logits(alone, list(prefixes), model.device)[which]
-        chosen, _ = choose(logits, uniform[open_rows, step], sampling)
-        for row, token in zip(open_rows, chosen.tolist(), strict=True):
-            made[row] = (*made[row], token)
-        open_rows = [row for row in open_rows if made[row][-1] not in stops]
-        if not open_rows:
-            break
-    cut = set(open_rows)
-    found = []
-    for row, ids in enumerate(made):
-        kept = ids if row in cut else ids[:-1]
-        found.append(Response(kept, encoder.decode(kept), row not in cut))
-    return found
+def _split(targets: TextTargets, validation: float, *, recipe: Recipe, key: tuple[Any, ...], **how: Any) -> Split:
+    """Rows of the prompts that are trained on, and of those held out."""
+    if (validation > 0) != (recipe.patience is not None) or not 0.0 <= validation < 1.0:
+        raise OptionError(
+            f"early stopping needs a share of the prompts, 0 < validation < 1, and a recipe with patience; got "
+            f"validation={validation} and patience={recipe.patience}."
+        )
+    if not validation:
+        return Split(training_rows(targets, recipe=recipe, key=key, **how))
+    prompts = len(targets.responses.prompts)
+    held = min(max(round(validation * prompts), 1), prompts - 1)
+    order = seeds.generator(*key, "validation").permutation(prompts)
+    whole: TrainingRows = training_rows(
+        targets.of_prompts(sorted(order[held:].tolist())), recipe=recipe, key=key, **how
+    )
+    how["sources"] = replace(how["sources"], bootstrap=None)
+    out = training_rows(
+        targets.of_prompts(sorted(order[:held].tolist())), recipe=replace(recipe, batch=None), key=key, **how
+    )
+    return Split(whole, out)
 
 
-_ROWS = 1024  # beginnings per pass
+@dataclass(frozen=True)
+class _Job:
+    """One call of `distill`."""
+
+    initializer: Initializer
+    split: Split
+    recipe: Recipe
+    encoder: Encoder
+    key: tuple[Any, ...]
+    levels: list[tuple[int, int, int]]
+    recurs: bool
+    compute: Compute
+    keep: Keep | None
+    watch: Watch | None
+
+    def stacked(self) -> tuple[Models, Training]:
+        """All students in one pass."""
+        begin = [
+            self.initializer.parameters(level, key=self.key, adapter=own, shared=self.recurs)
+            for level, own, _ in self.levels
+        ]
+        masks = [mask for *_, mask in self.levels]
+        model = stacked_of(
+            self.initializer, begin, key=(*self.key, "dropout"), dropout=masks, device=self.compute.device
+        )
+        done = train_stacked(model, self.split, self.recipe, chunk=self.compute.chunk, keep=self.keep, watch=self.watch)
+        models = Together(model)
+        if self.keep is not None:
+            for s in np.flatnonzero(done.healthy).tolist():
+                _saved(self.keep.root, s, models.alone(s), self.encoder, float(done.loss[s]), self.keep.about)
+            self.keep.clear()
+        return models, done
+
+    def sequential(self) -> tuple[Models, Training]:
+        """One student after another."""
+        places: dict[int, Any] = {}
+        ended: dict[int, Outcome] = {}
+        for s, known in (self.keep.finished() if self.keep else {}).items():
+            assert self.keep is not None
+            places[s], ended[s] = self.keep.root / f"student-{s}", Outcome(known["loss"], made=known["steps_made"])
+
+        def finish(s: int, student: SequenceLikelihood, done: Outcome) -> None:
+            ended[s] = done
+            if self.keep is not None and done.failed_at < 0:
+                about = {**self.keep.about, "steps_made": done.made, "validation": done.validation}
+                places[s] = _saved(self.keep.root, s, student.model, self.encoder, done.loss, about)
+                self.keep.checkpoint(f"{s}").clear()
+            else:
+                places[s] = {n: p.detach().cpu().clone() for n, p in student.named_parameters() if p.requires_grad}
+
+        train_in_turn(
+            self.initializer, self.split, self.recipe, levels=self.levels, key=self.key, compute=self.compute,
+            finish=finish, keep=self.keep, shared=self.recurs, watch=self.watch, skip=tuple(places),
+        )  # fmt: skip
+        every = [ended[s] for s in range(len(self.levels))]
+        losses, failed, made = (
+            np.array([getattr(one, name) for one in every]) for name in ("loss", "failed_at", "made")
+        )
+        if self.keep is not None:
+            self.keep.clear()
+        return Apart(self.initializer, [places[s] for s in range(len(every))]), Training(
+            losses, failed, made, "sequential"
+        )
 
 
-def _next_logits(alone: Any, prefixes: list[tuple[int, ...]], device: Any) -> Array:
-    """(N, V) logits of the next token after each initializer."""
-    found = []
-    for start in range(0, len(prefixes), _ROWS):
-        part = prefixes[start : start + _ROWS]
-        lengths = torch.tensor([len(ids) for ids in part], device=device)
-        ids = torch.zeros((len(part), int(lengths.max())), dtype=torch.int64)
-        for n, prefix in enumerate(part):
-            ids[n, : len(prefix)] = torch.tensor(prefix)
-        logits = alone(input_ids=ids.to(device), use_cache=False).logits
-        found.append(logits[torch.arange(len(part), device=device), lengths - 1].double().cpu().numpy())
-    return np.concatenate(found)
+def _saved(root: str | Path, s: int, model: Any, encoder: Encoder, loss: float, about: Mapping[str, Any]) -> Path:
+    """One student as a folder that transformers and vLLM load."""
+    notes = {"student": s, "loss": loss, "loss_unit": "nats a token", **about}
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        encoder.tokenizer.save_pretrained(folder)
+        (folder / ABOUT).write_text(json.dumps(notes, indent=1, sort_keys=True))
+
+    return commit_folder(root, f"student-{s}", write)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.responses import TextTargets
-from uqkd.llm.students.likelihood import row_table
+from uqkd.llm.responses import Responses, TextTargets
+from uqkd.llm.students.tokenising import student_tokens
 from uqkd.stacked import Recipe, Sources, bootstrap_rows
 
 Array = NDArray[np.float64]
@@ -25,8 +27,12 @@ class TrainingRows:
 
     Attributes
     ----------
-    table : (N, 2, L) int
-        Token ids and which are supervised, of every different prompt and response; see `row_table`.
+    tokens : (M,) int32
+        Token ids of every different prompt and response, one after another.
+    starts : (N + 1,) int64
+        Row n is `tokens[starts[n] : starts[n + 1]]`.
+    learnt : (N,) int64
+        Place in its row of the first token that is learnt; all after it are.
     shares : (S, N) float
         How often each student takes each row, one on average over its own rows; zero for rows that are not its own.
     weights : (S, N) float
@@ -36,13 +42,61 @@ class TrainingRows:
         Rows of each student's batches.
     supervised_ends : int
         Rows whose end is supervised.
+    pad : int
+    notes : tuple of str
+        What a user should know of how texts became tokens.
+
+    Examples
+    --------
+    >>> rows = TrainingRows(
+    ...     np.array([5, 6, 2, 7, 2]), np.array([0, 3, 5]), np.array([1, 1]), np.ones((1, 2)), np.ones((1, 2)),
+    ...     np.array([[[0, 1]]]), 2, pad=0
+    ... )
+    >>> rows.table(), rows.learnt_tokens
+    (array([[[5, 6, 2],
+            [0, 1, 1]],
+    <BLANKLINE>
+           [[7, 2, 0],
+            [0, 1, 0]]]), array([2, 1]))
     """
 
-    table: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    starts: Index
+    learnt: Index
     shares: Array
     weights: Array
     orders: Index
     supervised_ends: int
+    pad: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lengths(self) -> Index:
+        """(N,) tokens of each row."""
+        return np.diff(self.starts)
+
+    @property
+    def learnt_tokens(self) -> Index:
+        """(N,) tokens of each row that are learnt."""
+        return np.asarray(self.lengths - self.learnt)
+
+    def table(self, rows: ArrayLike | None = None) -> Index:
+        """These rows, all if not given, as a table (n, 2, L) padded on the right; see `row_table`."""
+        chosen = np.arange(len(self.learnt)) if rows is None else np.asarray(rows)
+        lengths = self.lengths[chosen]
+        place = np.arange(int(lengths.max()))
+        inside = place < lengths[:, None]
+        table = np.zeros((len(chosen), 2, len(place)), dtype=np.int64)
+        at = np.minimum(self.starts[chosen][:, None] + place, len(self.tokens) - 1)
+        table[:, 0] = np.where(inside, self.tokens[at], self.pad)
+        table[:, 1] = inside & (place >= self.learnt[chosen][:, None])
+        return table
+
+    def nats_a_token(self, losses: Array, steps: Index | int) -> Array:
+        """Losses (S,) of one step each, in nats a response, as nats a learnt token."""
+        batches = self.orders[np.arange(len(self.orders)), np.asarray(steps) % self.orders.shape[1]]
+        weights = np.take_along_axis(self.weights, batches, axis=1)
+        return np.asarray(losses * batches.shape[1] / (weights * self.learnt_tokens[batches]).sum(axis=1))
 
 
 def training_rows(
@@ -74,7 +128,8 @@ def training_rows(
         raise OptionError(
             f"targets are of {given} students, sources of {students}; they must agree, or targets be of one."
         )
-    weighted = _weighted(targets)
+    said = student_tokens(targets.responses.distinct, encoder)
+    weighted = _weighted(targets, said.same)
     if sources.bootstrap is not None:
         shared = sources.recurs("bootstrap")
         drawn = bootstrap_rows(prompts, sources.bootstrap, key=key, shared=shared)
@@ -87,37 +142,52 @@ def training_rows(
     for own in weighted:
         for pair in own:
             number.setdefault(pair, len(number))
-    prompt_ids = encoder.encode_prompts(targets.responses.prompts)
-    distinct = targets.responses.distinct
-    rows = [encoder.supervised(prompt_ids[p], distinct[i]) for p, i in number]
-    ends = sum(distinct[i].finished for _, i in number)
+    rows = _flat(number, targets.responses, encoder, said.ids)
+    ends = sum(targets.responses.distinct[i].finished for _, i in number)
     if not ends:
         raise DataError(
-            f"none of {len(rows)} responses ends by itself (all were cut at the greatest length), so students would never learn "
+            f"none of {len(number)} responses ends by itself (all were cut at the greatest length), so students would never learn "
             "to stop; draw them again with a larger max_tokens."
         )
-    shares = np.zeros((students, len(rows)))
+    shares = np.zeros((students, len(number)))
     for s in range(students):
         own = weighted[s % len(weighted)]
         shares[s, [number[pair] for pair in own]] = np.array(list(own.values())) * (len(own) / prompts)
     if recipe.batch is None:
-        orders = np.broadcast_to(np.arange(len(rows)), (students, 1, len(rows)))
-        weights = shares * (len(rows) / (shares > 0).sum(axis=1, keepdims=True))
+        orders = np.broadcast_to(np.arange(len(number)), (students, 1, len(number)))
+        weights = shares * (len(number) / (shares > 0).sum(axis=1, keepdims=True))
     else:
         orders, weights = _orders(shares, recipe.batch, recipe.steps, sources, key), (shares > 0).astype(np.float64)
     pad = encoder.tokenizer.pad_token_id
-    table = row_table(rows, pad=encoder.eos_id if pad is None else pad)
-    return TrainingRows(table, shares, weights, orders, ends)
+    pad = encoder.eos_id if pad is None else int(pad)
+    return TrainingRows(*rows, shares, weights, orders, ends, pad, said.notes)
 
 
-def _weighted(targets: TextTargets) -> list[dict[tuple[int, int], float]]:
-    """Of each student the weight of each (prompt, distinct response), those of equal ones added."""
+def _flat(
+    number: Mapping[tuple[int, int], int], responses: Responses, encoder: Encoder, said: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.int32], Index, Index]:
+    """Token ids of all rows one after another, where each begins, and where in it what is learnt begins."""
+    prompts, end = encoder.encode_prompts(responses.prompts), (encoder.eos_id,)
+    starts, learnt = np.zeros(len(number) + 1, dtype=np.int64), np.empty(len(number), dtype=np.int64)
+    pieces = array("i")
+    for n, (p, i) in enumerate(number):
+        pieces.extend(prompts[p])
+        learnt[n] = len(prompts[p])
+        pieces.extend(said[i])
+        if responses.distinct[i].finished:
+            pieces.extend(end)
+        starts[n + 1] = len(pieces)
+    return np.frombuffer(pieces, dtype=np.int32), starts, learnt
+
+
+def _weighted(targets: TextTargets, same: Index) -> list[dict[tuple[int, int], float]]:
+    """Of each student the weight of each (prompt, distinct response), those of those that teach the same added."""
     found: list[dict[tuple[int, int], float]] = []
     for index, weights in zip(targets.responses.index, targets.weights, strict=True):
         own: dict[tuple[int, int], float] = {}
         for (p, r), weight in np.ndenumerate(weights):
             if weight > 0:
-                pair = (int(p), int(index[p, r]))
+                pair = (int(p), int(same[index[p, r]]))
                 own[pair] = own.get(pair, 0.0) + float(weight)
         found.append(own)
     return found
