@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.trainer import trainer_losses
 from uqkd.errors import DataError, DivergedError, OptionError
 from uqkd.llm import (
     Encoder,
@@ -24,7 +25,7 @@ from uqkd.llm.exact import answer_probabilities
 from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.likelihood import SequenceLikelihood, only_supervised, row_table
 from uqkd.llm.students.rows import systematic, training_rows
-from uqkd.llm.students.trainers import stacked_of, trainer_losses
+from uqkd.llm.students.training import Compute, Split, stacked_of, train_in_turn
 from uqkd.stacked import train
 from uqkd.store import faults_of_folder
 
@@ -80,7 +81,7 @@ def trajectories(initializer, rows, begin):
         from uqkd.llm.students.likelihood import weighted_loss
 
         done = train(
-            model, rows.table, rows.weights, part, loss=weighted_loss, orders=rows.orders[:, :steps], rates=rates
+            model, rows.table(), rows.weights, part, loss=weighted_loss, orders=rows.orders[:, :steps], rates=rates
         )
         stacked.append(done.loss)
     alone = [
@@ -89,20 +90,36 @@ def trajectories(initializer, rows, begin):
     return np.array(stacked), np.array(alone).T
 
 
+def in_turn(initializer, rows, **compute):
+    """Losses (steps, S) of the sequential trainer."""
+    seen = np.full((RECIPE.steps, STUDENTS), np.nan)
+    scale = rows.orders.shape[2] / (rows.shares.sum(0) @ rows.learnt_tokens / rows.shares.sum())
+
+    def watch(moment):
+        seen[moment.step, moment.student] = moment.loss / scale
+
+    train_in_turn(
+        initializer, Split(rows), RECIPE, levels=[(s, s, s) for s in range(STUDENTS)], key=("t", "b"),
+        compute=Compute(**compute), finish=lambda *_: None, watch=watch, shared=True,
+    )  # fmt: skip
+    return seen
+
+
 @pytest.mark.parametrize("lora", [None, Lora(rank=2)])
-def test_both_trainers_follow_one_trajectory(world, encoder, config, base, lora):
+def test_all_trainers_follow_one_trajectory(world, encoder, config, base, lora):
     """Float32 rounds a loss of about 4 by 2e-7; Adam's first steps have unit size whatever the gradient, so differences of
     rounding in near-zero gradients grow to some 1e-5 within a dozen steps; a wrong rate or order is off by 1e-2."""
     initializer = Initializer.of(base if lora else config, lora=lora)
     sources = Sources.independent(STUDENTS)
     rows = training_rows(weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=sources, key=("t",))
-    begin = [initializer.parameters(s, key=("t", "b"), adapter=s) for s in range(STUDENTS)]
+    begin = [initializer.parameters(s, key=("t", "b"), adapter=s, shared=True) for s in range(STUDENTS)]
     stacked, alone = trajectories(initializer, rows, begin)
     assert stacked.shape == (RECIPE.steps, STUDENTS)
     assert np.ptp(stacked[0]) > 0  # students differ
-    off = np.abs(stacked - alone)
-    assert off.max() < 2e-4
-    assert off.mean() < 2e-5
+    for other in (stacked, in_turn(initializer, rows), in_turn(initializer, rows, micro_batch=1)):
+        off = np.abs(other - alone)
+        assert off.max() < 2e-4
+        assert off.mean() < 2e-5
 
 
 def test_stacked_students_answer_as_they_do_alone(world, encoder, config):
@@ -173,14 +190,14 @@ def test_weights_of_a_students_rows_are_its_responses(world, encoder):
         for r in (responses, double)
     )
     np.testing.assert_allclose(one.shares, two.shares, rtol=1e-12)
-    np.testing.assert_array_equal(one.table, two.table)
+    np.testing.assert_array_equal(one.table(), two.table())
     assert one.shares[0][one.shares[0] > 0].mean() == pytest.approx(1.0)
     assert set(one.weights.ravel()) == {1.0}
     single = training_rows(
         weigh(responses, "single"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",)
     )
     assert (single.shares == 1.0).all()
-    assert len(single.table) == len(responses.prompts)
+    assert len(single.learnt) == len(responses.prompts)
 
 
 def test_rows_come_as_often_as_their_shares_say():
@@ -277,7 +294,7 @@ def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, confi
         if poison:
             weights[1, rows.orders[1, 3, 0]] = np.nan
         model = stacked_of(initializer, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
-        done = train(model, rows.table, weights, RECIPE, loss=weighted_loss, orders=rows.orders)
+        done = train(model, rows.table(), weights, RECIPE, loss=weighted_loss, orders=rows.orders)
         kept.append({name: value.clone() for name, value in model.parameters_by_name().items()})
     assert done.failed_at[1] >= 0
     assert (done.failed_at[[0, 2]] == -1).all()
@@ -306,12 +323,12 @@ def test_adapters_share_one_frozen_base(base, world, encoder):
         base, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE, sources=Sources.independent(STUDENTS),
         key=("t", "lora"), lora=Lora(rank=2),
     )  # fmt: skip
-    frozen = {id(p) for p in students.initializer.template.parameters() if not p.requires_grad}
-    held = {id(p) for p in students.model.parameters() if not p.requires_grad}
-    assert held
-    assert held <= frozen  # the very tensors, not copies
-    assert all("lora_" in name for name in students.model.parameters_by_name())
-    moved = students.model.parameters_by_name()
+    one, other = students.student(0), students.student(1)
+    frozen = {id(p) for p in one.parameters() if not p.requires_grad}
+    assert frozen
+    assert frozen == {id(p) for p in other.parameters() if not p.requires_grad}  # the very tensors, not copies
+    moved = students.models.stacked.parameters_by_name()
+    assert all("lora_" in name for name in moved)
     assert all(float(value.abs().sum()) > 0 for name, value in moved.items() if "lora_B" in name)  # B begins at zero
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from uqkd.cli.app import app, stoppable
-from uqkd.errors import OptionError, ProvenanceError
+from uqkd.errors import OptionError
 
 _KEY = ("llm", "distill")
+_SECONDS = 10.0  # between two lines of progress
 
 
 @app.command()
@@ -22,112 +26,186 @@ def distill(
     student: Annotated[str, typer.Option(help="folder of a model, or its name on the hub")],
     out: Annotated[str, typer.Option(help="folder of the students")],
     students: Annotated[int, typer.Option(help="how many; each gets responses of its own")] = 4,
-    weights: Annotated[str, typer.Option(help="single, multi, medoid, reranked or precision")] = "multi",
+    weights: Annotated[
+        str, typer.Option(help="single, multi, medoid, reranked, precision, or a method's file")
+    ] = "multi",
     k: Annotated[int | None, typer.Option("--k", help="responses to each prompt; default: all there are")] = None,
-    steps: Annotated[int, typer.Option(help="optimiser steps, the same for all weights")] = 500,
+    steps: Annotated[int | None, typer.Option(help="optimiser steps, the same for all weights; default: 500")] = None,
+    epochs: Annotated[float | None, typer.Option(help="instead of steps: passes over a student's responses")] = None,
     batch: Annotated[int, typer.Option(help="responses per step")] = 32,
-    lr: Annotated[float, typer.Option(help="learning rate; falls to zero along a cosine")] = 1e-4,
+    lr: Annotated[float, typer.Option(help="learning rate before its schedule")] = 1e-4,
+    optimiser: Annotated[
+        str, typer.Option(help="adamw, adam or sgd, or another file of uqkd/stacked/optimisers")
+    ] = "adamw",
+    schedule: Annotated[str, typer.Option(help="cosine, linear or constant")] = "cosine",
     fresh: Annotated[bool, typer.Option("--fresh", help="use the architecture, not the parameters")] = False,
     lora: Annotated[int | None, typer.Option(help="rank of adapters on the frozen model")] = None,
     perturbation: Annotated[float, typer.Option(help="begin at θ + ε·|θ|·N(0, 1)")] = 0.0,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="draw prompts with replacement")] = False,
     freeze: Annotated[list[str] | None, typer.Option(help="initialisation or order: the same for all")] = None,
-    trainer: Annotated[str, typer.Option(help="stacked (all in one pass) or transformers")] = "stacked",
+    validation: Annotated[float, typer.Option(help="share of the prompts held out, to stop early by")] = 0.0,
+    patience: Annotated[
+        int, typer.Option(help="evaluations without a lower validation loss before a student stops")
+    ] = 5,
+    validate_every: Annotated[int, typer.Option(help="steps between evaluations")] = 20,
+    trainer: Annotated[
+        str, typer.Option(help="auto, stacked (all in one pass) or sequential (one after another)")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    precision: Annotated[str, typer.Option(help="of the computation: float32 or bfloat16")] = "float32",
+    micro_batch: Annotated[int | None, typer.Option(help="rows at a time; default: what fits")] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="keep no activations (activation checkpointing)")
+    ] = False,
+    checkpoint_minutes: Annotated[float, typer.Option(help="between checkpoints of a student under way")] = 5.0,
     chat: Annotated[bool | None, typer.Option("--chat/--no-chat", help="default: if there is a template")] = None,
     seed_key: Annotated[str, typer.Option(help="another text gives independent students")] = "students",
     exclude_failed: Annotated[bool, typer.Option("--exclude-failed", help="go on without diverged ones")] = False,
 ) -> None:
-    """Distil students from a bank; those that are there already are kept."""
+    """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint."""
     from uqkd.llm import Encoder, Lora, Recipe, Sources
     from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
     from uqkd.llm.revision import check_model, model_revision
+    from uqkd.llm.students.keeping import Keep
+    from uqkd.llm.students.training import Compute
 
     held = Bank(bank, create=False)
     prompts, drawn = held.prompts()
-    per_student = drawn // students
-    if per_student < (k or 1):
-        raise OptionError(
-            f"the bank {bank!r} has {drawn} responses to each prompt, {per_student} for each of {students} students; draw "
-            f"{students * (k or 1)} (uqkd sample --k {k or 1} --students {students}), or ask for fewer."
-        )
+    per_student = _per_student(bank, drawn, students, k)
     responses = held.responses(prompts, students=students, k=k or per_student, per_student=per_student)
-    encoder = Encoder.of(student, chat=chat).on_day((held.identity or {}).get("template_day"))
+    count = _steps(
+        steps, epochs, len(prompts) * (1 if weights in ("single", "medoid", "reranked") else responses.shape[2]), batch
+    )
+    recipe = Recipe(
+        steps=count, batch=batch, optimiser=optimiser, lr=lr, schedule=schedule, warmup=count // 20, clip_norm=1.0,
+        patience=patience if validation else None, validate_every=validate_every,
+    )  # fmt: skip
+    identity = held.identity or {}
+    encoder = Encoder.of(student, chat=chat).on_day(identity.get("template_day"))
     ended = next((one for one in responses.distinct if one.finished), None)  # one that was cut shows no end
     print(encoder.preflight(prompts, max_tokens=_longest(responses, encoder) + 1, example=ended), flush=True)
     options: dict[str, Any] = {
-        "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": steps,
-        "batch": batch, "lr": lr, "fresh": fresh, "lora": lora, "perturbation": perturbation, "bootstrap": bootstrap,
-        "freeze": sorted(freeze or []), "trainer": trainer, "seed_key": seed_key, "bank": held.fingerprint,
-        "model": model_revision(check_model(student)),
+        "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": count,
+        "batch": batch, "lr": lr, "optimiser": optimiser, "schedule": schedule, "fresh": fresh, "lora": lora,
+        "perturbation": perturbation, "bootstrap": bootstrap, "freeze": sorted(freeze or []), "validation": validation,
+        "stop": [patience, validate_every] if validation else None, "precision": precision, "seed_key": seed_key,
+        "bank": held.fingerprint, "model": model_revision(check_model(student)),
     }  # fmt: skip
-    about = {**options, "inputs": _digest(options)}
-    if _there(Path(out), students, about):
+    about = {**options, "inputs": _digest(options), "base": student, "sampling": _sampling_of(identity)}
+    keep = Keep(Path(out), about, every_s=60.0 * checkpoint_minutes)
+    if len(keep.finished()) >= students:
         print(f"{out}: all {students} students are there already")
         return
-    recipe = Recipe(
-        steps=steps, batch=batch, optimiser="adamw", lr=lr, schedule="cosine", warmup=steps // 20, clip_norm=1.0
-    )
     how: dict[str, Any] = {
         "encoder": encoder, "recipe": recipe, "fresh": fresh, "lora": None if lora is None else Lora(rank=lora),
-        "perturbation": perturbation, "trainer": trainer, "device": device,
+        "perturbation": perturbation, "trainer": trainer, "validation": validation,
+        "compute": Compute(device, precision, micro_batch, recompute),
         "sources": Sources.independent(students, freeze=freeze or [], bootstrap=bootstrap),
     }  # fmt: skip
     key = (*_KEY, seed_key)
-    targets = _weighed(responses, weights, student, how, key)
+    targets = _weighed(responses, weights, student, how, key=key, keep=keep)
     print(f"distilling {students} students of {len(prompts)} prompts, k = {responses.shape[2]}, {weights}", flush=True)
-    made = train(student, targets, key=key, exclude_failed=exclude_failed, **how)
-    folders = made.save(out, about=about)
+    made = train(
+        student, targets, key=key, exclude_failed=exclude_failed, keep=keep, watch=_Watch(students, count), **how
+    )
+    for line in made.notes:
+        print(f"note: {line}")
     mean = float(made.loss[made.kept].mean())
-    print(f"{out}: {len(folders)} students saved, mean loss {mean:.4g}, trained {made.engine}")
+    print(f"{out}: {len(made.kept)} students saved, mean loss {mean:.4g} nats a token, trained {made.engine}")
+    print(f"next: uqkd measure --students {out} --prompts FILE --out FILE.csv")
 
 
-def _weighed(responses: Any, weights: str, student: str, how: dict[str, Any], key: tuple[Any, ...]) -> Any:
+def _per_student(bank: str, drawn: int, students: int, k: int | None) -> int:
+    """Responses to each prompt that each student gets for its own."""
+    if students < 1 or drawn // students < (k or 1):
+        raise OptionError(
+            f"the bank {bank!r} has {drawn} responses to each prompt, {drawn // max(students, 1)} for each of {students} students; "
+            f"draw {students * (k or 1)} (uqkd sample --k {k or 1} --students {students}), or ask for fewer."
+        )
+    return drawn // students
+
+
+def _steps(steps: int | None, epochs: float | None, rows: int, batch: int) -> int:
+    """Optimiser steps: as many as are asked for, or as so many passes over a student's responses take."""
+    if steps is not None and epochs is not None:
+        raise OptionError(f"got both --steps {steps} and --epochs {epochs:g}; give one of them.")
+    return steps or (500 if epochs is None else max(1, math.ceil(epochs * rows / batch)))
+
+
+def _sampling_of(identity: dict[str, Any]) -> dict[str, Any] | None:
+    """How the teacher was sampled, as far as the bank knows."""
+    from uqkd.llm import Sampling
+
+    known = {name: identity[name] for name in Sampling().columns() if identity.get(name) is not None}
+    return known or None
+
+
+def _weighed(
+    responses: Any, weights: str, student: str, how: dict[str, Any], *, key: tuple[Any, ...], keep: Any
+) -> Any:
     """Targets of a method, with the second source that it needs: an undistilled student, or cross-fitted ones."""
-    from uqkd.llm import Students, cross_fitted, weigh
+    from uqkd.llm import Sampling, Students, cross_fitted, weigh
 
-    sampling = _sampling(_longest(responses, how["encoder"]) + 1)
+    sampling = Sampling(max_tokens=_longest(responses, how["encoder"]) + 1)
     if weights == "reranked":
-        undistilled = Students.untrained(student, encoder=how["encoder"], fresh=how["fresh"], device=how["device"])
+        undistilled = Students.untrained(
+            student, encoder=how["encoder"], fresh=how["fresh"], device=how["compute"].device
+        )
         second = undistilled.predict(
             responses.prompts, responses.shape[2], sampling=sampling, key=(*key, "undistilled")
         )
         return weigh(responses, weights, second=second)
     if weights == "precision":
-        second, fold = cross_fitted(student, responses, answers=responses.shape[2], sampling=sampling, key=key, **how)
+        second, fold = cross_fitted(
+            student, responses, answers=responses.shape[2], sampling=sampling, key=key, keep=keep, **how
+        )
         return weigh(responses, weights, second=second, fold=fold)
     return weigh(responses, weights)
 
 
-def _sampling(max_tokens: int) -> Any:
-    from uqkd.llm import Sampling
-
-    return Sampling(max_tokens=max_tokens)
-
-
 def _longest(responses: Any, encoder: Any) -> int:
-    """Tokens of the longest response; of one that is text alone those of the student."""
-    own = (encoder.response(one.text) if one.token_ids is None else one for one in responses.distinct)
-    return max(len(one.token_ids) for one in own)
+    """Tokens of the longest response, as the student learns it."""
+    from uqkd.llm.students.tokenising import student_tokens
+
+    return student_tokens(responses.distinct, encoder).longest
 
 
 def _digest(options: dict[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _there(root: Path, students: int, about: dict[str, Any]) -> bool:
-    """Whether all students of these inputs are saved; students of other inputs must not be mixed with them."""
-    from uqkd.store import verified_folder
+class _Watch:
+    """A line now and then: student, step, loss, time left."""
 
-    found = 0
-    for folder in sorted(root.glob("student-*")):
-        if verified_folder(root, folder.name) is None:
-            continue
-        known = json.loads((folder / "distilled.json").read_text())
-        if known.get("inputs") != about["inputs"]:
-            differing = [name for name in about if name != "inputs" and known.get(name) != about[name]]
-            what = "; ".join(f"{name}: {known.get(name)!r} there, {about[name]!r} now" for name in differing)
-            raise ProvenanceError(f"{root} holds students of other inputs ({what}); use another folder.")
-        found += 1
-    return found >= students
+    def __init__(self, students: int, steps: int) -> None:
+        self._students, self._steps = students, steps
+        self._begun = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, moment: Any) -> None:
+        """After every step."""
+        done = moment.student * self._steps + moment.together * (moment.step + 1)
+        if self._first is None:
+            self._first = done - moment.together  # what a call before this one did
+        now = time.monotonic()
+        if now - self._last < _SECONDS:
+            return
+        self._last = now
+        left = (self._students * self._steps - done) * (now - self._begun) / (done - self._first)
+        who = f"student {moment.student + 1} of {self._students}, " if moment.together < self._students else ""
+        where = f"{who}step {moment.step + 1} of {self._steps}"
+        print(f"{where}: {moment.loss:.3f} nats a token, {_time(left)} left", file=sys.stderr, flush=True)
+
+
+def _time(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Examples
+    --------
+    >>> _time(42.0), _time(400.0), _time(9000.0)
+    ('42 s', '7 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -11,6 +11,7 @@ from uqkd.errors import OptionError
 from uqkd.llm.responses import Response, Responses
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.distilling import distill
+from uqkd.llm.students.keeping import Keep
 from uqkd.llm.weights import folds, weigh
 
 
@@ -22,6 +23,7 @@ def cross_fitted(
     parts: int = 2,
     sampling: Sampling | None = None,
     key: tuple[Any, ...],
+    keep: Keep | None = None,
     **training: Any,
 ) -> tuple[Responses, NDArray[np.int64]]:
     """For each student a second source: answers of students trained on its responses to the other prompts.
@@ -42,6 +44,8 @@ def cross_fitted(
         At least two.
     sampling : Sampling, optional
     key : tuple
+    keep : Keep, optional
+        Folder of the students that are made of them: the parts are kept below it until those are finished.
 
     Returns
     -------
@@ -59,7 +63,8 @@ def cross_fitted(
     for part in range(parts):
         held, others = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
         targets = weigh(responses.of_prompts(others.tolist()), "multi")
-        made = distill(student, targets, key=(*key, part), **training)
+        below = None if keep is None else keep.below(f"fold-{part}")
+        made = distill(student, targets, key=(*key, part), keep=below, **training)
         drawn = made.predict(prompts.select(held.tolist()), answers, sampling=sampling, key=(*key, part, "answers"))
         for s in range(students):
             for place, p in enumerate(held.tolist()):

@@ -173,7 +173,7 @@ def distill(
         Folder in which students are saved as they are trained, and checkpoints while they are: a stopped call is begun again
         and goes on. Without it students stay in memory.
     watch : callable, optional
-        Told student, step and loss in nats a token after every step.
+        Told where the training is (`Moment`) after every step.
     exclude_failed : bool
         Leave diverged students out, with a warning that says how many remain. Otherwise they are an error.
 

@@ -25,7 +25,29 @@ from uqkd.stacked.processes import joined
 from uqkd.stacked.sequential import Outcome, Part, train_alone
 
 Array = NDArray[np.float64]
-Watch = Callable[[int, int, float], None]  # student, step, its loss in nats a token
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a training is.
+
+    Attributes
+    ----------
+    student, together : int
+        The first of the students under way, and how many there are.
+    step : int
+        The step that was made, from 0.
+    loss : float
+        Of it, in nats a learnt token.
+    """
+
+    student: int
+    together: int
+    step: int
+    loss: float
+
+
+Watch = Callable[[Moment], None]
 
 
 @dataclass(frozen=True)
@@ -123,7 +145,8 @@ def train_stacked(
 
     def tell(students: NDArray[np.int64], step: int, losses: Tensor) -> None:
         if watch is not None:
-            watch(int(students[0]), step, float(losses.mean()) * rows.orders.shape[2] / _mean_tokens(rows))
+            loss = float(losses.mean()) * rows.orders.shape[2] / _mean_tokens(rows)
+            watch(Moment(int(students[0]), len(students), step, loss))
 
     with only_supervised(model.body, table):
         done = train(
@@ -221,7 +244,7 @@ def _told(watch: Watch | None, rows: TrainingRows, s: int) -> Callable[[int, flo
     if watch is None:
         return None
     scale = rows.orders.shape[2] / _mean_tokens(rows)
-    return lambda step, loss: watch(s, step, loss * scale)
+    return lambda step, loss: watch(Moment(s, 1, step, loss * scale))
 
 
 def _mean_tokens(rows: TrainingRows) -> float:
