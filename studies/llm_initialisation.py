@@ -20,7 +20,8 @@ from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
 from uqkd.llm import Bed, Prompts, Sources, Students, distill, weigh
 from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.trainers import stacked_of
+from uqkd.llm.students.models import Together
+from uqkd.llm.students.training import stacked_of
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 
@@ -86,7 +87,8 @@ def untrained(bed: Bed, students: int, key: tuple, start: dict[str, Any]) -> Stu
     initializer = Initializer.of(bed.base, **start)
     begin = [initializer.parameters(s, key=key, adapter=s, shared=True) for s in range(students)]
     model = stacked_of(initializer, begin, key=key, dropout=range(students), device="cpu")
-    return Students(model, bed.encoder, initializer, np.full(students, -1), np.full(students, np.nan), "untrained")
+    none = np.full(students, np.nan)
+    return Students(Together(model), bed.encoder, np.full(students, -1), none, "untrained")
 
 
 def plot(table: pd.DataFrame) -> Figure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.responses import Prompts, Responses, TextTargets
-from uqkd.llm.students.likelihood import SequenceLikelihood, know_leaves, only_supervised, row_table
+from uqkd.llm.students.likelihood import SequenceLikelihood, only_supervised, row_table
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]
@@ -51,23 +53,16 @@ def answer_probabilities(students: Any, encoder: Any, prompts: Prompts, *, tempe
     """
     if not temperature > 0:
         raise OptionError(f"answer_probabilities needs temperature > 0; got {temperature}.")
-    stacked = students if isinstance(students, Stacked) else _one(students)
     rows, places, widest = _rows(encoder, prompts)
-    found = np.zeros((stacked.students, len(prompts), widest + 1))
-    module: Any = stacked.body
-    before, module.temperature = module.temperature, temperature
-    was_training = stacked.training
-    stacked.eval()
-    try:
+    count = students.students if isinstance(students, Stacked) else 1
+    found = np.zeros((count, len(prompts), widest + 1))
+    with _likelihoods(students, temperature) as (module, run):
         for start in range(0, len(rows), _ROWS):
             table = row_table(rows[start : start + _ROWS])
             with only_supervised(module, table):
-                likelihoods = stacked(table).double().exp().cpu().numpy()
+                likelihoods = run(table).double().exp().cpu().numpy()
             for n, (p, c) in enumerate(places[start : start + _ROWS]):
                 found[:, p, c] = likelihoods[:, n]
-    finally:
-        module.temperature = before
-        stacked.train(was_training)
     # Single precision lets a sum pass one by a few 1e-7; the rest is then nothing.
     total = found.sum(axis=-1, keepdims=True)
     found /= np.maximum(total, 1.0)
@@ -105,14 +100,23 @@ def answer_shares(targets: TextTargets, encoder: Any) -> Array:
     return np.stack([(targets.weights * (classes == c)).sum(axis=-1) for c in every], axis=-1)
 
 
-def _one(model: Any) -> Stacked:
-    wrapped = SequenceLikelihood(model)
-    know_leaves(wrapped)
-    stacked = Stacked.of(wrapped, 1)
-    stacked.load(
-        {name: value[None] for name, value in wrapped.state_dict().items() if name in stacked.parameters_by_name()}
-    )
-    return stacked
+@contextmanager
+def _likelihoods(students: Any, temperature: float) -> Iterator[tuple[Any, Callable[[Any], torch.Tensor]]]:
+    """The module that computes log-likelihoods, and a function from rows to those of all students, (S, N)."""
+    lone = None if isinstance(students, Stacked) else SequenceLikelihood(students)
+    module: Any = lone or students.body
+    before, module.temperature = module.temperature, temperature
+    was_training = students.training
+    students.eval()
+    try:
+        if lone is None:
+            yield module, students
+        else:
+            device = next(lone.parameters()).device
+            yield module, lambda table: lone(torch.as_tensor(table, device=device))[None]
+    finally:
+        module.temperature = before
+        students.train(was_training)
 
 
 def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Any], list[tuple[int, int]], int]:

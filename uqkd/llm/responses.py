@@ -151,3 +151,8 @@ class TextTargets:
                 f"weight of {weights.min():.3g} and sums off by up to {off.max():.3g}."
             )
         object.__setattr__(self, "weights", weights)
+
+    def of_prompts(self, places: Iterable[int]) -> TextTargets:
+        """Those of the prompts at these places."""
+        chosen = list(places)
+        return TextTargets(self.responses.of_prompts(chosen), self.weights[:, chosen], self.method)
