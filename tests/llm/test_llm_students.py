@@ -93,10 +93,10 @@ def trajectories(initializer, rows, begin):
 def in_turn(initializer, rows, **compute):
     """Losses (steps, S) of the sequential trainer."""
     seen = np.full((RECIPE.steps, STUDENTS), np.nan)
-    scale = rows.orders.shape[2] / (rows.shares.sum(0) @ rows.learnt_tokens / rows.shares.sum())
 
     def watch(moment):
-        seen[moment.step, moment.student] = moment.loss / scale
+        s, batch = moment.student, rows.orders[moment.student, moment.step]
+        seen[moment.step, s] = moment.loss * (rows.weights[s, batch] @ rows.learnt_tokens[batch]) / len(batch)
 
     train_in_turn(
         initializer, Split(rows), RECIPE, levels=[(s, s, s) for s in range(STUDENTS)], key=("t", "b"),
@@ -167,17 +167,27 @@ def test_padding_changes_nothing(encoder, config):
 
 
 def test_logits_that_no_row_needs_are_not_computed_and_change_nothing(encoder, config):
+    """Of one model those of supervised tokens alone; of stacked students none before the first that any row supervises."""
     model = SequenceLikelihood(Initializer.of(config).template.model).eval()
     rows = row_table([((1, 5, 6, 2), (False, False, True, True)), ((1, 5, 6, 7, 8, 2), (False,) * 3 + (True,) * 3)])
+    stacked = Stacked.of(model, 1).eval()
     seen = []
-    model.model.lm_head.register_forward_hook(lambda module, given, made: seen.append(made.shape[1]))
+    for module in (model, stacked.body):
+        module.model.lm_head.register_forward_hook(lambda module, given, made: seen.append(made.shape[:-1].numel()))
     with torch.no_grad():
-        whole = model(torch.from_numpy(rows))
-        with only_supervised(model, rows):
-            fewer = model(torch.from_numpy(rows))
-        again = model(torch.from_numpy(rows))
-    assert seen == [5, 4, 5]  # of six tokens five are predicted; the first supervised one is the third
-    np.testing.assert_allclose(fewer, whole, rtol=1e-5)  # the same float32 products, in blocks of another size
+        packed = model(torch.from_numpy(rows))
+        whole = stacked(torch.from_numpy(rows))[0]
+        with only_supervised(stacked.body, rows):
+            fewer = stacked(torch.from_numpy(rows))[0]
+        again = stacked(torch.from_numpy(rows))[0]
+    assert seen == [
+        2 + 3,
+        2 * 5,
+        2 * 4,
+        2 * 5,
+    ]  # of six tokens five are predicted; the first supervised one is the third
+    np.testing.assert_allclose(packed, whole, rtol=1e-5)  # the same float32 products, in blocks of another size
+    np.testing.assert_allclose(fewer, whole, rtol=1e-5)
     assert torch.equal(again, whole)
 
 

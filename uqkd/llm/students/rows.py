@@ -92,11 +92,12 @@ class TrainingRows:
         table[:, 1] = inside & (place >= self.learnt[chosen][:, None])
         return table
 
-    def nats_a_token(self, losses: Array, steps: Index | int) -> Array:
-        """Losses (S,) of one step each, in nats a response, as nats a learnt token."""
-        batches = self.orders[np.arange(len(self.orders)), np.asarray(steps) % self.orders.shape[1]]
-        weights = np.take_along_axis(self.weights, batches, axis=1)
-        return np.asarray(losses * batches.shape[1] / (weights * self.learnt_tokens[batches]).sum(axis=1))
+    def nats_a_token(self, losses: Array, steps: Index | int, students: Index | None = None) -> Array:
+        """Losses of one step each, in nats a response, as nats a learnt token; of all students, or those of these numbers."""
+        own = np.arange(len(self.orders)) if students is None else students
+        batches = self.orders[own, np.asarray(steps) % self.orders.shape[1]]
+        tokens = (np.take_along_axis(self.weights[own], batches, axis=1) * self.learnt_tokens[batches]).sum(axis=1)
+        return np.asarray(losses * batches.shape[1] / tokens)
 
 
 def training_rows(

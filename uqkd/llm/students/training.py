@@ -145,8 +145,8 @@ def train_stacked(
 
     def tell(students: NDArray[np.int64], step: int, losses: Tensor) -> None:
         if watch is not None:
-            loss = float(losses.mean()) * rows.orders.shape[2] / _mean_tokens(rows)
-            watch(Moment(int(students[0]), len(students), step, loss))
+            loss = rows.nats_a_token(losses.double().cpu().numpy(), step, students).mean()
+            watch(Moment(int(students[0]), len(students), step, float(loss)))
 
     with only_supervised(model.body, table):
         done = train(
@@ -217,7 +217,7 @@ def train_in_turn(
             _recompute(student, False)
             if processes.number == 0:
                 last = max(done.made - (done.failed_at < 0), 0)
-                done.loss = float(rows.nats_a_token(_at(done.loss, s, len(levels)), last)[s])
+                done.loss = float(rows.nats_a_token(np.array([done.loss]), last, np.array([s]))[0])
                 finish(s, student, done)
             processes.wait()
 
@@ -233,24 +233,11 @@ def _trained(model: Stacked) -> int:
     return sum(p.numel() for p in own.values()) // model.students
 
 
-def _at(value: float, s: int, students: int) -> Array:
-    """(S,) with one value at s."""
-    found = np.zeros(students)
-    found[s] = value
-    return found
-
-
 def _told(watch: Watch | None, rows: TrainingRows, s: int) -> Callable[[int, float], None] | None:
     if watch is None:
         return None
-    scale = rows.orders.shape[2] / _mean_tokens(rows)
-    return lambda step, loss: watch(Moment(s, 1, step, loss * scale))
-
-
-def _mean_tokens(rows: TrainingRows) -> float:
-    """Learnt tokens of a row that is trained on, on average: what makes nats a token of nats a response."""
-    shares = rows.shares.sum(axis=0)
-    return float((shares * rows.learnt_tokens).sum() / shares.sum())
+    own = np.array([s])
+    return lambda step, loss: watch(Moment(s, 1, step, float(rows.nats_a_token(np.array([loss]), step, own)[0])))
 
 
 def _parts(
