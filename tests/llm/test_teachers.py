@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -265,7 +266,7 @@ def test_where_padding_changes_a_model_only_equal_lengths_are_drawn_together(tin
     asked, sampling = requests(8, name="padding"), Sampling(max_tokens=3)
     teacher = without(open_teacher(tiny, backend="transformers", dtype="float32", device="cpu"), "attention_mask")
     assert worst(complete(teacher, asked, sampling), asked, next_token) < 1e-4
-    teacher._pads_exactly = True  # the mutant: all lengths together
+    teacher._exact = replace(teacher._exact, pads=True)  # the mutant: all lengths together
     assert worst(complete(teacher, asked, sampling), asked, next_token) > 1e-2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +11,22 @@ from numpy.typing import NDArray
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Request
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]  # float32 or float64
+
+_BLOCK = (
+    256  # tokens whose weights are added before any is looked at: of 49,152 tokens 192 sums and one block are searched
+)
+_CANDIDATES = 1024  # most probable tokens among which the end of top-p is looked for first
 
 
-def choose(logits: Floats, uniform: Floats, sampling: Sampling) -> tuple[NDArray[np.int64], Floats]:
+def choose(logits: Floats, uniform: Floats, sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Next tokens by inversion, and the logarithms of their probabilities after temperature and cuts.
+
+    Weights are computed in the number type of the logits, whose own rounding is as large, and added in float64.
 
     Parameters
     ----------
-    logits : (n, V) float64
+    logits : (n, V) float
     uniform : (n,) float
         In [0, 1).
     sampling : Sampling
@@ -36,38 +44,76 @@ def choose(logits: Floats, uniform: Floats, sampling: Sampling) -> tuple[NDArray
     if sampling.temperature == 0:
         chosen = logits.argmax(axis=1)
         return chosen, np.zeros(len(chosen))
-    kept = logits - logits.max(axis=1, keepdims=True)
+    size = logits.shape[1]
+    width = _BLOCK if size > 4 * _BLOCK else size
+    padded = np.zeros((len(logits), -(-size // width) * width), dtype=logits.dtype)
+    kept = padded[:, :size]
+    np.subtract(logits, logits.max(axis=1, keepdims=True), out=kept)
     if sampling.temperature != 1.0:
         kept /= sampling.temperature
     np.exp(kept, out=kept)
     if (sampling.top_k, sampling.top_p, sampling.min_p) != (0, 1.0, 0.0):
-        kept = _cut(kept / kept.sum(axis=1, keepdims=True), sampling)
-    edges = np.cumsum(kept, axis=1)
-    # The last edge takes the rounding: a uniform number below one always lies below it. A token that was cut has no width.
+        _cut(kept, sampling)
+    return _inverted(padded.reshape(len(logits), -1, width), uniform)
+
+
+def _inverted(weights: Floats, uniform: Floats) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Where each uniform number falls among the weights (n, blocks, width): first the block, then the place in it."""
+    rows = np.arange(len(weights))
+    edges = np.cumsum(weights.sum(axis=2), axis=1, dtype=np.float64)
     whole = edges[:, -1]
-    chosen = np.array(
-        [row.searchsorted(at, side="right") for row, at in zip(edges, uniform * whole, strict=True)], np.int64
-    )
-    return chosen, np.log(kept[np.arange(len(kept)), chosen] / whole)
+    # A uniform number below one lies below the last edge, and a block or token that was cut has no width.
+    at = uniform * whole
+    block = (edges <= at[:, None]).sum(axis=1)
+    before = np.where(block > 0, edges[rows, block - 1], 0.0)
+    within = np.cumsum(weights[rows, block], axis=1, dtype=np.float64)
+    # What is left of the number, on the scale of the block's own sum: two sums differ by rounding.
+    share = np.minimum((at - before) / (edges[rows, block] - before), _BELOW_ONE)
+    place = (within <= (share * within[:, -1])[:, None]).sum(axis=1)
+    logs = np.log(weights[rows, block, place].astype(np.float64) / whole)
+    return block * weights.shape[2] + place, logs
 
 
-def _cut(probabilities: Floats, sampling: Sampling) -> Floats:
+_BELOW_ONE = np.nextafter(1.0, 0.0)
+
+
+def _cut(kept: Floats, sampling: Sampling) -> None:
     """Set to zero what top-k, top-p and min-p drop, in vLLM's order: min-p, then top-k, then top-p of what is left."""
-    kept = probabilities
     if sampling.min_p > 0:
-        kept = np.where(kept >= sampling.min_p * kept.max(axis=1, keepdims=True), kept, 0.0)
+        kept[kept < sampling.min_p * kept.max(axis=1, keepdims=True)] = 0.0
     if 0 < sampling.top_k < kept.shape[1]:
         least = np.partition(kept, -sampling.top_k, axis=1)[:, -sampling.top_k, None]
-        kept = np.where(kept >= least, kept, 0.0)
+        kept[kept < least] = 0.0
     if sampling.top_p < 1.0:
-        order = np.argsort(-kept, axis=1, kind="stable")
-        ranked = np.take_along_axis(kept, order, axis=1)
-        ranked /= ranked.sum(axis=1, keepdims=True)
-        before = np.cumsum(ranked, axis=1) - ranked
-        dropped = np.zeros(kept.shape, dtype=bool)
-        np.put_along_axis(dropped, order, before >= sampling.top_p, axis=1)
-        kept = np.where(dropped, 0.0, kept)
-    return kept
+        _cut_mass(kept, sampling.top_p)
+
+
+def _cut_mass(kept: Floats, top_p: float) -> None:
+    """Set to zero all but the most probable tokens that reach a share of the whole; of equal ones the first come first."""
+    goal = top_p * kept.sum(axis=1, dtype=np.float64)
+    rest = np.arange(len(kept))
+    if kept.shape[1] > 4 * _CANDIDATES:
+        some = np.sort(np.argpartition(kept, -_CANDIDATES, axis=1)[:, -_CANDIDATES:], axis=1)
+        found = np.take_along_axis(kept, some, axis=1)
+        # Those above the least candidate are candidates too: where they reach the share no other token is needed.
+        above = np.where(found > found.min(axis=1, keepdims=True), found, 0.0).sum(axis=1, dtype=np.float64)
+        few = above >= goal
+        _keep(kept, np.flatnonzero(few), some[few], goal)
+        rest = np.flatnonzero(~few)
+    _keep(kept, rest, np.broadcast_to(np.arange(kept.shape[1]), (len(rest), kept.shape[1])), goal)
+
+
+def _keep(kept: Floats, rows: NDArray[np.int64], places: NDArray[np.int64], goal: NDArray[np.float64]) -> None:
+    """In these rows keep of the tokens at these places (in rising order) the most probable, until they reach the goal."""
+    if not len(rows):
+        return
+    values = kept[rows[:, None], places]
+    order = np.argsort(-values, axis=1, kind="stable")
+    ranked = np.take_along_axis(values, order, axis=1)
+    before = np.cumsum(ranked, axis=1, dtype=np.float64) - ranked
+    ranked[before >= goal[rows, None]] = 0.0
+    kept[rows] = 0.0
+    kept[rows[:, None], np.take_along_axis(places, order, axis=1)] = ranked
 
 
 class Penalty:
