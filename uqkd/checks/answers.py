@@ -13,7 +13,7 @@ from uqkd.checks.components import TEACHER_PROBS
 from uqkd.estimators import gini, medoid_law
 from uqkd.llm.embeddings import embed
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
-from uqkd.llm.weights import weigh
+from uqkd.llm.targets import weigh
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from uqkd.llm.students.adapters import Lora
     from uqkd.llm.students.crossfit import cross_fitted
     from uqkd.llm.students.distilling import Students, distill
+    from uqkd.llm.targets import folds, weigh
     from uqkd.llm.teachers import open_teacher
-    from uqkd.llm.weights import folds, weigh
     from uqkd.llm.world import World
     from uqkd.stacked import Recipe, Sources
 
@@ -53,12 +53,12 @@ _HOME = {
     "cross_fitted": "uqkd.llm.students.crossfit",
     "distill": "uqkd.llm.students.distilling",
     "embed": "uqkd.llm.embeddings",
-    "folds": "uqkd.llm.weights",
+    "folds": "uqkd.llm.targets",
     "measure": "uqkd.llm.measuring",
     "open_teacher": "uqkd.llm.teachers",
     "read_prompts": "uqkd.llm.prompts",
     "respond": "uqkd.llm.bank.responding",
-    "weigh": "uqkd.llm.weights",
+    "weigh": "uqkd.llm.targets",
 }
 
 __all__ = [

@@ -17,6 +17,7 @@ Index = NDArray[np.int64]
 
 BLOCK_VALUES = 2**21  # inner products held at a time (16 MB)
 FEW_TEXTS = 2_000  # up to here all inner products are computed once (32 MB) and looked up
+MANY_TEXTS = 2**15  # up to here all texts are embedded at once (64 MB for 256 dimensions); beyond, those of each block
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,19 @@ def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[Alike]
     >>> block.between(0, 0).tolist()
     [[[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]]]
     """
-    number: dict[str, int] = {}
-    by_text = [
-        np.array([number.setdefault(r.text, len(number)) for r in source.distinct])[source.index] for source in sources
-    ]
-    vectors = None if embedding == "exact" else embed(number, embedding)
-    products = vectors @ vectors.T if vectors is not None and len(number) <= FEW_TEXTS else None
-    flat = np.concatenate([index.transpose(1, 0, 2).reshape(index.shape[1], -1) for index in by_text], axis=1)
+    flat, responses = _flat(sources), sum(len(source.distinct) for source in sources)
+    few = responses <= MANY_TEXTS
+    number, vectors = _embedded(sources, np.arange(responses if few else 1), embedding)
+    products = vectors @ vectors.T if few and vectors is not None and len(vectors) <= FEW_TEXTS else None
     width = vectors.shape[1] if vectors is not None and products is None else 1
-    largest = max(flat.shape[1] * max(flat.shape[1], width), 1)
-    size = max(1, BLOCK_VALUES // largest)
+    size = max(1, BLOCK_VALUES // max(flat.shape[1] * max(flat.shape[1], width), 1))
     for start in range(0, len(flat), size):
         part = flat[start : start + size]
+        if not few:
+            used, at = np.unique(part, return_inverse=True)
+            number, vectors = _embedded(sources, used, embedding)
+            part = at.reshape(part.shape)
+        part = number[part]
         ranks = ranked(part[None])[0]
         texts = np.zeros((len(part), int(ranks.max()) + 1), dtype=np.int64)
         np.put_along_axis(texts, ranks, part, axis=1)
@@ -97,10 +99,30 @@ def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[Alike]
             closeness = products[texts[:, :, None], texts[:, None, :]]
         else:
             closeness = vectors[texts] @ vectors[texts].transpose(0, 2, 1)
-        yield Alike(start, _split(ranks, [index.shape for index in by_text]), closeness)
+        yield Alike(start, _split(ranks, [source.shape for source in sources]), closeness)
 
 
-def _split(ranks: Index, shapes: Sequence[tuple[int, ...]]) -> tuple[Index, ...]:
+def _flat(sources: Sequence[Responses]) -> Index:
+    """(P, all draws) numbers of the responses to each prompt, those of one source behind those of the one before."""
+    parts, before = [], 0
+    for source in sources:
+        parts.append(source.index.transpose(1, 0, 2).reshape(source.shape[1], -1) + before)
+        before += len(source.distinct)
+    return np.concatenate(parts, axis=1)
+
+
+def _embedded(sources: Sequence[Responses], used: Index, embedding: str) -> tuple[Index, Array | None]:
+    """The text of each response of these numbers (ascending, as in `_flat`) and the embedding of each text."""
+    number: dict[str, int] = {}
+    found, before = [], 0
+    for source in sources:
+        own = used[(used >= before) & (used < before + len(source.distinct))] - before
+        found += [number.setdefault(text, len(number)) for text in source.distinct_texts(own)]
+        before += len(source.distinct)
+    return np.array(found, dtype=np.int64), None if embedding == "exact" else embed(number, embedding)
+
+
+def _split(ranks: Index, shapes: Sequence[tuple[int, int, int]]) -> tuple[Index, ...]:
     places, begin = [], 0
     for students, _, k in shapes:
         part = ranks[:, begin : begin + students * k]

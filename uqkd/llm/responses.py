@@ -97,6 +97,12 @@ class Responses:
         """The k texts of one student and prompt."""
         return [self.distinct[i].text for i in self.index[student, prompt]]
 
+    def distinct_texts(self, places: Index) -> list[str]:
+        """Texts of some of `distinct`; those of a bank without making a `Response` of each."""
+        if hasattr(self.distinct, "texts"):
+            return self.distinct.texts(places)  # type: ignore[no-any-return]
+        return [self.distinct[place].text for place in places.tolist()]
+
     def first(self, k: int) -> Responses:
         """The first k responses to each prompt: samples of different k are nested."""
         if not 1 <= k <= self.shape[2]:

@@ -52,10 +52,17 @@ class StoredResponses(Sequence[Response]):
 
     def __iter__(self) -> Iterator[Response]:
         for start in range(0, len(self), _BLOCK):
-            rows = self._order[start : start + _BLOCK]
-            parts = np.searchsorted(self._starts, rows, side="right") - 1
-            for part, row in zip(parts.tolist(), (rows - self._starts[parts]).tolist(), strict=True):
+            for part, row in self._found(self._order[start : start + _BLOCK]):
                 yield self._made(part, row)
+
+    def texts(self, places: NDArray[np.int64]) -> list[str]:
+        """Texts of the responses at these places; their token ids are not touched."""
+        return [self._text(part, row) for part, row in self._found(self._order[places])]
+
+    def _found(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Part and row in it of rows of all parts behind one another."""
+        parts = np.searchsorted(self._starts, rows, side="right") - 1
+        return zip(parts.tolist(), (rows - self._starts[parts]).tolist(), strict=True)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (StoredResponses, tuple)):
@@ -68,10 +75,13 @@ class StoredResponses(Sequence[Response]):
         return f"<{len(self)} stored responses>"
 
     def _made(self, part: int, row: int) -> Response:
-        ids, texts, finished = self._parts[part]
+        ids, _, finished = self._parts[part]
         said = tuple(ids.values[ids.starts[row] : ids.ends[row]].tolist()) if ids.there[row] else None
-        text = texts.values[texts.starts[row] : texts.ends[row]].tobytes().decode("utf-8")
-        return Response(said, text, bool(finished[row]))
+        return Response(said, self._text(part, row), bool(finished[row]))
+
+    def _text(self, part: int, row: int) -> str:
+        _, texts, _ = self._parts[part]
+        return texts.values[texts.starts[row] : texts.ends[row]].tobytes().decode("utf-8")
 
 
 class Gathering:

@@ -12,7 +12,7 @@ from uqkd.llm.responses import Response, Responses
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.distilling import distill
 from uqkd.llm.students.keeping import Keep
-from uqkd.llm.weights import folds, weigh
+from uqkd.llm.targets import folds, weigh
 
 
 def cross_fitted(

@@ -11,9 +11,10 @@ from uqkd.estimators import decompose_categorical, gini, medoid_law
 from uqkd.llm import alikeness
 from uqkd.llm.alikeness import alikenesses
 from uqkd.llm.embeddings import embed
-from uqkd.llm.precision import _estimates, precision_weight
 from uqkd.llm.responses import Prompts, Response, Responses
-from uqkd.llm.weights import folds, spread_weight, weigh
+from uqkd.llm.targets import folds, weigh
+from uqkd.llm.targets.precision import _estimates, precision_weight
+from uqkd.llm.targets.reranked import spread_weight
 
 WORDS = ("stone", "small stone", "rain", "sea", "rain at sea")
 ANSWERS = tuple(Response((i,), word) for i, word in enumerate(WORDS))

@@ -1,21 +1,52 @@
-"""The weight between a teacher's responses and those of an independent student, from estimated squared errors (T6)."""
+"""Responses of the teacher, α/k each, and of an independent student, (1 − α)/m each, with α from squared errors (T6)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import VarianceError, one_of
 from uqkd.estimators.shrinkage_linear import shrink_towards_mean
 from uqkd.llm.alikeness import alikenesses
-from uqkd.llm.responses import Responses
+from uqkd.llm.joining import side_by_side
+from uqkd.llm.responses import Responses, TextTargets
 
 Array = NDArray[np.float64]
 
+SECOND = "cross-fitted"
 SPLITS = 8  # ways to halve the draws; more change the shrinkage little, since they share their draws
 HALVABLE = 4  # draws that make two halves of two, the fewest that an unbiased variance takes
+
+
+def weighed(responses: Responses, *, second: Responses, embedding: str, estimates: str = "own") -> TextTargets:
+    """Both sources' responses side by side, weighted by `precision_weight`.
+
+    Parameters
+    ----------
+    responses, second, embedding
+        As in `weigh`.
+    estimates : {"own", "pooled"}
+        Errors estimated from each student's own draws, so that students stay independent, or from those of all students
+        together, which needs k = 1 and two students at least.
+
+    Returns
+    -------
+    TextTargets
+        The notes hold `alpha`, `teacher_var` and `second_mse`, (S, P) each.
+    """
+    found = precision_weight(responses, second, embedding=embedding, estimates=estimates)
+    both = side_by_side(responses, second)
+    k, m = responses.shape[2], second.shape[2]
+    ours, theirs = (found.alpha / k)[..., None], ((1 - found.alpha) / m)[..., None]
+    weights = np.concatenate([np.repeat(ours, k, 2), np.repeat(theirs, m, 2)], 2)
+    notes: dict[str, ArrayLike] = {
+        "alpha": found.alpha,
+        "teacher_var": found.teacher_var,
+        "second_mse": found.second_mse,
+    }
+    return TextTargets(both, weights, "precision", notes)
 
 
 @dataclass(frozen=True)
@@ -52,7 +83,7 @@ def precision_weight(
         What error is measured in: "exact", the shares of the texts themselves, so that the teacher's variance is
         Gini's; otherwise mean embeddings (`embed`).
     estimates : {"own", "pooled"}
-        As in `weigh`.
+        As in `weighed`.
 
     Returns
     -------
