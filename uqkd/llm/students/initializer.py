@@ -85,7 +85,6 @@ class Initializer:
         else:
             assert path is not None
             model = _loaded(path)
-        model.config.use_cache = False
         whole = model if lora is None else adapted(model, lora)
         return cls(SequenceLikelihood(whole), config is not None, perturbation, lora, path)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+from torch import nn
+
+from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.likelihood import know_leaves
+from uqkd.llm.students.likelihood import SequenceLikelihood, know_leaves
 from uqkd.llm.students.training import Compute
 from uqkd.stacked.in_turn import LARGE
 from uqkd.stacked.replacing import refuse_unknown
@@ -39,4 +43,20 @@ def chosen_trainer(trainer: str, initializer: Initializer, compute: Compute) -> 
         refuse_unknown(template, share_frozen=initializer.lora is not None)
     except OptionError:
         return "sequential"
-    return "stacked"
+    return "sequential" if _draws_by_itself(template) else "stacked"
+
+
+def _draws_by_itself(template: SequenceLikelihood) -> bool:
+    """Whether a training step draws at random outside of `nn.Dropout`, as attention dropout does (GPT-2, OPT)."""
+    row = torch.tensor([[[0, 0, 0], [0, 1, 1]]], device=next(template.parameters()).device)
+    training = {part: part.training for part in template.modules()}
+    try:
+        for part in training:
+            part.training = not isinstance(part, nn.Dropout)
+        with torch.no_grad(), seeds.torch_stream("llm", "draws by itself", shared=True):
+            before = seeds.torch_global_state()
+            template(row)
+            return not torch.equal(before, seeds.torch_global_state())
+    finally:
+        for part, was in training.items():
+            part.training = was
