@@ -26,7 +26,7 @@ from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.likelihood import SequenceLikelihood, only_supervised, row_table
 from uqkd.llm.students.rows import systematic, training_rows
 from uqkd.llm.students.training import Compute, Split, stacked_of, train_in_turn
-from uqkd.stacked import train
+from uqkd.stacked import Stacked, train
 from uqkd.store import faults_of_folder
 
 SIZE, STUDENTS = Size(16, 32, 2, 2), 3

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uqkd.errors import OptionError
+from uqkd.llm.students.heads import Head, shared_head
 from uqkd.stacked.leaves import Leaf
 from uqkd.stacked.norms import LEAVES
 
@@ -55,7 +56,8 @@ class SequenceLikelihood(nn.Module):
     temperature : float
         Logits are divided by it; 1 in training.
     skip : int
-        Tokens at the initializer of which no row supervises any: their logits, for each a whole vocabulary, are not computed.
+        Tokens at the beginning of which no row supervises any: their logits, for each a whole vocabulary, are not computed
+        where students have heads of their own.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -63,21 +65,40 @@ class SequenceLikelihood(nn.Module):
         self.model, self.temperature, self.skip = model, 1.0, 0
         inner: Any = getattr(model, "get_base_model", lambda: model)()  # under adapters
         self._keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
+        self._head = Head()
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, 2, L) to (B,)."""
         ids, supervised = rows.unbind(1)
-        before, counted = ids[:, :-1], slice(max(self.skip, 1), None)
-        places = torch.arange(before.shape[1], device=ids.device).expand(len(ids), -1)
+        head = shared_head(self.model)
+        # A head of each student's own takes as many tokens of each; so does a step that is traced once for all batches.
+        if head is None or type(rows) is not Tensor or not supervised[:, 1:].any():
+            return self._windowed(ids, supervised)
+        return self._packed(head, ids, supervised)
+
+    def _packed(self, head: nn.Module, ids: Tensor, supervised: Tensor) -> Tensor:
+        """Only what is supervised passes through the head, and no column beyond the last such token through the model."""
+        width = 1 + int(supervised[:, 1:].any(0).nonzero().max())
+        before, wanted, learnt = ids[:, :width], ids[:, 1 : width + 1], supervised[:, 1 : width + 1].bool()
+        losses = self._head.losses(
+            head, lambda: self._run(before), learnt=learnt, wanted=wanted[learnt], temperature=self.temperature
+        )
+        return -losses.new_zeros(learnt.shape).masked_scatter(learnt, losses).sum(1)
+
+    def _windowed(self, ids: Tensor, supervised: Tensor) -> Tensor:
+        """All tokens from the first that any row supervises."""
+        counted = slice(max(self.skip, 1), None)
         wanted = ids[:, counted]
         fewer = {"logits_to_keep": wanted.shape[1]} if self._keeps else {}
-        logits = self.model(input_ids=before, position_ids=places, use_cache=False, **fewer).logits[
-            :, -wanted.shape[1] :
-        ]
+        logits = self._run(ids[:, :-1], **fewer).logits[:, -wanted.shape[1] :]
         if self.temperature != 1.0:
             logits = logits / self.temperature
         losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(ids), -1)
         return -(losses * supervised[:, counted]).sum(1)
+
+    def _run(self, ids: Tensor, **options: Any) -> Any:
+        places = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
+        return self.model(input_ids=ids, position_ids=places, use_cache=False, **options)
 
 
 def row_table(rows: Sequence[tuple[Sequence[int], Sequence[bool]]], *, pad: int = 0) -> NDArray[np.int64]:

@@ -1,0 +1,115 @@
+"""The head of a language model on the tokens that are supervised alone, a few at a time: no table of all logits is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uqkd.stacked.leaves import Leaf
+
+# Logits held at a time. In float32 they take 32 MiB, up to which the allocator of C keeps memory for the next call; beyond
+# it every table is mapped anew, page by page, which took longer than the products themselves.
+LOGITS = 2**23
+
+
+def shared_head(model: Any) -> nn.Module | None:
+    """The module that makes logits of hidden states; None where every stacked student has its own."""
+    base = getattr(model, "get_base_model", lambda: model)()  # under adapters
+    head = base.get_output_embeddings()
+    return None if isinstance(head, Leaf) else head
+
+
+def is_frozen(head: nn.Module) -> bool:
+    """Whether a head is a plain linear layer that is not trained and that nobody listens to."""
+    listened = (head._forward_hooks, head._forward_pre_hooks, head._backward_hooks, head._backward_pre_hooks)
+    plain = type(head) is nn.Linear and "forward" not in vars(head) and not any(listened)
+    return plain and not any(p.requires_grad for p in head.parameters())
+
+
+class Head:
+    """How one model makes logits: whether they are what its head gives, or that and something after it.
+
+    Attributes
+    ----------
+    bare : bool or None
+        Nothing follows the head (Gemma caps its logits); None until a forward pass has shown it.
+    """
+
+    def __init__(self) -> None:
+        self.bare: bool | None = None
+
+    def losses(
+        self, head: nn.Module, run: Callable[[], Any], *, learnt: Tensor, wanted: Tensor, temperature: float
+    ) -> Tensor:
+        """Negative log-likelihood of M tokens, (M,).
+
+        Parameters
+        ----------
+        head : nn.Module
+        run : callable
+            The model's forward pass, which calls the head with hidden states (B, L, H).
+        learnt : (B, L) bool
+            Which of them predict one of the tokens.
+        wanted : (M,) int
+            The tokens, in the order of the places.
+        temperature : float
+            Logits are divided by it.
+        """
+        skips = bool(self.bare) and is_frozen(head)
+        hidden: list[Tensor] = []
+        made: list[Tensor] = []
+
+        def picked(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+            hidden.append(given[0][learnt])
+            return (hidden[0][None, :1] if skips else hidden[0][None], *given[1:])
+
+        def seen(_: nn.Module, __: tuple[Any, ...], logits: Tensor) -> None:
+            made.append(logits)
+
+        handles = [head.register_forward_pre_hook(picked), head.register_forward_hook(seen)]
+        try:
+            logits = run().logits
+        finally:
+            for handle in handles:
+                handle.remove()
+        if skips:
+            weight, bias = head.weight, head.bias
+            return cast(Tensor, _FrozenLosses.apply(hidden[0], wanted, weight, bias, temperature))
+        self.bare = logits is made[0] and logits._version == 0
+        logits = logits[0] if temperature == 1.0 else logits[0] / temperature
+        return F.cross_entropy(logits, wanted, reduction="none")
+
+
+class _FrozenLosses(torch.autograd.Function):
+    """Losses and, at once, their gradient with respect to the hidden states: a frozen head needs no other."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, wanted: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
+    ) -> Tensor:
+        """(M, H) to (M,)."""
+        losses, slopes = [], []
+        rows = max(LOGITS // len(weight), 1)
+        for states, own in zip(hidden.split(rows), wanted[:, None].split(rows), strict=True):
+            logs = (
+                F.linear(states, weight, bias) / temperature if temperature != 1.0 else F.linear(states, weight, bias)
+            )
+            logs = torch.log_softmax(logs, -1, dtype=torch.promote_types(logs.dtype, torch.float32))
+            losses.append(-logs.gather(1, own)[:, 0])
+            if ctx.needs_input_grad[0]:
+                shares = logs.exp_().scatter_add_(1, own, logs.new_tensor(-1.0).expand(own.shape))
+                slopes.append((shares.to(weight.dtype) @ weight).to(hidden.dtype) / temperature)
+        if slopes:
+            ctx.save_for_backward(torch.cat(slopes))
+        return torch.cat(losses)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """(M,) to (M, H)."""
+        (slopes,) = ctx.saved_tensors
+        return (slopes * gradients[0][:, None]).to(slopes.dtype), None, None, None, None
