@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-# Before torch is loaded: processors of other widths add in other orders, and bounds on rounding are for one order.
-os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", "AVX2")
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-
 import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys

@@ -49,12 +49,15 @@ class Tied(nn.Module):
 
 
 class Scaled(nn.Module):
-    """Parameters outside of layers, as vision transformers have them: a token before the rest, positions and a scale."""
+    """Parameters outside of layers, as vision transformers have them: a token before the rest, positions and a scale.
+
+    Without their norm: over so few values it is chaotic, see `KINDS`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.scale = nn.Parameter(torch.randn(1, 1, 4)), nn.Parameter(torch.rand(4))
-        self.places, self.mix = nn.Parameter(torch.randn(1, 6, 4)), nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+        self.places, self.mix = nn.Parameter(torch.randn(1, 6, 4)), nn.Sequential(nn.Linear(4, 4), nn.Tanh())
         self.register_buffer("part", torch.tensor(0.5), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
