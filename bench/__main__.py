@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import classify, foundation, linear, llm, llm_real, mlp, projection
+from bench import classify, foundation, linear, llm, llm_real, mlp, projection, weighing
 from bench.measuring import show
 
 PARTS = {
@@ -13,6 +13,7 @@ PARTS = {
     "llm_real": llm_real.rows,
     "classify": classify.rows,
     "projection": projection.rows,
+    "weighing": weighing.rows,
 }
 
 if __name__ == "__main__":

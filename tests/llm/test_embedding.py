@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
 import tiny_models
 
+from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError
-from uqkd.llm.embeddings import DIMENSIONS, embed, folded
+from uqkd.llm.embeddings import DIMENSIONS, builtin, embed, folded
 
 
 def test_rows_have_norm_one_and_equal_texts_one_vector():
@@ -42,6 +44,39 @@ def test_is_the_same_on_every_machine():
         expected[digest[-1]] = 1 if digest[0] >= 128 else -1
     found = {int(i): int(np.sign(vector[i])) for i in np.flatnonzero(vector)}
     assert found == expected == {97: -1, 151: -1, 220: -1}
+
+
+def by_hand(text):
+    """Feature by feature: words and 3-grams with a blank at either side; an empty text has one feature of its own."""
+    plain, vector = folded(text), np.zeros(DIMENSIONS)
+    padded = f" {plain} "
+    features = [
+        *(f"w:{word}" for word in re.findall(r"\w+", plain)),
+        *(f"c:{padded[i : i + 3]}" for i in range(len(plain))),
+    ]
+
+    def add(feature):
+        digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8, person=b"uqkd-embedding-1")
+        vector[digest.digest()[-1]] += 1 if digest.digest()[0] >= 128 else -1
+
+    for feature in features if plain else ["empty"]:
+        add(feature)
+    if not vector.any():
+        add(f"t:{plain}")
+    return vector / np.sqrt((vector**2).sum())
+
+
+@pytest.mark.parametrize(
+    "alphabet", ["ab ", "abc déf,漢字😀 \ud800", "".join(map(chr, range(0x4E00, 0x4F00))) + "  "], ids=len
+)
+def test_many_texts_at_once_are_each_by_hand(monkeypatch, alphabet):
+    """Alphabets whose 3-grams are looked up in a table and one whose are sorted; in one go and cut into many."""
+    draw = seeds.generator("test", "embedding", len(alphabet), shared=True)
+    texts = ["".join(draw.choice(list(alphabet), size=size)) for size in [*draw.integers(0, 30, size=200), 0, 1, 2000]]
+    expected = np.stack([by_hand(text) for text in texts])
+    np.testing.assert_array_equal(embed(texts), expected)
+    monkeypatch.setattr(builtin, "_CHARACTERS", 50)
+    np.testing.assert_array_equal(embed(texts), expected)
 
 
 def test_nearness_follows_spelling_and_empty_is_far_from_all():

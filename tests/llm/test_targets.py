@@ -1,8 +1,10 @@
 """Weights: each method by hand, laws by every sequence of draws, errors of targets by simulation, independence said."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from uqkd import seeds
@@ -10,7 +12,9 @@ from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import decompose_categorical, gini, medoid_law
 from uqkd.llm import alikeness
 from uqkd.llm.alikeness import alikenesses
+from uqkd.llm.bank.stored import Gathering
 from uqkd.llm.embeddings import embed
+from uqkd.llm.joining import side_by_side
 from uqkd.llm.responses import Prompts, Response, Responses
 from uqkd.llm.targets import folds, weigh
 from uqkd.llm.targets.precision import _estimates, precision_weight
@@ -97,6 +101,79 @@ def test_medoid_does_not_see_other_students_or_prompts(monkeypatch):
     np.testing.assert_array_equal(weigh(drawn, "medoid").responses.index, whole)
     monkeypatch.setattr(alikeness, "FEW_TEXTS", 1)
     np.testing.assert_array_equal(weigh(drawn, "medoid").responses.index, whole)
+
+
+def stored(texts, ids=None):
+    """Distinct responses as a bank holds them: columns."""
+    ids = [[n, 2] for n in range(len(texts))] if ids is None else ids
+    columns = {"token_ids": pa.array(ids, pa.list_(pa.int32())), "text": texts, "finish_reason": ["stop"] * len(texts)}
+    gathering = Gathering()
+    return gathering.in_order(gathering.numbers(pa.table(columns)))[0]
+
+
+def named(count):
+    names = tuple(f"p{i}" for i in range(count))
+    return Prompts(names, names)
+
+
+@pytest.mark.parametrize("embedding", ["exact", "builtin"])
+def test_block_by_block_is_all_at_once(monkeypatch, embedding):
+    """Texts that repeat within and between prompts and sources, held as responses and as a bank's columns."""
+    draw = seeds.generator("test", "blocks", shared=True)
+    words = [" ".join(draw.choice(WORDS, size=3)) + f" {n // 2}" for n in range(600)]
+    ours = draw.integers(400, size=(2, 90, 5)), draw.integers(200, 600, size=(2, 90, 3))
+    whole = [responses(index, tuple(Response((n,), word) for n, word in enumerate(words))) for index in ours]
+    parts = [Responses(whole[0].prompts, stored(words), index) for index in ours]
+    together = {}
+    for blocks in (False, True):
+        if blocks:
+            monkeypatch.setattr(alikeness, "MANY_TEXTS", 0)
+            monkeypatch.setattr(alikeness, "BLOCK_VALUES", 20_000)
+        for kind, (first, second) in {"held": whole, "columns": parts}.items():
+            together[blocks, kind] = [
+                weigh(first, "medoid", embedding=embedding),
+                weigh(first, "reranked", second=second, embedding=embedding),
+                weigh(first, "precision", second=second, independent=True, embedding=embedding),
+            ]
+    for found in together.values():
+        for one, expected in zip(found, together[False, "held"], strict=True):
+            said = [[one.responses.texts(s, p) for p in range(90)] for s in range(2)]
+            assert said == [[expected.responses.texts(s, p) for p in range(90)] for s in range(2)]
+            # Texts of a prompt are summed in another order: a few roundings of sums of ten shares.
+            np.testing.assert_allclose(one.weights, expected.weights, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", ["single", "multi", "medoid"])
+def test_memory_is_that_of_indices_and_weights(monkeypatch, method):
+    """Four times as many responses take four arrays of 8 bytes a response more, no texts and no embeddings (2,048 bytes)."""
+    monkeypatch.setattr(alikeness, "MANY_TEXTS", 100)
+    monkeypatch.setattr(alikeness, "BLOCK_VALUES", 2**15)
+    peaks = []
+    for count in (500, 2_000):
+        words = (
+            f"{n % 20 + 10} of {n // 20 % 20 + 10} of {n // 400 + 10}" for n in range(count * 4)
+        )  # of few features
+        distinct = stored(list(words))
+        drawn = Responses(named(count), distinct, np.arange(count * 4).reshape(1, count, 4))
+        weigh(drawn, method)  # what is loaded and kept once
+        tracemalloc.start()
+        weigh(drawn, method)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] <= 4 * 8 * 1_500 * 4
+
+
+def test_side_by_side_keeps_each_response_once():
+    first = Responses(named(2), stored(["a", "b", "c"]), np.array([[[0, 1], [2, 2]]]))
+    second = Responses(named(2), stored(["c", "d", "b"], [[2, 2], [9, 2], [7, 2]]), np.array([[[0], [1]], [[2], [1]]]))
+    both = side_by_side(first.of_students([0, 0]), second)
+    assert both.index.tolist() == [[[0, 1, 2], [2, 2, 3]], [[0, 1, 4], [2, 2, 3]]]
+    expected = (*first.distinct, Response((9,), "d"), Response((7,), "b"))  # "b" of other token ids is another response
+    assert tuple(both.distinct) == expected
+    assert both.distinct[-1] == expected[-1]
+    assert both.distinct[1:4] == expected[1:4]
+    with pytest.raises(IndexError):
+        both.distinct[5]
 
 
 def test_alikeness_is_that_of_the_embeddings():

@@ -169,7 +169,8 @@ def train(
                 return Training(outcome.loss, outcome.failed_at, outcome.stopped_at, "fused")
             if engine == "fused":
                 raise OptionError(
-                    "engine='fused' trains plain multilayer perceptrons on a CPU; use 'auto' for this model."
+                    "engine='fused' trains plain multilayer perceptrons on a CPU, by an optimiser that has a step for it; use "
+                    f"'auto' for this model and optimiser={recipe.optimiser!r}."
                 )
         if engine == "sequential" or (engine == "auto" and checkpoints is None and sum(job.stepper.sizes) >= LARGE):
             return Training(*run_in_turn(job, watch), "sequential")
