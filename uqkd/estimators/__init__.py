@@ -35,6 +35,11 @@ from uqkd.estimators.categorical import (
     gini,
     kl_divergence,
 )
+from uqkd.estimators.claims import (
+    Claim,
+    judge_claim,
+    two_way_interval,
+)
 from uqkd.estimators.class_changes import (
     ClassChanges,
     class_accuracy_changes,
@@ -124,6 +129,7 @@ from uqkd.estimators.temperature import (
     fit_temperature,
 )
 from uqkd.estimators.two_way import (
+    ratio_values,
     share_of,
     two_way_mean,
     two_way_standard_error,
@@ -154,6 +160,7 @@ __all__ = [
     "Averaged",
     "AveragingLaw",
     "CategoricalDecomposition",
+    "Claim",
     "ClassChanges",
     "ClassTargets",
     "ClassifierSummary",
@@ -214,6 +221,7 @@ __all__ = [
     "inter_student_variance",
     "intra_student_variance",
     "inverse_variance_weight",
+    "judge_claim",
     "kl_divergence",
     "likelihood_entropy",
     "linear_cka",
@@ -228,6 +236,7 @@ __all__ = [
     "out_of_distribution_auroc",
     "overconfidence_error",
     "plug_in_cost",
+    "ratio_values",
     "reliability_curve",
     "risk_coverage",
     "share_of",
@@ -236,6 +245,7 @@ __all__ = [
     "signed_gap",
     "squared_distance",
     "summarise_classifier",
+    "two_way_interval",
     "two_way_mean",
     "two_way_standard_error",
     "variance_components",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import ShapeError, VarianceError
 
@@ -38,15 +38,29 @@ def two_way_standard_error(values: ArrayLike) -> float:
     if table.ndim != 2:
         raise ShapeError(f"two_way_standard_error needs axes (S, P); got shape {table.shape}.")
     students, prompts = table.shape
+    ms_rows, ms_columns, ms_both = mean_squares(table)
+    if students == 1 or prompts == 1:
+        one_way = ms_columns if students == 1 else ms_rows
+        return float(np.sqrt(one_way / (students * prompts)))
+    return float(np.sqrt(max(ms_rows + ms_columns - ms_both, ms_both) / (students * prompts)))
+
+
+def mean_squares(table: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean squares of students, of prompts and of both together of a table (S, P); NaN where there is one only.
+
+    Examples
+    --------
+    >>> mean_squares(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    (4.0, 1.0, 0.0)
+    """
+    students, prompts = table.shape
     grand = table.mean()
     rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
     ms_rows = prompts * ((rows - grand) ** 2).sum() / (students - 1) if students > 1 else np.nan
     ms_columns = students * ((columns - grand) ** 2).sum() / (prompts - 1) if prompts > 1 else np.nan
-    if students == 1 or prompts == 1:
-        one_way = ms_columns if students == 1 else ms_rows
-        return float(np.sqrt(one_way / (students * prompts)))
-    ms_both = ((table - rows - columns + grand) ** 2).sum() / ((students - 1) * (prompts - 1))
-    return float(np.sqrt(max(ms_rows + ms_columns - ms_both, ms_both) / (students * prompts)))
+    both = ((table - rows - columns + grand) ** 2).sum()
+    ms_both = both / ((students - 1) * (prompts - 1)) if students > 1 and prompts > 1 else np.nan
+    return float(ms_rows), float(ms_columns), float(ms_both)
 
 
 def two_way_mean(values: ArrayLike) -> tuple[float, float]:
@@ -94,3 +108,38 @@ def share_of(values: ArrayLike, whole: ArrayLike) -> tuple[float, float]:
         raise VarianceError(f"share_of has nothing to share: the mean of whole is {unit:g}, and must be positive.")
     share = float(table.mean()) / unit
     return share, two_way_standard_error(table - share * of) / unit
+
+
+def ratio_values(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
+    """Numbers per student and prompt whose mean is a ratio of means and whose spread is that ratio's, to first order.
+
+    With them a ratio, or the difference of two of them, has its interval as any mean has.
+
+    Parameters
+    ----------
+    part, whole : (S, P) float, or what is broadcast to it
+        The mean of `whole` must be positive.
+
+    Returns
+    -------
+    (S, P) float
+        r + (part − r·whole)/mean(whole), r = mean(part)/mean(whole).
+
+    Raises
+    ------
+    VarianceError
+        Nothing to divide by.
+
+    Examples
+    --------
+    >>> ratio_values([[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [2.0, 2.0]]).mean()
+    np.float64(0.5)
+    """
+    of, among = np.broadcast_arrays(*(np.asarray(table, dtype=np.float64) for table in (part, whole)))
+    unit = float(among.mean())
+    if not unit > 0:
+        raise VarianceError(
+            f"ratio_values has nothing to divide by: the mean of whole is {unit:g}, and must be positive."
+        )
+    ratio = float(of.mean()) / unit
+    return np.asarray(ratio + (of - ratio * among) / unit)
