@@ -1,4 +1,4 @@
-"""Several processes that train one student together: Accelerate's, as `accelerate launch` starts them, or this one alone."""
+"""Several processes that train one student together: Accelerate's, as `torchrun` or `accelerate launch` starts them; or one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uqkd.errors import LibraryError
 
 
 class Together:
-    """The processes of one `accelerate launch`, each with a device of its own.
+    """The processes of one launch, each with a device of its own.
 
     Attributes
     ----------
@@ -21,14 +21,14 @@ class Together:
     device : torch.device
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         try:
             from accelerate import PartialState
         except ImportError:
             raise LibraryError(
                 "several processes need the library accelerate, which is not installed: pip install 'uqkd[llm]'."
             ) from None
-        self._state = PartialState()
+        self._state = PartialState(cpu=device == "cpu")
         self.number, self.count = self._state.process_index, self._state.num_processes
         self.device = torch.device(self._state.device)
 
@@ -59,7 +59,7 @@ class One:
 
 @contextmanager
 def joined(device: str) -> Iterator[Together | One]:
-    """The processes that train together: those of `accelerate launch` if it started this one.
+    """The processes that train together: those of `torchrun` or `accelerate launch` if one started this one.
 
     Examples
     --------
@@ -67,4 +67,4 @@ def joined(device: str) -> Iterator[Together | One]:
     ...     processes.count
     1
     """
-    yield Together() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else One(device)
+    yield Together(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else One(device)

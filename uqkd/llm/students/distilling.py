@@ -306,6 +306,9 @@ class _Job:
 
 def _saved(root: str | Path, s: int, model: Any, encoder: Encoder, loss: float, about: Mapping[str, Any]) -> Path:
     """One student as a folder that transformers and vLLM load."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     notes = {"student": s, "loss": loss, "loss_unit": "nats a token", **about}
 
     def write(folder: Path) -> None:

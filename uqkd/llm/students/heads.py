@@ -36,11 +36,25 @@ class Head:
     Attributes
     ----------
     bare : bool or None
-        Nothing follows the head (Gemma caps its logits); None until a forward pass has shown it.
+        Nothing follows the head (Gemma caps its logits); None until `look` has seen it.
     """
 
     def __init__(self) -> None:
         self.bare: bool | None = None
+
+    @torch.no_grad()
+    def look(self, head: nn.Module, run: Callable[[], Any]) -> None:
+        """See in a forward pass whether anything follows the head.
+
+        Before the first step, not in it: a step after a stop must round as one that was not stopped.
+        """
+        made: list[Tensor] = []
+        handle = head.register_forward_hook(lambda _, __, logits: made.append(logits))
+        try:
+            logits = run().logits
+        finally:
+            handle.remove()
+        self.bare = logits is made[0] and logits._version == 0
 
     def losses(
         self, head: nn.Module, run: Callable[[], Any], *, learnt: Tensor, wanted: Tensor, temperature: float
@@ -61,25 +75,19 @@ class Head:
         """
         skips = bool(self.bare) and is_frozen(head)
         hidden: list[Tensor] = []
-        made: list[Tensor] = []
 
         def picked(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
             hidden.append(given[0][learnt])
-            return (hidden[0][None, :1] if skips else hidden[0][None], *given[1:])
+            return (hidden[0][None, :0] if skips else hidden[0][None], *given[1:])
 
-        def seen(_: nn.Module, __: tuple[Any, ...], logits: Tensor) -> None:
-            made.append(logits)
-
-        handles = [head.register_forward_pre_hook(picked), head.register_forward_hook(seen)]
+        handle = head.register_forward_pre_hook(picked)
         try:
             logits = run().logits
         finally:
-            for handle in handles:
-                handle.remove()
+            handle.remove()
         if skips:
             weight, bias = head.weight, head.bias
             return cast(Tensor, _FrozenLosses.apply(hidden[0], wanted, weight, bias, temperature))
-        self.bare = logits is made[0] and logits._version == 0
         logits = logits[0] if temperature == 1.0 else logits[0] / temperature
         return F.cross_entropy(logits, wanted, reduction="none")
 

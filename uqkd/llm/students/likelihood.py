@@ -8,7 +8,7 @@ attention mask is needed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,6 +66,7 @@ class SequenceLikelihood(nn.Module):
         inner: Any = getattr(model, "get_base_model", lambda: model)()  # under adapters
         self._keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
         self._head = Head()
+        self.below: Any = None  # set by `frozen_layers_cached`
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, 2, L) to (B,)."""
@@ -74,15 +75,28 @@ class SequenceLikelihood(nn.Module):
         # A head of each student's own takes as many tokens of each; so does a step that is traced once for all batches.
         if head is None or type(rows) is not Tensor or not supervised[:, 1:].any():
             return self._windowed(ids, supervised)
-        return self._packed(head, ids, supervised)
+        prepared = None if self.below is None else self.below.prepare(self, rows)
+        return self._packed(head, ids, supervised, prepared)
 
-    def _packed(self, head: nn.Module, ids: Tensor, supervised: Tensor) -> Tensor:
+    def _packed(
+        self, head: nn.Module, ids: Tensor, supervised: Tensor, above: Callable[[Callable[[], Any]], Any] | None
+    ) -> Tensor:
         """Only what is supervised passes through the head, and no column beyond the last such token through the model."""
         width = 1 + int(supervised[:, 1:].any(0).nonzero().max())
         before, wanted, learnt = ids[:, :width], ids[:, 1 : width + 1], supervised[:, 1 : width + 1].bool()
+
+        def run() -> Any:
+            return self.run(before)
+
+        if self._head.bare is None:
+            training = self.training
+            self.eval()  # dropout must not count this pass
+            self._head.look(head, lambda: self.run(before[:, :2]))
+            self.train(training)
         losses = self._head.losses(
-            head, lambda: self._run(before), learnt=learnt, wanted=wanted[learnt], temperature=self.temperature
-        )
+            head, run if above is None else lambda: above(run),
+            learnt=learnt, wanted=wanted[learnt], temperature=self.temperature,
+        )  # fmt: skip
         return -losses.new_zeros(learnt.shape).masked_scatter(learnt, losses).sum(1)
 
     def _windowed(self, ids: Tensor, supervised: Tensor) -> Tensor:
@@ -90,13 +104,14 @@ class SequenceLikelihood(nn.Module):
         counted = slice(max(self.skip, 1), None)
         wanted = ids[:, counted]
         fewer = {"logits_to_keep": wanted.shape[1]} if self._keeps else {}
-        logits = self._run(ids[:, :-1], **fewer).logits[:, -wanted.shape[1] :]
+        logits = self.run(ids[:, :-1], **fewer).logits[:, -wanted.shape[1] :]
         if self.temperature != 1.0:
             logits = logits / self.temperature
         losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(ids), -1)
         return -(losses * supervised[:, counted]).sum(1)
 
-    def _run(self, ids: Tensor, **options: Any) -> Any:
+    def run(self, ids: Tensor, **options: Any) -> Any:
+        """The model's own forward pass on (B, L) token ids."""
         places = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
         return self.model(input_ids=ids, position_ids=places, use_cache=False, **options)
 
