@@ -119,7 +119,7 @@ def raw(teacher: Any, prompts: Prompts) -> Callable[[], None]:
     def generate() -> None:
         asked = [TokensPrompt(prompt_token_ids=list(teacher.encoder.encode(text))) for text in prompts.texts]
         with quiet():  # without it the first call compiles
-            teacher._engine.generate(asked, SamplingParams(n=K, max_tokens=TOKENS, logprobs=0), use_tqdm=False)
+            teacher.engine.llm.generate(asked, SamplingParams(n=K, max_tokens=TOKENS, logprobs=0), use_tqdm=False)
 
     return generate
 

@@ -53,7 +53,7 @@ def rows() -> list[Row]:
     longest = max(SIZES)
     next(teacher.stream(iter(()), Sampling()), None)
     set_threads = torch.set_num_threads
-    teacher._fit(longest + 40, TOKENS)  # type: ignore[attr-defined]
+    teacher.engine.fit(longest + 40, TOKENS, limit=0)  # type: ignore[attr-defined]
     with quiet():
         engine = raw_engine()
     torch.set_num_threads = set_threads

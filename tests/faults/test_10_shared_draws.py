@@ -20,7 +20,7 @@ P, S, K = 40, 4, 4
 def engine_of(teacher):
     """vLLM itself, which starts when it is first asked."""
     complete(teacher, [Request((4, 10), 1)], Sampling(max_tokens=6))
-    return teacher._engine
+    return teacher.engine.llm
 
 
 def drawn_by_vllm(engine, seed_of, *, n):

@@ -102,7 +102,7 @@ def test_an_engine_that_dies_inside_vllm_is_not_used_again(tiny, problem):
         abort_request = add_request
 
     teacher = open_teacher(tiny, backend="vllm")
-    teacher._engine, teacher._context = SimpleNamespace(llm_engine=Dying()), 64
+    teacher.engine.llm, teacher.engine.context = SimpleNamespace(llm_engine=Dying()), 64
     expected = KeyboardInterrupt if isinstance(problem, KeyboardInterrupt) else WorkerError
     with pytest.raises(expected):
         complete(teacher, [Request((5,), 1)], Sampling())

@@ -15,7 +15,8 @@ from uqkd import seeds
 from uqkd.errors import WorkerError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
-from uqkd.llm.teachers.backends import vllm as backend
+from uqkd.llm.teachers.backends.vllm import library
+from uqkd.llm.teachers.backends.vllm import teacher as module
 from uqkd.llm.teachers.memory import GIB, cache_bytes
 
 SAMPLING = Sampling(max_tokens=6)
@@ -73,9 +74,9 @@ def test_prompts_that_exceed_one_step_are_drawn(opened):
 
 def test_the_engine_starts_with_the_first_request_and_grows_when_a_prompt_does(opened, monkeypatch):
     started = []
-    start = backend._started
-    monkeypatch.setattr(backend, "_started", lambda path, **options: started.append(options) or start(path, **options))
-    monkeypatch.setattr(backend, "_WINDOW", 4)  # the fifth request is not looked at before the engine starts
+    start = library.started
+    monkeypatch.setattr(library, "started", lambda path, **options: started.append(options) or start(path, **options))
+    monkeypatch.setattr(module, "WINDOW", 4)  # the fifth request is not looked at before the engine starts
     teacher = opened(context=1024)
     assert started == []
     wanted = [request(i, length=200 if i == 6 else 3) for i in range(10)]
@@ -96,7 +97,7 @@ def test_sequences_that_are_put_aside_for_lack_of_memory_are_the_same_draws(open
     aside = []
     stream = small.stream(iter(wanted), sampling)
     first = next(stream)
-    scheduler = small._engine.llm_engine.engine_core.engine_core.scheduler
+    scheduler = small.engine.llm.llm_engine.engine_core.engine_core.scheduler
     preempt = scheduler._preempt_request
     scheduler._preempt_request = lambda *given, **more: aside.append(given) or preempt(*given, **more)
     found = dict([first, *stream])
@@ -129,7 +130,7 @@ def test_a_model_with_a_vast_context_starts_in_small_memory(make_model, tmp_path
         "drawn = complete(teacher, [Request((5, 6), i) for i in range(4)], Sampling(max_tokens=4))\n"
         "status = open('/proc/self/status').read()\n"  # rusage would count the process that started this one
         "peak = int(status.split('VmHWM:')[1].split()[0]) / 2**20\n"
-        "print(json.dumps([len(drawn), teacher._context, peak]))\n"
+        "print(json.dumps([len(drawn), teacher.engine.context, peak]))\n"
         "teacher.close()\n"
     )
     model = make_model(tmp_path / "m", context=context)
@@ -149,9 +150,9 @@ def test_answers_come_as_they_are_ready(opened):
     taken = []
     stream = teacher.stream((taken.append(i) or request(i) for i in range(10**9)), SAMPLING)  # a billion are not held
     next(stream)
-    assert len(taken) <= backend._WINDOW + 16
+    assert len(taken) <= module.WINDOW + 16
     stream.close()
-    assert not teacher._engine.llm_engine.has_unfinished_requests()  # what was under way is given up
+    assert not teacher.engine.llm.llm_engine.has_unfinished_requests()  # what was under way is given up
     again = complete(teacher, [request(3)], SAMPLING)
     assert again[0].token_ids == complete(teacher, [request(2), request(3)], SAMPLING)[1].token_ids
 

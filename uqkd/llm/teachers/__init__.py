@@ -1,6 +1,16 @@
 """Teachers behind one protocol. Each request has a seed of its own; nothing is left to an engine's default."""
 
-from uqkd.llm.teachers.opening import backend_names, open_teacher
+from uqkd.llm.teachers.opening import backend_names, open_students, open_teacher
 from uqkd.llm.teachers.teacher import Completion, Refusal, Request, Teacher, TeacherInfo, complete
 
-__all__ = ["Completion", "Refusal", "Request", "Teacher", "TeacherInfo", "backend_names", "complete", "open_teacher"]
+__all__ = [
+    "Completion",
+    "Refusal",
+    "Request",
+    "Teacher",
+    "TeacherInfo",
+    "backend_names",
+    "complete",
+    "open_students",
+    "open_teacher",
+]

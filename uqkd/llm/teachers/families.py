@@ -36,7 +36,7 @@ def unsupported_by_vllm(path: Path) -> str:
     architecture = str((configuration(path).get("architectures") or ["unknown"])[0])
     if architecture in SERVED:
         return ""
-    from uqkd.llm.teachers.backends.vllm import not_served
+    from uqkd.llm.teachers.backends.vllm.library import not_served
 
     reason = not_served(architecture)
     return (

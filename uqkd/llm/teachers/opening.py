@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from uqkd.errors import OptionError, nearest, one_of
+from uqkd.llm.revision import check_model
 from uqkd.llm.teachers import backends
 from uqkd.llm.teachers.teacher import DTYPES, Teacher
 
@@ -56,6 +60,63 @@ def open_teacher(
     OptionError, DataError, LibraryError
         Unknown option, unusable model, or an engine that is not installed; no engine is started.
     """
+    module, given = _backend(backend, dtype, device, options)
+    return module.open_backend(name_or_path, dtype=dtype, device=device, chat=chat, **given)  # type: ignore[no-any-return]
+
+
+def open_students(
+    names_or_paths: Sequence[str | Path],
+    *,
+    backend: str = "vllm",
+    dtype: str = "auto",
+    device: str = "auto",
+    chat: bool | None = None,
+    **options: Any,
+) -> Generator[tuple[int, Teacher], None, None]:
+    """Open several models and adapters one after another, each with its place in the list; each is closed before the next.
+
+    With "vllm" adapters of one model, and the model itself, share an engine and come behind one another, wherever they stand in
+    the list: one start for all of them.
+
+    Parameters
+    ----------
+    names_or_paths : sequence of str or path
+        Folders of models or adapters, see `check_model`.
+    backend, dtype, device, chat, **options
+        See `open_teacher`.
+
+    Raises
+    ------
+    OptionError, DataError, LibraryError
+        As `open_teacher`, for any of them, before the first is opened.
+
+    Examples
+    --------
+    >>> next(open_students(["no/such/folder"], backend="transformers"))
+    Traceback (most recent call last):
+    uqkd.errors.DataError: model 'no/such/folder' is no folder here, and no name on the hub is written like that; ...
+    """
+    module, given = _backend(backend, dtype, device, options)
+    how = {"dtype": dtype, "device": device, "chat": chat, **given}
+    together = getattr(module, "open_together", None) or _one_by_one(module)
+    with closing(together(list(names_or_paths), **how)) as opened:
+        for place, teacher in opened:
+            with closing(teacher):
+                yield place, teacher
+
+
+def _one_by_one(module: ModuleType) -> Any:
+    def opened(names_or_paths: list[str | Path], **how: Any) -> Generator[tuple[int, Teacher], None, None]:
+        for name in names_or_paths:
+            check_model(name)
+        for place, name in enumerate(names_or_paths):
+            yield place, module.open_backend(name, **how)
+
+    return opened
+
+
+def _backend(backend: str, dtype: str, device: str, options: dict[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
+    """A backend's module, and those of its options that were given."""
     one_of("backend", backend, backend_names())
     one_of("dtype", dtype, DTYPES)
     one_of("device", device, ("auto", "cpu", "cuda"))
@@ -67,4 +128,4 @@ def open_teacher(
     for name in given:
         if name not in known:
             raise OptionError(f"backend {backend!r} has no option {name!r}; {nearest(name, known)}.")
-    return module.open_backend(name_or_path, dtype=dtype, device=device, chat=chat, **given)  # type: ignore[no-any-return]
+    return module, given

@@ -69,7 +69,7 @@ class TransformersTeacher:
         revision = model_revision(path)
         if is_adapter(path):
             revision = f"{revision}+{model_revision(check_model(base_of(path)))}"
-        self._set(_loaded(path, dtype).to(where).eval(), encoder, Path(name_or_path).name, revision, batch)
+        self._set(load(path, dtype).to(where).eval(), encoder, Path(name_or_path).name, revision, batch)
 
     @classmethod
     def around(cls, model: Any, encoder: Encoder, *, batch: int | None = None) -> TransformersTeacher:
@@ -212,7 +212,16 @@ def _cached_numbers(config: Any) -> int:
     return int(config.num_hidden_layers * heads * size)
 
 
-def _loaded(path: Path, dtype: str) -> Any:
+def load(path: Path, dtype: str) -> Any:
+    """A model from its folder; an adapter merged into the model below it.
+
+    Raises
+    ------
+    DataError
+        It does not load as a causal language model.
+    LibraryError
+        An adapter, and PEFT is not installed.
+    """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
