@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import classify, foundation, linear, llm, llm_real, mlp, projection, weighing
+from bench import classify, foundation, linear, llm, llm_real, llm_training, mlp, projection, weighing
 from bench.measuring import show
 
 PARTS = {
@@ -11,6 +11,7 @@ PARTS = {
     "mlp": mlp.rows,
     "llm": llm.rows,
     "llm_real": llm_real.rows,
+    "llm_training": llm_training.rows,
     "classify": classify.rows,
     "projection": projection.rows,
     "weighing": weighing.rows,

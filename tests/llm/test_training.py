@@ -16,6 +16,7 @@ from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError
 from uqkd.llm import Encoder, Lora, Recipe, Responses, Sources, World, distill, weigh
 from uqkd.llm.embedded import Size, tokenizer
+from uqkd.llm.students.checkpoints import FolderCheckpoint
 from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.keeping import Keep
 from uqkd.llm.students.micro_batches import micro_batches
@@ -23,7 +24,6 @@ from uqkd.llm.students.rows import training_rows
 from uqkd.llm.students.training import Compute, _parts
 from uqkd.llm.students.ways import chosen_trainer
 from uqkd.stacked import Stacked, train
-from uqkd.stacked.checkpoints import FolderCheckpoint
 from uqkd.stacked.in_turn import in_place
 from uqkd.stacked.sequential import train_alone
 

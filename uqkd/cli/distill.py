@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import app, stoppable
-from uqkd.errors import OptionError
+from uqkd.errors import OptionError, one_of
 
 _KEY = ("llm", "distill")
 _SECONDS = 10.0  # between two lines of progress
@@ -63,13 +63,17 @@ def distill(
     exclude_failed: Annotated[bool, typer.Option("--exclude-failed", help="go on without diverged ones")] = False,
 ) -> None:
     """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint."""
-    from uqkd.llm import Encoder, Lora, Recipe, Sources
+    from uqkd.llm import Encoder, Lora, Recipe, Sampling, Sources
     from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
     from uqkd.llm.revision import check_model, model_revision
     from uqkd.llm.students.keeping import Keep
+    from uqkd.llm.students.second_source import targets_of
+    from uqkd.llm.students.tokenising import student_tokens
     from uqkd.llm.students.training import Compute
+    from uqkd.llm.targets import method_names
 
+    one_of("weights", weights, method_names())
     held = Bank(bank, create=False)
     prompts, drawn = held.prompts()
     per_student = _per_student(bank, drawn, students, k)
@@ -84,7 +88,8 @@ def distill(
     identity = held.identity or {}
     encoder = Encoder.of(student, chat=chat).on_day(identity.get("template_day"))
     ended = next((one for one in responses.distinct if one.finished), None)  # one that was cut shows no end
-    print(encoder.preflight(prompts, max_tokens=_longest(responses, encoder) + 1, example=ended), flush=True)
+    longest = student_tokens(responses.distinct, encoder).longest
+    print(encoder.preflight(prompts, max_tokens=longest + 1, example=ended), flush=True)
     options: dict[str, Any] = {
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": count,
         "batch": batch, "lr": lr, "optimiser": optimiser, "schedule": schedule, "fresh": fresh, "lora": lora,
@@ -104,7 +109,8 @@ def distill(
         "sources": Sources.independent(students, freeze=freeze or [], bootstrap=bootstrap),
     }  # fmt: skip
     key = (*_KEY, seed_key)
-    targets = _weighed(responses, weights, student, how, key=key, keep=keep)
+    sampling = Sampling(max_tokens=longest + 1)
+    targets = targets_of(weights, responses, student, sampling=sampling, key=key, keep=keep, **how)
     print(f"distilling {students} students of {len(prompts)} prompts, k = {responses.shape[2]}, {weights}", flush=True)
     made = train(
         student, targets, key=key, exclude_failed=exclude_failed, keep=keep, watch=_Watch(students, count), **how
@@ -139,36 +145,6 @@ def _sampling_of(identity: dict[str, Any]) -> dict[str, Any] | None:
 
     known = {name: identity[name] for name in Sampling().columns() if identity.get(name) is not None}
     return known or None
-
-
-def _weighed(
-    responses: Any, weights: str, student: str, how: dict[str, Any], *, key: tuple[Any, ...], keep: Any
-) -> Any:
-    """Targets of a method, with the second source that it needs: an undistilled student, or cross-fitted ones."""
-    from uqkd.llm import Sampling, Students, cross_fitted, weigh
-
-    sampling = Sampling(max_tokens=_longest(responses, how["encoder"]) + 1)
-    if weights == "reranked":
-        undistilled = Students.untrained(
-            student, encoder=how["encoder"], fresh=how["fresh"], device=how["compute"].device
-        )
-        second = undistilled.predict(
-            responses.prompts, responses.shape[2], sampling=sampling, key=(*key, "undistilled")
-        )
-        return weigh(responses, weights, second=second)
-    if weights == "precision":
-        second, fold = cross_fitted(
-            student, responses, answers=responses.shape[2], sampling=sampling, key=key, keep=keep, **how
-        )
-        return weigh(responses, weights, second=second, fold=fold)
-    return weigh(responses, weights)
-
-
-def _longest(responses: Any, encoder: Any) -> int:
-    """Tokens of the longest response, as the student learns it."""
-    from uqkd.llm.students.tokenising import student_tokens
-
-    return student_tokens(responses.distinct, encoder).longest
 
 
 def _digest(options: dict[str, Any]) -> str:

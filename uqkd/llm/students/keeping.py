@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from uqkd.errors import ProvenanceError
-from uqkd.stacked.checkpoints import EVERY_S, FolderCheckpoint
+from uqkd.llm.students.checkpoints import EVERY_S, FolderCheckpoint
 from uqkd.store import verified_folder
 
 ABOUT = "distilled.json"
