@@ -109,8 +109,8 @@ def test_entropies_add_up_and_name_their_rule():
     for rule in ("plug_in", "chao_shen"):
         total, intra, inter = (found.of(f"{name}_entropy_{rule}")[0] for name in ("total", "intra", "inter"))
         assert total == pytest.approx(intra + inter, rel=1e-12)
-    notes = dict(zip(found.quantities["quantity"], found.quantities["note"], strict=True))
-    assert notes["inter_entropy_chao_shen"] == "nats, chao-shen"
+    row = found.row("inter_entropy_chao_shen")
+    assert (row["note"], row["unit"]) == ("chao-shen", "nats")
     assert found.of("total_entropy_chao_shen")[0] > found.of("total_entropy_plug_in")[0]
 
 

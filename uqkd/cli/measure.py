@@ -8,7 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import app, stoppable
+from uqkd.cli.sample import note, pairs, typed
 from uqkd.errors import OptionError
+
+_TEACHERS = "the teacher's: default"
 
 
 @app.command()
@@ -16,74 +19,162 @@ from uqkd.errors import OptionError
 def measure(
     students: Annotated[str, typer.Option(help="folder of uqkd distill")],
     prompts: Annotated[str, typer.Option(help=".jsonl, .csv or .parquet with 'prompt' (id, answers); or a data set")],
-    out: Annotated[str, typer.Option(help="table to write: .csv; the prompts go to NAME.prompts.csv")],
+    out: Annotated[
+        str,
+        typer.Option(help="table to write: .csv; students and prompts go to NAME.students.csv and NAME.prompts.csv"),
+    ],
     draws: Annotated[int, typer.Option(help="responses to each prompt by each student")] = 8,
     teacher_bank: Annotated[
         str | None, typer.Option(help="a teacher's responses that no student was trained on")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="the undistilled student; default: the one they were made of")
+    ] = None,
+    no_base: Annotated[bool, typer.Option("--no-base", help="leave the undistilled student out")] = False,
     backend: Annotated[str, typer.Option(help="transformers or vllm")] = "transformers",
-    temperature: Annotated[float, typer.Option(help="of the students' answers")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="greatest length of a response")] = 256,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    temperature: Annotated[float | None, typer.Option(help=f"of the answers; {_TEACHERS}")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help=f"greatest length of a response; {_TEACHERS}")] = None,
+    top_p: Annotated[float | None, typer.Option(help=f"keep tokens of this total probability; {_TEACHERS}")] = None,
+    top_k: Annotated[int | None, typer.Option(help=f"keep so many tokens, 0 keeps all; {_TEACHERS}")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help=f"drop tokens below this share of the most probable; {_TEACHERS}")
+    ] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help=f"1 is none; {_TEACHERS}")] = None,
+    system: Annotated[str | None, typer.Option(help="a system turn before every prompt, as in uqkd sample")] = None,
+    template_arg: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="of the chat template, as in uqkd sample")
+    ] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="chat template; default: if there is one")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="a column's name in the file: prompt=question")
+    ] = None,
+    split: Annotated[str, typer.Option(help="of a data set")] = "train",
     clusters: Annotated[str, typer.Option(help="exact, normalised or nli")] = "normalised",
     nli: Annotated[str | None, typer.Option(help="model of clusters nli")] = None,
     embedding: Annotated[str, typer.Option(help="builtin, or a sentence-transformers model")] = "builtin",
     max_flagged: Annotated[float, typer.Option(help="greatest share of flagged responses")] = 1.0,
 ) -> None:
-    """Draw answers of every student, kept beside the table, and measure what they still do not know."""
-    from uqkd.llm import Sampling, open_teacher, read_prompts, respond
+    """Draw answers of every student and of the undistilled one, kept beside the table; measure what they do not know."""
     from uqkd.llm import measure as estimate
-    from uqkd.llm.bank import Bank
-    from uqkd.llm.responses import Responses
+    from uqkd.llm import read_prompts
+    from uqkd.llm.measuring.printing import lines
+    from uqkd.llm.measuring.recorded import recorded
 
-    folders = sorted(Path(students).glob("student-*"), key=lambda folder: int(folder.name.split("-")[1]))
-    if len(folders) < 2:
-        raise OptionError(f"measure needs two students at least; {students!r} has {len(folders)}. Distil more.")
     if not out.endswith(".csv"):
         raise OptionError(f"--out got {out!r}; give a file that ends in .csv.")
-    wanted, sampling = read_prompts(prompts), Sampling(temperature=temperature, max_tokens=max_tokens)
-    answers = []
-    for folder in folders:
-        bank = Bank(f"{out.removesuffix('.csv')}.draws/{folder.name}")
-        if bank.inventory(wanted, draws).missing.size:
-            opened = open_teacher(folder, backend=backend)
-            try:
-                print(f"{folder.name}: drawing {draws} answers to each of {len(wanted)} prompts", flush=True)
-                respond(
-                    opened, wanted, draws, bank=bank, sampling=sampling, key=("llm", "measure", folder.name),
-                    max_flagged=max_flagged,
-                )  # fmt: skip
-            finally:
-                opened.close()
-        own = bank.responses(wanted, students=1, k=draws, per_student=draws)
-        answers += [own.distinct[int(i)] for i in own.index.ravel()]
-    ours = Responses.gather(wanted, answers, (len(folders), len(wanted), draws))
-    teacher = None
-    if teacher_bank is not None:
-        drawn = Bank(teacher_bank, create=False)
-        every = drawn.prompts()[1]
-        teacher = drawn.responses(wanted, students=1, k=every, per_student=every)
-    found = estimate(ours, teacher, embedding=embedding, clusters=clusters, model=nli)
-    _write(out, found)
-    for name, value, error in zip(
-        *(found.quantities[c] for c in ("quantity", "estimate", "standard_error")), strict=True
-    ):
-        print(f"{name:30} {value:10.4f} ± {error:.4f}")
-    print(f"{out}: {len(folders)} students, {len(wanted)} prompts, {draws} answers each")
+    there = recorded(students)
+    wanted = read_prompts(prompts, split=split, system=system, columns=pairs("--column", column), note=note)
+    sampling, line = there.sampled(
+        temperature=temperature, max_tokens=max_tokens, top_p=top_p, top_k=top_k, min_p=min_p,
+        repetition_penalty=repetition_penalty,
+    )  # fmt: skip
+    print(line, flush=True)
+    models = [(folder.name, folder) for folder in there.folders]
+    undistilled = None if no_base else _base(there, base)
+    teacher, day = (None, None) if teacher_bank is None else _teacher(teacher_bank, wanted, there)
+    prompting = {"chat": chat, "template_args": typed(pairs("--template-arg", template_arg)), "device": device}
+    answers = _answers(
+        [*models, *([("undistilled", undistilled)] if undistilled else [])], wanted, draws, out, sampling=sampling,
+        max_flagged=max_flagged, backend=backend, **prompting,
+    )  # fmt: skip
+    folders = [path for _, path in models]
+    losses = None if teacher is None else _losses(folders, undistilled, teacher, day=day, **prompting)
+    count = len(models)
+    found = estimate(
+        answers.of_students(range(count)), teacher, held_out=losses, embedding=embedding, clusters=clusters, model=nli,
+        undistilled=answers.of_students(count) if undistilled else None, names=[name for name, _ in models],
+    )  # fmt: skip
+    files = _write(out, found)
+    print("\n".join(lines(found)))
+    print(f"{', '.join(files)}: {count} students, {len(wanted)} prompts, {draws} answers each")
 
 
-def _write(out: str, found: Any) -> None:
-    """Two CSV files; a text that a spreadsheet would take for a formula is quoted with an apostrophe."""
+def _base(there: Any, given: str | None) -> str | None:
+    """The undistilled student; a note where there is none."""
+    from uqkd.errors import DataError
+    from uqkd.llm.revision import check_model
+
+    if given is not None:
+        check_model(given)
+        return given
+    if there.fresh:
+        note("the students began with new parameters; there is no undistilled student to measure beside them")
+        return None
+    if there.base is None:
+        note(
+            "the students' folders do not say what they were made of (older students); --base DIR measures it beside them"
+        )
+        return None
+    try:
+        check_model(there.base)
+    except DataError as problem:
+        raise DataError(
+            f"the undistilled student is not where it was: {problem} Give it as --base DIR, or leave it out with --no-base."
+        ) from None
+    return str(there.base)
+
+
+def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None]:
+    """The teacher's responses to these prompts and their day; a note where the students were trained on them."""
+    from uqkd.llm.bank import Bank
+
+    bank = Bank(place, create=False)
+    if there.bank is not None and bank.fingerprint == there.bank:
+        note(
+            f"{place!r} is the bank that the students learnt: distances from the teacher and losses come out too small; draw "
+            "another one (uqkd sample --seed-key held-out, or other prompts)"
+        )
+    every = bank.prompts()[1]
+    return bank.responses(wanted, students=1, k=every, per_student=every), (bank.identity or {}).get("template_day")
+
+
+def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
+    """Answers of all models, with progress."""
+    from uqkd.llm.measuring.drawing import draw_students
+    from uqkd.run.progress import Progress
+
+    root, total = f"{out.removesuffix('.csv')}.draws", len(models) * len(wanted) * draws
+    with Progress("measure", total=total, done=0, what="answers") as progress:
+
+        def advance(done: int, _total: int) -> None:
+            progress.done = done - 1
+            progress.advance()
+
+        say = lambda line: print(line, flush=True)  # noqa: E731
+        return draw_students(models, wanted, draws, root=root, say=say, progress=advance, **how)
+
+
+def _losses(folders: Any, base: str | None, teacher: Any, **how: Any) -> Any:
+    """Losses on the teacher's responses, one model after another."""
+    from uqkd.llm.measuring.held_out import loss_of_folder
+    from uqkd.llm.measuring.losses import HeldOut
+
+    found = []
+    for path in [*folders, *([base] if base else [])]:
+        print(f"{Path(path).name}: loss on the teacher's responses", flush=True)
+        found.append(loss_of_folder(path, teacher, **how))
+    return HeldOut.together(found[: len(folders)], found[len(folders)] if base else None)
+
+
+def _write(out: str, found: Any) -> list[str]:
+    """Three CSV files; a text that a spreadsheet would take for a formula is quoted with an apostrophe."""
     import pandas as pd
 
     from uqkd.store import Store
 
     path = Path(out).absolute()
-    store = Store(path.parent)
-    for name, columns in ((path.name, found.quantities), (f"{path.stem}.prompts.csv", found.prompts)):
-        table = pd.DataFrame(columns)
+    store, names = Store(path.parent), []
+    for part in ("quantities", "students", "prompts"):
+        name = path.name if part == "quantities" else f"{path.stem}.{part}.csv"
+        table = pd.DataFrame(getattr(found, part))
         for column in table.columns:
             table[column] = [
                 f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v
                 for v in table[column]
             ]
         store.write_bytes(name, table.to_csv(index=False).encode("utf-8", "surrogatepass"))
+        names.append(str(Path(out).parent / name) if Path(out).parent != Path() else name)
+    return names

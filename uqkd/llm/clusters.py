@@ -144,7 +144,7 @@ def cluster(
     ids = [np.empty(source.shape, dtype=np.int64) for source in sources]
     representatives = []
     for p, prompt in enumerate(responses.prompts.texts):
-        texts = [[source.distinct[int(i)].text for i in source.index[:, p].ravel()] for source in sources]
+        texts = [source.distinct_texts(source.index[:, p].ravel()) for source in sources]
         groups = _groups(Counter(t for part in texts for t in part), how)
         if entails is not None:
             groups = joined(groups, entails, prompt=prompt)

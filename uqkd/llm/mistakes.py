@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Estimate = tuple[float, float]  # and its standard error
 
+_BLOCK = 2**14  # responses whose texts are read at once
+_PAIRS = 2**25  # pairs of responses that are compared at once (32 MB)
+
 
 def answered(prompts: Prompts) -> list[int]:
     """Places of the prompts that have reference answers.
@@ -93,10 +96,17 @@ class Marked:
 
     def accuracy(self) -> Array:
         """(S, P): 1 where the answer given most often is supported; of equally frequent ones the share that is."""
-        same = (self.form[..., :, None] == self.form[..., None, :]).sum(axis=-1)
-        top = same == same.max(axis=-1, keepdims=True)
-        weight = top / same  # each answer counts once, however often it was drawn
-        return np.asarray((weight * self.supported).sum(axis=-1) / weight.sum(axis=-1))
+        found = np.empty(self.form.shape[:2])
+        students, _, draws = self.form.shape
+        size = max(1, _PAIRS // (students * draws**2))
+        for start in range(0, self.form.shape[1], size):
+            form, supported = (of[:, start : start + size] for of in (self.form, self.supported))
+            same = (form[..., :, None] == form[..., None, :]).sum(axis=-1)
+            weight = (
+                same == same.max(axis=-1, keepdims=True)
+            ) / same  # an answer counts once, however often it was drawn
+            found[:, start : start + size] = (weight * supported).sum(axis=-1) / weight.sum(axis=-1)
+        return found
 
 
 def mark(*sources: Responses) -> list[Marked]:
@@ -111,10 +121,7 @@ def mark(*sources: Responses) -> list[Marked]:
     ([[[True, False, False]]], [[0.0]])
     """
     number: dict[str, int] = {}
-    forms = [
-        np.array([number.setdefault(normalise(r.text), len(number)) for r in source.distinct])[source.index]
-        for source in sources
-    ]
+    forms = [_numbered(source, number)[source.index] for source in sources]
     right = [
         (p, number[form])
         for p, answers in enumerate(sources[0].prompts.answers)
@@ -123,6 +130,15 @@ def mark(*sources: Responses) -> list[Marked]:
     ]
     places, wanted = np.array(right, dtype=np.int64).reshape(-1, 2).T
     return [Marked(form, _among(form, places, wanted)) for form in forms]
+
+
+def _numbered(source: Responses, number: dict[str, int]) -> Index:
+    """The number of each distinct response's normal form; new forms are added to those that have one."""
+    found = np.empty(len(source.distinct), dtype=np.int64)
+    for start in range(0, len(found), _BLOCK):
+        places = np.arange(start, min(start + _BLOCK, len(found)))
+        found[places] = [number.setdefault(normalise(text), len(number)) for text in source.distinct_texts(places)]
+    return found
 
 
 def _among(form: Index, places: Index, wanted: Index) -> NDArray[np.bool_]:
@@ -159,9 +175,23 @@ def shared_mistakes(students: Marked, teacher: Marked) -> Estimate:
     >>> round(shared_mistakes(ours, teacher)[0], 3)
     0.667
     """
+    return ratio(given_by(students, teacher), students.wrong)
+
+
+def given_by(students: Marked, teacher: Marked) -> Array:
+    """(S, P) share of responses that are unsupported and that the teacher gave too.
+
+    Examples
+    --------
+    >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
+    >>> words = tuple(Response((i,), text) for i, text in enumerate(["Rome", "Milan", "Turin"]))
+    >>> ours, teacher = mark(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
+    >>> given_by(ours, teacher)
+    array([[0.5]])
+    """
     places = np.broadcast_to(np.arange(teacher.form.shape[1])[None, :, None], teacher.form.shape)
     given = _among(students.form, places.ravel(), teacher.form.ravel())
-    return ratio((given & ~students.supported).mean(axis=2), students.wrong)
+    return np.asarray((given & ~students.supported).mean(axis=2))
 
 
 def error_correlation(students: Marked, teacher: Marked) -> Estimate:
@@ -169,7 +199,7 @@ def error_correlation(students: Marked, teacher: Marked) -> Estimate:
 
     Each variance over prompts is that of the observed rates less what finitely many draws and students add; the
     standard error leaves out one prompt at a time. NaN where no variance is left; may exceed one by chance. Needs two
-    students, two draws of the teacher and three prompts.
+    students (of one, two draws), two draws of the teacher and three prompts.
 
     Examples
     --------
@@ -179,17 +209,34 @@ def error_correlation(students: Marked, teacher: Marked) -> Estimate:
     >>> round(error_correlation(ours, teacher)[0], 6)
     1.0
     """
-    ours, theirs = students.wrong, teacher.wrong.mean(axis=0)
-    draws = teacher.supported.shape[0] * teacher.supported.shape[2]
-    if len(ours) < 2 or draws < 2 or ours.shape[1] < 3:
-        return math.nan, math.nan
-    noise = ours.var(axis=0, ddof=1) / len(ours)
-    other_noise = theirs * (1.0 - theirs) / (draws - 1)
-    sums = _sums(ours.mean(axis=0), theirs, noise, other_noise)
-    prompts = ours.shape[1]
+    found, _ = correlation_values(students, teacher)
+    return (math.nan, math.nan) if found is None else (found[0], two_way_standard_error(found[1][None]))
+
+
+def correlation_values(students: Marked, teacher: Marked) -> tuple[tuple[float, Array] | None, str]:
+    """The error correlation and pseudo-values (P,) of a jackknife over prompts, whose spread is its; or None, and why.
+
+    Examples
+    --------
+    >>> prompts, words = Prompts(("a", "b"), ("?", "!"), (("x",),) * 2), (Response((0,), "x"), Response((1,), "y"))
+    >>> ours, teacher = mark(*[Responses(prompts, words, [[[0, 0], [1, 1]]] * n) for n in (2, 1)])
+    >>> correlation_values(ours, teacher)
+    (None, 'a correlation over prompts needs 3 of them; there are 2')
+    """
+    theirs, (count, prompts, responses) = teacher.wrong.mean(axis=0), students.form.shape
+    draws = teacher.form.shape[0] * teacher.form.shape[2]
+    if prompts < 3:
+        return None, f"a correlation over prompts needs 3 of them; there are {prompts}"
+    if draws < 2 or (count < 2 and responses < 2):
+        return None, "the noise of one draw alone is not known; it takes 2"
+    rate = students.wrong.mean(axis=0)
+    noise = students.wrong.var(axis=0, ddof=1) / count if count > 1 else rate * (1.0 - rate) / (responses - 1)
+    sums = _sums(rate, theirs, noise, theirs * (1.0 - theirs) / (draws - 1))
     value = float(_cleared(sums.sum(axis=1), prompts))
     left_out = _cleared(sums.sum(axis=1, keepdims=True) - sums, prompts - 1)
-    return value, float(np.sqrt((prompts - 1) / prompts * ((left_out - left_out.mean()) ** 2).sum()))
+    if not np.isfinite(value) or not np.isfinite(left_out).all():
+        return None, "rates of errors differ over prompts by no more than sampling noise"
+    return (value, value + (prompts - 1) * (left_out.mean() - left_out)), ""
 
 
 def _sums(first: Array, second: Array, noise: Array, other_noise: Array) -> Array:

@@ -179,6 +179,19 @@ def model_revision(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def whole_revision(name_or_path: str | Path) -> str:
+    """Fingerprint of all that decides a draw: of an adapter its own and, behind a plus sign, that of the model below it.
+
+    Raises
+    ------
+    OptionError, DataError
+        See `check_model`.
+    """
+    path = check_model(name_or_path)
+    own = model_revision(path)
+    return f"{own}+{model_revision(check_model(base_of(path)))}" if is_adapter(path) else own
+
+
 @lru_cache(maxsize=1024)
 def _contents(path: str, _size: int, _modified: int) -> str:
     with open(path, "rb") as file:

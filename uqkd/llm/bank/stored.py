@@ -59,6 +59,12 @@ class StoredResponses(Sequence[Response]):
         """Texts of the responses at these places; their token ids are not touched."""
         return [self._text(part, row) for part, row in self._found(self._order[places])]
 
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """(N,) whether the model ended each response by itself."""
+        every = [finished for _, _, finished in self._parts]
+        return np.concatenate([np.zeros(0, dtype=bool), *every])[self._order]
+
     def _found(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         """Part and row in it of rows of all parts behind one another."""
         parts = np.searchsorted(self._starts, rows, side="right") - 1

@@ -13,7 +13,7 @@ import torch
 from uqkd.errors import DataError, LibraryError, OptionError, WorkerError
 from uqkd.llm.configuration import attention_for, saved_dtype
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.revision import base_of, check_model, is_adapter, model_revision
+from uqkd.llm.revision import base_of, check_model, is_adapter, whole_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.exactness import Exactness, exactness
 from uqkd.llm.teachers.generating import PAD, generated
@@ -66,10 +66,8 @@ class TransformersTeacher:
         if device == "cuda" and not torch.cuda.is_available():
             raise OptionError("device 'cuda' was asked for, but there is no GPU here; use device='cpu' or 'auto'.")
         where = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        revision = model_revision(path)
-        if is_adapter(path):
-            revision = f"{revision}+{model_revision(check_model(base_of(path)))}"
-        self._set(load(path, dtype).to(where).eval(), encoder, Path(name_or_path).name, revision, batch)
+        model = load(path, dtype).to(where).eval()
+        self._set(model, encoder, Path(name_or_path).name, whole_revision(path), batch)
 
     @classmethod
     def around(cls, model: Any, encoder: Encoder, *, batch: int | None = None) -> TransformersTeacher:

@@ -12,7 +12,7 @@ from typing import Any
 from uqkd.errors import OptionError
 from uqkd.llm.configuration import saved_dtype
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.revision import base_of, check_model, is_adapter, model_revision
+from uqkd.llm.revision import base_of, check_model, is_adapter, whole_revision
 from uqkd.llm.teachers.adapters import RANKS, not_put_on, rank_of
 from uqkd.llm.teachers.backends.vllm import library
 from uqkd.llm.teachers.backends.vllm.engine import Engine, Options
@@ -151,14 +151,9 @@ class _Model:
         # vLLM's "auto" makes bfloat16 of float32.
         return replace(options, dtype=saved_dtype(self.base)) if options.dtype == "auto" else options
 
-    @property
-    def revision(self) -> str:
-        own = model_revision(self.path)
-        return own if self.path == self.base else f"{own}+{model_revision(self.base)}"
-
     def on(self, engine: Engine) -> VllmTeacher:
         adapter = None if self.path == self.base or self.merged else self.path
-        return VllmTeacher(engine, self.encoder, name=self.name, revision=self.revision, adapter=adapter)
+        return VllmTeacher(engine, self.encoder, name=self.name, revision=whole_revision(self.path), adapter=adapter)
 
 
 class _Merged(VllmTeacher):
@@ -167,7 +162,9 @@ class _Merged(VllmTeacher):
     def __init__(self, model: _Model, options: Options) -> None:
         self._model, self._options = model, model.typed(options)
         self._folder: Any = None
-        super().__init__(Engine(model.base, self._options), model.encoder, name=model.name, revision=model.revision)
+        super().__init__(
+            Engine(model.base, self._options), model.encoder, name=model.name, revision=whole_revision(model.path)
+        )
 
     def stream(self, requests: Any, sampling: Any) -> Answers:
         """See `Teacher.stream`."""

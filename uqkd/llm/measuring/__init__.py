@@ -1,0 +1,11 @@
+"""What is measured of distilled students: how unsure each is, how they differ, how far and how wrong they are.
+
+The room is not called `measure`, since `uqkd.llm.measure` is its function.
+"""
+
+from uqkd.llm.measuring.estimates import measure
+from uqkd.llm.measuring.losses import HeldOut
+from uqkd.llm.measuring.sheet import COLUMNS, EACH, Measured
+from uqkd.llm.measuring.spreads import embedding_components
+
+__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "embedding_components", "measure"]

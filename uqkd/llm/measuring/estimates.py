@@ -1,0 +1,229 @@
+"""`measure`: every quantity of the students, beside their teacher, reference answers and the undistilled student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import ShapeError
+from uqkd.estimators.agreement import cross_agreement, decompose_agreement, gini_from_draws
+from uqkd.estimators.counting import counted
+from uqkd.estimators.distance import squared_distance
+from uqkd.estimators.semantic import decompose_entropy, entropy_from_counts
+from uqkd.estimators.two_way import ratio_values
+from uqkd.estimators.variance import VarianceDecomposition
+from uqkd.llm.clusters import Clusters, cluster
+from uqkd.llm.measuring.answers import finished
+from uqkd.llm.measuring.by_prompt import by_prompt
+from uqkd.llm.measuring.losses import HeldOut
+from uqkd.llm.measuring.referenced import add_errors, add_truth
+from uqkd.llm.measuring.sheet import Measured, Sheet, Values
+from uqkd.llm.measuring.spreads import components_beside
+from uqkd.llm.mistakes import answered
+from uqkd.llm.responses import Responses
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+ENTROPIES = ("plug-in", "chao-shen")
+CERTAIN = "the teacher gave one answer alone to every prompt: nothing to keep"
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The students, and what stands beside them."""
+
+    students: Responses
+    teacher: Responses | None
+    undistilled: Responses | None
+
+    @property
+    def beside(self) -> list[Responses]:
+        return [one for one in (self.teacher, self.undistilled) if one is not None]
+
+    def check(self) -> None:
+        for name, other, least in (("teacher", self.teacher, 1), ("undistilled student", self.undistilled, 2)):
+            if other is not None and other.prompts.ids != self.students.prompts.ids:
+                raise ShapeError(f"the {name} must have answered the students' prompts in the same order.")
+            if other is not None and other.shape[2] < least:
+                raise ShapeError(f"the {name} needs R >= {least} responses to each prompt; got {other.shape[2]}.")
+        if self.undistilled is not None and self.undistilled.shape[0] != 1:
+            raise ShapeError(f"there is one undistilled student; got responses of {self.undistilled.shape[0]}.")
+
+
+def measure(
+    students: Responses,
+    teacher: Responses | None = None,
+    *,
+    undistilled: Responses | None = None,
+    held_out: HeldOut | None = None,
+    embedding: str = "builtin",
+    clusters: str = "normalised",
+    model: str | None = None,
+    probabilities: Sequence[Sequence[float]] | None = None,
+    names: Sequence[str] | None = None,
+) -> Measured:
+    """Measure what S students say, beside their teacher, the undistilled student and reference answers where there are any.
+
+    Parameters
+    ----------
+    students : Responses
+        (S, P, R), S >= 2, R >= 2. Reference answers are those of its prompts.
+    teacher : Responses
+        (1 or S, P, k), k >= 2 together: draws of the teacher that no student was trained on; otherwise distances from it
+        come out too small.
+    undistilled : Responses
+        (1, P, R), R >= 2: of the model that the students were before they were distilled.
+    held_out : HeldOut
+        Losses on responses that no student was trained on, see `held_out_loss`.
+    embedding : str
+        Of `embed`, for the variance of meanings as vectors.
+    clusters, model : str
+        `how` and `model` of `cluster`, for meanings as classes.
+    probabilities : sequence of P sequences of float
+        True probabilities of the reference answers, empty where there are none.
+    names : sequence of S str
+        Of the students; their numbers if not given.
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    ShapeError
+        Too few students or responses, or a teacher of other prompts.
+    DataError
+        Probabilities that do not fit the answers.
+
+    Notes
+    -----
+    T4, T10. Variances and distances are unbiased and may be negative; entropies are not (`entropy_from_counts`). Intervals are
+    `two_way_interval`; the undistilled student is one given model, over prompts.
+
+    Examples
+    --------
+    >>> from uqkd.llm.responses import Prompts, Response
+    >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
+    >>> words = (Response((1,), "Rome"), Response((2,), "Milan"))
+    >>> found = measure(Responses(prompts, words, [[[0, 0]], [[1, 1]]]))
+    >>> found.of("inter_gini")[0], found.of("unsupported")[0], found.prompts["answer"]
+    (1.0, 0.5, ('Milan',))
+    """
+    sources = _Sources(students, teacher, undistilled)
+    sources.check()
+    sheet = Sheet(names or [str(s) for s in range(students.shape[0])], students.shape[1])
+    parts, rest = components_beside(students, [undistilled] if undistilled else [], embedding)
+    _add_components(sheet, parts, rest[0] if rest else None, f"embedding {embedding}", ("variance", "squared norm"))
+    grouped = cluster(students, clusters, beside=sources.beside, model=model)
+    base = grouped.beside[-1] if undistilled is not None else None
+    agreement, own = decompose_agreement(grouped.ids), None if base is None else gini_from_draws(base)
+    _add_components(sheet, agreement, own, f"clusters {clusters}", ("gini", "probability"))
+    _add_entropies(sheet, grouped.ids, base)
+    if teacher is not None:
+        _add_teacher(sheet, grouped, agreement, base)
+    places = answered(students.prompts)
+    if probabilities is not None:
+        add_truth(sheet, students, undistilled, probabilities, how=clusters, model=model)
+    wrong = add_errors(sheet, students, teacher, undistilled, places) if places else None
+    if held_out is not None:
+        _add_held_out(sheet, held_out)
+    _add_cut(sheet, students, undistilled)
+    return sheet.done(by_prompt(students, grouped, places, wrong))
+
+
+def _add_components(
+    sheet: Sheet, parts: VarianceDecomposition, base: Array | None, note: str, names: tuple[str, str]
+) -> None:
+    """Intra, inter and total; the undistilled student is one model, so that all its variance is its own."""
+    name, unit = names
+    own, between = parts.per_student_intra, parts.per_student_inter
+    one = None if base is None else Values.of(base)
+    sheet.add(f"intra_{name}", Values.of(own), unit=unit, note=note, base=one)
+    sheet.add(f"inter_{name}", Values.of(between, pair=parts.inter), unit=unit, note=note)
+    sheet.add(f"total_{name}", Values.of(own + between, pair=parts.total), unit=unit, note=note, base=one)
+    sheet.add_each(f"intra_{name}", [Values.of(row[None]) for row in own], unit=unit, base=one)
+
+
+def _add_entropies(sheet: Sheet, ids: Index, base: Index | None) -> None:
+    for rule in ENTROPIES:
+        parts, short = decompose_entropy(ids, rule), rule.replace("-", "_")
+        of_total = parts.per_student + parts.per_student_information
+        one = None
+        if base is not None:
+            one = Values.of(np.concatenate([entropy_from_counts(counts, rule) for counts in counted(base)], axis=-1))
+        for name, table, pair, theirs in (
+            ("total", of_total, parts.total, one),
+            ("intra", parts.per_student, None, one),
+            ("inter", parts.per_student_information, parts.mutual_information, None),
+        ):
+            sheet.add(
+                f"{name}_entropy_{short}",
+                _centred(Values.of(table, pair=pair), pair),
+                unit="nats",
+                note=rule,
+                base=theirs,
+            )
+
+
+def _centred(values: Values, exact: Array | None) -> Values:
+    """The estimate itself where the mean of pseudo-values is not quite it: entropies have a bias that a jackknife changes."""
+    if exact is None:
+        return values
+    return Values(values.table + (float(exact.mean()) - values.estimate), float(exact.mean()), values.why)
+
+
+def _add_teacher(sheet: Sheet, grouped: Clusters, parts: VarianceDecomposition, base: Index | None) -> None:
+    drawn = pooled(grouped.beside[0])
+    spread, k = gini_from_draws(drawn), drawn.shape[1]
+    sheet.add("teacher_gini", Values.of(spread[None]), unit="probability", note=f"G_p from {k} draws")
+    total = parts.per_student_intra + parts.per_student_inter
+    kappa, one = Values.missing(CERTAIN), None if base is None else Values.missing(CERTAIN)
+    if spread.mean() > 0:
+        kappa = Values.of(ratio_values(total, spread), pair=ratio_values(parts.total[None], spread)[0])
+        one = None if base is None else Values.of(ratio_values(gini_from_draws(base), spread))
+    note = "(intra + inter)/G_p; 1 if the students are right on average"
+    sheet.add("kappa", kappa, unit="ratio", note=note, base=one)
+    apart = squared_distance(grouped.ids, teacher=drawn)
+    one = (
+        None
+        if base is None
+        else Values.of(1.0 - gini_from_draws(base) - 2.0 * cross_agreement(base, drawn) + 1.0 - spread)
+    )
+    note, unit = f"mean ‖q − p‖², p from {k} draws", "probability²"
+    sheet.add("distance_from_teacher", Values.of(apart.per_student), unit=unit, note=note, base=one)
+    sheet.add_each("distance_from_teacher", [Values.of(row[None]) for row in apart.per_student], unit=unit, base=one)
+    bias = Values.of(apart.per_student_bias, pair=apart.bias_square)
+    sheet.add("bias_from_teacher", bias, unit=unit, note="‖E q − p‖², common to all students")
+
+
+def _add_held_out(sheet: Sheet, found: HeldOut) -> None:
+    ours = Values.of(ratio_values(found.students, found.tokens))
+    base = None if found.undistilled is None else Values.of(ratio_values(found.undistilled[None], found.tokens[:1]))
+    unit = "nats a token"
+    sheet.add("held_out_loss", ours, unit=unit, note=found.note, base=base)
+    each = [
+        Values.of(ratio_values(nats[None], tokens[None]))
+        for nats, tokens in zip(found.students, found.tokens, strict=True)
+    ]
+    sheet.add_each("held_out_loss", each, unit=unit, base=base)
+
+
+def _add_cut(sheet: Sheet, students: Responses, undistilled: Responses | None) -> None:
+    one = None if undistilled is None else Values.of(_cut(undistilled))
+    cut = _cut(students)
+    sheet.add("length_cut", Values.of(cut), unit="share", note="responses cut at the greatest length", base=one)
+    sheet.add_each("length_cut", [Values.of(row[None]) for row in cut], unit="share", base=one)
+
+
+def _cut(responses: Responses) -> Array:
+    """(S, P) share of responses that did not end by themselves."""
+    return np.asarray(1.0 - finished(responses).mean(axis=2))
+
+
+def pooled(ids: Index) -> Index:
+    """(P, S·k) draws of the teacher to all students together."""
+    return ids.transpose(1, 0, 2).reshape(ids.shape[1], -1)

@@ -1,0 +1,115 @@
+"""What is measured against reference answers: errors, those shared with the teacher, and distances from known probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import DataError
+from uqkd.estimators.agreement import agreement_with, gini_from_draws
+from uqkd.estimators.distance import squared_distance
+from uqkd.estimators.two_way import ratio_values
+from uqkd.llm.clusters import cluster
+from uqkd.llm.measuring.sheet import Sheet, Values
+from uqkd.llm.mistakes import (
+    Marked,
+    answered,
+    correlation_values,
+    given_by,
+    mark,
+    references,
+    true_distributions,
+)
+from uqkd.llm.responses import Responses
+
+Array = NDArray[np.float64]
+
+NONE_WRONG = "every answer is supported: there are no errors to share"
+
+
+def add_truth(
+    sheet: Sheet,
+    students: Responses,
+    undistilled: Responses | None,
+    probabilities: Sequence[Sequence[float]],
+    *,
+    how: str,
+    model: str | None,
+) -> None:
+    """Distances from known probabilities of the reference answers."""
+    if len(probabilities) != len(students.prompts):
+        raise DataError(f"probabilities needs one row for each of P={len(students.prompts)}; got {len(probabilities)}.")
+    places = [p for p in answered(students.prompts) if len(probabilities[p])]
+    if not places:
+        raise DataError("probabilities were given for no prompt that has reference answers.")
+    some = students.of_prompts(places)
+    beside = [references(some.prompts), *([undistilled.of_prompts(places)] if undistilled is not None else [])]
+    grouped = cluster(some, how, beside=beside, model=model)
+    known = true_distributions(some.prompts, grouped.beside[0][0], [probabilities[p] for p in places])
+    apart, base = squared_distance(grouped.ids, probs=known), None
+    if undistilled is not None:
+        own = grouped.beside[1]
+        base = Values.of(1.0 - gini_from_draws(own) - 2.0 * agreement_with(own, known) + (known**2).sum(axis=-1))
+    unit, n = "probability²", len(places)
+    sheet.add(
+        "distance_from_truth",
+        Values.of(apart.per_student),
+        unit=unit,
+        note="mean ‖q − p‖², p known",
+        base=base,
+        prompts=n,
+    )
+    bias = Values.of(apart.per_student_bias, pair=apart.bias_square)
+    sheet.add("bias_from_truth", bias, unit=unit, note="‖E q − p‖², common to all students", prompts=n)
+
+
+def add_errors(
+    sheet: Sheet,
+    students: Responses,
+    teacher: Responses | None,
+    undistilled: Responses | None,
+    places: Sequence[int],
+) -> Array:
+    """Unsupported answers, accuracy, and what of the errors is the teacher's; returns the share of errors by prompt."""
+    every = [students, teacher, undistilled]
+    marked = iter(mark(*(one.of_prompts(places) for one in every if one is not None)))
+    ours = next(marked)
+    theirs = next(marked) if teacher is not None else None
+    own = next(marked) if undistilled is not None else None
+    n = len(places)
+    for name, note, table, base in (
+        ("unsupported", "share of responses that no reference answer supports", ours.wrong, own and own.wrong),
+        ("accuracy", "most frequent answer of a student is supported", ours.accuracy(), own and own.accuracy()),
+    ):
+        one = None if base is None else Values.of(base)
+        sheet.add(name, Values.of(table), unit="share", note=note, base=one, prompts=n)
+        sheet.add_each(name, [Values.of(row[None]) for row in table], unit="share", base=one)
+    if theirs is not None:
+        _add_shared(sheet, ours, theirs, own, n)
+    return np.asarray(ours.wrong.mean(axis=0))
+
+
+def _add_shared(sheet: Sheet, ours: Marked, theirs: Marked, own: Marked | None, n: int) -> None:
+    rate = Values.of(theirs.wrong.mean(axis=0, keepdims=True))
+    sheet.add("teacher_unsupported", rate, unit="share", note="of the teacher's responses", prompts=n)
+    draws = theirs.form.shape[0] * theirs.form.shape[2]
+    note = f"unsupported answers that the teacher gave too in {draws} draws"
+    shared, base = (None if one is None else _shared(one, theirs) for one in (ours, own))
+    assert shared is not None
+    sheet.add("shared_errors", shared, unit="share of errors", note=note, base=base, prompts=n)
+    note = "of unsupported rates over prompts, cleared of sampling noise"
+    values, alone = (None if one is None else _correlation(one, theirs) for one in (ours, own))
+    assert values is not None
+    sheet.add("error_correlation", values, unit="correlation", note=note, base=alone, prompts=n)
+
+
+def _shared(ours: Marked, theirs: Marked) -> Values:
+    wrong = ours.wrong
+    return Values.of(ratio_values(given_by(ours, theirs), wrong)) if wrong.any() else Values.missing(NONE_WRONG)
+
+
+def _correlation(ours: Marked, theirs: Marked) -> Values:
+    found, why = correlation_values(ours, theirs)
+    return Values.missing(why) if found is None else Values(found[1][None], found[0])

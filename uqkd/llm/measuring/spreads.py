@@ -1,0 +1,68 @@
+"""Variances of meanings as vectors: within and between students, never building the array of all embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import ShapeError
+from uqkd.estimators.agreement import from_spreads
+from uqkd.estimators.variance import VarianceDecomposition
+from uqkd.llm.alikeness import alikenesses
+from uqkd.llm.responses import Responses
+
+Array = NDArray[np.float64]
+
+
+def embedding_components(responses: Responses, embedding: str = "builtin") -> VarianceDecomposition:
+    """Inter- and intra-student variance of the embeddings, as `decompose_variance` of the (S, P, R, D) array never built.
+
+    Parameters
+    ----------
+    responses : Responses
+        (S, P, R), S >= 2, R >= 2.
+    embedding : str
+
+    Returns
+    -------
+    VarianceDecomposition
+        Units: squared norm; total at most 1 in expectation, 1 − ‖mean embedding‖².
+
+    Notes
+    -----
+    T4, T10. Norms are one, so all follows from inner products of the texts of each prompt.
+
+    Examples
+    --------
+    >>> from uqkd.llm.responses import Prompts, Response
+    >>> words = (Response((1,), "Rome"), Response((2,), "Milan"))
+    >>> embedding_components(Responses(Prompts(("a",), ("?",)), words, [[[0, 0]], [[1, 1]]]), "exact").inter
+    array([1.])
+    """
+    return components_beside(responses, (), embedding)[0]
+
+
+def components_beside(
+    responses: Responses, others: Sequence[Responses], embedding: str
+) -> tuple[VarianceDecomposition, list[Array]]:
+    """Components of the students, and of each other source the variance (S', P) of its own responses; one pass over all texts."""
+    students, _, draws = responses.shape
+    if students < 2 or draws < 2:
+        raise ShapeError(
+            f"variance within and between students needs S >= 2 and R >= 2; got (S={students}, R={draws}). Draw more."
+        )
+    sources = [responses, *others]
+    within: list[list[Array]] = [[] for _ in sources]
+    about: list[Array] = []
+    for block in alikenesses(sources, embedding):
+        for place, source in enumerate(sources):
+            shares, k = block.shares(place), source.shape[2]
+            norm = ((shares @ block.closeness) * shares).sum(axis=-1)
+            within[place].append(((1.0 - norm) * k / (k - 1)).T)
+            if place == 0:
+                apart = shares - shares.mean(axis=1, keepdims=True)
+                about.append(((apart @ block.closeness) * apart).sum(axis=-1).T)
+    own, *rest = (np.concatenate(parts, axis=1) for parts in within)
+    return from_spreads(own, np.concatenate(about, axis=1), draws), rest
