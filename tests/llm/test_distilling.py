@@ -240,7 +240,7 @@ base, bank, out, trainer, lora, kills = sys.argv[1:7]
 held = Bank(bank, create=False)
 prompts, drawn = held.prompts()
 targets = weigh(held.responses(prompts, students=2, k=drawn // 2, per_student=drawn // 2), "multi")
-recipe = Recipe(steps=40, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine")
+recipe = Recipe(steps=16, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine")
 
 Initializer.of(base, lora=Lora(rank=2))  # what the children need is imported once
 
