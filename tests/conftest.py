@@ -82,9 +82,9 @@ def vllm_teacher(tiny) -> Iterator[object]:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """A real chat model, SmolLM2-135M-Instruct, as `make test` prepares it (`make real`)."""
+    """A real chat model, SmolLM2-135M-Instruct, as `make test` prepares it (`make models`)."""
     path = Path(__file__).parents[1] / ".real" / "smollm2-135m-instruct"
-    assert (path / "config.json").is_file(), "the real model is not there; run: make real"
+    assert (path / "config.json").is_file(), "the real model is not there; run: make models"
     return path
 
 

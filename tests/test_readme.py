@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "studies", folder / "studies")
     shutil.copytree(ROOT / "docs", folder / "docs")
-    (folder / ".real").symlink_to(ROOT / ".real")  # as `make real` leaves it
+    (folder / ".real").symlink_to(ROOT / ".real")  # as `make models` leaves it
     generator = seeds.generator("test", "readme")
     size, rooms = generator.standard_normal(80), generator.integers(1, 9, size=80)
     price = 3 * size + rooms + generator.standard_normal(80)
