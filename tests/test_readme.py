@@ -18,12 +18,13 @@ from uqkd.linear.theory import combine, graybill_deal_ratio
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^\.venv/bin/uqkd .*$", TEXT, re.MULTILINE)]
 
 
 def test_the_examples_run_and_measure_what_theory_says(capsys):
     """T1: the mean inter-student variance is σ²/k·q/n = .5/8·2/100 = .00125; T3: the intra-student variance is .5."""
-    linear, networks, classifiers = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    linear, networks, classifiers, _ = BLOCKS
     scope: dict = {}
     exec(linear, scope)
     parts = scope["parts"]
@@ -81,6 +82,8 @@ def test_there_are_commands():
 SAYS = {
     "sample": "tests of independence passed",
     "show": "most divided prompts",
+    "distill": "2 students saved, mean loss",
+    "measure": "2 students, 12 prompts, 4 answers each",
     "import": "independence of these responses cannot be shown",
 }
 
@@ -99,6 +102,13 @@ def test_every_command_runs(command, folder):
         assert SAYS[words[3]] in done.stdout
     else:
         assert (folder / "my-results" / "index.html").is_file()
+
+
+def test_a_student_is_used_as_the_readme_says(folder, monkeypatch, capsys):
+    """After the commands: the student that one of them made answers."""
+    monkeypatch.chdir(folder)
+    exec(BLOCKS[3], {})
+    assert capsys.readouterr().out.strip()
 
 
 def test_the_picture_is_what_the_study_draws(folder):
