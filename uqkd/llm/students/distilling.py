@@ -22,6 +22,7 @@ from uqkd.llm.students.keeping import ABOUT, Keep
 from uqkd.llm.students.likelihood import SequenceLikelihood
 from uqkd.llm.students.models import Apart, Models, Together
 from uqkd.llm.students.rows import TrainingRows, training_rows
+from uqkd.llm.students.tokenising import check_embedding
 from uqkd.llm.students.training import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
 from uqkd.llm.students.ways import TRAINERS, chosen_trainer
 from uqkd.stacked import Recipe, Sources, Training
@@ -199,6 +200,7 @@ def distill(
     how = compute or Compute()
     initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
     split = _split(targets, validation, encoder=encoder, recipe=recipe, sources=sources, key=key)
+    check_embedding(split.rows.tokens, initializer.template.model)
     levels = sources.initialisation if adapter is None else np.asarray(adapter)
     masks = sources.order if dropout is None else np.asarray(dropout)
     job = _Job(
@@ -278,14 +280,17 @@ class _Job:
         ended: dict[int, Outcome] = {}
         for s, known in (self.keep.finished() if self.keep else {}).items():
             assert self.keep is not None
-            places[s], ended[s] = self.keep.root / f"student-{s}", Outcome(known["loss"], made=known["steps_made"])
+            made = int(known.get("steps_made", self.recipe.steps))
+            places[s], ended[s] = self.keep.root / f"student-{s}", Outcome(known["loss"], made=made)
 
-        def finish(s: int, student: SequenceLikelihood, done: Outcome) -> None:
+        def finish(s: int, student: SequenceLikelihood, done: Outcome, writes: bool) -> None:
             ended[s] = done
             if self.keep is not None and done.failed_at < 0:
-                about = {**self.keep.about, "steps_made": done.made, "validation": done.validation}
-                places[s] = _saved(self.keep.root, s, student.model, self.encoder, done.loss, about)
-                self.keep.checkpoint(f"{s}").clear()
+                places[s] = self.keep.root / f"student-{s}"
+                if writes:
+                    about = {**self.keep.about, "steps_made": done.made, "validation": done.validation}
+                    _saved(self.keep.root, s, student.model, self.encoder, done.loss, about)
+                    self.keep.checkpoint(f"{s}").clear()
             else:
                 places[s] = {n: p.detach().cpu().clone() for n, p in student.named_parameters() if p.requires_grad}
 
@@ -294,14 +299,11 @@ class _Job:
             finish=finish, keep=self.keep, shared=self.recurs, watch=self.watch, skip=tuple(places),
         )  # fmt: skip
         every = [ended[s] for s in range(len(self.levels))]
-        losses, failed, made = (
-            np.array([getattr(one, name) for one in every]) for name in ("loss", "failed_at", "made")
-        )
+        of_all = {name: np.array([getattr(one, name) for one in every]) for name in ("loss", "failed_at", "made")}
         if self.keep is not None:
             self.keep.clear()
-        return Apart(self.initializer, [places[s] for s in range(len(every))]), Training(
-            losses, failed, made, "sequential"
-        )
+        models = Apart(self.initializer, [places[s] for s in range(len(every))])
+        return models, Training(of_all["loss"], of_all["failed_at"], of_all["made"], "sequential")
 
 
 def _saved(root: str | Path, s: int, model: Any, encoder: Encoder, loss: float, about: Mapping[str, Any]) -> Path:

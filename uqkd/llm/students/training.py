@@ -166,7 +166,7 @@ def train_in_turn(
     levels: Sequence[tuple[int, int, int]],
     key: tuple[Any, ...],
     compute: Compute,
-    finish: Callable[[int, SequenceLikelihood, Outcome], None],
+    finish: Callable[[int, SequenceLikelihood, Outcome, bool], None],
     keep: Keep | None = None,
     shared: bool = False,
     watch: Watch | None = None,
@@ -184,7 +184,8 @@ def train_in_turn(
     key : tuple
     compute : Compute
     finish : callable
-        Given each student when it is trained; the next one takes its memory.
+        Given each student when it is trained, and whether this process is the one that writes; the next student takes its
+        memory.
     keep : Keep, optional
         Where checkpoints are written.
     shared : bool
@@ -215,10 +216,9 @@ def train_in_turn(
                     watch=_told(watch, rows, s),
                 )  # fmt: skip
             _recompute(student, False)
-            if processes.number == 0:
-                last = max(done.made - (done.failed_at < 0), 0)
-                done.loss = float(rows.nats_a_token(np.array([done.loss]), last, np.array([s]))[0])
-                finish(s, student, done)
+            last = max(done.made - (done.failed_at < 0), 0)
+            done.loss = float(rows.nats_a_token(np.array([done.loss]), last, np.array([s]))[0])
+            finish(s, student, done, processes.number == 0)
             processes.wait()
 
 
