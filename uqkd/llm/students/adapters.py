@@ -30,6 +30,9 @@ class Lora:
         Of the adapters' input.
     modules : str or tuple of str
         Names of the linear layers that get one; "all-linear" for all but the head (for Mamba: all that an adapter can act in).
+    layers : int, optional
+        Adapters sit in the last so many blocks; in all if not given. What lies below is the same for all students and steps, and
+        computed once (see `frozen_layers_cached`).
 
     Examples
     --------
@@ -42,12 +45,17 @@ class Lora:
     alpha: float = 16.0
     dropout: float = 0.0
     modules: str | tuple[str, ...] = EVERY
+    layers: int | None = None
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.alpha > 0 or not 0.0 <= self.dropout < 1.0:
             raise OptionError(
                 f"Lora needs rank >= 1, alpha > 0 and 0 <= dropout < 1; got rank={self.rank}, alpha={self.alpha}, "
                 f"dropout={self.dropout}."
+            )
+        if self.layers is not None and self.layers < 1:
+            raise OptionError(
+                f"layers of Lora must be a positive number of blocks, or None for all; got {self.layers}."
             )
 
 
@@ -80,8 +88,10 @@ def _modules(model: Any, lora: Lora) -> list[str] | str:
     family = str(getattr(model.config, "model_type", "unknown"))
     possible = _OPEN.get(family)
     asked = (lora.modules,) if isinstance(lora.modules, str) else lora.modules
-    if asked == (EVERY,):
+    if asked == (EVERY,) and lora.layers is None:
         return EVERY if possible is None else list(possible)
+    if asked == (EVERY,):
+        asked = possible or tuple(sorted({path.rsplit(".", 1)[-1] for path in _linear(model)}))
     paths = list(_linear(model))
     names = sorted({path.rsplit(".", 1)[-1] for path in paths})
     for name in asked:
@@ -92,7 +102,23 @@ def _modules(model: Any, lora: Lora) -> list[str] | str:
                 f"adapters cannot sit on {name!r} of {family!r}: its scan takes the bare weight and would pass them by; use "
                 f"modules={possible!r}."
             )
-    return list(asked)
+    return list(asked) if lora.layers is None else _in_last_blocks(model, asked, lora.layers)
+
+
+def _in_last_blocks(model: Any, asked: tuple[str, ...], count: int) -> list[str]:
+    """Paths of the layers of these names in the last blocks of a model."""
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    if count > layers:
+        raise OptionError(f"layers={count} of Lora are more than the {layers} blocks of this model; give fewer.")
+    rows = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == layers]
+    last = tuple(f"{path}.{n}." for path in rows[:1] for n in range(layers - count, layers))
+    named = [path for path in _linear(model) if any(path == name or path.endswith(f".{name}") for name in asked)]
+    found = [path for path in named if path.startswith(last)]
+    if not found:
+        raise OptionError(
+            f"none of the layers {', '.join(asked)} lies in the last {count} blocks of {type(model).__name__}; leave layers out."
+        )
+    return found
 
 
 def _linear(model: Any) -> Iterator[str]:
