@@ -80,8 +80,7 @@ def measure(
         [*models, *([("undistilled", undistilled)] if undistilled else [])], wanted, draws, out, sampling=sampling,
         max_flagged=max_flagged, backend=backend, **prompting,
     )  # fmt: skip
-    folders = [path for _, path in models]
-    losses = None if teacher is None else _losses(folders, undistilled, teacher, day=day, **prompting)
+    losses = None if teacher is None else _losses(models, undistilled, teacher, day=day, **prompting)
     count = len(models)
     found = estimate(
         answers.of_students(range(count)), teacher, held_out=losses, embedding=embedding, clusters=clusters, model=nli,
@@ -147,16 +146,16 @@ def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
         return draw_students(models, wanted, draws, root=root, say=say, progress=advance, **how)
 
 
-def _losses(folders: Any, base: str | None, teacher: Any, **how: Any) -> Any:
+def _losses(models: Any, base: str | None, teacher: Any, **how: Any) -> Any:
     """Losses on the teacher's responses, one model after another."""
     from uqkd.llm.measuring.held_out import loss_of_folder
     from uqkd.llm.measuring.losses import HeldOut
 
     found = []
-    for path in [*folders, *([base] if base else [])]:
-        print(f"{Path(path).name}: loss on the teacher's responses", flush=True)
+    for name, path in [*models, *([("undistilled", base)] if base else [])]:
+        print(f"{name}: loss on the teacher's responses", flush=True)
         found.append(loss_of_folder(path, teacher, **how))
-    return HeldOut.together(found[: len(folders)], found[len(folders)] if base else None)
+    return HeldOut.together(found[: len(models)], found[len(models)] if base else None)
 
 
 def _write(out: str, found: Any) -> list[str]:

@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 ENTROPIES = ("plug-in", "chao-shen")
+_CAPPED = 0.5  # share of sets of answers without a repetition from which entropies are remarked on
 CERTAIN = "the teacher gave one answer alone to every prompt: nothing to keep"
 
 
@@ -141,14 +142,17 @@ def _add_components(
     """Intra, inter and total; the undistilled student is one model, so that all its variance is its own."""
     name, unit = names
     own, between = parts.per_student_intra, parts.per_student_inter
-    one = None if base is None else Values.of(base)
-    sheet.add(f"intra_{name}", Values.of(own), unit=unit, note=note, base=one)
+    chance = unit == "probability"  # that two responses differ
+    one = None if base is None else Values.of(base, chance=chance)
+    sheet.add(f"intra_{name}", Values.of(own, chance=chance), unit=unit, note=note, base=one)
     sheet.add(f"inter_{name}", Values.of(between, pair=parts.inter), unit=unit, note=note)
-    sheet.add(f"total_{name}", Values.of(own + between, pair=parts.total), unit=unit, note=note, base=one)
-    sheet.add_each(f"intra_{name}", [Values.of(row[None]) for row in own], unit=unit, base=one)
+    total = Values.of(own + between, pair=parts.total, chance=chance)
+    sheet.add(f"total_{name}", total, unit=unit, note=note, base=one)
+    sheet.add_each(f"intra_{name}", [Values.of(row[None], chance=chance) for row in own], unit=unit, base=one)
 
 
 def _add_entropies(sheet: Sheet, ids: Index, base: Index | None) -> None:
+    remark = _capped(ids)
     for rule in ENTROPIES:
         parts, short = decompose_entropy(ids, rule), rule.replace("-", "_")
         of_total = parts.per_student + parts.per_student_information
@@ -166,7 +170,21 @@ def _add_entropies(sheet: Sheet, ids: Index, base: Index | None) -> None:
                 unit="nats",
                 note=rule,
                 base=theirs,
+                remark=remark,
             )
+
+
+def _capped(ids: Index) -> str:
+    """A remark where most entropies are as large as so few draws let them be."""
+    draws = ids.shape[2]
+    own = np.sort(ids, axis=2)
+    share = float((np.diff(own, axis=2) != 0).all(axis=2).mean())
+    if share <= _CAPPED:
+        return ""
+    return (
+        f"{share:.0%} of the students' {draws} answers to a prompt have no two alike: these entropies tell how many were drawn; "
+        "draw more, or compare meanings (--clusters nli)"
+    )
 
 
 def _centred(values: Values, exact: Array | None) -> Values:
@@ -179,7 +197,7 @@ def _centred(values: Values, exact: Array | None) -> Values:
 def _add_teacher(sheet: Sheet, grouped: Clusters, parts: VarianceDecomposition, base: Index | None) -> None:
     drawn = pooled(grouped.beside[0])
     spread, k = gini_from_draws(drawn), drawn.shape[1]
-    sheet.add("teacher_gini", Values.of(spread[None]), unit="probability", note=f"G_p from {k} draws")
+    sheet.add("teacher_gini", Values.of(spread[None], chance=True), unit="probability", note=f"G_p from {k} draws")
     total = parts.per_student_intra + parts.per_student_inter
     kappa, one = Values.missing(CERTAIN), None if base is None else Values.missing(CERTAIN)
     if spread.mean() > 0:
@@ -213,10 +231,10 @@ def _add_held_out(sheet: Sheet, found: HeldOut) -> None:
 
 
 def _add_cut(sheet: Sheet, students: Responses, undistilled: Responses | None) -> None:
-    one = None if undistilled is None else Values.of(_cut(undistilled))
-    cut = _cut(students)
-    sheet.add("length_cut", Values.of(cut), unit="share", note="responses cut at the greatest length", base=one)
-    sheet.add_each("length_cut", [Values.of(row[None]) for row in cut], unit="share", base=one)
+    one = None if undistilled is None else Values.of(_cut(undistilled), chance=True)
+    cut, note = _cut(students), "responses cut at the greatest length"
+    sheet.add("length_cut", Values.of(cut, chance=True), unit="share", note=note, base=one)
+    sheet.add_each("length_cut", [Values.of(row[None], chance=True) for row in cut], unit="share", base=one)
 
 
 def _cut(responses: Responses) -> Array:

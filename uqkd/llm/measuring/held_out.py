@@ -24,7 +24,7 @@ _TOKENS = 2**12  # of a batch, padding included; only the supervised ones pass t
 _BLOCK = 2**13  # responses whose rows are made and sorted by length at once
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode, whose tensors do not tell whether a head left its logits alone
 def held_out_loss(model: Any, encoder: Encoder, responses: Responses) -> HeldOut:
     """−log p of a teacher's responses under one student, given the prompts.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from uqkd.llm.measuring.sheet import Measured
+from uqkd.llm.measuring.sheet import BETWEEN, LEVEL, Measured
 
 _MARKS = "*†‡§¶#"  # of the footnotes
 _NONE = "–"
@@ -28,13 +28,15 @@ def _quantities(measured: Measured) -> Iterator[str]:
     marks: dict[str, str] = {}
     table = [["quantity", "students", *(["undistilled", "change"] if beside else []), "unit"]]
     for row in rows:
-        mark = "".join(_mark(marks, part) for part in str(row["why"]).split("; ") if part)
+        mark = "".join(_mark(marks, part) for part in str(row["why"]).split(BETWEEN) if part)
         cells = [_cell(row, "estimate", "low", "high")]
         if beside:
             cells += [
                 _cell(row, *(f"{name}{end}" for end in ("", "_low", "_high"))) for name in ("undistilled", "change")
             ]
         table.append([f"{row['quantity']}{mark}", *cells, str(row["unit"])])
+    given = "; the undistilled student is one given model" if beside else ""
+    yield f"estimate [interval of {LEVEL:.0%}], students and prompts taken as samples{given}"
     yield from _aligned(table)
     for why, mark in marks.items():
         yield f"{mark} {why}"

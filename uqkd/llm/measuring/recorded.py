@@ -13,6 +13,7 @@ from uqkd.llm.sampling import Sampling
 
 ABOUT = "distilled.json"
 MAX_TOKENS = 256  # of an answer where nothing is known
+_SAID = ("temperature", "max_tokens")  # even where they are plain
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Recorded:
         --------
         >>> found = Recorded((), {"temperature": 0.7, "max_tokens": 32}, None, False, None)
         >>> found.sampled(max_tokens=8, temperature=None)[1]
-        "sampling as the teacher's (temperature=0.7), but max_tokens=8 as given; the rest plain"
+        'students are sampled as the teacher was: temperature=0.7; but max_tokens=8, as given'
         >>> Recorded((), None, None, False, None).sampled()[1]
-        'note: how the teacher was sampled is not in distilled.json (older students); sampling plainly, max_tokens=256'
+        'note: how the teacher was sampled is not in distilled.json (older students); plain sampling with max_tokens=256'
         """
         chosen = {name: value for name, value in given.items() if value is not None}
         for name in chosen:
@@ -62,18 +63,18 @@ class Recorded:
             whole = {"max_tokens": MAX_TOKENS, **chosen}
             how = ", ".join(f"{name}={value}" for name, value in whole.items())
             return Sampling(**whole), (
-                f"note: how the teacher was sampled is not in {ABOUT} (older students); sampling plainly, {how}"
+                f"note: how the teacher was sampled is not in {ABOUT} (older students); plain sampling with {how}"
             )
         sampling, plain = Sampling(**{**self.sampling, **chosen}), Sampling()
         kept = [
             f"{name}={value}"
-            for name, value in self.sampling.items()
-            if name not in chosen and (name == "max_tokens" or value != getattr(plain, name))
+            for name, value in sampling.columns().items()
+            if name not in chosen and (name in _SAID or value != getattr(plain, name))
         ]
-        line = f"sampling as the teacher's ({', '.join(kept) or 'plain'})"
+        line = f"students are sampled as the teacher was: {', '.join(kept)}"
         if chosen:
-            line += ", but " + ", ".join(f"{name}={value}" for name, value in chosen.items()) + " as given"
-        return sampling, f"{line}; the rest plain"
+            line += "; but " + ", ".join(f"{name}={value}" for name, value in chosen.items()) + ", as given"
+        return sampling, line
 
 
 def recorded(root: str | Path) -> Recorded:

@@ -83,16 +83,16 @@ def add_errors(
         ("unsupported", "share of responses that no reference answer supports", ours.wrong, own and own.wrong),
         ("accuracy", "most frequent answer of a student is supported", ours.accuracy(), own and own.accuracy()),
     ):
-        one = None if base is None else Values.of(base)
-        sheet.add(name, Values.of(table), unit="share", note=note, base=one, prompts=n)
-        sheet.add_each(name, [Values.of(row[None]) for row in table], unit="share", base=one)
+        one = None if base is None else Values.of(base, chance=True)
+        sheet.add(name, Values.of(table, chance=True), unit="share", note=note, base=one, prompts=n)
+        sheet.add_each(name, [Values.of(row[None], chance=True) for row in table], unit="share", base=one)
     if theirs is not None:
         _add_shared(sheet, ours, theirs, own, n)
     return np.asarray(ours.wrong.mean(axis=0))
 
 
 def _add_shared(sheet: Sheet, ours: Marked, theirs: Marked, own: Marked | None, n: int) -> None:
-    rate = Values.of(theirs.wrong.mean(axis=0, keepdims=True))
+    rate = Values.of(theirs.wrong.mean(axis=0, keepdims=True), chance=True)
     sheet.add("teacher_unsupported", rate, unit="share", note="of the teacher's responses", prompts=n)
     draws = theirs.form.shape[0] * theirs.form.shape[2]
     note = f"unsupported answers that the teacher gave too in {draws} draws"

@@ -26,6 +26,11 @@ EACH = ("student", "quantity", "estimate", "standard_error", "low", "high", "uni
 UNDISTILLED = "undistilled"
 PAIR = "2 students have one difference: its interval is over prompts, for these two; what another pair would show takes 3 students"
 SAME = "no variation: nothing to estimate a standard error from"
+BETWEEN = " | "  # several reasons
+_ROUNDING = 1e-12  # sums of some thousand float64 terms in another order differ by less
+ONE = "one value: nothing to estimate a standard error from"
+NEVER = "never seen: the interval is a one-sided bound of 95 % from one trial a prompt"
+ALWAYS = "always seen: the interval is a one-sided bound of 95 % from one trial a prompt"
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Values:
     why: str = ""
 
     @classmethod
-    def of(cls, table: object, *, pair: object = None) -> Values:
+    def of(cls, table: object, *, pair: object = None, chance: bool = False) -> Values:
         """From numbers per student and prompt.
 
         Parameters
@@ -103,13 +108,19 @@ class Values:
             NaN where S = 2 for what takes three students.
         pair : (P,) float, optional
             What stands for it then: the quantity itself, prompt by prompt.
+        chance : bool
+            The mean is the chance of an event that one response, or one pair of them, shows: where it was always seen or never,
+            there is a one-sided bound, from one independent trial a prompt.
         """
         values = np.asarray(table, dtype=np.float64)
         why = ""
         if pair is not None and np.isnan(values).all():
             values, why = np.asarray(pair, dtype=np.float64)[None], PAIR
-        if values.size == 1 or not (values != values.flat[0]).any():
-            why = SAME if values.size > 1 else "one value: nothing to estimate a standard error from"
+        first = float(values.flat[0])
+        if values.size == 1 or (np.abs(values - first) <= _ROUNDING * max(abs(first), 1.0)).all():
+            why = SAME if values.size > 1 else ONE
+            if chance and round(first, 12) in (0.0, 1.0):
+                why = NEVER if round(first, 12) == 0.0 else ALWAYS
         return cls(values, float(values.mean()), why)
 
     @classmethod
@@ -126,7 +137,10 @@ class Values:
     def columns(self, prefix: str = "") -> dict[str, float]:
         """Estimate, standard error and interval; NaN for what cannot be estimated."""
         error = low = high = math.nan
-        if not math.isnan(self.estimate) and self.why in ("", PAIR):
+        if self.why in (NEVER, ALWAYS):
+            bound = -math.expm1(math.log1p(-LEVEL) / self.table.shape[1])  # (1 − bound)^P = 1 − level
+            low, high = (0.0, bound) if self.why == NEVER else (1.0 - bound, 1.0)
+        elif not math.isnan(self.estimate) and self.why not in (SAME, ONE):
             error = two_way_standard_error(self.table)
             interval = two_way_interval(self.table, level=LEVEL)
             low, high = float(interval.low), float(interval.high)
@@ -161,15 +175,18 @@ class Sheet:
         note: str,
         base: Values | None = None,
         prompts: int | None = None,
+        remark: str = "",
     ) -> None:
-        """One quantity of the students, and of the undistilled one where that makes sense."""
+        """One quantity of the students, and of the undistilled one where that makes sense; a remark goes with the reasons."""
         count = self.prompts if prompts is None else prompts
         theirs = base or Values.missing("")
         change = ours.less(theirs)
-        why = [part for part in (ours.why, theirs.why and f"undistilled: {theirs.why}") if part]
+        why = [part for part in (ours.why, remark) if part]
+        if theirs.why and theirs.why != ours.why:
+            why.append(f"undistilled: {theirs.why}")
         row = {
             "quantity": quantity, **ours.columns(), "over": ours.over, **theirs.columns(UNDISTILLED), **change.columns("change"),
-            "unit": unit, "n_students": len(self.names), "n_prompts": count, "note": note, "why": "; ".join(why),
+            "unit": unit, "n_students": len(self.names), "n_prompts": count, "note": note, "why": BETWEEN.join(why),
         }  # fmt: skip
         self.rows.append({name: row[name] for name in COLUMNS})
 
