@@ -60,16 +60,15 @@ def _one(job: Job, s: int, watch: Watch | None) -> tuple[float, int, int]:
         return float(loss(*(of_students(values, own) for values in job.validation)))
 
     masks = [int(leaf.seeds[s]) for leaf in model.body.modules() if isinstance(leaf, Dropout) and leaf.p > 0]
-    with seeds.global_states_kept():
-        done = train_alone(
-            student,
-            stepper.recipe,
-            parts,
-            rates=of_students(job.rates, own)[0],
-            evaluate=None if job.validation is None else evaluate,
-            seed=(lambda step: seeds.seed63("dropout", masks[0], step, shared=True)) if masks else None,
-            watch=None if watch is None else lambda step, value: watch(own, step, torch.tensor([value])),
-        )
+    done = train_alone(
+        student,
+        stepper.recipe,
+        parts,
+        rates=of_students(job.rates, own)[0],
+        evaluate=None if job.validation is None else evaluate,
+        stream=(lambda step: seeds.torch_stream("dropout", masks[0], step, shared=True)) if masks else None,
+        watch=None if watch is None else lambda step, value: watch(own, step, torch.tensor([value])),
+    )
     return done.loss, done.failed_at, done.made
 
 

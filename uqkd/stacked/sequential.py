@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -85,7 +85,7 @@ def train_alone(
     precision: str = "float32",
     evaluate: Callable[[], float] | None = None,
     checkpoint: Checkpoint | None = None,
-    seed: Callable[[int], int] | None = None,
+    stream: Callable[[int], AbstractContextManager[None]] | None = None,
     watch: Callable[[int, float], None] | None = None,
     processes: Processes | None = None,
 ) -> Outcome:
@@ -107,8 +107,9 @@ def train_alone(
         The validation loss; with `recipe.patience`, stops early and takes back the best parameters.
     checkpoint : Checkpoint, optional
         Where the state is kept now and then, and begun from.
-    seed : callable, optional
-        `seed(step)` is what torch's global random state, which dropout draws from, is set to at a step.
+    stream : callable, optional
+        Inside `stream(step)` a step is made: `uqkd.seeds.torch_stream` of a key of the step's own, for dropout draws from torch's
+        global random state.
     watch : callable, optional
         Told step and loss after every step.
     processes : Processes, optional
@@ -143,9 +144,8 @@ def train_alone(
     try:
         while run.done.made < recipe.steps and run.done.failed_at < 0:
             step = run.done.made
-            if seed is not None:
-                torch.manual_seed(seed(step))
-            run.step(parts(step))
+            with nullcontext() if stream is None else stream(step):
+                run.step(parts(step))
             if run.done.failed_at >= 0:
                 break
             if watch is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -208,13 +209,12 @@ def train_in_turn(
                 return _parts(student, rows, order, rows.weights[s], rows_at_most=compute.micro_batch)
 
             checkpoint = None if keep is None else keep.checkpoint(f"{s}", write=processes.number == 0)
-            with seeds.global_states_kept():
-                done = train_alone(
-                    student, recipe, parts, precision=compute.precision, checkpoint=checkpoint, processes=processes,
-                    evaluate=_evaluation(student, split.held_out, s, compute),
-                    seed=partial(_seed, key, mask),
-                    watch=_told(watch, rows, s),
-                )  # fmt: skip
+            done = train_alone(
+                student, recipe, parts, precision=compute.precision, checkpoint=checkpoint, processes=processes,
+                evaluate=_evaluation(student, split.held_out, s, compute),
+                stream=partial(_stream, key, mask),
+                watch=_told(watch, rows, s),
+            )  # fmt: skip
             _recompute(student, False)
             last = max(done.made - (done.failed_at < 0), 0)
             done.loss = float(rows.nats_a_token(np.array([done.loss]), last, np.array([s]))[0])
@@ -222,9 +222,9 @@ def train_in_turn(
             processes.wait()
 
 
-def _seed(key: tuple[Any, ...], mask: int, step: int) -> int:
+def _stream(key: tuple[Any, ...], mask: int, step: int) -> AbstractContextManager[None]:
     """What the dropout of a step draws from."""
-    return seeds.seed63(*key, "dropout", mask, step, shared=True)
+    return seeds.torch_stream(*key, "dropout", mask, step, shared=True)
 
 
 def _trained(model: Stacked) -> int:
