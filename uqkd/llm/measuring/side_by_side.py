@@ -19,6 +19,13 @@ Array = NDArray[np.float64]
 Compared = dict[tuple[str, str, int], dict[str, Array]]  # part, method, k: values of each quantity
 
 OF_TEACHER = ("accuracy", "unsupported", "intra")  # the rest compares with its draws, among which its own are
+CHANCES = (
+    "accuracy",
+    "unsupported",
+    "repeated",
+    "intra",
+    "total",
+)  # of an event that an answer, or a pair of them, shows
 COSTS = ("nats", "tokens")
 
 
@@ -125,7 +132,10 @@ def summary(values: Compared) -> pd.DataFrame:
     rows = []
     for (part, method, k), own in values.items():
         for quantity, table in own.items():
-            found, size = Values.of(table), {"students": len(table), "prompts": table.shape[1]}
             about = {"part": part, "method": method, "k": k, "quantity": quantity}
+            found, size = (
+                Values.of(table, chance=quantity in CHANCES),
+                {"students": len(table), "prompts": table.shape[1]},
+            )
             rows.append({**about, **found.columns(), **size, "why": found.why})
     return pd.DataFrame(rows)
