@@ -181,6 +181,7 @@ def test_logits_that_no_row_needs_are_not_computed_and_change_nothing(encoder, c
             fewer = stacked(torch.from_numpy(rows))[0]
         again = stacked(torch.from_numpy(rows))[0]
     assert seen == [
+        2 * 2,  # a look at what follows the head, once
         2 + 3,
         2 * 5,
         2 * 4,
