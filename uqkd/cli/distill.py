@@ -87,9 +87,12 @@ def distill(
     )  # fmt: skip
     identity = held.identity or {}
     encoder = Encoder.of(student, chat=chat).on_day(identity.get("template_day"))
-    ended = next((one for one in responses.distinct if one.finished), None)  # one that was cut shows no end
-    longest = student_tokens(responses.distinct, encoder).longest
-    print(encoder.preflight(prompts, max_tokens=longest + 1, example=ended), flush=True)
+    said = student_tokens(responses.distinct, encoder)
+    ended = next((n for n, one in enumerate(responses.distinct) if one.finished), None)  # one that was cut shows no end
+    example = None if ended is None else said.response(ended)
+    print(encoder.preflight(prompts, max_tokens=said.longest + 1, example=example), flush=True)
+    for line in said.notes:
+        print(f"note: {line}", flush=True)
     options: dict[str, Any] = {
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": count,
         "batch": batch, "lr": lr, "optimiser": optimiser, "schedule": schedule, "fresh": fresh, "lora": lora,
@@ -109,14 +112,12 @@ def distill(
         "sources": Sources.independent(students, freeze=freeze or [], bootstrap=bootstrap),
     }  # fmt: skip
     key = (*_KEY, seed_key)
-    sampling = Sampling(max_tokens=longest + 1)
+    sampling = Sampling(max_tokens=said.longest + 1)
     targets = targets_of(weights, responses, student, sampling=sampling, key=key, keep=keep, **how)
     print(f"distilling {students} students of {len(prompts)} prompts, k = {responses.shape[2]}, {weights}", flush=True)
     made = train(
         student, targets, key=key, exclude_failed=exclude_failed, keep=keep, watch=_Watch(students, count), **how
     )
-    for line in made.notes:
-        print(f"note: {line}")
     mean = float(made.loss[made.kept].mean())
     print(f"{out}: {len(made.kept)} students saved, mean loss {mean:.4g} nats a token, trained {made.engine}")
     print(f"next: uqkd measure --students {out} --prompts FILE --out FILE.csv")

@@ -145,8 +145,19 @@ class Encoder:
         ------
         DataError
             A prompt of several turns and no template, or a template that refuses it.
+        PreflightError
+            See `preflight`; but of lengths nothing is asked here.
         """
-        return self._rendered(prompts)[0]
+        return self._checked(prompts)[0]
+
+    def _checked(self, prompts: Prompts) -> tuple[list[Ids], bool]:
+        """What `_rendered` makes, if tokenizer and model agree and the model knows every token."""
+        check_vocabulary(self.tokenizer, self.vocabulary, self.eos_id, self.model_eos)
+        ids, dated = self._rendered(prompts)
+        found = (wrong_with(own, self.tokenizer, self.stop_ids, rows=self.vocabulary, chat=self.chat) for own in ids)
+        wrong = {place: reason for place, reason in enumerate(found) if reason}
+        refuse_wrong(wrong, prompts, ids, self.tokenizer)
+        return ids, dated
 
     def _rendered(self, prompts: Prompts) -> tuple[list[Ids], bool]:
         """Token ids of each prompt, and whether the template asked for the date."""
@@ -175,14 +186,7 @@ class Encoder:
         PreflightError
             See `preflight`; but prompts that are too long are not an error here.
         """
-        check_vocabulary(self.tokenizer, self.vocabulary, self.eos_id, self.model_eos)
-        ids, dated = self._rendered(prompts)
-        wrong = {
-            place: reason
-            for place, own in enumerate(ids)
-            if (reason := wrong_with(own, self.tokenizer, self.stop_ids, rows=self.vocabulary, chat=self.chat))
-        }
-        refuse_wrong(wrong, prompts, ids, self.tokenizer)
+        ids, dated = self._checked(prompts)
         identity: dict[str, Any] = {"template_day": self.day.isoformat()} if dated else {}
         if self.template_args:
             identity["template_args"] = [f"{name}={value!r}" for name, value in self.template_args]

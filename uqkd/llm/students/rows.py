@@ -14,7 +14,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.encoding import Encoder
 from uqkd.llm.responses import Responses, TextTargets
-from uqkd.llm.students.tokenising import student_tokens
+from uqkd.llm.students.tokenising import check_lengths, student_tokens
 from uqkd.stacked import Recipe, Sources, bootstrap_rows
 
 Array = NDArray[np.float64]
@@ -123,6 +123,8 @@ def training_rows(
         No response ends by itself, so that students would never learn to stop.
     OptionError
         Targets of another number of students.
+    PreflightError
+        A prompt or response that the student cannot be asked or taught: too long, or with a token that it does not have.
     """
     students, (given, prompts, _) = sources.students, targets.responses.shape
     if given not in (1, students):
@@ -144,6 +146,7 @@ def training_rows(
         for pair in own:
             number.setdefault(pair, len(number))
     rows = _flat(number, targets.responses, encoder, said.ids)
+    check_lengths(np.diff(rows[1]), (p for p, _ in number), targets.responses.prompts, encoder)
     ends = sum(targets.responses.distinct[i].finished for _, i in number)
     if not ends:
         raise DataError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from uqkd.errors import PreflightError
 from uqkd.llm.bank.rows import stored_text
 from uqkd.llm.encoding import Encoder
-from uqkd.llm.prompts.rendering import Ids
+from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.prompts.rendering import Ids, listed
 from uqkd.llm.responses import Response
+from uqkd.llm.students.ids import DrawnIds, EncodedIds
 
 _BLOCK = 8192  # responses encoded or decoded at once
 _CHECKED = 2**14  # drawn responses that are decoded, besides those that hold every token that occurs
@@ -154,64 +156,48 @@ def check_rows(ids: Iterable[Ids], encoder: Encoder, *, texts: Sequence[Response
     )
 
 
-class DrawnIds(Sequence[Ids]):
-    """Token ids as they were drawn; nothing is copied."""
-
-    def __init__(self, distinct: Sequence[Response]) -> None:
-        self._distinct = distinct
-
-    def __len__(self) -> int:
-        return len(self._distinct)
-
-    @overload
-    def __getitem__(self, place: int) -> Ids: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Ids]: ...
-
-    def __getitem__(self, place: int | slice) -> Ids | list[Ids]:
-        if isinstance(place, slice):
-            return [one.token_ids or () for one in self._distinct[place]]
-        return self._distinct[place].token_ids or ()
-
-    def __iter__(self) -> Iterator[Ids]:
-        return (one.token_ids or () for one in self._distinct)
-
-
-class EncodedIds(Sequence[Ids]):
-    """Token ids of N responses behind one another: a million of 64 tokens take 264 MB.
+def check_lengths(lengths: Iterable[int], owners: Iterable[int], prompts: Prompts, encoder: Encoder) -> None:
+    """Refuse rows of prompt, response and end that are longer than the student's context.
 
     Parameters
     ----------
-    values : (V,) int32
-    ends : (N,) int
-        Where each response's values end.
+    lengths, owners : N ints
+        Tokens of each row, and the place of its prompt.
+    prompts : Prompts
+    encoder : Encoder
+        Of the student.
 
-    Examples
-    --------
-    >>> ids = EncodedIds(np.array([5, 7, 9], dtype=np.int32), np.array([2, 2, 3]))
-    >>> list(ids), ids[-1]
-    ([(5, 7), (), (9,)], (9,))
+    Raises
+    ------
+    PreflightError
+        One line that names the prompts.
     """
+    if not encoder.context:
+        return
+    wrong: dict[int, str] = {}
+    for length, owner in zip(lengths, owners, strict=True):
+        if length > encoder.context:
+            wrong.setdefault(
+                int(owner), f"has {length} tokens with a response, and the student's context is {encoder.context}"
+            )
+    if wrong:
+        remedy = "shorten or leave them out, draw with a lower max_tokens, or take a student with a longer context"
+        raise PreflightError(f"{listed('are too long for the student', wrong, prompts)}; {remedy}.")
 
-    def __init__(self, values: NDArray[np.int32], ends: NDArray[np.int64]) -> None:
-        self._values, self._ends = values, ends
 
-    def __len__(self) -> int:
-        return len(self._ends)
+def check_embedding(tokens: NDArray[np.int32], model: Any) -> None:
+    """Refuse token ids beyond the embedding of the very model that is trained, whatever its configuration or encoder says.
 
-    @overload
-    def __getitem__(self, place: int) -> Ids: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Ids]: ...
-
-    def __getitem__(self, place: int | slice) -> Ids | list[Ids]:
-        if isinstance(place, slice):
-            return [self[n] for n in range(*place.indices(len(self)))]
-        at = range(len(self))[place]
-        start = int(self._ends[at - 1]) if at else 0
-        return tuple(self._values[start : int(self._ends[at])].tolist())
+    Raises
+    ------
+    PreflightError
+    """
+    rows, greatest = int(model.get_input_embeddings().weight.shape[0]), int(tokens.max(initial=0))
+    if greatest >= rows:
+        raise PreflightError(
+            f"the rows hold token {greatest}, and the student's embedding has {rows} rows; give distill the encoder of the student "
+            "(Encoder.of(student))."
+        )
 
 
 def _are_own(distinct: Sequence[Response], encoder: Encoder) -> bool:
