@@ -7,10 +7,11 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.estimators import decompose_agreement, decompose_variance, gini
+from uqkd.estimators import decompose_agreement, decompose_variance, gini, gini_from_draws
 from uqkd.llm import alikeness
 from uqkd.llm.embeddings import embed
-from uqkd.llm.measuring import COLUMNS, embedding_components, measure
+from uqkd.llm.measuring import COLUMNS, HeldOut, embedding_components, measure
+from uqkd.llm.measuring.printing import lines
 from uqkd.llm.mistakes import error_correlation, mark, ratio, shared_mistakes, true_distributions
 from uqkd.llm.responses import Prompts, Response, Responses
 
@@ -235,3 +236,125 @@ def test_bad_input():
         measure(students, clusters="semantic")
     with pytest.raises(ShapeError, match="k >= 2"):
         measure(students, teacher.first(1))
+
+
+def every(found):
+    columns = found.quantities
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def shown_without_nan(found):
+    """Whatever is missing has its reason, and no line shows a nan."""
+    for row in every(found):
+        missing = [name for name in ("estimate", "standard_error") if math.isnan(row[name])]
+        assert row["why"] or not missing, (row["quantity"], missing)
+        assert math.isnan(row["low"]) == math.isnan(row["high"])
+    assert "nan" not in "\n".join(lines(found)).lower()
+
+
+def test_two_students_say_what_cannot_be_estimated_from_a_pair():
+    """R14: `± nan` without a word."""
+    students, teacher = worlds(40, ("pair",))
+    found = measure(students.of_students([0, 1]), teacher, probabilities=[tuple(P)] * 40)
+    shown_without_nan(found)
+    pair = decompose_agreement(students.of_students([0, 1]).index)
+    row = found.row("inter_gini")
+    assert (row["over"], row["estimate"]) == ("prompts", pytest.approx(pair.inter.mean()))
+    assert row["standard_error"] == pytest.approx(pair.inter.std(ddof=1) / math.sqrt(40))
+    assert "takes 3 students" in row["why"]
+    for name in ("kappa", "bias_from_teacher", "bias_from_truth", "total_variance", "inter_entropy_chao_shen"):
+        assert found.row(name)["over"] == "prompts"
+        assert found.of(name)[1] > 0
+    assert found.row("intra_gini")["over"] == "students, prompts"
+    three = measure(students.of_students([0, 1, 2]))
+    assert {row["over"] for row in every(three)} == {"students, prompts"}
+
+
+def test_the_interval_of_a_pair_is_that_of_these_two_over_prompts():
+    """400 pairs of fixed students, P = 60 prompts each: 95 % of intervals hold the pair's own truth; 91 to 99 % is 4 sd."""
+    inside = 0
+    for trial in range(400):
+        rng = seeds.generator("test", "measure", "pair", trial)
+        own = rng.dirichlet(np.ones(5), size=2)  # what the two always say, whatever the prompt
+        drawn = np.stack([rng.choice(5, p=q, size=(60, 6)) for q in own])
+        row = measure(responses(drawn), embedding="exact", clusters="exact").row("inter_gini")
+        truth = ((own[0] - own[1]) ** 2).sum() / 2
+        inside += row["low"] <= truth <= row["high"]
+    assert 0.91 < inside / 400 < 0.99
+
+
+def test_the_undistilled_student_stands_beside_the_students_prompt_by_prompt():
+    students, teacher = worlds(30, ("beside",))
+    base = responses(seeds.generator("test", "base").integers(5, size=(1, 30, 4)), (WORDS,) * 30, cut=(4,))
+    alone = measure(students, teacher, probabilities=[tuple(P)] * 30)
+    found = measure(students, teacher, undistilled=base, probabilities=[tuple(P)] * 30)
+    for name in found.quantities["quantity"]:
+        assert found.of(name) == pytest.approx(alone.of(name), abs=1e-12, nan_ok=True), name
+    own = gini_from_draws(base.index[0])
+    row = found.row("intra_gini")
+    assert row["undistilled"] == pytest.approx(own.mean())
+    assert row["undistilled_standard_error"] == pytest.approx(own.std(ddof=1) / math.sqrt(30))
+    assert row["change"] == pytest.approx(row["estimate"] - own.mean())
+    apart = decompose_agreement(students.index).per_student_intra - own
+    from uqkd.estimators import two_way_standard_error
+
+    assert row["change_standard_error"] == pytest.approx(two_way_standard_error(apart))
+    cut = (base.index[0] == 4).mean()
+    assert found.row("length_cut")["undistilled"] == pytest.approx(cut)
+    squared = sum(1.0 - own - 2 * (base.index[0][:, :, None] == teacher.index[0][:, None]).mean((1, 2)) + 1.0
+                  - gini_from_draws(teacher.index[0])) / 30  # fmt: skip
+    assert found.row("distance_from_teacher")["undistilled"] == pytest.approx(squared)
+    assert found.row("kappa")["undistilled"] == pytest.approx(own.mean() / gini_from_draws(teacher.index[0]).mean())
+    for name in ("inter_gini", "bias_from_teacher", "teacher_gini"):  # of one model there is no such thing
+        assert math.isnan(found.row(name)["undistilled"])
+    each = dict(zip(found.students["student"], found.students["quantity"], strict=True))
+    assert set(each) == {"0", "1", "2", "3", "undistilled"}
+    shown_without_nan(found)
+
+
+def test_an_undistilled_student_of_other_prompts_or_of_several_is_refused():
+    students, _ = worlds(3, ("others",))
+    with pytest.raises(ShapeError, match="undistilled student must have answered"):
+        measure(students, undistilled=students.of_students([0]).of_prompts([2, 1, 0]))
+    with pytest.raises(ShapeError, match="one undistilled student; got responses of 4"):
+        measure(students, undistilled=students)
+    with pytest.raises(ShapeError, match="undistilled student needs R >= 2"):
+        measure(students, undistilled=students.of_students([0]).first(1))
+
+
+def test_what_was_never_or_always_seen_has_a_bound_and_not_zero():
+    """20 prompts, one trial each: 1 - .05 ** (1 / 20) = .139."""
+    found = measure(responses(np.zeros((3, 20, 4), dtype=int), (("sea",),) * 20))
+    bound = 1 - 0.05 ** (1 / 20)
+    for name, low, high in (("unsupported", 1 - bound, 1), ("accuracy", 0, bound), ("intra_gini", 0, bound)):
+        row = found.row(name)
+        assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+        assert "one-sided bound" in row["why"]
+        assert math.isnan(row["standard_error"])
+    assert found.row("inter_gini")["why"] == "no variation: nothing to estimate a standard error from"
+    shown_without_nan(found)
+
+
+def test_entropies_that_only_tell_how_many_were_drawn_say_so():
+    texts = [str(i) for i in range(3 * 4 * 5)]
+    index = np.arange(60).reshape(3, 4, 5)
+    found = measure(responses(index, words=texts))
+    assert "100% of the students' 5 answers" in found.row("inter_entropy_plug_in")["why"]
+    assert "answers" not in measure(worlds(5, ("few",))[0]).row("inter_entropy_plug_in")["why"]
+
+
+def test_losses_are_ratios_of_nats_and_tokens():
+    students, _ = worlds(4, ("loss",))
+    nats, tokens = np.array([[8.0, 6.0, 2.0, 4.0]] * 4) + np.arange(4)[:, None], np.array([[4.0, 3.0, 1.0, 2.0]] * 4)
+    found = measure(students, held_out=HeldOut(nats, tokens, 2 * nats[0], "note"))
+    row = found.row("held_out_loss")
+    assert (row["estimate"], row["unit"]) == (pytest.approx(nats.sum() / tokens.sum()), "nats a token")
+    assert (row["undistilled"], row["change"]) == (pytest.approx(4.0), pytest.approx(nats.sum() / tokens.sum() - 4.0))
+    own = [
+        value
+        for quantity, value in zip(found.students["quantity"], found.students["estimate"], strict=True)
+        if quantity == "held_out_loss"
+    ]
+    assert own == pytest.approx([2.0, 2.4, 2.8, 3.2, 4.0])
+    assert any(line.startswith("held_out_loss") and line.endswith("nats a token") for line in lines(found))
+    shown_without_nan(found)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 PAD = 0  # any token: it is masked
-_CACHES = ("past_key_values", "cache_params")  # as models of attention and of states name what they keep
 # Rows of a batch cost a pass over their last token more where their prompts are computed once: worth it from this share on.
 _WORTH = 0.8
 
@@ -39,16 +38,17 @@ def generated(
     >>> generated(model, [[5, 6], [0, 7]], [[1, 1], [0, 1]], max_new_tokens=3).shape
     torch.Size([2, 5])
     """
+    from transformers import LogitsProcessorList
+
     inputs, attention = (torch.as_tensor(rows, device=model.device) for rows in (tokens, mask))
     with _plain(model):
         begun = _begun(model, inputs, attention) if shared else {}
-        return _run(model, inputs, attention, processors, {**options, **begun})
+        return _run(model, inputs, attention, LogitsProcessorList(processors), options=options, **begun)
 
 
-def _run(model: Any, inputs: Any, attention: Any, processors: Sequence[Any], options: dict[str, Any]) -> Any:
-    from transformers import GenerationConfig, LogitsProcessorList
+def _run(model: Any, inputs: Any, attention: Any, processors: Any, *, options: dict[str, Any], **begun: Any) -> Any:
+    from transformers import GenerationConfig
 
-    caches = {name: options.pop(name) for name in _CACHES if name in options}
     own = {
         "do_sample": False,
         "num_beams": 1,
@@ -58,13 +58,14 @@ def _run(model: Any, inputs: Any, attention: Any, processors: Sequence[Any], opt
         **options,
     }
     return model.generate(
-        inputs, attention_mask=attention, generation_config=GenerationConfig(**own),
-        logits_processor=LogitsProcessorList(processors), **caches,
+        inputs, attention_mask=attention, generation_config=GenerationConfig(**own), logits_processor=processors, **begun
     )  # fmt: skip
 
 
 def _begun(model: Any, inputs: torch.Tensor, attention: torch.Tensor) -> dict[str, Any]:
     """What the model keeps of all but the last token of each row, computed once for equal rows; nothing if it saves little."""
+    from transformers import LogitsProcessorList
+
     if inputs.shape[1] < 2:
         return {}
     distinct, which = torch.unique(torch.stack([inputs, attention], dim=1), dim=0, return_inverse=True)
@@ -73,11 +74,9 @@ def _begun(model: Any, inputs: torch.Tensor, attention: torch.Tensor) -> dict[st
         return {}
     ids, own = distinct[:, :, :-1].unbind(1)
     once = {"max_new_tokens": 1, "return_dict_in_generate": True}  # one pass; the token that it ends with is not used
-    result = _run(model, ids, own, (), once)
-    name = next(name for name in _CACHES if getattr(result, name, None) is not None)
-    cache = getattr(result, name)
+    cache = _run(model, ids, own, LogitsProcessorList(), options=once).past_key_values
     cache.reorder_cache(which)
-    return {name: cache}
+    return {"past_key_values": cache}
 
 
 @contextmanager
