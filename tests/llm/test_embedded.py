@@ -82,7 +82,8 @@ OPTIONS = {
     "llm_data_bootstrap": {"k": 2},
     "llm_initialisation": {"k": 2, "perturbations": [0.1]},
     "llm_variance_weighting": {"ks": [1, 4], "per_student": 4, "answers": 2, "pooled": True},
-    "llm_sampled_estimates": {"ks": [1], "every": 2, "blocks": 20, "responses": 4},
+    # Students that know a little: of four answers of students that know nothing no two are ever equal, and nothing varies.
+    "llm_sampled_estimates": {"ks": [1], "every": 2, "blocks": 20, "responses": 4, "steps": 80},
 }
 TRAINING = {"students": 3, "steps": 12, "batch": 8}
 
