@@ -94,6 +94,19 @@ def test_a_frozen_head_keeps_hidden_states_for_the_backward_pass_and_no_logits(m
     assert packed < tokens * 256
 
 
+def test_mixed_precision_keeps_the_losses_in_float32(make_model, tmp_path):
+    student = begun(save_family("Llama", tmp_path / "m", make_model), Lora(rank=2)).float()
+    rows = torch.from_numpy(some_rows(5, 150))
+    expected = student(rows)
+    slopes = gradients(expected, student)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = student(rows)
+    assert found.dtype == torch.float32
+    # Eight bits: each of some ten products one after another rounds to 4e-3, and gradients pass through them twice.
+    np.testing.assert_allclose(found.detach(), expected.detach(), rtol=0.04)
+    assert float((gradients(found, student) - slopes).norm() / slopes.norm()) < 0.08
+
+
 def test_a_head_that_somebody_listens_to_is_called(make_model, tmp_path):
     """Hooks, such as those of libraries that move layers between devices, see the supervised tokens pass."""
     student, rows = begun(save_family("Llama", tmp_path / "m", make_model), Lora(rank=2)), some_rows(5, 150)

@@ -11,9 +11,7 @@ from torch.nn import functional as F
 
 from uqkd.stacked.leaves import Leaf
 
-# Logits held at a time. In float32 they take 32 MiB, up to which the allocator of C keeps memory for the next call; beyond
-# it every table is mapped anew, page by page, which took longer than the products themselves.
-LOGITS = 2**23
+LOGITS = 2**23  # held at a time: 32 MiB in float32, of enough tokens for the products to run at full speed
 
 
 def shared_head(model: Any) -> nn.Module | None:
@@ -101,12 +99,11 @@ class _FrozenLosses(torch.autograd.Function):
     ) -> Tensor:
         """(M, H) to (M,)."""
         losses, slopes = [], []
-        rows = max(LOGITS // len(weight), 1)
+        pieces = max(-(-len(hidden) * len(weight) // LOGITS), 1)
+        rows = max(-(-len(hidden) // pieces), 1)
+        space = hidden.new_empty(2, rows, len(weight))
         for states, own in zip(hidden.split(rows), wanted[:, None].split(rows), strict=True):
-            logs = (
-                F.linear(states, weight, bias) / temperature if temperature != 1.0 else F.linear(states, weight, bias)
-            )
-            logs = torch.log_softmax(logs, -1, dtype=torch.promote_types(logs.dtype, torch.float32))
+            logs = _log_probabilities(states, weight, bias, temperature, space=space[:, : len(states)])
             losses.append(-logs.gather(1, own)[:, 0])
             if ctx.needs_input_grad[0]:
                 shares = logs.exp_().scatter_add_(1, own, logs.new_tensor(-1.0).expand(own.shape))
@@ -121,3 +118,17 @@ class _FrozenLosses(torch.autograd.Function):
         """(M,) to (M, H)."""
         (slopes,) = ctx.saved_tensors
         return (slopes * gradients[0][:, None]).to(slopes.dtype), None, None, None, None
+
+
+def _log_probabilities(
+    states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, *, space: Tensor
+) -> Tensor:
+    """(m, V) of every next token after (m, H), in memory that all pieces use: to map it anew took longer than the products."""
+    if torch.is_autocast_enabled(states.device.type) or states.dtype in (torch.bfloat16, torch.float16):
+        return torch.log_softmax(F.linear(states, weight, bias).float() / temperature, -1)
+    logits = torch.mm(states, weight.t(), out=space[0])
+    if bias is not None:
+        logits += bias
+    if temperature != 1.0:
+        logits /= temperature
+    return torch.log_softmax(logits, -1, out=space[1])
