@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import classify, foundation, linear, llm, llm_real, llm_training, mlp, projection, weighing
+from bench import classify, foundation, linear, llm, llm_adapters, llm_real, llm_training, mlp, projection, weighing
 from bench.measuring import show
 
 PARTS = {
@@ -12,6 +12,7 @@ PARTS = {
     "llm": llm.rows,
     "llm_real": llm_real.rows,
     "llm_training": llm_training.rows,
+    "llm_adapters": llm_adapters.rows,
     "classify": classify.rows,
     "projection": projection.rows,
     "weighing": weighing.rows,

@@ -25,7 +25,7 @@ RECIPE = Recipe(steps=STEPS, batch=BATCH, optimiser="adamw", lr=1e-4, clip_norm=
 VOCABULARY, CLASSES, WIDTH, LENGTH = 49_152, 10, 64, 32  # of the classifier of texts
 
 
-def some_rows() -> TrainingRows:
+def some_rows(recipe: Recipe = RECIPE, *, students: int = 1) -> TrainingRows:
     """Sixteen rows of some 71 tokens: a question in the chat template, and an answer of about thirty."""
     encoder = Encoder.of(CUT)
     lands = ("France", "Japan", "Kenya", "Peru", "Norway", "India", "Chile", "Egypt")
@@ -36,7 +36,8 @@ def some_rows() -> TrainingRows:
         for land in lands for month in ("May", "June")
     ]  # fmt: skip
     targets = weigh(Responses.gather(prompts, answers, (1, len(lands), 2)), "multi")
-    return training_rows(targets, encoder, recipe=RECIPE, sources=Sources.independent(1), key=("bench", "training"))
+    sources = Sources.independent(students)
+    return training_rows(targets, encoder, recipe=recipe, sources=sources, key=("bench", "training"))
 
 
 def ours(initializer: Initializer, rows: TrainingRows) -> None:

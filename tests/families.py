@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,17 +57,47 @@ WISHES = {
 }  # fmt: skip
 
 
-def save_family(family: str, path: Path, make_model: Callable[..., Path]) -> Path:
+def save_family(family: str, path: Path, make_model: Callable[..., Path], **more: object) -> Path:
     """Save the family's tiny model with the tests' tokenizer and wishes that nobody may follow; returns the folder."""
     import transformers
 
     from uqkd import seeds
 
     stem, sizes = FAMILIES[family]
-    config = getattr(transformers, _CONFIGS.get(stem, f"{stem}Config"))(**{**SHARED, **sizes})
+    config = getattr(transformers, _CONFIGS.get(stem, f"{stem}Config"))(**{**SHARED, **sizes, **more})
     head = next(name for name in (f"{stem}ForCausalLM", f"{stem}LMHeadModel") if hasattr(transformers, name))
     make_model(path)  # its tokenizer; the model is written over
     with seeds.torch_stream("tests", "family", family, shared=True):
         getattr(transformers, head)(config).save_pretrained(path)
     (path / "generation_config.json").write_text(json.dumps(WISHES))
     return path
+
+
+DOCS = Path(__file__).parents[1] / "docs" / "families.md"
+PARTS = ("# Families of models as teachers", "# Families of models as students")  # each made by a test of its own
+
+
+def check_docs(made: str) -> None:
+    """Assert that a part of docs/families.md, which begins with one of `PARTS`, is as made; write it with UQKD_WRITE_DOCS=1."""
+    import torch
+
+    before = DOCS.read_text(encoding="utf-8") if DOCS.is_file() else ""
+    found = re.split(f"^(?={'|'.join(PARTS)})", before, flags=re.MULTILINE)
+    parts = {head: part for head in PARTS for part in found if part.startswith(head)}
+    (head,) = (head for head in PARTS if made.startswith(head))
+    if os.environ.get("UQKD_WRITE_DOCS"):
+        parts[head] = made
+        texts = [parts[name].rstrip("\n") + "\n" for name in PARTS if name in parts]
+        DOCS.write_text("\n".join(texts), encoding="utf-8")
+    there, made = (text.rstrip("\n") for text in (parts.get(head, ""), made))
+    if torch.cuda.is_available():  # the columns of vLLM are of vLLM on a CPU; elsewhere it may do more
+        there, made = _without_vllm(there), _without_vllm(made)
+    assert there == made, "docs/families.md is stale; make it anew with: UQKD_WRITE_DOCS=1 and the tests of families"
+
+
+def _without_vllm(text: str) -> str:
+    lines = text.splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("|")]
+    kept = [n for n, name in enumerate(rows[0]) if "vLLM" not in name]
+    prose = [line for line in lines if not line.startswith("|")]
+    return "\n".join([*prose, *("|".join(row[n] for n in kept) for row in rows)])

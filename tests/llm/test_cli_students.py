@@ -1,6 +1,7 @@
 """`uqkd distill` and `uqkd measure` from a bank to the table, and what they refuse."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -95,3 +96,110 @@ def test_too_few_responses_and_students_are_refused(place, capsys):
     assert uqkd("measure", "--students", place, "--prompts", place / "prompts.jsonl", "--out", place / "x.csv") == 2
     assert "measure needs two students at least" in capsys.readouterr().err
     assert not (place / "none").exists()
+
+
+@pytest.fixture(scope="module")
+def adapters(place):
+    """Two students with adapters, and a bank that they have not seen."""
+    words = ("--bank", place / "bank", "--student", place / "teacher", "--out", place / "adapters")
+    assert uqkd("distill", *words, *TRAIN, "--lora", 2) == 0
+    words = ("--teacher", place / "teacher", "--prompts", place / "prompts.jsonl", "--backend", "transformers")
+    assert uqkd("sample", *words, "--max-tokens", 50, "--k", 3, "--seed-key", "held-out", "--bank", place / "held") == 0
+    return place / "adapters"
+
+
+def asked_of(place, students, name, *more):
+    words = ("--students", students, "--prompts", place / "prompts.jsonl", "--draws", 3, "--out", place / name)
+    return uqkd("measure", *words, *more)
+
+
+def test_students_are_sampled_as_their_teacher_was_and_the_undistilled_one_stands_beside(place, adapters, capsys):
+    """Before: temperature 1 and 256 tokens whatever the bank's were, and nothing to compare with."""
+    capsys.readouterr()
+    assert asked_of(place, adapters, "beside.csv", "--teacher-bank", place / "held") == 0
+    out = capsys.readouterr().out
+    assert "students are sampled as the teacher was: temperature=1.0, max_tokens=50" in out
+    assert "undistilled: drawing 3 answers" in out
+    assert "nan" not in out.lower()
+    assert "is the bank that the students learnt" not in out
+    held = Bank(place / "beside.draws" / "undistilled").identity
+    assert (held["max_tokens"], held["temperature"]) == (50, 1.0)
+    found = pd.read_csv(place / "beside.csv").set_index("quantity")
+    loss = found.loc["held_out_loss"]
+    rows = json.loads((place / "teacher" / "config.json").read_text())["vocab_size"]
+    assert loss["undistilled"] == pytest.approx(math.log(rows), rel=1e-6)  # it says any token alike
+    assert loss["estimate"] >= loss["undistilled"] - 1e-6  # no student loses less than the teacher itself
+    assert loss["change"] == pytest.approx(loss["estimate"] - loss["undistilled"])
+    assert loss["unit"] == "nats a token"
+    each = pd.read_csv(place / "beside.students.csv").query("quantity == 'held_out_loss'")
+    assert each["student"].tolist() == ["student-0", "student-1", "undistilled"]
+    assert each["estimate"][:2].mean() == pytest.approx(loss["estimate"], rel=1e-6)
+    assert found["why"].notna()[found["standard_error"].isna()].all()
+    assert "inter_gini" in found[found["over"] == "prompts"].index  # two students
+
+
+def test_what_is_given_wins_and_a_bank_that_was_learnt_is_told(place, adapters, capsys):
+    capsys.readouterr()
+    words = ("--max-tokens", 5, "--temperature", 0.5, "--teacher-bank", place / "bank", "--no-base")
+    assert asked_of(place, adapters, "given.csv", *words) == 0
+    out = capsys.readouterr().out
+    assert "; but temperature=0.5, max_tokens=5, as given" in out
+    assert "is the bank that the students learnt" in out
+    assert "undistilled" not in out
+    assert Bank(place / "given.draws" / "student-1").identity["temperature"] == 0.5
+    assert asked_of(place, adapters, "given.csv", "--no-base") == 2
+    assert "temperature: 0.5 there, 1.0 now" in capsys.readouterr().err
+
+
+def test_students_that_do_not_say_what_they_were(place, adapters, capsys, tmp_path):
+    import shutil
+
+    older = shutil.copytree(adapters, tmp_path / "older")
+    for file in older.glob("student-*/distilled.json"):
+        known = json.loads(file.read_text())
+        file.write_text(json.dumps({name: value for name, value in known.items() if name not in ("sampling", "base")}))
+    assert asked_of(place, older, "older.csv", "--max-tokens", 4) == 0
+    out = capsys.readouterr().out
+    assert "older students); plain sampling with max_tokens=4" in out
+    assert "--base DIR measures it" in out
+    assert asked_of(place, older, "older.csv", "--max-tokens", 4, "--base", place / "teacher") == 0
+    assert "undistilled: drawing" in capsys.readouterr().out
+    for file in older.glob("student-*/distilled.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "base": str(tmp_path / "gone")}))
+    assert asked_of(place, older, "gone.csv", "--max-tokens", 4) == 2
+    assert "the undistilled student is not where it was" in capsys.readouterr().err
+
+
+def test_vllm_answers_for_all_adapters_and_their_base_through_one_engine(
+    place, adapters, capsys, monkeypatch, make_model, tmp_path
+):
+    """R9: `measure` opened one engine a student, and adapters could not be measured with vLLM at all."""
+    pytest.importorskip("vllm")
+    from uqkd.llm.teachers.backends.vllm import library
+
+    base = make_model(tmp_path / "base", spread=0.2)  # heads of 32: vLLM's attention on a CPU has none of 8
+    lines = [json.dumps({"prompt": f"w{i} w{i + 1}"}) for i in range(6)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(lines))
+    words = (
+        "--teacher",
+        base,
+        "--prompts",
+        tmp_path / "prompts.jsonl",
+        "--backend",
+        "transformers",
+        "--max-tokens",
+        60,
+    )
+    assert uqkd("sample", *words, "--k", 2, "--students", 3, "--bank", tmp_path / "bank") == 0
+    words = ("--bank", tmp_path / "bank", "--student", base, "--out", tmp_path / "made", "--lora", 2)
+    assert uqkd("distill", *words, "--students", 3, "--steps", 2, "--batch", 4) == 0
+    starts, start = [], library.started
+    monkeypatch.setattr(library, "started", lambda path, **options: starts.append(options) or start(path, **options))
+    words = ("--students", tmp_path / "made", "--prompts", tmp_path / "prompts.jsonl", "--draws", 4)
+    assert uqkd("measure", *words, "--out", tmp_path / "t.csv", "--backend", "vllm") == 0
+    assert len(starts) == 1
+    found = pd.read_csv(tmp_path / "t.csv").set_index("quantity")
+    assert found.loc["intra_gini", "undistilled"] > 0
+    assert sorted(path.name for path in (tmp_path / "t.draws").iterdir()) == [
+        "student-0", "student-1", "student-2", "undistilled"
+    ]  # fmt: skip

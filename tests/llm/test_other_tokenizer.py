@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from other_tokenizers import byte_bpe, save_gpt2, unigram, wordpiece
+from other_tokenizers import END, byte_bpe, save_gpt2, unigram, wordpiece
 
+from uqkd.cli import main
 from uqkd.errors import PreflightError
 from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sampling, Sources, distill, weigh
 from uqkd.llm.bank import Bank
@@ -248,7 +249,7 @@ def test_a_student_of_another_tokenizer_says_the_teachers_words(drawn, students,
     assert all(encoder.decode(one.token_ids) != one.text for one in words)
     prompts = Prompts(tuple("abcd"), tuple(f"question {name} ?" for name in "abcd"))
     responses = Responses(prompts, words, np.arange(4).reshape(1, 4, 1))
-    made, said = trained(save_gpt2(path, encoder.tokenizer), responses, steps=80)
+    made, said = trained(save_gpt2(path, encoder.tokenizer), responses, steps=160)
     assert said == [(one.text, True) for one in words]
     assert "another tokenizer" in made.notes[0]
 
@@ -265,7 +266,7 @@ def test_a_gpt_2_says_what_smollm2_said(smollm2, tmp_path):
     assert student_tokens(responses.distinct, Encoder.of(smollm2)).notes == ()
     texts = (DOCS.parent / "README.md").read_text(encoding="utf-8").splitlines()
     path = save_gpt2(tmp_path / "student", byte_bpe(texts, 1000))
-    made, said = trained(path, responses, steps=100)
+    made, said = trained(path, responses, steps=150)
     assert "and all decode to it again" in made.notes[0]
     taught = [responses.distinct[place] for place in responses.index[0, :, 0]]
     begins = [text if one.finished else text[: len(one.text)] for (text, _), one in zip(said, taught, strict=True)]
@@ -283,3 +284,88 @@ def test_imported_answers_are_text_and_every_student_has_its_own_ids(smollm2, st
         assert (found.reencoded, found.encoded) == (False, len(distinct))
         assert str(found).startswith("only the text of some responses is known")
     assert student_tokens(distinct, Encoder.of(smollm2)).drifted == 0.0
+
+
+def short_student(tmp_path, **sizes):
+    return save_gpt2(tmp_path / "short", byte_bpe(TEXTS, 400), **sizes)
+
+
+def one_answer(encoder, *prompts):
+    made = Prompts(tuple(f"p{n}" for n in range(len(prompts))), prompts)
+    return weigh(Responses.gather(made, [encoder.response("tails")] * len(prompts), (1, len(prompts), 1)), "single")
+
+
+def distilled(path, targets, encoder, **more):
+    options = {"recipe": Recipe(steps=1), "sources": Sources.independent(1), "key": ("t", "refused")}
+    return distill(path, targets, encoder=encoder, **options, **more)
+
+
+def test_prompts_that_a_student_has_no_room_for_are_all_named_before_any_work(tmp_path):
+    """An IndexError of the position table, or positions that no one ever trained."""
+    path = short_student(tmp_path, n_positions=16)
+    encoder = Encoder.of(path)
+    targets = one_answer(encoder, "the moon " * 20, "tails or heads ?", "the sea " * 30)
+    with pytest.raises(
+        PreflightError,
+        match="2 of 3 prompts are too long for the student: prompt 'p0' has .* 'p2' has .* context is 16",
+    ):
+        distilled(path, targets, encoder)
+    distilled(path, one_answer(encoder, "tails or heads ?"), encoder)
+
+
+def test_a_student_is_never_asked_with_tokens_that_it_does_not_have(tmp_path):
+    """Of the prompts, of the responses, and of an encoder that is another model's."""
+    path = short_student(tmp_path)
+    own = Encoder.of(path)
+    own.tokenizer.add_tokens(["<new>"])
+    with pytest.raises(PreflightError, match="prompt 'p0' has the token 400, but the model has only 400"):
+        distilled(path, one_answer(own, "a <new> thing"), own)
+    other = coder(byte_bpe(OTHERS + TEXTS, 600))
+    beyond = one_answer(other, "words of " + other.decode((len(other.tokenizer) - 1,)))
+    with pytest.raises(
+        PreflightError, match=r"the rows hold token [45]\d\d, and the student's embedding has 400 rows; give distill"
+    ):
+        distilled(path, beyond, other)
+
+
+def test_a_tokenizer_that_ends_every_prompt_is_refused(students, tmp_path):
+    """Its prompts would end with the token that ends a response: the student would learn to say nothing."""
+    encoder = students["wordpiece"]
+    encoder.tokenizer.eos_token = "[SEP]"
+    try:
+        path = save_gpt2(tmp_path / "ends", encoder.tokenizer)
+        with pytest.raises(
+            PreflightError, match="ends with the token 3 that ends a response; the tokenizer must not add it"
+        ):
+            distilled(path, one_answer(encoder, "the sea"), Encoder.of(path))
+    finally:
+        encoder.tokenizer.eos_token = "[END]"
+
+
+def test_the_command_says_before_training_that_text_is_encoded_anew(transformers_teacher, tmp_path, capsys):
+    """Exit 0 and "students saved", trained on other words: that was row R4."""
+    prompts = Prompts(("a", "b"), ("w1 w2", "w3 w4"))
+    respond(transformers_teacher, prompts, 16, bank=Bank(tmp_path / "bank"), sampling=Sampling(max_tokens=50))
+    words = [f"w{n} w{n + 1}" for n in range(0, 250, 2)]
+    student = save_gpt2(tmp_path / "student", byte_bpe(words, 400))
+    options = {
+        "--bank": tmp_path / "bank",
+        "--student": student,
+        "--out": tmp_path / "out",
+        "--students": 1,
+        "--steps": 1,
+    }
+    with pytest.raises(SystemExit) as stop:
+        main(["distill", *(str(word) for pair in options.items() for word in pair)])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0, shown
+    note = "note: the student has another tokenizer than the teacher: 32 of 32 distinct responses are encoded from their text"
+    assert shown.index(note) < shown.index("distilling 1 students")
+    supervised = [
+        line.split()[-1].strip("'").replace("Ġ", " ") for line in shown.splitlines() if " supervised  " in line
+    ]
+    distinct = Bank(tmp_path / "bank").responses(prompts, students=1, k=16, per_student=16).distinct
+    ended = next(
+        one for one in distinct if one.finished
+    )  # the example: its words as the student learns them, and its end
+    assert "".join(supervised).endswith(ended.text[-12:] + END)

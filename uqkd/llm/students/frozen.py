@@ -19,6 +19,7 @@ from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.llm.students.forwards import forwards_replaced, outputs_noted
 from uqkd.llm.students.likelihood import SequenceLikelihood
+from uqkd.llm.students.low_rank import adapters_in_place
 from uqkd.stacked import Stacked
 from uqkd.stacked.leaves import Dropout, Leaf
 
@@ -245,6 +246,16 @@ def frozen_layers_cached(model: Any, *, budget_bytes: int | None = None) -> Iter
     finally:
         module.below.clear()
         module.below = before
+
+
+@contextmanager
+def frozen_base(model: Any, *, budget_bytes: int | None = None) -> Iterator[FrozenLayers]:
+    """Within, a frozen base costs no more than it must: `frozen_layers_cached`, and `adapters_in_place` above them.
+
+    What to train under. A model without adapters trains as it would anyway.
+    """
+    with frozen_layers_cached(model, budget_bytes=budget_bytes) as frozen, adapters_in_place(model):
+        yield frozen
 
 
 def _layers(model: nn.Module) -> tuple[list[nn.Module], nn.Module] | str:
