@@ -63,6 +63,7 @@ class Served:
     clear: int = 0  # tokens that are the most probable by more than rounding
     agree: int = 0  # of these those that vLLM chose too
     answers: list[tuple[int, ...]] = field(default_factory=list)
+    engine: object = None
 
 
 def numbers(words: str) -> tuple[int, ...]:
@@ -187,7 +188,8 @@ class Outcomes:
     def _asked(self, teacher, folder: Path) -> Served:
         prompts = [self._encoder.encode(asked) for asked in PROMPTS]
         drawn = complete(teacher, [Request(ids, 1) for ids in prompts], Sampling(temperature=0.0, max_tokens=6))
-        model, found = saved(folder).eval(), Served(answers=[tuple(one.token_ids) for one in drawn])
+        model = saved(folder).eval()
+        found = Served(answers=[tuple(one.token_ids) for one in drawn], engine=teacher.engine)
         for ids, one in zip(prompts, found.answers, strict=True):
             values, order = logits(model, (*ids, *one))[len(ids) - 1 : -1].topk(2)
             clear = (values[:, 0] - values[:, 1]).numpy() > 2 * ROUNDING * float(values.abs().max())
@@ -248,8 +250,10 @@ def table(outcomes) -> str:
     ]  # fmt: skip
     for family in FAMILIES:
         cells = [outcomes.trained(family, tied, kind).refused or "passes" for kind in TAUGHT for tied in (True, False)]
-        served = {seen.refused or "passes" for seen in outcomes.served(family).values()}
-        lines.append(f"| {family} | {' | '.join(cells)} | {'; '.join(sorted(served))} |")
+        whole, adapter = outcomes.served(family).values()
+        how = "on the running model" if adapter.engine is whole.engine else "merged"
+        cells.append(whole.refused or adapter.refused or f"passes, adapters {how}")
+        lines.append(f"| {family} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
