@@ -2,7 +2,19 @@
 
 import sys
 
-from bench import classify, foundation, linear, llm, llm_adapters, llm_real, llm_training, mlp, projection, weighing
+from bench import (
+    classify,
+    foundation,
+    linear,
+    llm,
+    llm_adapters,
+    llm_answering,
+    llm_real,
+    llm_training,
+    mlp,
+    projection,
+    weighing,
+)
 from bench.measuring import show
 
 PARTS = {
@@ -13,6 +25,7 @@ PARTS = {
     "llm_real": llm_real.rows,
     "llm_training": llm_training.rows,
     "llm_adapters": llm_adapters.rows,
+    "llm_answering": llm_answering.rows,
     "classify": classify.rows,
     "projection": projection.rows,
     "weighing": weighing.rows,

@@ -58,14 +58,14 @@ print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.pro
 """
 
 
-def fill(bank: Bank, responses: int, *, tokens: int = TOKENS) -> None:
+def fill(bank: Bank, responses: int, *, tokens: int = TOKENS, key: tuple[Any, ...] = ()) -> None:
     """Random ids, log-probabilities and texts: they hardly compress."""
     import pyarrow as pa
 
     types = column_types()
     for start in range(0, responses, UNIT):
         n = min(UNIT, responses - start)
-        draw = seeds.generator("bench", "bank reading", start, shared=True)
+        draw = seeds.generator("bench", "bank reading", *key, start, shared=True)
         row = np.arange(start, start + n)
         ends = pa.array(np.arange(n + 1, dtype=np.int32) * tokens)
         letters = draw.integers(97, 123, size=n * tokens * LETTERS).astype(np.uint8).tobytes().decode()
