@@ -259,3 +259,31 @@ def table(outcomes) -> str:
 
 def test_the_table_in_the_docs_is_what_is_seen(outcomes):
     check_docs(table(outcomes))
+
+
+def test_names_of_layers_are_looked_up_in_the_model(tiny):
+    """PEFT leaves out a misspelt name if another one fits: fewer adapters than were asked for, and not a word."""
+    for modules in (("q_prj",), ("v_proj", "q_prj")):
+        with pytest.raises(
+            OptionError, match=r"modules of Lora got 'q_prj'; did you mean 'q_proj'\? Valid: 'all-linear', 'down_proj'"
+        ):
+            Initializer.of(tiny, lora=Lora(modules=modules))
+    with pytest.raises(OptionError, match="modules of Lora got 'lm_head'"):
+        Initializer.of(tiny, lora=Lora(modules=("lm_head",)))
+    some = Initializer.of(tiny, lora=Lora(rank=1, modules=("q_proj", "1.mlp.down_proj"))).template
+    assert sum(name.endswith("lora_A.default.weight") for name, _ in some.named_parameters()) == 3
+
+
+@pytest.mark.parametrize(("family", "layer"), [("Mamba", "x_proj"), ("Mamba", "dt_proj"), ("Mamba-2", "out_proj")])
+def test_an_adapter_that_the_scan_would_pass_by_is_refused(family, layer, make_model, tmp_path):
+    path = save_family(family, tmp_path / "m", make_model)
+    with pytest.raises(
+        OptionError, match=rf"adapters cannot sit on '{layer}' of 'mamba2?': .* use modules=\('in_proj',\)"
+    ):
+        Initializer.of(path, lora=Lora(modules=(layer,)))
+    if layer == "dt_proj":  # what PEFT alone makes of it
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(path), LoraConfig(target_modules=[layer])).train()
+        assert not model(torch.tensor([[4, 9, 30]]), use_cache=False).logits.requires_grad  # no adapter is in it

@@ -12,8 +12,8 @@ from uqkd import seeds
 from uqkd.errors import LibraryError, OptionError, one_of
 
 EVERY = "all-linear"
-# transformers hands the bare weights of the other linear layers of these to the selective scan, in training and on a GPU: an
-# adapter there would not be trained, or would act in one engine and not in the other.
+# transformers hands the bare weights of the other linear layers of these to the selective scan (of some always, of all where
+# its kernels for GPUs are used): an adapter there would not be trained, or would act on one machine and not on another.
 _OPEN = {"mamba": ("in_proj",), "mamba2": ("in_proj",), "falcon_mamba": ("in_proj",)}
 
 
