@@ -23,7 +23,9 @@ LEVELS = ("exact", "normalised", "nli")
 ARTICLES = frozenset(("a", "an", "the"))
 _NUMBER = r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w)"
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.){2,}")  # u.s.a.: one word, of which no letter is an article
-_TOKEN = re.compile(rf"(?P<number>{_NUMBER})|\w+|[^\w\s]")
+_OTHER = re.compile(r"[^a-z ]")  # without it there is nothing to do but to take articles out
+# Words stay as they are and are not looked at one by one; no number begins or ends inside one.
+_TOKEN = re.compile(rf"(?P<number>{_NUMBER})|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,12 @@ def normalise(text: str) -> str:
     ('answer 1250.5', '-3 °c', 'the')
     """
     plain = folded(text).replace("−", "-").replace("'", "").replace("’", "")
-    plain = _INITIALS.sub(lambda match: match.group().replace(".", ""), plain)
-    words = _TOKEN.sub(_kept, plain).replace(" %", "%").split()
-    return " ".join(word for word in words if word not in ARTICLES) or " ".join(words) or plain
+    if _OTHER.search(plain):
+        plain = _INITIALS.sub(lambda match: match.group().replace(".", ""), plain)
+        words = _TOKEN.sub(_kept, plain).replace(" %", "%").split()
+    else:
+        words = plain.split()
+    return " ".join([word for word in words if word not in ARTICLES]) or " ".join(words) or plain
 
 
 def _kept(match: re.Match[str]) -> str:

@@ -44,6 +44,8 @@ def folded(text: str) -> str:
     >>> folded("  The ﬁnal\\tANSWER ")
     'the final answer'
     """
+    if text.isascii():  # most texts: the same, without looking characters up
+        return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
