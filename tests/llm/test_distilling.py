@@ -242,11 +242,13 @@ prompts, drawn = held.prompts()
 targets = weigh(held.responses(prompts, students=2, k=drawn // 2, per_student=drawn // 2), "multi")
 recipe = Recipe(steps=16, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine")
 
+LORAS = {"no": None, "all": Lora(rank=2, dropout=0.1), "last": Lora(rank=2, layers=1)}  # "last": frozen layers are cached
+
 Initializer.of(base, lora=Lora(rank=2))  # what the children need is imported once
 
 def trained(told):
     distill(base, targets, encoder=Encoder.of(base), recipe=recipe, sources=Sources.independent(2), key=("t", "killed"),
-            trainer=trainer, lora=Lora(rank=2, dropout=0.1) if lora == "yes" else None,
+            trainer=trainer, lora=LORAS[lora],
             keep=Keep(Path(out), {"inputs": "a"}, every_s=0.0),
             watch=lambda moment: os.write(told, bytes([moment.student, moment.step])))
 
@@ -305,7 +307,10 @@ def contents(root):
     }
 
 
-@pytest.mark.parametrize(("trainer", "lora"), [("sequential", "no"), ("sequential", "yes"), ("stacked", "yes")])
+@pytest.mark.parametrize(
+    ("trainer", "lora"),
+    [("sequential", "no"), ("sequential", "all"), ("sequential", "last"), ("stacked", "all"), ("stacked", "last")],
+)
 def test_ten_kills_end_with_the_same_bytes(base, bank, tmp_path, trainer, lora):
     """SIGKILL after one to three steps, ten times; what is finished is not trained again, and nothing differs in the end."""
     script = tmp_path / "train.py"

@@ -107,9 +107,9 @@ def one_line(problem: pydantic.ValidationError) -> str:
     """
     lines = []
     for error in problem.errors(include_url=False):
-        field = ".".join(map(str, error["loc"])) or "value"
-        lines.append(f"option {field!r} got {error['input']!r}: {error['msg']}" if error["loc"] else
-                     f"value got {error['input']!r}: {error['msg']}")  # fmt: skip
+        field, given = ".".join(map(str, error["loc"])), f"got {error['input']!r}: {error['msg']}"
+        ours = error.get("ctx", {}).get("error")  # what a check of several options together says
+        lines.append(f"option {field!r} {given}" if field else f"value {given}" if ours is None else str(ours))
     return "; ".join(lines)
 
 

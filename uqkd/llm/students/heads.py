@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from uqkd.stacked.leaves import Leaf
 
-LOGITS = 2**23  # held at a time: 32 MiB in float32, of enough tokens for the products to run at full speed
+LOGITS = 2**25  # held at a time: 128 MiB in float32, of enough tokens for the products to run at full speed
 
 
 def shared_head(model: Any) -> nn.Module | None:
@@ -101,13 +101,19 @@ class _FrozenLosses(torch.autograd.Function):
         losses, slopes = [], []
         pieces = max(-(-len(hidden) * len(weight) // LOGITS), 1)
         rows = max(-(-len(hidden) // pieces), 1)
-        space = hidden.new_empty(2, rows, len(weight))
-        for states, own in zip(hidden.split(rows), wanted[:, None].split(rows), strict=True):
-            logs = _log_probabilities(states, weight, bias, temperature, space=space[:, : len(states)])
-            losses.append(-logs.gather(1, own)[:, 0])
+        space = hidden.new_empty(rows, len(weight))
+        for states, own in zip(hidden.split(rows), wanted.split(rows), strict=True):
+            logits = _logits(states, weight, bias, space=space[: len(states)])
+            if temperature != 1.0:
+                logits /= temperature
+            logits -= logits.amax(-1, keepdim=True)
+            said = logits.gather(1, own[:, None])[:, 0]
+            odds = logits.exp_()
+            total = odds.sum(-1)
+            losses.append(total.log() - said)
             if ctx.needs_input_grad[0]:
-                shares = logs.exp_().scatter_add_(1, own, logs.new_tensor(-1.0).expand(own.shape))
-                slopes.append((shares.to(weight.dtype) @ weight).to(hidden.dtype) / temperature)
+                mean = (odds.to(weight.dtype) @ weight).to(hidden.dtype) / total[:, None]
+                slopes.append((mean - weight[own]) / temperature)
         if slopes:
             ctx.save_for_backward(torch.cat(slopes))
         return torch.cat(losses)
@@ -120,15 +126,9 @@ class _FrozenLosses(torch.autograd.Function):
         return (slopes * gradients[0][:, None]).to(slopes.dtype), None, None, None, None
 
 
-def _log_probabilities(
-    states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, *, space: Tensor
-) -> Tensor:
-    """(m, V) of every next token after (m, H), in memory that all pieces use: to map it anew took longer than the products."""
+def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, *, space: Tensor) -> Tensor:
+    """(m, V) after (m, H), in memory that all pieces use: to map it anew took longer than the products."""
     if torch.is_autocast_enabled(states.device.type) or states.dtype in (torch.bfloat16, torch.float16):
-        return torch.log_softmax(F.linear(states, weight, bias).float() / temperature, -1)
-    logits = torch.mm(states, weight.t(), out=space[0])
-    if bias is not None:
-        logits += bias
-    if temperature != 1.0:
-        logits /= temperature
-    return torch.log_softmax(logits, -1, out=space[1])
+        return F.linear(states, weight, bias).float()
+    logits = torch.mm(states, weight.t(), out=space)
+    return logits if bias is None else logits.add_(bias)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from uqkd import seeds
 from uqkd.errors import OptionError
+from uqkd.llm.students.frozen import frozen_base
 from uqkd.llm.students.initializer import Initializer, Parameters
 from uqkd.llm.students.keeping import Keep
 from uqkd.llm.students.likelihood import SequenceLikelihood, know_leaves, only_supervised, weighted_loss
@@ -149,7 +150,7 @@ def train_stacked(
             loss = rows.nats_a_token(losses.double().cpu().numpy(), step, students).mean()
             watch(Moment(int(students[0]), len(students), step, float(loss)))
 
-    with only_supervised(model.body, table):
+    with only_supervised(model.body, table), frozen_base(model):
         done = train(
             model, table, rows.weights, recipe, loss=weighted_loss, orders=rows.orders, chunk=chunk,
             validation=held_out, watch=tell,
@@ -196,12 +197,11 @@ def train_in_turn(
         Students that are there already.
     """
     rows = split.rows
-    with joined(compute.device) as processes:
-        device = processes.device
+    with joined(compute.device) as processes, frozen_base(initializer.template.to(processes.device)):
         for s, (level, adapter, mask) in enumerate(levels):
             if s in skip:
                 continue
-            student = initializer.begin(level, key=key, adapter=adapter, shared=shared).to(device)
+            student = initializer.begin(level, key=key, adapter=adapter, shared=shared)
             _recompute(student, compute.recompute)
 
             def parts(step: int, s: int = s, student: SequenceLikelihood = student) -> Iterator[Part]:

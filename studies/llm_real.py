@@ -1,0 +1,378 @@
+"""Which claims about distilled language models hold on a real teacher, real questions and real students?
+
+A chat model is asked for capitals, with two worked examples before each question, and each student gets responses of its own.
+Students are the same model under adapters, asked without the examples, and trained on weighted responses: the first
+("single"), all ("multi"), the one nearest the mean embedding ("medoid", the published averaging of texts), the one nearest
+an inverse-variance weighted centre of the teacher's and an undistilled student's ("reranked", the published variance
+weighting), or the teacher's with those of cross-fitted students ("precision"). All then answer, trained and held-out questions
+alike; a claim holds or does not where the intervals of all its comparisons, students and prompts being samples, say so together.
+The preset quick draws the figure from the answers of an earlier run, which lie in docs/llm_real; `make real` asks the models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd import figures
+from uqkd.errors import DataError
+from uqkd.estimators import judge_claim
+from uqkd.llm.measuring.coded import answer_table, numbered
+from uqkd.llm.measuring.side_by_side import Compared, summary, values_of
+from uqkd.run import Options as Base
+from uqkd.run import Responses as Count
+from uqkd.run import Run
+
+RECORDED = "docs/llm_real/answers.csv"
+MODEL = ".real/smollm2-135m-instruct"
+QUESTIONS = "studies/questions"
+EXAMPLES = (
+    ("user", "What is the capital of Italy?"),
+    ("assistant", "The capital of Italy is Rome."),
+    ("user", "What is the capital of the U.S. state of Massachusetts?"),
+    ("assistant", "The capital of Massachusetts is Boston."),
+)
+REDUCED = {
+    "unsupported": "averaging and weighting reduce hallucination",
+    "repeated": "averaging and weighting reduce systematic noise",
+}
+SUPPRESSED = "single-response distillation suppresses intra-student variance"
+SOURCES = "Questions: capitals of countries (world-countries, ODbL) and of U.S. states (bsdgames, BSD)."
+PARTS = ("trained", "held out")
+KEY = ("llm real",)
+Array = NDArray[np.float64]
+
+
+class Options(Base):
+    recorded: str | None = None  # answers of an earlier run, to draw the figure from: nothing is asked or trained
+    folder: str = ".real/llm_real"  # local: the bank and the students stay there
+    teacher: str = MODEL
+    student: str = MODEL
+    train: str = f"{QUESTIONS}/train.jsonl"
+    held_out: str = f"{QUESTIONS}/held_out.jsonl"
+    examples: tuple[tuple[str, str], ...] = EXAMPLES  # turns before each question to the teacher
+    form: str = "{}"  # what is asked of a question; models without a chat template need a cue
+    students: Annotated[int, pydantic.Field(ge=3)] = 5
+    ks: tuple[Count, ...] = (4, 8)  # of multi
+    k: Annotated[int, pydantic.Field(ge=2)] = 8  # of the methods that choose or weigh
+    reference: Annotated[int, pydantic.Field(ge=2)] = 16  # responses that no student sees: the teacher's distribution
+    costed: Count = 6  # of these, those whose loss is computed under every student
+    draws: Annotated[int, pydantic.Field(ge=2)] = 8  # answers of each student to each question
+    temperature: Annotated[float, pydantic.Field(gt=0)] = 1.0  # of teacher and students
+    max_tokens: Count = 20
+    lora: Count | None = 8  # rank of the adapters; none: all parameters are trained
+    layers: Count | None = 6  # blocks, from the last, that have them; none: all
+    steps: Count | None = 80  # the same for all methods
+    epochs: Annotated[float, pydantic.Field(gt=0)] | None = None  # instead of steps
+    batch: Count = 8
+    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-3
+    schedule: str = "cosine"
+    trainer: str = "auto"
+    backend: str = "vllm"
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Options:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"give either steps or epochs; got steps={self.steps} and epochs={self.epochs}")
+        if self.costed > self.reference:
+            raise ValueError(f"costed must be at most reference={self.reference}; got {self.costed}")
+        if self.k not in self.ks:
+            raise ValueError(
+                f"methods are compared with multi of as many responses: ks must hold k={self.k}; got {self.ks}"
+            )
+        return self
+
+
+PRESETS = {
+    "quick": Options(recorded=RECORDED),
+    "real": Options(),
+    # The published setting.
+    "paper": Options(
+        teacher="openai-community/gpt2", student="distilbert/distilgpt2", examples=(), form="Question: {}\nAnswer:",
+        lora=None, layers=None, steps=None, epochs=3, batch=10, lr=5e-5, schedule="linear", trainer="sequential",
+    ),
+    "full": Options(students=16, ks=(2, 4, 8, 16, 32), k=16, reference=64, costed=16, draws=16, steps=400),
+}  # fmt: skip
+
+
+def cells(options: Options, fingerprint: str = "") -> list[dict]:
+    """One for each method, and one each for the teacher's unseen responses and the undistilled student."""
+    if options.recorded is not None:
+        return [{"method": "recorded", "data": options.recorded, "data_fingerprint": fingerprint}]
+    every = options.model_dump(mode="json", exclude={"recorded", "ks", "k", "folder"})
+    shared = {**every, "data": options.folder, "data_fingerprint": fingerprint, "per_student": most(options)}
+    work = [("teacher", 0), ("undistilled", 0), ("single", 1), *(("multi", k) for k in options.ks)]
+    work += [(method, options.k) for method in ("medoid", "reranked", "precision")]
+    return [{**shared, "method": method, "k": k} for method, k in work]
+
+
+def most(options: Options) -> int:
+    """Responses set aside for each student."""
+    return max(*options.ks, options.k)
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    """One row for each student and question: what it answered, and its loss on responses that no student saw."""
+    if cell["method"] == "recorded":
+        return pd.read_csv(cell["data"])
+    made = {"teacher": of_teacher, "undistilled": of_undistilled}.get(cell["method"], of_students)
+    return made(cell).assign(method=cell["method"], k=cell["k"])
+
+
+def asked(cell: dict, part: str) -> tuple[Any, Any]:
+    """The questions of a part as the teacher is asked them, and as students are."""
+    from uqkd.llm import Prompts, read_prompts
+
+    read = read_prompts(cell["train" if part == "trained" else "held_out"])
+    texts = tuple(cell["form"].format(text) for text in read.texts)
+    chats = tuple((*map(tuple, cell["examples"]), ("user", text)) for text in texts) if cell["examples"] else ()
+    return Prompts(read.ids, texts, read.answers, chats), Prompts(read.ids, texts, read.answers)
+
+
+def responses(cell: dict, part: str, *, seen: bool) -> Any:
+    """Of the teacher to the questions as students are asked them: each student's own, or those that none sees (S = 1)."""
+    from uqkd.llm import Bank, Responses
+
+    to_teacher, to_students = asked(cell, part)
+    students, own, reference = cell["students"], cell["per_student"], cell["reference"]
+    bank = Bank(Path(cell["data"]) / "bank", create=False)
+    if seen:
+        drawn = bank.responses(to_teacher, students=students, k=max(cell["k"], 1), per_student=own)
+        return Responses(to_students, drawn.distinct, drawn.index)
+    before = students * own if part == "trained" else 0  # held-out questions have no others
+    drawn = bank.responses(to_teacher, students=1, k=before + reference, per_student=before + reference)
+    return Responses(to_students, drawn.distinct, drawn.index[:, :, before:])
+
+
+def of_teacher(cell: dict) -> pd.DataFrame:
+    """The teacher's unseen responses, and what they cost itself: its entropy."""
+    from uqkd.llm import Bank
+
+    tables = []
+    for part in PARTS:
+        found, (to_teacher, _) = responses(cell, part, seen=False), asked(cell, part)
+        own = cell["students"] * cell["per_student"] if part == "trained" else 0
+        rows = Bank(Path(cell["data"]) / "bank", create=False).table(to_teacher, k=own + cell["reference"])
+        logs = rows.loc[rows["response_index"] >= own, "token_logprobs"]
+        nats, tokens = (logs.map(of).to_numpy().reshape(len(to_teacher), -1).mean(axis=1) for of in (sum, len))
+        tables.append(answer_table(found).assign(part=part, nats=-nats, tokens=tokens))
+    return pd.concat(tables, ignore_index=True)
+
+
+def of_undistilled(cell: dict) -> pd.DataFrame:
+    """The student before it is distilled."""
+    return of_models(cell, [cell["student"]])
+
+
+def of_students(cell: dict) -> pd.DataFrame:
+    """Students of a method."""
+    from uqkd.llm import Encoder, Lora, Recipe, Sources, distill
+    from uqkd.llm.students.keeping import Keep
+    from uqkd.llm.students.second_source import targets_of
+
+    drawn = responses(cell, "trained", seen=True)
+    steps = cell["steps"] or int(np.ceil(cell["epochs"] * len(drawn.prompts) * _taught(cell) / cell["batch"]))
+    recipe = Recipe(
+        steps=steps, batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule=cell["schedule"],
+        warmup=steps // 20, clip_norm=1.0,
+    )  # fmt: skip
+    lora = None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"])
+    how = {
+        "encoder": Encoder.of(cell["student"]), "recipe": recipe, "sources": Sources.independent(cell["students"]),
+        "lora": lora, "trainer": cell["trainer"],
+    }  # fmt: skip
+    keep = Keep(Path(cell["data"]) / "students" / place_of(cell), {"inputs": place_of(cell)})
+    key = (*KEY, cell["method"], cell["k"])
+    targets = targets_of(cell["method"], drawn, cell["student"], sampling=sampling_of(cell), key=key, keep=keep, **how)
+    kept = distill(cell["student"], targets, key=key, keep=keep, **how).kept
+    return of_models(cell, [keep.root / f"student-{s}" for s in kept])
+
+
+def place_of(cell: dict) -> str:
+    """Name of the folders of a cell."""
+    return f"{cell['method']}-{cell['k']}-{hashlib.blake2b(repr(sorted(cell.items())).encode(), digest_size=8).hexdigest()}"
+
+
+def _taught(cell: dict) -> int:
+    return cell["k"] if cell["method"] in ("multi", "precision") else 1
+
+
+def sampling_of(cell: dict) -> Any:
+    """How the teacher is sampled, and students too."""
+    from uqkd.llm import Sampling
+
+    return Sampling(temperature=cell["temperature"], max_tokens=cell["max_tokens"])
+
+
+def of_models(cell: dict, folders: list[Any]) -> pd.DataFrame:
+    """What saved students answer to all questions, and their loss on the teacher's unseen responses."""
+    from uqkd.llm import Prompts, Responses
+    from uqkd.llm.measuring import HeldOut
+    from uqkd.llm.measuring.drawing import draw_students
+    from uqkd.llm.measuring.held_out import loss_of_folder
+
+    parts = [asked(cell, part)[1] for part in PARTS]
+    both = Prompts(*(getattr(parts[0], name) + getattr(parts[1], name) for name in ("ids", "texts", "answers")))
+    name, sampling = f"{cell['method']}-{cell['k']}", sampling_of(cell)
+    found = draw_students(
+        [(f"{name}-{s}", folder) for s, folder in enumerate(folders)], both, cell["draws"],
+        root=f"{cell['data']}/answers/{place_of(cell)}", sampling=sampling, backend=cell["backend"],
+    )  # fmt: skip
+    unseen = [responses(cell, part, seen=False).first(cell["costed"]) for part in PARTS]
+    given = [own.distinct[i] for own in unseen for i in own.index.ravel()]
+    costed = Responses.gather(both, given, (1, len(both), cell["costed"]))
+    loss = HeldOut.together([loss_of_folder(folder, costed) for folder in folders])
+    part = np.tile(np.repeat(PARTS, [len(own) for own in parts]), len(folders))
+    return answer_table(found).assign(part=part, nats=loss.students.ravel(), tokens=loss.tokens.ravel())
+
+
+def claims(values: Compared) -> pd.DataFrame:
+    """The published claims, each a set of differences that are judged together, on trained and on held-out questions."""
+    k = next(k for _, method, k in values if method == "medoid")
+    rest = [("multi", k), ("medoid", k), ("reranked", k), ("precision", k)]
+    rows = []
+    for part in PARTS:
+        single, teacher = values[part, "single", 1], values[part, "teacher", 0]
+        for quantity, claim in REDUCED.items():
+            differences = {name_of(*one): values[part, *one][quantity] - single[quantity] for one in rest}
+            rows += judged(part, claim, quantity, {f"{name} less single": d for name, d in differences.items()})
+        less = {"single less the teacher": single["intra"] - teacher["intra"]}
+        less[f"single less {name_of('multi', k)}"] = single["intra"] - values[part, "multi", k]["intra"]
+        rows += judged(part, SUPPRESSED, "intra", less)
+    return pd.DataFrame(rows)
+
+
+def judged(part: str, claim: str, quantity: str, differences: dict[str, Array]) -> list[dict]:
+    """One row for each comparison of a claim that says "lower", with the verdict on it and on the whole."""
+    found = judge_claim(differences, says="lower")
+    return [
+        {
+            "part": part, "claim": claim, "quantity": quantity, "comparison": name, "estimate": own.estimate,
+            "low": own.low, "high": own.high, "verdict": found.verdicts[name], "claim_verdict": found.verdict,
+        }
+        for name, own in found.parts.items()
+    ]  # fmt: skip
+
+
+def name_of(method: str, k: int) -> str:
+    """As figures and tables call a method."""
+    return method if method in ("teacher", "undistilled", "single") else f"{method} {k}"
+
+
+PANELS = (
+    ({"intra": "intra", "inter": "inter", "total": "both"}, "Gini variance"),
+    ({"unsupported": "unsupported", "repeated": "unsupported, as the teacher"}, "share of answers"),
+    ({"nats": "unseen responses"}, "nats a token"),
+)
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    figure, axes = figures.panels(2, 3, height=2.5)
+    names = list(dict.fromkeys(map(name_of, table["method"], table["k"])))[1:]
+    for line, part in zip(axes, PARTS, strict=True):
+        for axis, (quantities, unit) in zip(line, PANELS, strict=True):
+            rows = table[table["part"] == part]
+            for i, ((quantity, label), colour) in enumerate(zip(quantities.items(), figures.colours(3), strict=False)):
+                own = rows[rows["quantity"] == quantity]
+                _points(axis, own, names, shift=0.22 * (i - (len(quantities) - 1) / 2), color=colour, label=label)
+            axis.set_title(f"{part}: {unit}")
+            axis.set_xticks(range(len(names)), labels=names, rotation=50, ha="right", rotation_mode="anchor")
+            axis.legend(fontsize=6.5, loc="best")
+    return figure
+
+
+def _points(axis: Axes, rows: pd.DataFrame, names: list[str], *, shift: float, **shown: Any) -> None:
+    """Points with intervals, and what the teacher has as a line."""
+    for _, row in rows.iterrows():
+        name = name_of(row["method"], row["k"])
+        if name == "teacher":
+            figures.theory(axis, [-0.5, len(names) - 0.5], [row["estimate"]] * 2, color=shown["color"], linestyle="--")
+    own = rows[rows["method"] != "teacher"]
+    x = [names.index(name_of(*one)) + shift for one in zip(own["method"], own["k"], strict=True)]
+    bars = np.abs(own[["low", "high"]].to_numpy().T - own["estimate"].to_numpy())
+    axis.errorbar(x, own["estimate"], yerr=bars, fmt="o", mfc="white", ms=3.5, capsize=2, elinewidth=0.9, **shown)
+
+
+def main(options: Options, run: Run) -> None:
+    fingerprint = draw(options) if options.recorded is None else of_file(options.recorded)
+    answers = run.cells(cells(options, fingerprint), measure)
+    if options.recorded is None:
+        answers = numbered(answers)
+    values = values_of(answers)
+    table, decided = summary(values), claims(values)
+    figures.publish(
+        run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, decided, options),
+        more={"claims": decided, "answers": answers}, place=240,
+    )  # fmt: skip
+
+
+def of_file(path: str) -> str:
+    """Fingerprint of a file."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError as problem:
+        raise DataError(
+            f"recorded answers {path!r} cannot be read ({problem.strerror}); run where that file is."
+        ) from None
+
+
+def draw(options: Options) -> str:
+    """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
+    from uqkd.llm import Bank, audit, open_teacher, respond
+    from uqkd.llm.revision import check_model, model_revision
+
+    every = {**options.model_dump(), "data": options.folder, "per_student": most(options), "k": most(options)}
+    bank = Bank(Path(options.folder) / "bank")
+    own = options.students * most(options)
+    teacher = None
+    for part in PARTS:
+        wanted, _ = asked(every, part)
+        k = options.reference + (own if part == "trained" else 0)
+        if bank.inventory(wanted, k).missing.size:
+            teacher = teacher or open_teacher(options.teacher, backend=options.backend, dtype="float32")
+            respond(teacher, wanted, k, bank=bank, sampling=sampling_of(every), key=(*KEY, "teacher"))
+    if teacher is not None:
+        teacher.close()
+    audit(bank, asked(every, "trained")[0], students=options.students, k=most(options), per_student=most(options))
+    seen = responses(every, "trained", seen=True), *(responses(every, part, seen=False) for part in PARTS)
+    parts = [model_revision(check_model(options.teacher)), model_revision(check_model(options.student))]
+    return hashlib.blake2b("".join([*parts, *(one.fingerprint for one in seen)]).encode(), digest_size=16).hexdigest()
+
+
+def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str:
+    """What is seen, from the same tables."""
+    rows = table.set_index(["part", "method", "k", "quantity"])
+    multi = table[table["method"] == "multi"]
+    students, most_k = int(multi["students"].iloc[0]), int(multi["k"].max())
+    counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
+
+    def said(*where: Any) -> str:
+        row = rows.loc[where]
+        return f"{row['estimate']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")
+
+    source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
+    text = f"{source}{students} students per method, questions: {counts}. "
+    text += "Points with 95 % intervals over students and questions; dashed lines: the teacher. "
+    for part in PARTS:
+        text += (
+            f"On {part} questions students of one response keep {said(part, 'single', 1, 'intra')} of Gini variance within, "
+            f"those of {most_k} {said(part, 'multi', most_k, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
+            f"κ = {said(part, 'single', 1, 'kappa')} and {said(part, 'multi', most_k, 'kappa')}. "
+        )
+    groups: dict[Any, pd.DataFrame] = dict(iter(decided.groupby(["part", "claim"], sort=False)))
+    for (part, claim), own in groups.items():
+        parts = "; ".join(f"{row['comparison']} {interval(row)}" for _, row in own.iterrows())
+        text += f'"{claim}", {part}: {own["claim_verdict"].iloc[0]} ({parts}). '
+    return text + SOURCES
+
+
+def interval(row: Any) -> str:
+    return f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]".replace("-", "−")
