@@ -177,9 +177,12 @@ def of_students(cell: dict) -> pd.DataFrame:
     from uqkd.llm import Encoder, Lora, Recipe, Sources, distill
     from uqkd.llm.students.keeping import Keep
     from uqkd.llm.students.second_source import targets_of
+    from uqkd.llm.targets import responses_kept
 
     drawn = responses(cell, "trained", seen=True)
-    steps = cell["steps"] or int(np.ceil(cell["epochs"] * len(drawn.prompts) * _taught(cell) / cell["batch"]))
+    steps = cell["steps"] or int(
+        np.ceil(cell["epochs"] * len(drawn.prompts) * responses_kept(cell["method"], cell["k"]) / cell["batch"])
+    )
     recipe = Recipe(
         steps=steps, batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule=cell["schedule"],
         warmup=steps // 20, clip_norm=1.0,
@@ -199,10 +202,6 @@ def of_students(cell: dict) -> pd.DataFrame:
 def place_of(cell: dict) -> str:
     """Name of the folders of a cell."""
     return f"{cell['method']}-{cell['k']}-{hashlib.blake2b(repr(sorted(cell.items())).encode(), digest_size=8).hexdigest()}"
-
-
-def _taught(cell: dict) -> int:
-    return cell["k"] if cell["method"] in ("multi", "precision") else 1
 
 
 def sampling_of(cell: dict) -> Any:

@@ -89,6 +89,17 @@ def test_every_weighting_trains(place, weights):
     assert sorted(path.name for path in (place / weights).glob("student-*")) == ["student-0", "student-1"]
 
 
+def test_adapters_sit_in_the_last_blocks_alone(place, capsys):
+    words = ("--bank", place / "bank", "--student", place / "teacher", "--out", place / "last")
+    assert uqkd("distill", *words, *TRAIN, "--lora-layers", 1) == 2
+    assert "got --lora-layers 1 without --lora" in capsys.readouterr().err
+    assert uqkd("distill", *words, *TRAIN, "--lora", 2, "--lora-layers", 3) == 2
+    assert "layers=3 of Lora are more than the" in capsys.readouterr().err
+    assert uqkd("distill", *words, *TRAIN, "--lora", 2, "--lora-layers", 1) == 0
+    asked = json.loads((place / "last/student-0/adapter_config.json").read_text())["target_modules"]
+    assert all(".layers." in name for name in asked)  # by their places; all layers are asked for by name
+
+
 def test_too_few_responses_and_students_are_refused(place, capsys):
     words = ("--bank", place / "bank", "--student", place / "teacher", "--out", place / "none")
     assert uqkd("distill", *words, "--students", 2, "--k", 5) == 2

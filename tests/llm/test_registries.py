@@ -15,7 +15,7 @@ from uqkd.llm import embeddings, targets, weigh
 from uqkd.llm.bank import Bank
 from uqkd.llm.embeddings import embed, embedding_names
 from uqkd.llm.responses import Prompts, Response, Responses
-from uqkd.llm.targets import method_names, second_source
+from uqkd.llm.targets import method_names, responses_kept, second_source
 from uqkd.llm.teachers import backend_names, backends, open_teacher
 
 BACKEND = '''
@@ -55,6 +55,7 @@ import numpy as np
 from uqkd.llm.responses import Responses, TextTargets
 
 SECOND = None
+CHOOSES = True
 
 
 def weighed(responses, *, shortest=False):
@@ -69,6 +70,7 @@ from uqkd.llm.joining import side_by_side
 from uqkd.llm.responses import TextTargets
 
 SECOND = "cross-fitted"
+CHOOSES = False
 
 
 def weighed(responses, *, second):
@@ -126,6 +128,7 @@ def test_a_file_is_a_way_to_weigh(one_file_more):
     assert method_names() == ("longest", "medoid", "multi", "precision", "reranked", "single")
     assert "uqkd.llm.targets.longest" not in sys.modules  # listed, not imported
     assert second_source("longest") is None
+    assert responses_kept("longest", 4) == 1
     assert weigh(SAID, "longest").responses.index.tolist() == [[[1], [1]]]
     assert weigh(SAID, "longest", shortest=True).responses.index.tolist() == [[[0], [0]]]
     with pytest.raises(OptionError, match="method 'longest' has no option 'shrtest'; did you mean 'shortest'"):

@@ -40,6 +40,7 @@ def distill(
     schedule: Annotated[str, typer.Option(help="cosine, linear or constant")] = "cosine",
     fresh: Annotated[bool, typer.Option("--fresh", help="use the architecture, not the parameters")] = False,
     lora: Annotated[int | None, typer.Option(help="rank of adapters on the frozen model")] = None,
+    lora_layers: Annotated[int | None, typer.Option(help="blocks, from the last, with adapters; default: all")] = None,
     perturbation: Annotated[float, typer.Option(help="begin at θ + ε·|θ|·N(0, 1)")] = 0.0,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="draw prompts with replacement")] = False,
     freeze: Annotated[list[str] | None, typer.Option(help="initialisation or order: the same for all")] = None,
@@ -63,7 +64,7 @@ def distill(
     exclude_failed: Annotated[bool, typer.Option("--exclude-failed", help="go on without diverged ones")] = False,
 ) -> None:
     """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint."""
-    from uqkd.llm import Encoder, Lora, Recipe, Sampling, Sources
+    from uqkd.llm import Encoder, Recipe, Sampling, Sources
     from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
     from uqkd.llm.revision import check_model, model_revision
@@ -71,16 +72,15 @@ def distill(
     from uqkd.llm.students.second_source import targets_of
     from uqkd.llm.students.tokenising import student_tokens
     from uqkd.llm.students.training import Compute
-    from uqkd.llm.targets import method_names
+    from uqkd.llm.targets import method_names, responses_kept
 
     one_of("weights", weights, method_names())
+    adapters = _adapters(lora, lora_layers)
     held = Bank(bank, create=False)
     prompts, drawn = held.prompts()
     per_student = _per_student(bank, drawn, students, k)
     responses = held.responses(prompts, students=students, k=k or per_student, per_student=per_student)
-    count = _steps(
-        steps, epochs, len(prompts) * (1 if weights in ("single", "medoid", "reranked") else responses.shape[2]), batch
-    )
+    count = _steps(steps, epochs, len(prompts) * responses_kept(weights, responses.shape[2]), batch)
     recipe = Recipe(
         steps=count, batch=batch, optimiser=optimiser, lr=lr, schedule=schedule, warmup=count // 20, clip_norm=1.0,
         patience=patience if validation else None, validate_every=validate_every,
@@ -96,9 +96,9 @@ def distill(
     options: dict[str, Any] = {
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": count,
         "batch": batch, "lr": lr, "optimiser": optimiser, "schedule": schedule, "fresh": fresh, "lora": lora,
-        "perturbation": perturbation, "bootstrap": bootstrap, "freeze": sorted(freeze or []), "validation": validation,
-        "stop": [patience, validate_every] if validation else None, "precision": precision, "seed_key": seed_key,
-        "bank": held.fingerprint, "model": model_revision(check_model(student)),
+        "lora_layers": lora_layers, "perturbation": perturbation, "bootstrap": bootstrap, "freeze": sorted(freeze or []),
+        "validation": validation, "stop": [patience, validate_every] if validation else None, "precision": precision,
+        "seed_key": seed_key, "bank": held.fingerprint, "model": model_revision(check_model(student)),
     }  # fmt: skip
     about = {**options, "inputs": _digest(options), "base": student, "sampling": _sampling_of(identity)}
     keep = Keep(Path(out), about, every_s=60.0 * checkpoint_minutes)
@@ -106,7 +106,7 @@ def distill(
         print(f"{out}: all {students} students are there already")
         return
     how: dict[str, Any] = {
-        "encoder": encoder, "recipe": recipe, "fresh": fresh, "lora": None if lora is None else Lora(rank=lora),
+        "encoder": encoder, "recipe": recipe, "fresh": fresh, "lora": adapters,
         "perturbation": perturbation, "trainer": trainer, "validation": validation,
         "compute": Compute(device, precision, micro_batch, recompute),
         "sources": Sources.independent(students, freeze=freeze or [], bootstrap=bootstrap),
@@ -131,6 +131,16 @@ def _per_student(bank: str, drawn: int, students: int, k: int | None) -> int:
             f"draw {students * (k or 1)} (uqkd sample --k {k or 1} --students {students}), or ask for fewer."
         )
     return drawn // students
+
+
+def _adapters(rank: int | None, layers: int | None) -> Any:
+    from uqkd.llm import Lora
+
+    if rank is None and layers is not None:
+        raise OptionError(
+            f"got --lora-layers {layers} without --lora; give the rank of the adapters, such as --lora 8."
+        )
+    return None if rank is None else Lora(rank=rank, layers=layers)
 
 
 def _steps(steps: int | None, epochs: float | None, rows: int, batch: int) -> int:

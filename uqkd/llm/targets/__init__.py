@@ -4,6 +4,7 @@ Every file beside this one is a method, called by the file's name. It holds all 
 
 - `SECOND`: the second source that it combines with the teacher: None, "undistilled" (a student before training) or
   "cross-fitted" (a student that has not seen the responses that it is combined with, see `folds`);
+- `CHOOSES`: whether it keeps one of the teacher's responses to each prompt, or all of them;
 - `weighed(responses, ...)`: the targets. It gets `second` if it wants one and `embedding` if it names it; every further
   keyword is an option of its own, which `weigh` passes on.
 """
@@ -23,7 +24,7 @@ from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, nearest, one_of
 from uqkd.llm.responses import Responses, TextTargets
 
-__all__ = ["folds", "method_names", "second_source", "weigh"]
+__all__ = ["folds", "method_names", "responses_kept", "second_source", "weigh"]
 
 Index = NDArray[np.int64]
 
@@ -51,6 +52,17 @@ def second_source(method: str) -> str | None:
     """
     source = _file(method).SECOND
     return None if source is None else one_of(f"SECOND of method {method!r}", source, _SOURCES)
+
+
+def responses_kept(method: str, k: int) -> int:
+    """How many of a teacher's k responses to a prompt a student of a method is trained on: k or 1.
+
+    Examples
+    --------
+    >>> responses_kept("multi", 8), responses_kept("medoid", 8)
+    (8, 1)
+    """
+    return 1 if _file(method).CHOOSES else k
 
 
 def _file(method: str) -> Any:

@@ -16,6 +16,7 @@ from uqkd.llm.responses import Responses, TextTargets
 Array = NDArray[np.float64]
 
 SECOND = None
+CHOOSES = True
 TIE = 1e-9  # closeness differences below this are rounding: sums of a few hundred products of unit vectors are off by 1e-14
 
 

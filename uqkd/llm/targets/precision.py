@@ -16,6 +16,7 @@ from uqkd.llm.responses import Responses, TextTargets
 Array = NDArray[np.float64]
 
 SECOND = "cross-fitted"
+CHOOSES = False
 SPLITS = 8  # ways to halve the draws; more change the shrinkage little, since they share their draws
 HALVABLE = 4  # draws that make two halves of two, the fewest that an unbiased variance takes
 

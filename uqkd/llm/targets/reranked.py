@@ -16,6 +16,7 @@ from uqkd.llm.targets.medoid import TIE, nearest
 Array = NDArray[np.float64]
 
 SECOND = "undistilled"
+CHOOSES = True
 
 
 def weighed(responses: Responses, *, second: Responses, embedding: str) -> TextTargets:

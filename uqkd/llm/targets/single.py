@@ -7,6 +7,7 @@ import numpy as np
 from uqkd.llm.responses import Responses, TextTargets
 
 SECOND = None
+CHOOSES = True
 
 
 def weighed(responses: Responses) -> TextTargets:
