@@ -34,7 +34,7 @@ figures: $(READY)
 	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)
 
 test: $(READY) .real/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

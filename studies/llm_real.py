@@ -64,7 +64,7 @@ class Options(Base):
     ks: tuple[Count, ...] = (4, 8)  # of multi
     k: Annotated[int, pydantic.Field(ge=2)] = 8  # of the methods that choose or weigh
     reference: Annotated[int, pydantic.Field(ge=2)] = 16  # responses that no student sees: the teacher's distribution
-    costed: Count = 6  # of these, those whose loss is computed under every student
+    costed: Count = 4  # of these, those whose loss is computed under every student
     draws: Annotated[int, pydantic.Field(ge=2)] = 8  # answers of each student to each question
     temperature: Annotated[float, pydantic.Field(gt=0)] = 1.0  # of teacher and students
     max_tokens: Count = 20

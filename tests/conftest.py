@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; read when NumPy and torch are imported
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 WORDS = 252  # "w0" ... "w251" are tokens 4 ... 255; 0-3 are <unk>, <s>, </s>, <pad>
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,6 +146,24 @@ def test_a_step_with_tokens_of_an_adapter_and_of_none(make_model, tmp_path, star
     opened.close()
     with pytest.raises(WorkerError, match="closed"):
         complete(teacher, asked, SAMPLING)
+
+
+def test_an_adapter_of_the_head_adds_what_vllm_adds_and_a_head_without_one_stays():
+    pytest.importorskip("vllm")
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    rng = torch.Generator().manual_seed(0)
+    which = torch.tensor([1, 0, 0, 1, 1])
+    x, y = torch.randn(5, 8, generator=rng), torch.randn(5, 12, generator=rng)
+    down, up = torch.randn(2, 1, 4, 8, generator=rng), torch.randn(2, 1, 11, 4, generator=rng)  # logits are padded
+    wrapper = SimpleNamespace(sampler_indices=which)
+    theirs, ours, same = y.clone(), y.clone(), y.clone()
+    PunicaWrapperCPU.add_lora_logits(wrapper, theirs, x, down, up, 0.5)
+    library._add_to_logits(wrapper, ours, x, down, up, 0.5)
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.equal(ours, y)
+    library._add_to_logits(wrapper, same, x, down, torch.zeros_like(up), 0.5)
+    assert torch.equal(same, y)
 
 
 def test_one_stream_at_a_time(tiny):
