@@ -4,6 +4,7 @@ import sys
 
 from bench import (
     classify,
+    distilling,
     foundation,
     linear,
     llm,
@@ -11,6 +12,7 @@ from bench import (
     llm_answering,
     llm_real,
     llm_training,
+    llm_ways,
     mlp,
     projection,
     weighing,
@@ -24,11 +26,13 @@ PARTS = {
     "llm": llm.rows,
     "llm_real": llm_real.rows,
     "llm_training": llm_training.rows,
+    "llm_ways": llm_ways.rows,
     "llm_adapters": llm_adapters.rows,
     "llm_answering": llm_answering.rows,
     "classify": classify.rows,
     "projection": projection.rows,
     "weighing": weighing.rows,
+    "distilling": distilling.rows,
 }
 
 if __name__ == "__main__":

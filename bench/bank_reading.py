@@ -58,7 +58,7 @@ print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.pro
 """
 
 
-def fill(bank: Bank, responses: int, *, tokens: int = TOKENS, key: tuple[Any, ...] = ()) -> None:
+def fill(bank: Bank, responses: int, *, tokens: int = TOKENS, key: tuple[Any, ...] = (), cut: bool = True) -> None:
     """Random ids, log-probabilities and texts: they hardly compress."""
     import pyarrow as pa
 
@@ -83,8 +83,8 @@ def fill(bank: Bank, responses: int, *, tokens: int = TOKENS, key: tuple[Any, ..
                 ends, pa.array(-draw.standard_exponential(n * tokens, dtype=np.float32))
             ),
             "tokens": np.full(n, tokens),
-            "finish_reason": ["length"] * n,
-            "flags": ["length"] * n,
+            "finish_reason": ["length" if cut else "stop"] * n,
+            "flags": ["length" if cut else ""] * n,
         }
         arrays = {name: columns.get(name, pa.nulls(n, kind)) for name, kind in types.items()}
         table = pa.table(arrays, schema=pa.schema(list(types.items())))

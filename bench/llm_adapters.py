@@ -14,7 +14,6 @@ import torch
 from bench.llm_training import some_rows
 from bench.measuring import Row
 from uqkd.llm import Lora, Recipe
-from uqkd.llm.students.frozen import frozen_base
 from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.rows import TrainingRows
 from uqkd.llm.students.training import Split, stacked_of, train_stacked
@@ -48,8 +47,7 @@ def works(folder: Path, layers: int | None) -> tuple[Callable[[], Any], Callable
     alone = initializer.alone(begin[0]).model.train()
 
     def ours() -> None:
-        with frozen_base(together):
-            train_stacked(together, Split(rows), recipe)
+        train_stacked(together, Split(rows), recipe)
 
     return ours, lambda: bare(alone, rows, 0)
 
