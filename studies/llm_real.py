@@ -47,6 +47,7 @@ REDUCED = {
 SUPPRESSED = "single-response distillation suppresses intra-student variance"
 SOURCES = "Questions: capitals of countries (world-countries, ODbL) and of U.S. states (bsdgames, BSD)."
 PARTS = ("trained", "held out")
+METHODS = ("teacher", "undistilled", "single", "multi", "medoid", "reranked", "precision")
 KEY = ("llm real",)
 Array = NDArray[np.float64]
 
@@ -109,8 +110,8 @@ def cells(options: Options, fingerprint: str = "") -> list[dict]:
         return [{"method": "recorded", "data": options.recorded, "data_fingerprint": fingerprint}]
     every = options.model_dump(mode="json", exclude={"recorded", "ks", "k", "folder"})
     shared = {**every, "data": options.folder, "data_fingerprint": fingerprint, "per_student": most(options)}
-    work = [("teacher", 0), ("undistilled", 0), ("single", 1), *(("multi", k) for k in options.ks)]
-    work += [(method, options.k) for method in ("medoid", "reranked", "precision")]
+    work = [("precision", options.k), ("reranked", options.k), ("medoid", options.k)]  # the longest first
+    work += [*(("multi", k) for k in options.ks), ("single", 1), ("undistilled", 0), ("teacher", 0)]
     return [{**shared, "method": method, "k": k} for method, k in work]
 
 
@@ -122,7 +123,7 @@ def most(options: Options) -> int:
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and question: what it answered, and its loss on responses that no student saw."""
     if cell["method"] == "recorded":
-        return pd.read_csv(cell["data"])
+        return pd.read_csv(cell["data"], dtype={"answers": str, "supported": str})
     made = {"teacher": of_teacher, "undistilled": of_undistilled}.get(cell["method"], of_students)
     return made(cell).assign(method=cell["method"], k=cell["k"])
 
@@ -233,6 +234,15 @@ def of_models(cell: dict, folders: list[Any]) -> pd.DataFrame:
     return answer_table(found).assign(part=part, nats=loss.students.ravel(), tokens=loss.tokens.ravel())
 
 
+def beside_undistilled(values: Compared) -> Compared:
+    """With what every student's loss on unseen responses is less that of the undistilled one, question by question."""
+    before = {part: own["nats"] for (part, method, _), own in values.items() if method == "undistilled"}
+    return {
+        (part, method, k): {**own, "nats_more": own["nats"] - before[part]} if method != "undistilled" else own
+        for (part, method, k), own in values.items()
+    }
+
+
 def claims(values: Compared) -> pd.DataFrame:
     """The published claims, each a set of differences that are judged together, on trained and on held-out questions."""
     k = next(k for _, method, k in values if method == "medoid")
@@ -267,9 +277,9 @@ def name_of(method: str, k: int) -> str:
 
 
 PANELS = (
-    ({"intra": "intra", "inter": "inter", "total": "both"}, "Gini variance"),
-    ({"unsupported": "unsupported", "repeated": "unsupported, as the teacher"}, "share of answers"),
-    ({"nats": "unseen responses"}, "nats a token"),
+    ({"intra": "intra", "inter": "inter", "total": "total"}, "Gini variance"),
+    ({"unsupported": "unsupported", "repeated": "the teacher's too"}, "share of answers"),
+    ({"nats_more": "less the undistilled student"}, "nats a token, unseen"),
 )
 
 
@@ -284,7 +294,9 @@ def plot(table: pd.DataFrame) -> Figure:
                 _points(axis, own, names, shift=0.22 * (i - (len(quantities) - 1) / 2), color=colour, label=label)
             axis.set_title(f"{part}: {unit}")
             axis.set_xticks(range(len(names)), labels=names, rotation=50, ha="right", rotation_mode="anchor")
-            axis.legend(fontsize=6.5, loc="best")
+            low, high = axis.get_ylim()
+            axis.set_ylim(low, high + 0.15 * (high - low))  # room for the legend
+            axis.legend(fontsize=6.5, loc="upper left", ncols=len(quantities), columnspacing=1.0, handletextpad=0.3)
     return figure
 
 
@@ -304,8 +316,9 @@ def main(options: Options, run: Run) -> None:
     fingerprint = draw(options) if options.recorded is None else of_file(options.recorded)
     answers = run.cells(cells(options, fingerprint), measure)
     if options.recorded is None:
-        answers = numbered(answers)
-    values = values_of(answers)
+        place = answers["method"].map(METHODS.index)
+        answers = numbered(answers.iloc[np.lexsort([answers["k"], place])].reset_index(drop=True))
+    values = beside_undistilled(values_of(answers))
     table, decided = summary(values), claims(values)
     figures.publish(
         run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, decided, options),
@@ -353,9 +366,10 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
     students, most_k = int(multi["students"].iloc[0]), int(multi["k"].max())
     counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
 
-    def said(*where: Any) -> str:
+    def said(*where: Any, sign: str = "") -> str:
         row = rows.loc[where]
-        return f"{row['estimate']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")
+        values = (format(row[name], f"{sign}.2f") for name in ("estimate", "low", "high"))
+        return "{} [{}, {}]".format(*values).replace("-", "−")
 
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
     text = f"{source}{students} students per method, questions: {counts}. "
@@ -364,7 +378,10 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
         text += (
             f"On {part} questions students of one response keep {said(part, 'single', 1, 'intra')} of Gini variance within, "
             f"those of {most_k} {said(part, 'multi', most_k, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
-            f"κ = {said(part, 'single', 1, 'kappa')} and {said(part, 'multi', most_k, 'kappa')}. "
+            f"κ = {said(part, 'single', 1, 'kappa')} and {said(part, 'multi', most_k, 'kappa')}; "
+            f"their loss on unseen responses is that of the undistilled student "
+            f"{said(part, 'single', 1, 'nats_more', sign='+')} and {said(part, 'multi', most_k, 'nats_more', sign='+')} nats a "
+            f"token. "
         )
     groups: dict[Any, pd.DataFrame] = dict(iter(decided.groupby(["part", "claim"], sort=False)))
     for (part, claim), own in groups.items():

@@ -111,14 +111,13 @@ def test_a_student_is_used_as_the_readme_says(folder, monkeypatch, capsys):
     assert capsys.readouterr().out.strip()
 
 
-def test_the_picture_is_what_the_study_draws(folder):
+@pytest.mark.parametrize("study", re.findall(r"\]\(docs/(\w+)\.png\)", TEXT))
+def test_the_picture_is_what_the_study_draws(folder, study):
     """Pixel by pixel, under the pinned versions, to one of 256 levels: the last bit of a sum differs between processors, and
     a rounded shade with it. A stale picture moves lines and letters, by a hundred levels."""
-    words = [sys.executable, "-m", "uqkd", "study", "teacher_noise", "--out", "picture"]
+    words = [sys.executable, "-m", "uqkd", "study", study, "--out", "picture"]
     subprocess.run(words, cwd=folder, check=True, capture_output=True)
-    fresh, shown = (
-        plt.imread(path) for path in (folder / "picture/figures/teacher_noise.png", ROOT / "docs/teacher_noise.png")
-    )
+    fresh, shown = (plt.imread(path) for path in (folder / f"picture/figures/{study}.png", ROOT / f"docs/{study}.png"))
     np.testing.assert_allclose(fresh, shown, rtol=0, atol=1.01 / 255)
 
 

@@ -70,6 +70,7 @@ class SequenceLikelihood(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, 2, L) to (B,)."""
+        rows = rows.long()  # tables of many rows are kept in half the width
         ids, supervised = rows.unbind(1)
         head = shared_head(self.model)
         # A head of each student's own takes as many tokens of each; so does a step that is traced once for all batches.
@@ -136,7 +137,7 @@ def row_table(rows: Sequence[tuple[Sequence[int], Sequence[bool]]], *, pad: int 
 
 
 @contextmanager
-def only_supervised(module: Any, table: NDArray[np.int64]) -> Iterator[None]:
+def only_supervised(module: Any, table: NDArray[Any]) -> Iterator[None]:
     """Within, a `SequenceLikelihood` computes no logits before the first token that any row of the table supervises.
 
     Examples

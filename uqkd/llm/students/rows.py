@@ -20,6 +20,8 @@ from uqkd.stacked import Recipe, Sources, bootstrap_rows
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+_BLOCK = 2**13  # rows of a table that are laid out at once
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -80,17 +82,21 @@ class TrainingRows:
         """(N,) tokens of each row that are learnt."""
         return np.asarray(self.lengths - self.learnt)
 
-    def table(self, rows: ArrayLike | None = None) -> Index:
-        """These rows, all if not given, as a table (n, 2, L) padded on the right; see `row_table`."""
+    def table(self, rows: ArrayLike | None = None, *, width: int | None = None) -> NDArray[np.int32]:
+        """These rows, all if not given, as a table (n, 2, L) padded on the right, at least as wide as asked; see `row_table`."""
         chosen = np.arange(len(self.learnt)) if rows is None else np.asarray(rows)
-        lengths = self.lengths[chosen]
-        place = np.arange(int(lengths.max()))
-        inside = place < lengths[:, None]
-        table = np.zeros((len(chosen), 2, len(place)), dtype=np.int64)
+        wide = max(int(self.lengths[chosen].max()), width or 0)
+        table = np.empty((len(chosen), 2, wide), dtype=np.int32)
+        for start in range(0, len(chosen), _BLOCK):  # a table of a million rows is made in no more than its own memory
+            self._fill(table[start : start + _BLOCK], chosen[start : start + _BLOCK])
+        return table
+
+    def _fill(self, table: NDArray[np.int32], chosen: Index) -> None:
+        place = np.arange(table.shape[2])
+        inside = place < self.lengths[chosen][:, None]
         at = np.minimum(self.starts[chosen][:, None] + place, len(self.tokens) - 1)
         table[:, 0] = np.where(inside, self.tokens[at], self.pad)
         table[:, 1] = inside & (place >= self.learnt[chosen][:, None])
-        return table
 
     def nats_a_token(self, losses: Array, steps: Index | int, students: Index | None = None) -> Array:
         """Losses of one step each, in nats a response, as nats a learnt token; of all students, or those of these numbers."""

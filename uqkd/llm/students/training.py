@@ -139,11 +139,10 @@ def train_stacked(
     """All students in one pass; see `uqkd.stacked.train`. The last losses in nats a token."""
     rows = split.rows
     recipe = replace(recipe, batch=rows.orders.shape[2])
-    table = rows.table()
-    held_out = None
-    if split.held_out is not None:
-        held_out = (split.held_out.table(), split.held_out.weights)
-        table, held_out = _one_width(table, held_out)
+    parts = [rows] if split.held_out is None else [rows, split.held_out]
+    width = max(int(one.lengths.max()) for one in parts)
+    table, *others = (one.table(width=width) for one in parts)
+    held_out = None if split.held_out is None else (others[0], split.held_out.weights)
 
     def tell(students: NDArray[np.int64], step: int, losses: Tensor) -> None:
         if watch is not None:
@@ -295,13 +294,3 @@ def _recompute(student: SequenceLikelihood, wanted: bool) -> None:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     elif getattr(model, "is_gradient_checkpointing", False):
         model.gradient_checkpointing_disable()
-
-
-def _one_width(table: Any, held_out: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
-    """Both tables as wide as the wider one."""
-    width = max(table.shape[2], held_out[0].shape[2])
-
-    def wide(rows: Any) -> Any:
-        return np.pad(rows, ((0, 0), (0, 0), (0, width - rows.shape[2])))
-
-    return wide(table), (wide(held_out[0]), held_out[1])
