@@ -177,7 +177,7 @@ def test_mixup_crosses_teaching_with_mixing(watched):
         teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
         assert call["objective"].temperature == cell["temperature"]
-        assert call["labels"] is DIGITS.labels
+        assert np.array_equal(call["labels"], DIGITS.labels)
         assert_independent(call["sources"])
         fakes = Fakes(str(call["key"]))
         assert_judged(table, fakes, DIGITS, teacher)
@@ -208,7 +208,7 @@ def test_temperature_mixes_and_weighs_as_its_methods_say(watched):
         assert set(table["replicate"]) == {number}
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
         assert call["objective"].temperature == cell["temperature"]
-        assert call["labels"] is DIGITS.labels
+        assert np.array_equal(call["labels"], DIGITS.labels)
         assert_independent(call["sources"])
         assert_judged(table, Fakes(str(call["key"])), DIGITS, teacher)
 
@@ -243,7 +243,7 @@ def test_cud_gives_each_method_its_targets_and_counts_its_own_repairs(watched):
         views = known_views(DIGITS, network="perceptron:8", recipe=call["recipe"])
         method = cell["method"]
         np.testing.assert_array_equal(call["targets"].probabilities, views.targets(method).probabilities)
-        assert call["labels"] is DIGITS.labels
+        assert np.array_equal(call["labels"], DIGITS.labels)
         assert_independent(call["sources"])
         assert (call["objective"].temperature, call["objective"].weight) == (2.0, 0.8)
         assert call["recipe"].lr == cell["lr"]

@@ -54,12 +54,8 @@ class TrainingRows:
     ...     np.array([5, 6, 2, 7, 2]), np.array([0, 3, 5]), np.array([1, 1]), np.ones((1, 2)), np.ones((1, 2)),
     ...     np.array([[[0, 1]]]), 2, pad=0
     ... )
-    >>> rows.table(), rows.learnt_tokens
-    (array([[[5, 6, 2],
-            [0, 1, 1]],
-    <BLANKLINE>
-           [[7, 2, 0],
-            [0, 1, 0]]]), array([2, 1]))
+    >>> rows.table().tolist(), rows.learnt_tokens
+    ([[[5, 6, 2], [0, 1, 1]], [[7, 2, 0], [0, 1, 0]]], array([2, 1]))
     """
 
     tokens: NDArray[np.int32]
