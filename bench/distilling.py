@@ -15,7 +15,7 @@ STUDENTS, STEPS = 4, 4
 ENCODER = Path(__file__).parents[1] / ".real" / "smollm2-6layers"
 GOAL_MB, GOAL_S = 4096.0, 300.0
 
-# The student is so small that its steps cost nothing: what is left is reading, weighing, encoding and the rows.
+# The student and its batch are so small that steps cost nothing (the logits of eight rows were 3 GB): what is left is reading, weighing, encoding and the rows.
 _DISTILLED = """
 import resource, sys, time
 from transformers import LlamaConfig
@@ -28,7 +28,7 @@ started = time.perf_counter()
 bank = Bank(place, create=False)
 students, per_student = int(students), int(per_student)
 responses = bank.responses(bank.prompts()[0], students=students, k=per_student, per_student=per_student)
-recipe = Recipe(steps=int(steps), batch=8, optimiser="adamw", lr=1e-3)
+recipe = Recipe(steps=int(steps), batch=1, optimiser="adamw", lr=1e-3)
 distill(config, weigh(responses, "multi"), encoder=encoder, recipe=recipe, sources=Sources.independent(students),
         key=("bench", trainer), trainer=trainer)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
