@@ -15,7 +15,8 @@ STUDENTS, STEPS = 4, 4
 ENCODER = Path(__file__).parents[1] / ".real" / "smollm2-6layers"
 GOAL_MB, GOAL_S = 4096.0, 300.0
 
-# The student and its batch are so small that steps cost nothing (the logits of eight rows were 3 GB): what is left is reading, weighing, encoding and the rows.
+# The student and its batch are so small that steps cost nothing (the logits of eight rows of four students were 3 GB): what is
+# left is reading, weighing, encoding and the rows.
 _DISTILLED = """
 import resource, sys, time
 from transformers import LlamaConfig
