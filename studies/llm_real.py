@@ -367,9 +367,7 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
     counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
 
     def said(*where: Any, sign: str = "") -> str:
-        row = rows.loc[where]
-        values = (format(row[name], f"{sign}.2f") for name in ("estimate", "low", "high"))
-        return "{} [{}, {}]".format(*values).replace("-", "−")
+        return interval(rows.loc[where], f"{sign}.2f")
 
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
     text = f"{source}{students} students per method, questions: {counts}. "
@@ -390,5 +388,5 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
     return text + SOURCES
 
 
-def interval(row: Any) -> str:
-    return f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]".replace("-", "−")
+def interval(row: Any, form: str = "+.3f") -> str:
+    return "{} [{}, {}]".format(*(format(row[name], form) for name in ("estimate", "low", "high"))).replace("-", "−")

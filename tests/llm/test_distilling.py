@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -419,3 +420,15 @@ def test_a_student_in_place_is_a_part_of_the_model():
     for value in model.parameters_by_name().values():
         assert (value[1] == 7.0).all()
         assert not (value[[0, 2]] == 7.0).any()
+
+
+def test_what_cannot_be_stacked_names_a_trainer_that_there_is():
+    """It named trainer='transformers' after that was gone."""
+    from uqkd.llm.students.likelihood import know_leaves
+    from uqkd.llm.students.ways import TRAINERS
+
+    odd = type("OddRMSNorm", (torch.nn.Module,), {})
+    with pytest.raises(OptionError, match="'0' of class OddRMSNorm: its formula was not checked") as told:
+        know_leaves(torch.nn.Sequential(odd()))
+    (named,) = re.findall(r"trainer='(\w+)'", str(told.value))
+    assert named in TRAINERS

@@ -14,6 +14,8 @@ from uqkd.llm.students.adapters import Lora
 from uqkd.llm.students.frozen import frozen_layers_cached, needed
 from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.likelihood import know_leaves, weighted_loss
+from uqkd.llm.students.rows import TrainingRows
+from uqkd.llm.students.training import Compute, Split, stacked_of, train_in_turn, train_stacked
 from uqkd.stacked import Recipe, Stacked, train
 
 LAST = Lora(rank=2, layers=1)
@@ -185,6 +187,34 @@ def test_students_in_one_pass_share_what_is_computed(llama):
         assert float((quick[name] - value).abs().max()) < 1e-9, name
     tokens = [sum(shape[0] * shape[1] for shape in shapes) for shapes in (fewer, every)]
     assert tokens[0] < 0.5 * tokens[1]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_training_computes_what_lies_below_the_adapters_once_a_row(llama, together):
+    """In both ways to train: without the cache every step of every student passes through the lower layers, 64 rows in all."""
+    table, (students, steps, batch) = some_rows(12, 150)[:10], (2, 8, 4)
+    lengths = 1 + np.array([int(one[1].nonzero()[0].max()) for one in table])
+    draw = seeds.generator("tests", "orders", shared=True)
+    orders = np.stack([np.stack([draw.permutation(10)[:batch] for _ in range(steps)]) for _ in range(students)])
+    shares = np.ones((students, 10))
+    rows = TrainingRows(
+        np.concatenate([one[0, :length] for one, length in zip(table, lengths, strict=True)]).astype(np.int32),
+        np.r_[0, np.cumsum(lengths)], table[:, 1].argmax(axis=1), shares, shares, orders, 0, pad=3,
+    )  # fmt: skip
+    recipe = Recipe(steps=steps, batch=batch, optimiser="adamw", lr=1e-2)
+    initializer = Initializer.of(llama, lora=LAST)
+    if together:
+        begin = [initializer.parameters(s, key=("t",), adapter=s, shared=True) for s in range(students)]
+        model = stacked_of(initializer, begin, key=("t",), dropout=range(students), device="cpu")
+        seen = calls(blocks(model.body)[0])
+        train_stacked(model, Split(rows), recipe)
+    else:
+        seen = calls(blocks(initializer.template)[0])
+        train_in_turn(
+            initializer, Split(rows), recipe, levels=[(s, s, s) for s in range(students)], key=("t",), compute=Compute(),
+            finish=lambda *_: None, shared=True,
+        )  # fmt: skip
+    assert 10 <= sum(shape[0] for shape in seen) < 32  # ten rows, and some on which the cache is tried
 
 
 def test_the_base_under_adapters_is_one_for_all_and_perturbation_leaves_it_alone(llama):

@@ -123,6 +123,15 @@ PAIR = Prompts(("a", "b"), ("?", "?"))
 SAID = Responses(PAIR, (Response((1,), "no"), Response((2,), "maybe")), [[[0, 1, 1], [0, 0, 1]]])
 
 
+def test_a_method_that_does_not_keep_what_its_file_says_is_refused(one_file_more):
+    """Epochs are counted by it."""
+    one_file_more(targets, "longest", LONGEST.replace("CHOOSES = True", "CHOOSES = False"))
+    with pytest.raises(
+        OptionError, match="method 'longest' kept 1 of k=3 responses to a prompt; its file says CHOOSES = False"
+    ):
+        weigh(SAID, "longest")
+
+
 def test_a_file_is_a_way_to_weigh(one_file_more):
     one_file_more(targets, "longest", LONGEST)
     assert method_names() == ("longest", "medoid", "multi", "precision", "reranked", "single")

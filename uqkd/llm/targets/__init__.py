@@ -138,7 +138,14 @@ def weigh(
             hint = nearest(name, own) if own else "it has none"
             raise OptionError(f"method {method!r} has no option {name!r}; {hint}.")
     given = {"second": second, "embedding": embedding}
-    return weighed(responses, **{name: given[name] for name in wanted if name in given}, **options)  # type: ignore[no-any-return]
+    made: TextTargets = weighed(responses, **{name: given[name] for name in wanted if name in given}, **options)
+    of_teacher = made.responses.shape[2] - (second.shape[2] if second is not None and not _file(method).CHOOSES else 0)
+    if of_teacher != responses_kept(method, responses.shape[2]):
+        raise OptionError(
+            f"method {method!r} kept {of_teacher} of k={responses.shape[2]} responses to a prompt; its file says "
+            f"CHOOSES = {_file(method).CHOOSES}."
+        )
+    return made
 
 
 def _check_sources(responses: Responses, second: Responses | None, method: str) -> None:

@@ -189,8 +189,8 @@ def grouped_adapters() -> Iterator[None]:
     """Inside the block an engine on a CPU applies an adapter to all its tokens in one product.
 
     vLLM's own code for CPUs copies the adapter's matrices for every token (a third of the time of a step, and 400 MB where a
-    prompt pass has 8,192 tokens; half of the time where the head, which has no adapter, has 49,152 rows), and gives tokens
-    without an adapter the last one's where both are in a step.
+    prompt pass has 8,192 tokens), those of the head, of 49,152 rows, even where it has no adapter, and gives tokens without an
+    adapter the last one's where both are in a step.
     """
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU as Wrapper
 
