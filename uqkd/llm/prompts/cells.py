@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from uqkd.errors import DataError
@@ -80,10 +81,8 @@ def listed_texts(where: str, column: str, cell: str, *, typed: bool) -> list[Any
     text = cell.strip()
     if not (text.startswith("[") and text.endswith("]")) or (typed and not re.match(r"\[\s*['\"]", text)):
         return None
-    try:
+    with suppress(ValueError):  # no JSON: perhaps a list as Python prints it
         return list(json.loads(text))
-    except ValueError:
-        pass
     try:
         printed = isinstance(ast.literal_eval(text), list)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -97,12 +96,26 @@ def listed_texts(where: str, column: str, cell: str, *, typed: bool) -> list[Any
 
 
 def sound(where: str, what: str, text: str) -> str:
+    """The text, refused if it holds half of a surrogate pair.
+
+    Examples
+    --------
+    >>> sound("row 1", "prompt", "à Rome")
+    'à Rome'
+    """
     if not text.isascii() and _SURROGATE.search(text):
         raise DataError(f"{where}: {what} {shown(text)} holds half of a surrogate pair; it is no text.")
     return text
 
 
 def shown(value: Any) -> str:
+    """A value as messages show it: its beginning, if it is long.
+
+    Examples
+    --------
+    >>> shown("Rome")
+    "'Rome'"
+    """
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 

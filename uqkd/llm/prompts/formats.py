@@ -132,6 +132,7 @@ READERS: dict[str, Callable[[Records], Iterator[Record]]] = {
 
 
 def rows_of_data_set(records: Records) -> Iterator[Record]:
+    """Each row of a data set with its number, from 1 on, batch by batch."""
     number = 0
     for batch in batches_of_data_set(records):
         for row in batch.to_pylist():
