@@ -15,8 +15,8 @@ import numpy as np
 from bench.measuring import Row
 from uqkd import seeds
 from uqkd.llm.bank import STUDY, Bank
+from uqkd.llm.bank.columns.rows import column_types
 from uqkd.llm.bank.responding import respond
-from uqkd.llm.bank.rows import column_types
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.prompts.rendering import Rendered
 from uqkd.llm.sampling import Sampling

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bench.measuring import Row, paired
 from uqkd import data, seeds
 from uqkd.classify import Classifiers, Distillation, Recipe, Sources, distill, network, weigh_probabilities
-from uqkd.classify.networks import Factory
+from uqkd.classify.networks.plain import Factory
 
 STUDENTS, STEPS, BATCH = 8, 40, 32
 RECIPE = Recipe(steps=STEPS, batch=BATCH, optimiser="adamw", lr=3e-3, weight_decay=0.01)

@@ -15,11 +15,11 @@ from bench import llm_bank
 from bench.measuring import Row
 from bench.trainer import trainer_losses
 from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, World, weigh
-from uqkd.llm.embedded import STUDENT, tokenizer
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.likelihood import weighted_loss
-from uqkd.llm.students.rows import training_rows
-from uqkd.llm.students.training import Split, stacked_of, train_stacked
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.networks.likelihood import weighted_loss
+from uqkd.llm.students.rows.training_rows import training_rows
+from uqkd.llm.students.training.ways_to_train import Split, stacked_of, train_stacked
+from uqkd.llm.synthetic.testbed import STUDENT, tokenizer
 
 STUDENTS, STEPS, ROUNDS = 8, 40, 5
 SIZE = STUDENT  # of the quick studies

@@ -14,9 +14,9 @@ import torch
 from bench.llm_training import some_rows
 from bench.measuring import Row
 from uqkd.llm import Lora, Recipe
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.rows import TrainingRows
-from uqkd.llm.students.training import Split, stacked_of, train_stacked
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.rows.training_rows import TrainingRows
+from uqkd.llm.students.training.ways_to_train import Split, stacked_of, train_stacked
 
 FOLDER = Path(__file__).parents[1] / ".real"
 MODELS = {"six-layer cut": "smollm2-6layers", "SmolLM2-135M": "smollm2-135m-instruct"}

@@ -114,7 +114,7 @@ def raw(teacher: Any, prompts: Prompts) -> Callable[[], None]:
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
-    from uqkd.llm.teachers.quiet import quiet
+    from uqkd.llm.teachers.backends.vllm.quiet import quiet
 
     def generate() -> None:
         asked = [TokensPrompt(prompt_token_ids=list(teacher.encoder.encode(text))) for text in prompts.texts]

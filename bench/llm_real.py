@@ -47,7 +47,7 @@ def rows() -> list[Row]:
     """One row a length of prompt."""
     import torch
 
-    from uqkd.llm.teachers.quiet import quiet
+    from uqkd.llm.teachers.backends.vllm.quiet import quiet
 
     teacher = open_teacher(MODEL, backend="vllm", dtype="float32")
     longest = max(SIZES)
@@ -65,7 +65,7 @@ def rows() -> list[Row]:
 def _row(teacher: Any, engine: Any, length: int, count: int) -> Row:
     from vllm import SamplingParams
 
-    from uqkd.llm.teachers.quiet import quiet
+    from uqkd.llm.teachers.backends.vllm.quiet import quiet
 
     prompts = some_prompts(length, count, teacher.encoder)
     chats = [messages(prompts.turns(p)) for p in range(count)]

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from bench.measuring import Row, paired
 from uqkd import seeds
 from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, weigh
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.rows import TrainingRows, training_rows
-from uqkd.llm.students.training import Compute, Split, train_in_turn
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
+from uqkd.llm.students.training.ways_to_train import Compute, Split, train_in_turn
 from uqkd.stacked import stack, train
 
 CUT = Path(__file__).parents[1] / ".real" / "smollm2-6layers"

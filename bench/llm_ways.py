@@ -8,9 +8,9 @@ from typing import Any
 from bench.llm_training import some_rows
 from bench.measuring import Row, paired
 from uqkd.llm import Recipe
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.training import Compute, Split, stacked_of, train_in_turn, train_stacked
-from uqkd.llm.students.ways import chosen_trainer
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.training.choosing import chosen_trainer
+from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn, train_stacked
 
 STUDENTS, STEPS, BATCH, ROUNDS = 4, 6, 8, 3
 SLOWER = 1.15  # where both ways take about as long, either will do

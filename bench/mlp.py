@@ -27,7 +27,7 @@ from bench.measuring import Row
 from uqkd import seeds
 from uqkd.mlp import batch_orders, initialisation, mlp
 from uqkd.stacked import Recipe, Stacked, train
-from uqkd.stacked.building import build
+from uqkd.stacked.engines.building import build
 
 CORES = os.cpu_count() or 1
 ROUNDS = 7

@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 
 from bench.measuring import Row, seconds
 from uqkd import seeds
-from uqkd.classify.label_first import project_label_first
-from uqkd.classify.projection import project_groups
+from uqkd.classify.projections.label_first import project_label_first
+from uqkd.classify.projections.projection import project_groups
 
 ROWS, CLASSES, LOOPED = 20_000, 150, 3  # CLINC150's classes; SLSQP needs seconds a row
 NEAR, WRONG = 0.04, 0.5  # parts of the classes near the label and known wrong

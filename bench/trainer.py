@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uqkd import seeds
-from uqkd.llm.students.likelihood import only_supervised, weighted_loss
-from uqkd.llm.students.rows import TrainingRows
+from uqkd.llm.students.networks.likelihood import only_supervised, weighted_loss
+from uqkd.llm.students.rows.training_rows import TrainingRows
 from uqkd.stacked import Recipe
 from uqkd.stacked.optimisers import torch_optimiser
 

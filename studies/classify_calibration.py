@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
@@ -30,6 +30,7 @@ from uqkd.classify import (
     weigh_probabilities,
 )
 from uqkd.estimators import half_width
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Rate, Replicates, Responses, Run, over_students, signs
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.classify import (
     METHODS,
     Distillation,
@@ -31,6 +31,7 @@ from uqkd.classify import (
 )
 from uqkd.errors import one_of
 from uqkd.estimators import difference_half_width, half_width, negative_log_likelihood
+from uqkd.report import figures
 from uqkd.run import Rate, Replicates, Run, Share, TaskOptions, over_students, signs
 
 BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
@@ -34,6 +34,7 @@ from uqkd.classify import (
     weigh_probabilities,
 )
 from uqkd.estimators import by_share, difference_half_width, half_width
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Rate, Replicates, Responses, Run, over_students, signs
 

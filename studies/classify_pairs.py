@@ -15,7 +15,7 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
@@ -32,6 +32,7 @@ from uqkd.classify import (
     tidy,
 )
 from uqkd.estimators import half_width
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Rate, Replicates, Responses, Run, over_students
 

@@ -18,7 +18,7 @@ import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.classify import (
     Classifiers,
     Distillation,
@@ -39,6 +39,7 @@ from uqkd.estimators import (
     kl_divergence,
     out_of_distribution_auroc,
 )
+from uqkd.report import figures
 from uqkd.run import Replicates, Run, TaskOptions, signs
 
 Array = NDArray[np.float64]

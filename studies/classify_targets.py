@@ -14,10 +14,11 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.classify import METHODS, BagOfWords, Recipe, TeacherViews, pretrained
-from uqkd.classify.networks import Factory
+from uqkd.classify.networks.plain import Factory
 from uqkd.estimators import half_width, kl_divergence
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.classify import (
     METHODS,
     ClassTargets,
@@ -33,6 +33,7 @@ from uqkd.classify import (
     weigh_precision,
 )
 from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
+from uqkd.report import figures
 from uqkd.run import Run, TaskOptions
 
 Sampled = Callable[[TeacherViews, Any, int, tuple], ClassTargets]

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.estimators import Moments, comparison
-from uqkd.linear import Teacher, bootstrap_students, theory
+from uqkd.linear import Teacher, bootstrap_students
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, Share
+from uqkd.theory import statements as theory
 
 
 class Options(Base):

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures
+from uqkd import data
 from uqkd.estimators import comparison, decompose_variance, variance_of_means
-from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.linear import Design, Teacher, distill, weigh
+from uqkd.report import figures
 from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
 from uqkd.run import Options as Base
+from uqkd.theory import statements as theory
 
 
 class Options(Base):

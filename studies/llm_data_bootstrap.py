@@ -15,9 +15,9 @@ import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
 from uqkd.llm import Bed, Prompts, Sources, distill, weigh
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 

@@ -16,12 +16,12 @@ import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
 from uqkd.llm import Bed, Prompts, Sources, Students, distill, weigh
-from uqkd.llm.students.initializer import Initializer
 from uqkd.llm.students.models import Together
-from uqkd.llm.students.training import stacked_of
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.training.ways_to_train import stacked_of
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 

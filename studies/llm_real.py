@@ -22,11 +22,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures
 from uqkd.errors import DataError
 from uqkd.estimators import judge_claim
-from uqkd.llm.measuring.coded import answer_table, numbered
-from uqkd.llm.measuring.side_by_side import Compared, summary, values_of
+from uqkd.llm.measuring.tables.coded import answer_table, numbered
+from uqkd.llm.measuring.tables.side_by_side import Compared, summary, values_of
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Responses as Count
 from uqkd.run import Run
@@ -176,8 +176,8 @@ def of_undistilled(cell: dict) -> pd.DataFrame:
 def of_students(cell: dict) -> pd.DataFrame:
     """Students of a method."""
     from uqkd.llm import Encoder, Lora, Recipe, Sources, distill
-    from uqkd.llm.students.keeping import Keep
     from uqkd.llm.students.second_source import targets_of
+    from uqkd.llm.students.training.keeping import Keep
     from uqkd.llm.targets import responses_kept
 
     drawn = responses(cell, "trained", seen=True)
@@ -216,7 +216,7 @@ def of_models(cell: dict, folders: list[Any]) -> pd.DataFrame:
     """What saved students answer to all questions, and their loss on the teacher's unseen responses."""
     from uqkd.llm import Prompts, Responses
     from uqkd.llm.measuring import HeldOut
-    from uqkd.llm.measuring.drawing import draw_students
+    from uqkd.llm.measuring.answers.drawing import draw_students
     from uqkd.llm.measuring.held_out import loss_of_folder
 
     parts = [asked(cell, part)[1] for part in PARTS]
@@ -339,7 +339,7 @@ def of_file(path: str) -> str:
 def draw(options: Options) -> str:
     """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
     from uqkd.llm import Bank, audit, open_teacher, respond
-    from uqkd.llm.revision import check_model, model_revision
+    from uqkd.llm.models.revision import check_model, model_revision
 
     every = {**options.model_dump(), "data": options.folder, "per_student": most(options), "k": most(options)}
     bank = Bank(Path(options.folder) / "bank")

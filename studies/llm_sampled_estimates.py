@@ -16,15 +16,16 @@ import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures, seeds
+from uqkd import seeds
 from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of
-from uqkd.estimators.agreement import decompose_agreement, gini_from_draws
-from uqkd.estimators.distance import conservation_from_draws, squared_distance
-from uqkd.estimators.semantic import RULES, decompose_entropy
-from uqkd.gallery import threshold
+from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
+from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
+from uqkd.estimators.answers.semantic import RULES, decompose_entropy
 from uqkd.llm import Bed, Prompts, Sampling, Sources, Students, answer_classes, distill, weigh
-from uqkd.llm.embedded import MOST
-from uqkd.llm.mistakes import mark
+from uqkd.llm.measuring.errors import mark
+from uqkd.llm.synthetic.testbed import MOST
+from uqkd.report import figures
+from uqkd.report.page import threshold
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, SampledResponses
 from uqkd.run import Responses as Count

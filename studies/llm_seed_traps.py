@@ -19,13 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures, seeds
+from uqkd import seeds
 from uqkd.estimators import comparison, gini
-from uqkd.gallery import threshold
 from uqkd.llm import Bed, Prompts, Sampling, open_teacher
-from uqkd.llm.embedded import MOST
-from uqkd.llm.revision import model_revision
+from uqkd.llm.models.revision import model_revision
+from uqkd.llm.synthetic.testbed import MOST
 from uqkd.llm.teachers import Request, complete
+from uqkd.report import figures
+from uqkd.report.page import threshold
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
 

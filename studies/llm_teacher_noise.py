@@ -18,20 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures
-from uqkd.estimators import (
-    compare_memorised,
-    comparison,
-    decompose_categorical,
-    gini,
-    kl_divergence,
-    share_of,
-    two_way_mean,
-)
+from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of, two_way_mean
 from uqkd.llm import Bed, Prompts, Sources, answer_shares, distill, weigh
-from uqkd.llm.exact import ROUNDING
+from uqkd.llm.synthetic.exact import ROUNDING
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run
+from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
 

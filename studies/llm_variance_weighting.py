@@ -20,9 +20,8 @@ import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import figures
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
-from uqkd.estimators.comparing import FEWEST
+from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.llm import (
     Bed,
     Prompts,
@@ -36,8 +35,9 @@ from uqkd.llm import (
     distill,
     weigh,
 )
-from uqkd.llm.embedded import MOST
-from uqkd.llm.exact import ROUNDING
+from uqkd.llm.synthetic.exact import ROUNDING
+from uqkd.llm.synthetic.testbed import MOST
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Responses as Count
 from uqkd.run import Run

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.estimators import Moments
-from uqkd.linear import fit_ols, theory
+from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, Sources, Teacher, distill, weigh
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run, Share
+from uqkd.theory import statements as theory
 
 
 class Options(Base):

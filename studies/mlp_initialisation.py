@@ -15,10 +15,11 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.estimators import Moments
 from uqkd.mlp import Recipe, Sources, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Replicates, Run
 

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
-from uqkd.linear import theory
 from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.report import figures
 from uqkd.run import NoiseLevel, Replicates, Run
 from uqkd.run import Options as Base
+from uqkd.theory import statements as theory
 
 
 class Options(Base):

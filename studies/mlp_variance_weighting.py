@@ -18,12 +18,14 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
-from uqkd.estimators import Moments, Targets, comparison
+from uqkd.estimators import Moments, comparison
 from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.report import figures
 from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
 from uqkd.run import Options as Base
+from uqkd.targets import Targets
 
 METHODS = {
     "average": "average of k",

@@ -11,12 +11,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.errors import VarianceError
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law
-from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.linear import Design, Teacher, distill, weigh
+from uqkd.report import figures
 from uqkd.run import NoiseLevel, Replicates, Responses, Run
 from uqkd.run import Options as Base
+from uqkd.theory import statements as theory
 
 
 class Options(Base):

@@ -18,17 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import data, figures, seeds
-from uqkd.estimators import (
-    comparison,
-    decompose_categorical,
-    entropy,
-    gini,
-    memorised_entropy,
-    share_of,
-    two_way_mean,
-)
-from uqkd.estimators.comparing import FEWEST
+from uqkd import data, seeds
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of, two_way_mean
+from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.mlp import (
     ClassTargets,
     ClassTeacher,
@@ -39,8 +31,10 @@ from uqkd.mlp import (
     weigh_labels,
     weigh_probabilities,
 )
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Responses, Run, Share
+from uqkd.theory.statements.memorising import memorised_entropy
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

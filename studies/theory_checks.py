@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import checks, figures
 from uqkd.estimators import comparison
+from uqkd.report import figures
 from uqkd.run import Options as Base
 from uqkd.run import Run
+from uqkd.theory import checks
 
 
 class Options(Base):

@@ -16,9 +16,10 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.estimators import comparison, mean_variance_components
 from uqkd.mlp import SOURCES, Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.report import figures
 from uqkd.run import NoiseLevel, Replicates, Responses, Run
 from uqkd.run import Options as Base
 

@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, figures, seeds
+from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning
 from uqkd.estimators import Moments, comparison
-from uqkd.linear import Design, Targets, Teacher, distill, theory, weigh
+from uqkd.linear import Design, Targets, Teacher, distill, weigh
+from uqkd.report import figures
 from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
 from uqkd.run import Options as Base
+from uqkd.theory import statements as theory
 
 
 class Options(Base):

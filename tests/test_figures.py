@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import seaborn as sns
 
-from uqkd import figures, gallery, seeds
+from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.estimators import Moments, comparison
+from uqkd.report import figures
+from uqkd.report import page as gallery
 from uqkd.store import Store
 
 

@@ -533,7 +533,7 @@ def test_tables_without_pictures(pixels, tmp_path):
     features = datasets.Features({"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
     held = datasets.Dataset.from_dict({"image": [{"bytes": None, "path": str(secret)}] * 8}, features=features)
     held = held.add_column("label", CLASSES).cast_column("image", datasets.Image(decode=False))
-    from uqkd.data.image_files import decoded, table_of_images
+    from uqkd.data.images.files import decoded, table_of_images
 
     with pytest.raises(DataError, match="no picture in row 1, or only a path"):
         decoded([table_of_images(held.cast_column("image", datasets.Image()), "toy", None)], name="toy", size=None)
@@ -553,7 +553,7 @@ def test_images_that_change_after_planning_are_noticed(pixels, tmp_path):
 def test_resizing_averages_where_it_shrinks():
     step = np.zeros((1, 1, 8, 8), dtype=np.float32)
     step[..., 4:] = 1
-    from uqkd.data.image_files import resized
+    from uqkd.data.images.files import resized
 
     images = np.repeat(step, 4, axis=0)
     small = resized(images, 2)

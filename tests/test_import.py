@@ -60,7 +60,7 @@ def test_the_core_runs_with_numpy_and_scipy_alone():
 def test_only_networks_need_torch():
     """Without torch every other room works; a study of networks says in one line what is missing."""
     code = WITHOUT.format(names=("torch", "vllm")) + (
-        "import uqkd.cli, uqkd.run, uqkd.store, uqkd.data, uqkd.figures, uqkd.gallery, uqkd.checks, uqkd.linear\n"
+        "import uqkd.cli, uqkd.run, uqkd.store, uqkd.data, uqkd.report.figures, uqkd.report.page, uqkd.theory.checks, uqkd.linear\n"
         "from uqkd.errors import OptionError\n"
         "from uqkd.run import load_study, study_names\n"
         "for name in study_names():\n"

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
-from uqkd.checks import register
-from uqkd.linear.theory import combine, graybill_deal_ratio
+from uqkd.theory.checks import register
+from uqkd.theory.statements import combine, graybill_deal_ratio
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

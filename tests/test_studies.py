@@ -11,9 +11,9 @@ import pytest
 
 from uqkd import data, seeds
 from uqkd.data import tasks
-from uqkd.linear import theory
 from uqkd.run import Run, load_study, study_names
 from uqkd.store import Store
+from uqkd.theory import statements as theory
 
 ROOT = Path(__file__).parents[1]
 

@@ -371,7 +371,9 @@ def test_data_of_the_hub_come_as_their_files_would(frame, parts, tmp_path, monke
     expected = data.load_texts(folder_of(parts, tmp_path / "d"))
     assert data.load_texts("ag_news").fingerprint == expected.fingerprint
     assert data.load_texts("ag_news", split="train").texts == tuple(HOSTILE[:7])
-    monkeypatch.setattr("uqkd.data.texts.TEXTS", {"clinc150": data.hub.HubData("x", "text", "intent", outside="rest")})
+    monkeypatch.setattr(
+        "uqkd.data.texts.loading.TEXTS", {"clinc150": data.hub.HubData("x", "text", "intent", outside="rest")}
+    )
     found = data.load_texts("clinc150")
     assert found.classes == ("card", "loan")
     assert len(found.outside) == 4

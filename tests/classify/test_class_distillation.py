@@ -27,13 +27,13 @@ from uqkd.classify import (
     repair,
     smooth_labels,
     soften,
-    wclip,
     weigh_labels,
     weigh_precision,
     weigh_probabilities,
 )
 from uqkd.classify import students as students_module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
+from uqkd.classify.targets import wclip
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, ShapeError, UqkdWarning, VarianceError
 from uqkd.estimators import gini, gini_from_draws
 from uqkd.stacked import Recipe, Sources, batch_orders

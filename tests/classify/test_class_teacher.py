@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from uqkd import seeds
 from uqkd.classify import Mixing, Shaping, Teacher, convolutional, perceptron, pretrained, residual
-from uqkd.classify.outputs import checked_logits
+from uqkd.classify.networks.outputs import checked_logits
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, SeedReuseError, ShapeError
 from uqkd.estimators import entropy, fit_temperature, negative_log_likelihood
 from uqkd.stacked import Recipe, batch_orders

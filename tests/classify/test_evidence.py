@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from uqkd import seeds
 from uqkd.classify import evidence_from, project_groups, repair, soft_confusion
-from uqkd.classify.evidence import FEWEST
+from uqkd.classify.targets.evidence import FEWEST
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.estimators import entropy
 

@@ -8,11 +8,11 @@ import slsqp
 import torch
 
 from uqkd import seeds
-from uqkd.classify import label_first
-from uqkd.classify.certificate import label_first_gap
-from uqkd.classify.label_first import label_first_projection, project_label_first, project_label_first_l2
-from uqkd.classify.probabilities import SMALLEST
-from uqkd.classify.roots import Root
+from uqkd.classify.projections import label_first
+from uqkd.classify.projections.certificate import label_first_gap
+from uqkd.classify.projections.label_first import label_first_projection, project_label_first, project_label_first_l2
+from uqkd.classify.projections.probabilities import SMALLEST
+from uqkd.classify.projections.roots import Root
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdError
 
 # Entropies are met to 1e-12 nats and cost 1/b − 1 of KL each; powers b here are above 1e-3.

@@ -20,11 +20,11 @@ from uqkd.classify import (
     project_label_first,
     project_label_first_l2,
     soften,
-    wclip,
 )
 from uqkd.classify.crossfit import OutOfFold
+from uqkd.classify.targets import wclip
+from uqkd.classify.targets.wclip import wclip_fired
 from uqkd.classify.teacher import Teacher
-from uqkd.classify.wclip import wclip_fired
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
 from uqkd.estimators import entropy
 from uqkd.stacked import Recipe

@@ -21,12 +21,12 @@ from uqkd.classify import (
     by_name,
     convolutional,
     distill,
-    naming,
     perceptron,
     pretrained,
     residual,
     weigh_probabilities,
 )
+from uqkd.classify.networks import naming
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.stacked import Recipe, Sources, batch_orders, check_stacking, stack
 

@@ -10,7 +10,7 @@ from torchmetrics.functional import kl_divergence
 
 from uqkd import seeds
 from uqkd.classify import Distillation, Shaping, soften
-from uqkd.classify.objectives import checked_temperature, rescaled
+from uqkd.classify.targets.objectives import checked_temperature, rescaled
 from uqkd.errors import OptionError, ShapeError
 
 S, B, C = 3, 7, 5

@@ -8,7 +8,7 @@ import slsqp
 import torch
 
 from uqkd import seeds
-from uqkd.classify.pairs import project_pairs
+from uqkd.classify.projections.pairs import project_pairs
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 
 

@@ -10,11 +10,11 @@ import slsqp
 import torch
 
 from uqkd import seeds
-from uqkd.classify import projection
-from uqkd.classify.certificate import duality_gap
-from uqkd.classify.projection import group_projection, project_groups
-from uqkd.classify.roots import Root
-from uqkd.classify.wclip import wclip, wclip_fired
+from uqkd.classify.projections import projection
+from uqkd.classify.projections.certificate import duality_gap
+from uqkd.classify.projections.projection import group_projection, project_groups
+from uqkd.classify.projections.roots import Root
+from uqkd.classify.targets.wclip import wclip, wclip_fired
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdError, UqkdWarning
 
 # Entropies are met to 1e-12 nats and cost |1/b − 1| of KL each; powers b here are above 1e-3.

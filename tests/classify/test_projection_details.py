@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from uqkd import seeds
-from uqkd.classify import groups, label_first, projection
-from uqkd.classify.certificate import duality_gap, label_first_gap
-from uqkd.classify.groups import Groups, Space
-from uqkd.classify.label_first import label_first_projection, project_label_first
-from uqkd.classify.label_first_family import LabelFirst
-from uqkd.classify.pairs import project_pairs
-from uqkd.classify.projection import group_projection, project_groups
+from uqkd.classify.projections import groups, label_first, projection
+from uqkd.classify.projections.certificate import duality_gap, label_first_gap
+from uqkd.classify.projections.groups import Groups, Space
+from uqkd.classify.projections.label_first import label_first_projection, project_label_first
+from uqkd.classify.projections.label_first_family import LabelFirst
+from uqkd.classify.projections.pairs import project_pairs
+from uqkd.classify.projections.projection import group_projection, project_groups
 from uqkd.errors import DataError, UqkdError
 
 ROUNDING = 1e-12  # of sums of ten terms of order one

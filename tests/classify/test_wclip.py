@@ -9,7 +9,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.classify import project_groups, project_label_first, project_label_first_l2
-from uqkd.classify.wclip import wclip, wclip_fired
+from uqkd.classify.targets.wclip import wclip, wclip_fired
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 
 

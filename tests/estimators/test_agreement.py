@@ -8,9 +8,9 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, ShapeError, VarianceError
 from uqkd.estimators import decompose_variance, gini
-from uqkd.estimators.agreement import agreement_with, cross_agreement, decompose_agreement, gini_from_draws
-from uqkd.estimators.counting import ranked
-from uqkd.estimators.distance import conservation_from_draws, squared_distance
+from uqkd.estimators.answers.agreement import agreement_with, cross_agreement, decompose_agreement, gini_from_draws
+from uqkd.estimators.answers.counting import ranked
+from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
 
 P = np.array([0.5, 0.3, 0.2])
 Q = np.array([0.2, 0.2, 0.6])
@@ -59,7 +59,7 @@ def test_is_what_agreements_say():
 def test_blocks_of_prompts_change_nothing(monkeypatch):
     draws = students(50, ("blocks",))
     whole = decompose_agreement(draws)
-    monkeypatch.setattr("uqkd.estimators.counting.BLOCK_VALUES", 200)
+    monkeypatch.setattr("uqkd.estimators.answers.counting.BLOCK_VALUES", 200)
     np.testing.assert_array_equal(whole.per_student_inter, decompose_agreement(draws).per_student_inter)
 
 

@@ -12,8 +12,8 @@ from scipy import stats
 from statsmodels.tools.sm_exceptions import DomainWarning
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, VarianceError
-from uqkd.estimators.averaging import average_responses
-from uqkd.estimators.averaging_law import fit_averaging_law, fit_power_law
+from uqkd.estimators.averaging.averaged import average_responses
+from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
 from uqkd.seeds import generator
 
 K = np.array([1.0, 2.0, 4.0, 8.0, 16.0])

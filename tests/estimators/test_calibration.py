@@ -9,7 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators.calibration import (
+from uqkd.estimators.calibration.binned import (
     brier_score,
     expected_calibration_error,
     negative_log_likelihood,
@@ -17,7 +17,7 @@ from uqkd.estimators.calibration import (
     reliability_curve,
     signed_gap,
 )
-from uqkd.estimators.temperature import apply_temperature, fit_temperature
+from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 from uqkd.seeds import generator
 
 SCORES = (expected_calibration_error, overconfidence_error, signed_gap, brier_score, negative_log_likelihood)

@@ -8,7 +8,8 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators import decompose_categorical, entropy, gini, memorised_gini
+from uqkd.estimators import decompose_categorical, entropy, gini
+from uqkd.theory.statements.memorising import memorised_gini
 
 P = np.array([0.5, 0.3, 0.2])
 

@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.estimators import class_accuracy_changes
-from uqkd.estimators.class_changes import _adjusted
+from uqkd.estimators.calibration.class_changes import _adjusted
 from uqkd.seeds import generator
 
 METHODS = {"holm": "holm", "benjamini_hochberg": "fdr_bh"}

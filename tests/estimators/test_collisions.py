@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError
-from uqkd.estimators.collisions import repeated_responses, same_noise, shuffled_noise, upper_tail
+from uqkd.estimators.answers.collisions import repeated_responses, same_noise, shuffled_noise, upper_tail
 
 
 def exact_tail(probabilities, count):

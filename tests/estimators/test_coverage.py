@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from uqkd.estimators.averaging_law import fit_averaging_law, fit_power_law
-from uqkd.estimators.bootstrap import bootstrap_interval
-from uqkd.estimators.intervals import chi_square_interval, mean_square_interval, variance_interval
-from uqkd.estimators.pivotal import pivotal_cdf
+from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
+from uqkd.estimators.intervals.bootstrap import bootstrap_interval
+from uqkd.estimators.intervals.mean_squares import chi_square_interval, mean_square_interval, variance_interval
+from uqkd.estimators.intervals.pivotal import pivotal_cdf
 from uqkd.seeds import generator
 
 EXPERIMENTS = 10_000

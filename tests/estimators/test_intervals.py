@@ -7,10 +7,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from uqkd.errors import NotFiniteError, OptionError, ShapeError, VarianceError
-from uqkd.estimators import pivotal
-from uqkd.estimators.bootstrap import _influence, bootstrap_interval
-from uqkd.estimators.intervals import Interval, chi_square_interval, mean_square_interval, variance_interval
-from uqkd.estimators.pivotal import pivotal_cdf
+from uqkd.estimators.intervals import pivotal
+from uqkd.estimators.intervals.bootstrap import _influence, bootstrap_interval
+from uqkd.estimators.intervals.mean_squares import (
+    Interval,
+    chi_square_interval,
+    mean_square_interval,
+    variance_interval,
+)
+from uqkd.estimators.intervals.pivotal import pivotal_cdf
 from uqkd.seeds import generator
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from uqkd.errors import DataError, NotFiniteError, ShapeError
-from uqkd.estimators import components as module
 from uqkd.estimators import mean_variance_components, variance_components
+from uqkd.estimators.variance import components as module
 from uqkd.seeds import generator
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.estimators import gini, medoid_law
-from uqkd.estimators.medoid import multinomial_outcomes
+from uqkd.estimators import gini
+from uqkd.theory.statements.medoid import medoid_law, multinomial_outcomes
 
 P = np.array([0.45, 0.25, 0.15, 0.10, 0.05])
 

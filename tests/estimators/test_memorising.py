@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from uqkd.errors import OptionError, ShapeError, VarianceError
-from uqkd.estimators import decompose_categorical, entropy, gini, memorised_entropy, share_of, two_way_standard_error
+from uqkd.estimators import decompose_categorical, entropy, gini, share_of, two_way_standard_error
 from uqkd.seeds import generator
+from uqkd.theory.statements.memorising import memorised_entropy
 
 P = np.array([0.5, 0.3, 0.2])
 

@@ -9,8 +9,8 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import ShapeError
-from uqkd.estimators.collisions import upper_tail
-from uqkd.estimators.places import same_places
+from uqkd.estimators.answers.collisions import upper_tail
+from uqkd.estimators.answers.repeated_places import same_places
 
 ROWS = [
     (0, 0, 1, 1),

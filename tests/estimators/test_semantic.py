@@ -8,9 +8,10 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.estimators import entropy, memorised_entropy
-from uqkd.estimators.medoid import multinomial_outcomes
-from uqkd.estimators.semantic import decompose_entropy, entropy_from_counts, likelihood_entropy
+from uqkd.estimators import entropy
+from uqkd.estimators.answers.semantic import decompose_entropy, entropy_from_counts, likelihood_entropy
+from uqkd.theory.statements.medoid import multinomial_outcomes
+from uqkd.theory.statements.memorising import memorised_entropy
 
 P = np.array([0.35, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.02])
 Z = 4.6  # two-sided 4e-6 for each of some ten simulated statements

@@ -8,7 +8,10 @@ import torch
 from scipy import special
 
 from uqkd import seeds
-from uqkd.classify import project_groups, project_label_first, project_label_first_l2, project_pairs, wclip
+from uqkd.checking import probabilities as module
+from uqkd.checking.probabilities import normalised, sum_tolerance
+from uqkd.classify import project_groups, project_label_first, project_label_first_l2, project_pairs
+from uqkd.classify.targets import wclip
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators import (
     brier_score,
@@ -18,10 +21,8 @@ from uqkd.estimators import (
     off_pair_mass,
     signed_gap,
     summarise_classifier,
-    weigh_probabilities,
 )
-from uqkd.estimators import sums as module
-from uqkd.estimators.sums import normalised, sum_tolerance
+from uqkd.targets import weigh_probabilities
 
 HALVES = {"float16": (torch.float16, 2.0**-10), "bfloat16": (torch.bfloat16, 2.0**-7)}
 WAYS = {

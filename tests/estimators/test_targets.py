@@ -5,9 +5,9 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.estimators import weigh, weigh_labels, weigh_probabilities
 from uqkd.linear import Targets
 from uqkd.linear import weigh as linear_weigh
+from uqkd.targets import weigh, weigh_labels, weigh_probabilities
 
 
 def test_layer_one_hands_on_the_same_functions():

@@ -17,7 +17,7 @@ from uqkd.estimators import (
     two_way_standard_error,
     variance_of_means,
 )
-from uqkd.estimators.variance import prompt_mean
+from uqkd.estimators.variance.moments import prompt_mean
 
 DRAWS = seeds.generator("test", "variance").standard_normal((5, 3, 4))
 

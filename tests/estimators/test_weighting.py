@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 
 from uqkd.errors import FewResponsesWarning, NotFiniteError, OptionError, ShapeError, VarianceError
-from uqkd.estimators.shrinkage import shrink_variances
-from uqkd.estimators.weighting import blue, graybill_deal, inverse_variance_weight
-from uqkd.estimators.weighting_law import claimed_variance_expected, graybill_deal_variance, plug_in_cost
+from uqkd.estimators.weighting.exact_variance import claimed_variance_expected, graybill_deal_variance, plug_in_cost
+from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse_variance_weight
+from uqkd.estimators.weighting.shrinkage import shrink_variances
 from uqkd.seeds import generator
 
 few = pytest.mark.filterwarnings("ignore::uqkd.errors.FewResponsesWarning")

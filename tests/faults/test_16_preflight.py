@@ -9,7 +9,7 @@ import pytest
 from uqkd.errors import PreflightError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.responding import respond
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 

@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.store import Inputs, Store, packs
-from uqkd.store.shelf import Shelf
+from uqkd.store.unit_index import Shelf
 from uqkd.store.units import fault_of
 
 FLIPS = 1000

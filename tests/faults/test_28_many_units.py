@@ -12,7 +12,7 @@ import pytest
 from uqkd.errors import StoreError
 from uqkd.store import Inputs, Store, packs
 from uqkd.store.durable import LocalFolder
-from uqkd.store.shelf import Shelf
+from uqkd.store.unit_index import Shelf
 from uqkd.store.units import fault_of
 
 UNITS = int(os.environ.get("UQKD_UNITS", "100000"))  # `make faults` asks for the full million

@@ -9,7 +9,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError
-from uqkd.llm.revision import check_model, model_revision
+from uqkd.llm.models.revision import check_model, model_revision
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
 

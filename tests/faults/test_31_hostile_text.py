@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from toys import ToyEncoder, ToyTeacher
 
-from uqkd import figures, gallery
 from uqkd.cli import main
 from uqkd.estimators import comparison
 from uqkd.llm.bank import Bank
@@ -17,6 +16,8 @@ from uqkd.llm.bank.responding import respond
 from uqkd.llm.prompts import Prompts, read_prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion
+from uqkd.report import figures
+from uqkd.report import page as gallery
 from uqkd.store import Store
 
 HOSTILE = (

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from uqkd.checks import evaluate, register
+from uqkd.theory.checks import evaluate, register
 
 
 def test_a_check_whose_prediction_is_broken_fails():

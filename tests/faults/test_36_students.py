@@ -10,7 +10,7 @@ import pytest
 
 from uqkd.errors import PreflightError
 from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sources, distill, weigh
-from uqkd.llm.students.rows import training_rows
+from uqkd.llm.students.rows.training_rows import training_rows
 
 PROMPTS = Prompts(("a", "b"), ("w5 w6", "w7"))
 DATED = "{{ bos_token }}w1 {{ strftime_now('%d') }} {% for m in messages %}{{ m['content'] }} w8 {% endfor %}"

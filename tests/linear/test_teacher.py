@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from uqkd import seeds
 from uqkd.errors import NotFiniteError, OptionError, RankError, ShapeError, VarianceError
 from uqkd.linear import Teacher, fit_ols
-from uqkd.linear.teacher import CONDITION_LIMIT
+from uqkd.theory.statements.design import CONDITION_LIMIT
 
 X = np.array([[1.0, -1.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
 

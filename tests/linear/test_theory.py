@@ -8,7 +8,8 @@ from scipy import integrate, stats
 
 from uqkd.errors import OptionError, VarianceError
 from uqkd.estimators import graybill_deal_variance
-from uqkd.linear import Design, Teacher, distill, theory, weigh
+from uqkd.linear import Design, Teacher, distill, weigh
+from uqkd.theory import statements as theory
 
 X = np.array([[1.0, -1.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
 G = np.array([[0.3, -0.1], [-0.1, 0.2]])  # inverse of [[4, 2], [2, 6]], by hand

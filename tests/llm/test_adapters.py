@@ -14,8 +14,8 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError, WorkerError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_students, open_teacher
-from uqkd.llm.teachers.adapters import LAYERS, not_put_on, rank_of
 from uqkd.llm.teachers.backends.vllm import library
+from uqkd.llm.teachers.backends.vllm.adapters import LAYERS, not_put_on, rank_of
 
 PROMPTS = ((4, 9), (20,), (7, 8, 30, 31, 5, 100, 44, 12, 9, 9, 31, 77, 80, 81))
 SAMPLING = Sampling(max_tokens=6)

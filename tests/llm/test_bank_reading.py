@@ -18,8 +18,8 @@ from toys import INFO
 from uqkd import seeds
 from uqkd.llm.bank import STUDY, Bank, response_code
 from uqkd.llm.bank.auditing import collect
-from uqkd.llm.bank.rows import Wanted, table_of
-from uqkd.llm.bank.scan import kinds, rows_of
+from uqkd.llm.bank.columns.rows import Wanted, table_of
+from uqkd.llm.bank.columns.scan import kinds, rows_of
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.responses import Response
 from uqkd.llm.sampling import Sampling

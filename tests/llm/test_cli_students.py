@@ -10,7 +10,7 @@ import torch
 from uqkd import seeds
 from uqkd.cli import main
 from uqkd.llm import Bank, World, read_prompts
-from uqkd.llm.embedded import Size, tokenizer
+from uqkd.llm.synthetic.testbed import Size, tokenizer
 
 
 def uqkd(*words):

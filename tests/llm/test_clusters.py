@@ -8,9 +8,9 @@ import pytest
 import tiny_models
 
 from uqkd.errors import LibraryError, OptionError, ShapeError
-from uqkd.llm.clusters import cluster, joined, normalise
-from uqkd.llm.entailment import load
 from uqkd.llm.responses import Prompts, Response, Responses
+from uqkd.llm.similarity.clusters import cluster, joined, normalise
+from uqkd.llm.similarity.entailment import load
 
 
 @pytest.fixture(scope="module")

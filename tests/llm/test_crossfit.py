@@ -5,7 +5,7 @@ import pytest
 
 from uqkd.errors import OptionError
 from uqkd.llm import Encoder, Recipe, Responses, Sampling, Sources, World, cross_fitted
-from uqkd.llm.embedded import Size, tokenizer
+from uqkd.llm.synthetic.testbed import Size, tokenizer
 
 STUDENTS, K, ANSWERS, KEY = 2, 2, 3, ("t", "cross")
 RECIPE = Recipe(steps=30, batch=4, optimiser="adamw", lr=1e-2)

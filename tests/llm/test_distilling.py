@@ -16,17 +16,17 @@ import torch
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError
 from uqkd.llm import Encoder, Lora, Recipe, Responses, Sources, World, distill, weigh
-from uqkd.llm.embedded import Size, tokenizer
-from uqkd.llm.students.checkpoints import FolderCheckpoint
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.keeping import Keep
-from uqkd.llm.students.micro_batches import micro_batches
-from uqkd.llm.students.rows import training_rows
-from uqkd.llm.students.training import Compute, _parts
-from uqkd.llm.students.ways import chosen_trainer
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.rows.training_rows import training_rows
+from uqkd.llm.students.training.checkpoints import FolderCheckpoint
+from uqkd.llm.students.training.choosing import chosen_trainer
+from uqkd.llm.students.training.keeping import Keep
+from uqkd.llm.students.training.micro_batches import micro_batches
+from uqkd.llm.students.training.ways_to_train import Compute, _parts
+from uqkd.llm.synthetic.testbed import Size, tokenizer
 from uqkd.stacked import Stacked, train
-from uqkd.stacked.in_turn import in_place
-from uqkd.stacked.sequential import train_alone
+from uqkd.stacked.engines.in_turn import in_place
+from uqkd.stacked.engines.sequential import train_alone
 
 SIZE = Size(16, 32, 2, 2)
 RECIPE = Recipe(steps=24, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine")
@@ -286,7 +286,7 @@ while True:
 def bank(world, base, tmp_path_factory):
     """Six responses to each prompt, imported."""
     from uqkd.llm.bank import Bank
-    from uqkd.llm.bank.importing import import_responses
+    from uqkd.llm.bank.importing.importing import import_responses
 
     folder = tmp_path_factory.mktemp("bank")
     prompts = world.prompts(relations=["home", "food"])
@@ -424,8 +424,8 @@ def test_a_student_in_place_is_a_part_of_the_model():
 
 def test_what_cannot_be_stacked_names_a_trainer_that_there_is():
     """It named trainer='transformers' after that was gone."""
-    from uqkd.llm.students.likelihood import know_leaves
-    from uqkd.llm.students.ways import TRAINERS
+    from uqkd.llm.students.networks.likelihood import know_leaves
+    from uqkd.llm.students.training.choosing import TRAINERS
 
     odd = type("OddRMSNorm", (torch.nn.Module,), {})
     with pytest.raises(OptionError, match="'0' of class OddRMSNorm: its formula was not checked") as told:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uqkd.llm import Bed, embedded
-from uqkd.llm.embedded import Size
+from uqkd.llm import Bed
+from uqkd.llm.synthetic import testbed as embedded
+from uqkd.llm.synthetic.testbed import Size
 from uqkd.run import Run, load_study
 from uqkd.stacked import Recipe
 from uqkd.store import Store

@@ -10,7 +10,7 @@ import tiny_models
 
 from uqkd import seeds
 from uqkd.errors import DataError, LibraryError, OptionError
-from uqkd.llm.embeddings import DIMENSIONS, builtin, embed, folded
+from uqkd.llm.similarity.embeddings import DIMENSIONS, builtin, embed, folded
 
 
 def test_rows_have_norm_one_and_equal_texts_one_vector():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from uqkd.errors import OptionError
-from uqkd.llm.configuration import saved_dtype
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.models.configuration import saved_dtype
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.responses import Prompts, Response
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}w9 {{ m['content'] }} w8 {% endfor %}{% if add_generation_prompt %}w7{% endif %}"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from uqkd.llm import Encoder, Prompts, Response, Responses, TextTargets, answer_classes, answer_shares, weigh
-from uqkd.llm.embedded import tokenizer
-from uqkd.llm.world import World
+from uqkd.llm.synthetic.testbed import tokenizer
+from uqkd.llm.synthetic.world import World
 
 
 @pytest.fixture(scope="module")

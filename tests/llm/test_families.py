@@ -22,7 +22,7 @@ from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
-from uqkd.llm.teachers.families import SERVED
+from uqkd.llm.teachers.backends.vllm.families import SERVED
 
 ENGINES = ("vllm", "transformers")
 # Lengths 1 to 14 in one batch; beyond the sliding window of 8 tokens. Token 3 is the padding of the tokenizer.
@@ -213,7 +213,7 @@ def test_vllm_leaves_the_classes_of_transformers_as_they_were(outcome, make_mode
 
 def test_students_of_a_family_with_capped_attention_compute_the_cap(make_model, tmp_path):
     """The default attention of transformers leaves it out: a student would begin as another model than it is."""
-    from uqkd.llm.students.initializer import Initializer
+    from uqkd.llm.students.networks.initializer import Initializer
 
     path = save_family("Gemma 2", tmp_path / "m", make_model)
     assert Initializer.of(path).template.model.config._attn_implementation == "eager"

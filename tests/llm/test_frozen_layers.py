@@ -10,12 +10,12 @@ from test_heads import FLOAT32, ROUNDING, begun, gradients, some_rows
 
 from uqkd import seeds
 from uqkd.errors import OptionError
-from uqkd.llm.students.adapters import Lora
-from uqkd.llm.students.frozen import frozen_layers_cached, needed
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.likelihood import know_leaves, weighted_loss
-from uqkd.llm.students.rows import TrainingRows
-from uqkd.llm.students.training import Compute, Split, stacked_of, train_in_turn, train_stacked
+from uqkd.llm.students.networks.adapters import Lora
+from uqkd.llm.students.networks.frozen import frozen_layers_cached, needed
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.networks.likelihood import know_leaves, weighted_loss
+from uqkd.llm.students.rows.training_rows import TrainingRows
+from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn, train_stacked
 from uqkd.stacked import Recipe, Stacked, train
 
 LAST = Lora(rank=2, layers=1)

@@ -8,10 +8,10 @@ import torch
 from families import FAMILIES, save_family
 
 from uqkd import seeds
-from uqkd.llm.students import heads
-from uqkd.llm.students.adapters import Lora
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.likelihood import row_table
+from uqkd.llm.students.networks import heads
+from uqkd.llm.students.networks.adapters import Lora
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.networks.likelihood import row_table
 
 # In float64 the two differ in the order of sums of at most 256 numbers in a dozen products one after another: some 1e-12
 # relative, and a hundred times that where numbers cancel. The norms of Gemma sum the gradients of their weights in float32,

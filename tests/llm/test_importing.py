@@ -17,8 +17,8 @@ import pytest
 from uqkd.cli import main
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank import STUDY, Bank
-from uqkd.llm.bank.importing import PROMPTS, import_responses
-from uqkd.llm.bank.rows import Wanted, table_of
+from uqkd.llm.bank.columns.rows import Wanted, table_of
+from uqkd.llm.bank.importing.importing import PROMPTS, import_responses
 from uqkd.llm.prompts import chat_json, prompt_id, read_prompts, turns_of
 from uqkd.llm.prompts.rendering import turns_hash
 from uqkd.llm.sampling import Sampling

@@ -13,9 +13,9 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import gini_from_draws
-from uqkd.llm.measuring.coded import answer_table, marked_of, numbered
-from uqkd.llm.measuring.side_by_side import answer_values
-from uqkd.llm.mistakes import Marked
+from uqkd.llm.measuring.errors import Marked
+from uqkd.llm.measuring.tables.coded import answer_table, marked_of, numbered
+from uqkd.llm.measuring.tables.side_by_side import answer_values
 from uqkd.llm.responses import Prompts, Response, Responses
 from uqkd.run import Run, load_study
 from uqkd.store import Store

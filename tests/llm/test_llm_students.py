@@ -20,12 +20,12 @@ from uqkd.llm import (
     distill,
     weigh,
 )
-from uqkd.llm.embedded import Size, tokenizer
-from uqkd.llm.exact import answer_probabilities
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.likelihood import SequenceLikelihood, only_supervised, row_table
-from uqkd.llm.students.rows import systematic, training_rows
-from uqkd.llm.students.training import Compute, Split, stacked_of, train_in_turn
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.networks.likelihood import SequenceLikelihood, only_supervised, row_table
+from uqkd.llm.students.rows.training_rows import systematic, training_rows
+from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn
+from uqkd.llm.synthetic.exact import answer_probabilities
+from uqkd.llm.synthetic.testbed import Size, tokenizer
 from uqkd.stacked import Stacked, train
 from uqkd.store import faults_of_folder
 
@@ -78,7 +78,7 @@ def trajectories(initializer, rows, begin):
         model = stacked_of(initializer, begin, key=("t",), dropout=range(STUDENTS), device="cpu")
         part = Recipe(steps=steps, batch=4, optimiser="adamw", lr=RECIPE.lr, clip_norm=1.0, weight_decay=0.01)
         rates = RECIPE.rates()[:steps]
-        from uqkd.llm.students.likelihood import weighted_loss
+        from uqkd.llm.students.networks.likelihood import weighted_loss
 
         done = train(
             model, rows.table(), rows.weights, part, loss=weighted_loss, orders=rows.orders[:, :steps], rates=rates
@@ -297,7 +297,7 @@ def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, confi
         key=("t",),
     )
     begin = [initializer.parameters(s, key=("t", "fail"), adapter=s) for s in range(STUDENTS)]
-    from uqkd.llm.students.likelihood import weighted_loss
+    from uqkd.llm.students.networks.likelihood import weighted_loss
 
     kept = []
     for poison in (False, True):

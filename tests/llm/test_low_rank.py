@@ -9,8 +9,8 @@ from families import FAMILIES, save_family
 from test_frozen_layers import stacked_students
 from test_heads import FLOAT32, ROUNDING, begun, gradients, some_rows
 
-from uqkd.llm.students.adapters import Lora
-from uqkd.llm.students.low_rank import adapters_in_place
+from uqkd.llm.students.networks.adapters import Lora
+from uqkd.llm.students.networks.low_rank import adapters_in_place
 
 # Layers of one block that PEFT gives a plain adapter; those of GPT-2 and Falcon are no `nn.Linear`.
 PLAIN = {"Phi-3": 4, "GPT-2": 0, "OPT": 6, "GPT-NeoX": 4, "Falcon": 0, "Mamba": 1, "Mamba-2": 1}

@@ -8,12 +8,12 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import decompose_agreement, decompose_variance, gini, gini_from_draws
-from uqkd.llm import alikeness
-from uqkd.llm.embeddings import embed
 from uqkd.llm.measuring import COLUMNS, HeldOut, embedding_components, measure
-from uqkd.llm.measuring.printing import lines
-from uqkd.llm.mistakes import error_correlation, mark, ratio, shared_mistakes, true_distributions
+from uqkd.llm.measuring.errors import error_correlation, mark, ratio, shared_mistakes, true_distributions
+from uqkd.llm.measuring.tables.printing import lines
 from uqkd.llm.responses import Prompts, Response, Responses
+from uqkd.llm.similarity import similarity as alikeness
+from uqkd.llm.similarity.embeddings import embed
 
 WORDS = ("stone", "small stone", "rain", "sea", "rain at sea")
 P = np.array([0.45, 0.25, 0.15, 0.10, 0.05])

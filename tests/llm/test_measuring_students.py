@@ -12,12 +12,12 @@ import torch
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.responding import respond
-from uqkd.llm.encoding import Encoder
 from uqkd.llm.measuring import HeldOut
-from uqkd.llm.measuring.answers import answers_of, finished
-from uqkd.llm.measuring.drawing import draw_students
+from uqkd.llm.measuring.answers.drawing import draw_students
+from uqkd.llm.measuring.answers.kept import answers_of, finished
+from uqkd.llm.measuring.answers.recorded import recorded
 from uqkd.llm.measuring.held_out import held_out_loss, loss_of_folder
-from uqkd.llm.measuring.recorded import recorded
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.responses import Response, Responses
 from uqkd.llm.sampling import Sampling

@@ -14,11 +14,11 @@ from uqkd.cli import main
 from uqkd.errors import PreflightError
 from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sampling, Sources, distill, weigh
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.importing import import_responses
+from uqkd.llm.bank.importing.importing import import_responses
 from uqkd.llm.bank.responding import respond
-from uqkd.llm.students import tokenising
-from uqkd.llm.students.rows import training_rows
-from uqkd.llm.students.tokenising import student_tokens
+from uqkd.llm.students.rows import tokenising
+from uqkd.llm.students.rows.tokenising import student_tokens
+from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.teachers import open_teacher
 
 DOCS = Path(__file__).parents[2] / "docs"

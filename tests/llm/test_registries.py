@@ -11,10 +11,11 @@ import pytest
 
 from uqkd.cli import main
 from uqkd.errors import OptionError
-from uqkd.llm import embeddings, targets, weigh
+from uqkd.llm import targets, weigh
 from uqkd.llm.bank import Bank
-from uqkd.llm.embeddings import embed, embedding_names
 from uqkd.llm.responses import Prompts, Response, Responses
+from uqkd.llm.similarity import embeddings
+from uqkd.llm.similarity.embeddings import embed, embedding_names
 from uqkd.llm.targets import method_names, responses_kept, second_source
 from uqkd.llm.teachers import backend_names, backends, open_teacher
 
@@ -66,7 +67,7 @@ def weighed(responses, *, shortest=False):
 HALF = '''
 """Half of the weight to each of two independent sources."""
 import numpy as np
-from uqkd.llm.joining import side_by_side
+from uqkd.llm.responses import side_by_side
 from uqkd.llm.responses import TextTargets
 
 SECOND = "cross-fitted"

@@ -10,7 +10,7 @@ from toys import dice
 from uqkd.errors import DataError, OptionError, PreflightError, ProvenanceError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.responding import respond
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 

@@ -17,11 +17,12 @@ from uqkd.llm.bank import Bank
 from uqkd.llm.bank.responding import respond
 from uqkd.llm.prompts.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers import Refusal, Request, complete, limits, open_teacher
-from uqkd.llm.teachers.connection import Connection
-from uqkd.llm.teachers.in_flight import in_flight
-from uqkd.llm.teachers.limits import Gate, PerMinute
-from uqkd.llm.teachers.spending import Spent
+from uqkd.llm.teachers import Refusal, Request, complete, open_teacher
+from uqkd.llm.teachers.servers import limits
+from uqkd.llm.teachers.servers.connection import Connection
+from uqkd.llm.teachers.servers.in_flight import in_flight
+from uqkd.llm.teachers.servers.limits import Gate, PerMinute
+from uqkd.llm.teachers.servers.spending import Spent
 
 SHORT = Sampling(max_tokens=4)
 NAMES = ("n", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens")

@@ -12,12 +12,12 @@ from uqkd.cli import main
 from uqkd.cli.show import lines_of
 from uqkd.errors import DataError, OptionError, StoreError
 from uqkd.llm.bank import STUDY, Bank, summary
-from uqkd.llm.bank.importing import import_responses
+from uqkd.llm.bank.columns.rows import Wanted, table_of
+from uqkd.llm.bank.importing.importing import import_responses
 from uqkd.llm.bank.left_out import LeftOut, write_left_out
-from uqkd.llm.bank.rows import Wanted, table_of
 from uqkd.llm.bank.summary import summarise
-from uqkd.llm.clusters import normalise
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.similarity.clusters import normalise
 from uqkd.llm.teachers.teacher import Completion, TeacherInfo
 from uqkd.store import Inputs
 

@@ -19,9 +19,9 @@ from safetensors import safe_open
 
 from uqkd.errors import OptionError
 from uqkd.llm import Encoder, Lora, Prompts, Recipe, Responses, Sampling, Sources, distill, weigh
-from uqkd.llm.configuration import configuration
-from uqkd.llm.students.initializer import Initializer, saved
-from uqkd.llm.students.likelihood import row_table
+from uqkd.llm.models.configuration import configuration
+from uqkd.llm.students.networks.initializer import Initializer, saved
+from uqkd.llm.students.networks.likelihood import row_table
 from uqkd.llm.teachers import Request, complete, open_students
 
 # What students of all parameters are taught, and what adapters are taught that sit on the first of these. One prompt is longer

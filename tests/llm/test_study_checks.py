@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
-from uqkd.estimators import compare_memorised
-from uqkd.gallery import threshold
 from uqkd.llm import Prompts, Response, Responses, embed
+from uqkd.report.page import threshold
 from uqkd.run import load_study
+from uqkd.theory.statements.memorising import compare_memorised
 
 STUDIES = Path(__file__).parents[2] / "studies"
 STUDENTS, PROMPTS, BLOCKS, SIZE = 6, 5, 400, 4

@@ -16,7 +16,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError, WorkerError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
-from uqkd.llm.teachers.choosing import choose
+from uqkd.llm.teachers.decoding.choosing import choose
 
 PROMPTS = ((4, 9), (20,), (7, 8, 30, 31, 5), (100, 101, 102))
 ENGINES = ["transformers_teacher", "vllm_teacher", "server_teacher"]
@@ -145,7 +145,7 @@ def test_repetition_penalty_is_passed_on(teacher):
 
 
 def test_about_names_everything(teacher, tiny):
-    from uqkd.llm.revision import model_revision
+    from uqkd.llm.models.revision import model_revision
 
     about = teacher.about
     assert about.name == "tiny"

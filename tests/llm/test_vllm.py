@@ -17,7 +17,7 @@ from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
 from uqkd.llm.teachers.backends.vllm import library
 from uqkd.llm.teachers.backends.vllm import teacher as module
-from uqkd.llm.teachers.memory import GIB, cache_bytes
+from uqkd.llm.teachers.backends.vllm.memory import GIB, cache_bytes
 
 SAMPLING = Sampling(max_tokens=6)
 

@@ -9,16 +9,16 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, VarianceError
-from uqkd.estimators import decompose_categorical, gini, medoid_law
-from uqkd.llm import alikeness
-from uqkd.llm.alikeness import alikenesses
+from uqkd.estimators import decompose_categorical, gini
 from uqkd.llm.bank.stored import Gathering
-from uqkd.llm.embeddings import embed
-from uqkd.llm.joining import side_by_side
-from uqkd.llm.responses import Prompts, Response, Responses
+from uqkd.llm.responses import Prompts, Response, Responses, side_by_side
+from uqkd.llm.similarity import similarity as alikeness
+from uqkd.llm.similarity.embeddings import embed
+from uqkd.llm.similarity.similarity import alikenesses
 from uqkd.llm.targets import folds, weigh
 from uqkd.llm.targets.precision import _estimates, precision_weight
 from uqkd.llm.targets.reranked import spread_weight
+from uqkd.theory.statements.medoid import medoid_law
 
 WORDS = ("stone", "small stone", "rain", "sea", "rain at sea")
 ANSWERS = tuple(Response((i,), word) for i, word in enumerate(WORDS))

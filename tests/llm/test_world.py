@@ -5,7 +5,7 @@ import pytest
 
 from uqkd.errors import OptionError
 from uqkd.llm import World
-from uqkd.llm.world import REFUSAL, Relation
+from uqkd.llm.synthetic.world import REFUSAL, Relation
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import OptionError
-from uqkd.estimators import decompose_categorical, memorised_gini
+from uqkd.estimators import decompose_categorical
 from uqkd.mlp import Recipe, Sources, Students, distill, teacher_sample, weigh_labels, weigh_probabilities
 from uqkd.mlp.teacher import ClassAnswers
+from uqkd.theory.statements.memorising import memorised_gini
 
 KEY = ("test", "classes")
 X = seeds.generator("test", "mlp", "classes").standard_normal((20, 3))

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from uqkd.checks import networks
 from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.linear import Design
-from uqkd.mlp import Recipe, fitting, theory
+from uqkd.mlp import Recipe, fitting
 from uqkd.seeds import generator
+from uqkd.theory.checks import networks
+from uqkd.theory.statements import networks as theory
 
 X = generator("test", "mlp theory", "train").standard_normal((30, 4))
 POINTS = generator("test", "mlp theory", "points").standard_normal((5, 4))

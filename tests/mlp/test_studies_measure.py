@@ -14,9 +14,10 @@ import pytest
 from scipy import integrate, stats
 
 from uqkd import data, seeds
-from uqkd.linear import Design, theory
+from uqkd.linear import Design
 from uqkd.mlp import Teacher
 from uqkd.run import load_study
+from uqkd.theory import statements as theory
 
 STUDIES = Path(__file__).parents[2] / "studies"
 averaging, noise, bootstrap, begin, weighting = (

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from uqkd import seeds
 from uqkd.errors import UqkdWarning
-from uqkd.stacked import Recipe, Stacked, compiled, running, stack, train
+from uqkd.stacked import Recipe, Stacked, stack, train
+from uqkd.stacked.engines import compiled, running
 
 FULL = os.environ.get("UQKD_FAULTS") == "full"
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}

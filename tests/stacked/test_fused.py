@@ -10,7 +10,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import UqkdError
-from uqkd.stacked import building, fused
+from uqkd.stacked.engines import building, fused
 from uqkd.stacked.recipe import Recipe
 
 STEPS = 200

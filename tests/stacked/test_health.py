@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from uqkd import seeds
-from uqkd.stacked import Recipe, stack, stepping, train
+from uqkd.stacked import Recipe, stack, train
+from uqkd.stacked.engines import stepping
 
 RECIPES = {
     "sgd": Recipe(steps=30, batch=6, optimiser="sgd", lr=0.02, momentum=0.9),

@@ -8,7 +8,7 @@ from torch import nn
 from uqkd import seeds
 from uqkd.errors import ShapeError
 from uqkd.stacked import Stacked, stack
-from uqkd.stacked.leaves import Dropout
+from uqkd.stacked.layers.basic import Dropout
 
 
 def outputs_and_gradients(module, X, targets, **how):

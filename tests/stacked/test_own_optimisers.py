@@ -9,7 +9,8 @@ from torch import nn
 
 from uqkd import seeds
 from uqkd.errors import OptionError
-from uqkd.stacked import Recipe, Stacked, compiled, fused, optimisers, train
+from uqkd.stacked import Recipe, Stacked, optimisers, train
+from uqkd.stacked.engines import compiled, fused
 
 S, N, STEPS, RATE = 3, 12, 40, 0.02
 BETAS, EPS = (0.8, 0.6), 0.1  # an eps that keeps small gradients from blowing rounding up

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from uqkd import seeds
 from uqkd.errors import DivergedError, OptionError, ShapeError, UqkdError
-from uqkd.stacked import Recipe, Stacked, Training, chunking, stack, stepping, train
+from uqkd.stacked import Recipe, Stacked, Training, stack, train
+from uqkd.stacked.engines import chunking, stepping
 from uqkd.stacked.losses import cross_entropy, gaussian, mse
 
 # Small networks and rates, so that rounding is not amplified; what remains are some units in the last place.

@@ -7,7 +7,7 @@ from torch import nn
 
 from uqkd.errors import OptionError
 from uqkd.stacked import Recipe, Stacked, batch_orders, stack, train
-from uqkd.stacked.compiled import available
+from uqkd.stacked.engines.compiled import available
 
 RECIPE = Recipe(steps=12, batch=4, optimiser="sgd", lr=0.1)
 

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from uqkd import seeds
-from uqkd.checks import (
+from uqkd.errors import OptionError
+from uqkd.theory.checks import (
     CHECKS,
     FAMILY_ALPHA,
     THRESHOLD,
@@ -17,8 +18,7 @@ from uqkd.checks import (
     register,
     replicates_needed,
 )
-from uqkd.checks.check import PILOT
-from uqkd.errors import OptionError
+from uqkd.theory.checks.check import PILOT
 
 REGISTER = register()
 STATEMENTS = {"T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11"}

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from scipy import stats
 
-from uqkd.checks import THRESHOLD, evaluate, register
+from uqkd.theory.checks import THRESHOLD, evaluate, register
 
 FULL = os.environ.get("UQKD_FAULTS") == "full"
 SALTS = 30 if FULL else 3

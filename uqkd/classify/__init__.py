@@ -1,16 +1,7 @@
 """Classifier distillation: calibrated uncertainty distillation and mixup; the verbs of the other layers."""
 
-from uqkd.classify.certificate import duality_gap, label_first_gap
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
-from uqkd.classify.evidence import Evidence, evidence_from, soft_confusion
-from uqkd.classify.from_transformers import pretrained
-from uqkd.classify.label_first import (
-    LabelProjection,
-    label_first_projection,
-    project_label_first,
-    project_label_first_l2,
-)
 from uqkd.classify.measure import (
     AgainstTeacher,
     MixedRows,
@@ -21,15 +12,25 @@ from uqkd.classify.measure import (
     performance,
     tidy,
 )
-from uqkd.classify.methods import METHODS, TeacherViews
 from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
-from uqkd.classify.naming import by_name
-from uqkd.classify.networks import BagOfWords, convolutional, perceptron, residual
-from uqkd.classify.objectives import Distillation, Shaping
-from uqkd.classify.pairs import project_pairs
-from uqkd.classify.projection import Projection, group_projection, project_groups
+from uqkd.classify.networks.from_transformers import pretrained
+from uqkd.classify.networks.naming import by_name
+from uqkd.classify.networks.plain import BagOfWords, convolutional, perceptron, residual
+from uqkd.classify.projections.certificate import duality_gap, label_first_gap
+from uqkd.classify.projections.label_first import (
+    LabelProjection,
+    label_first_projection,
+    project_label_first,
+    project_label_first_l2,
+)
+from uqkd.classify.projections.pairs import project_pairs
+from uqkd.classify.projections.projection import Projection, group_projection, project_groups
 from uqkd.classify.students import distill
-from uqkd.classify.targets import (
+from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
+from uqkd.classify.targets.methods import METHODS, TeacherViews
+from uqkd.classify.targets.objectives import Distillation, Shaping
+from uqkd.classify.targets.wclip import wclip, wclip_fired
+from uqkd.classify.targets.weighted import (
     ClassTargets,
     changed_rows,
     repair,
@@ -41,7 +42,6 @@ from uqkd.classify.targets import (
 )
 from uqkd.classify.tasks import cell_recipe, check_networks, known_teacher, known_views, network, on_test
 from uqkd.classify.teacher import Teacher
-from uqkd.classify.wclip import wclip, wclip_fired
 from uqkd.stacked import Recipe, Sources
 
 __all__ = [

@@ -14,16 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from uqkd import seeds
+from uqkd.checking.probabilities import class_labels
 from uqkd.classify.arguments import checked_factory, checked_key, checked_network, must_be, whole
-from uqkd.classify.networks import Factory
-from uqkd.classify.outputs import FEW, checked_logits, refuse_classes
-from uqkd.classify.rows import checked_rows, refused
+from uqkd.classify.networks.outputs import FEW, checked_logits, refuse_classes
+from uqkd.classify.networks.plain import Factory
+from uqkd.classify.networks.rows import checked_rows, refused
 from uqkd.errors import OptionError, ShapeError, UqkdWarning
-from uqkd.estimators.calibration import class_labels
-from uqkd.estimators.categorical import labels_at
+from uqkd.estimators.variance.categorical import labels_at
 from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, check_stacking, train
 from uqkd.stacked.jobs import Transform
-from uqkd.stacked.leaves import Linear
+from uqkd.stacked.layers.basic import Linear
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

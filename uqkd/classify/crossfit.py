@@ -13,7 +13,7 @@ from uqkd import seeds
 from uqkd.classify.arguments import checked_key, whole
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
-from uqkd.classify.networks import Factory
+from uqkd.classify.networks.plain import Factory
 from uqkd.errors import DataError, OptionError
 from uqkd.estimators import Temperature, fit_temperature
 from uqkd.stacked import Recipe, Sources

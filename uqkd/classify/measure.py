@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
+from uqkd.checking.probabilities import class_labels
 from uqkd.classify.arguments import checked_key
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.mixup import Mixing, Pairs, mix
@@ -25,7 +26,6 @@ from uqkd.estimators import (
     off_pair_mass,
     summarise_classifier,
 )
-from uqkd.estimators.calibration import class_labels
 
 Array = NDArray[np.float64]
 

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd import seeds
+from uqkd.checking.arrays import finite
 from uqkd.classify.arguments import must_be
-from uqkd.classify.objectives import STANDARD_DEVIATION, Temperature, checked_temperature, rescaled
-from uqkd.classify.pairs import project_pairs
+from uqkd.classify.projections.pairs import project_pairs
+from uqkd.classify.targets.objectives import STANDARD_DEVIATION, Temperature, checked_temperature, rescaled
 from uqkd.errors import DataError, OptionError, ShapeError, one_of
-from uqkd.estimators.checking import finite
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.classify.arguments import checked_factory, checked_key, must_be
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
-from uqkd.classify.networks import Factory
-from uqkd.classify.objectives import Distillation
-from uqkd.classify.targets import soften
+from uqkd.classify.networks.plain import Factory
+from uqkd.classify.targets.objectives import Distillation
+from uqkd.classify.targets.weighted import soften
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import OptionError, ShapeError
-from uqkd.estimators.targets import ClassTargets
 from uqkd.stacked import Recipe, Sources
+from uqkd.targets import ClassTargets
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def distill(
     labels : (P,) int, optional
         For the share of the objective that is cross-entropy with labels, and for the floor of mixed pairs.
     factory : callable
-        Builds one student; see `uqkd.classify.networks`.
+        Builds one student; see `uqkd.classify.networks.plain`.
     objective : Distillation
     recipe : Recipe
     sources : Sources

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.measure import performance
-from uqkd.classify.methods import TeacherViews
-from uqkd.classify.naming import by_name
-from uqkd.classify.networks import Factory
+from uqkd.classify.networks.naming import by_name
+from uqkd.classify.networks.plain import Factory
+from uqkd.classify.targets.methods import TeacherViews
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import UqkdError
 from uqkd.stacked import Recipe

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from uqkd.classify.arguments import checked_key, checked_network, whole
 from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
-from uqkd.classify.networks import Factory
-from uqkd.classify.objectives import Shaping
-from uqkd.classify.outputs import FEW
+from uqkd.classify.networks.outputs import FEW
+from uqkd.classify.networks.plain import Factory
+from uqkd.classify.targets.objectives import Shaping
 from uqkd.errors import OptionError
 from uqkd.estimators import fit_temperature
 from uqkd.stacked import Recipe, Sources, Stacked
@@ -103,7 +103,7 @@ class Teacher:
         classes : int
             C.
         factory : callable
-            Builds one network; see `uqkd.classify.networks`.
+            Builds one network; see `uqkd.classify.networks.plain`.
         recipe : Recipe
         key : tuple
             Names the streams; equal keys give equal teachers wherever they are fitted.

@@ -67,11 +67,11 @@ def distill(
     from uqkd.llm import Encoder, Recipe, Sampling, Sources
     from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
-    from uqkd.llm.revision import check_model, model_revision
-    from uqkd.llm.students.keeping import Keep
+    from uqkd.llm.models.revision import check_model, model_revision
+    from uqkd.llm.students.rows.tokenising import student_tokens
     from uqkd.llm.students.second_source import targets_of
-    from uqkd.llm.students.tokenising import student_tokens
-    from uqkd.llm.students.training import Compute
+    from uqkd.llm.students.training.keeping import Keep
+    from uqkd.llm.students.training.ways_to_train import Compute
     from uqkd.llm.targets import method_names, responses_kept
 
     one_of("weights", weights, method_names())

@@ -30,7 +30,7 @@ def import_file(
 ) -> None:
     """Bring responses that you already have into a bank; only those that it lacks."""
     from uqkd.llm.bank import Bank
-    from uqkd.llm.bank.importing import import_responses
+    from uqkd.llm.bank.importing.importing import import_responses
     from uqkd.run.progress import Progress
 
     told = {

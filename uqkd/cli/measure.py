@@ -60,8 +60,8 @@ def measure(
     """Draw answers of every student and of the undistilled one, kept beside the table; measure what they do not know."""
     from uqkd.llm import measure as estimate
     from uqkd.llm import read_prompts
-    from uqkd.llm.measuring.printing import lines
-    from uqkd.llm.measuring.recorded import recorded
+    from uqkd.llm.measuring.answers.recorded import recorded
+    from uqkd.llm.measuring.tables.printing import lines
 
     if not out.endswith(".csv"):
         raise OptionError(f"--out got {out!r}; give a file that ends in .csv.")
@@ -94,7 +94,7 @@ def measure(
 def _base(there: Any, given: str | None) -> str | None:
     """The undistilled student; a note where there is none."""
     from uqkd.errors import DataError
-    from uqkd.llm.revision import check_model
+    from uqkd.llm.models.revision import check_model
 
     if given is not None:
         check_model(given)
@@ -132,7 +132,7 @@ def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None]:
 
 def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
     """Answers of all models, with progress."""
-    from uqkd.llm.measuring.drawing import draw_students
+    from uqkd.llm.measuring.answers.drawing import draw_students
     from uqkd.run.progress import Progress
 
     root, total = f"{out.removesuffix('.csv')}.draws", len(models) * len(wanted) * draws

@@ -33,7 +33,7 @@ def study(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one option")] = None,
 ) -> None:
     """Run studies: measure what is missing, then draw the figures."""
-    from uqkd import gallery
+    from uqkd.report import page as gallery
     from uqkd.run import Run, Workers
     from uqkd.store import Store
 

@@ -1,6 +1,13 @@
 """Real data sets by name or by path: checked, fingerprinted, split, scaled on the training part only."""
 
-from uqkd.data.classes import (
+from uqkd.data.images.loading import ImageDataset, cell_images, images_from_arrays, load_images, of_cell_images
+from uqkd.data.images.parts import AmbiguousImages, ImageSplit, ambiguous, split_images
+from uqkd.data.images.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
+from uqkd.data.kinds import kind_of
+from uqkd.data.synthetic.intents import IntentTexts, IntentWorld
+from uqkd.data.synthetic.noise import noisy_posterior, with_label_noise
+from uqkd.data.synthetic.thinning import drop_tokens, long_tailed
+from uqkd.data.tabular.classes import (
     CLASSIFICATIONS,
     ClassDataset,
     ClassSplit,
@@ -10,19 +17,12 @@ from uqkd.data.classes import (
     of_cell_classes,
     split_classes,
 )
-from uqkd.data.dataset import Dataset, from_frame
-from uqkd.data.image_parts import AmbiguousImages, ImageSplit, ambiguous, split_images
-from uqkd.data.images import ImageDataset, cell_images, images_from_arrays, load_images, of_cell_images
-from uqkd.data.intents import IntentTexts, IntentWorld
-from uqkd.data.kinds import kind_of
-from uqkd.data.noise import noisy_posterior, with_label_noise
-from uqkd.data.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
-from uqkd.data.sources import OFFLINE, REGRESSIONS, STATSMODELS, cell, label, load, of_cell
-from uqkd.data.splitting import Split, split
+from uqkd.data.tabular.dataset import Dataset, from_frame
+from uqkd.data.tabular.loading import OFFLINE, REGRESSIONS, STATSMODELS, cell, label, load, of_cell
+from uqkd.data.tabular.splitting import Split, split
 from uqkd.data.tasks import Task, cell_task, load_task, of_cell_task
-from uqkd.data.texts import TextDataset, TextSplit, cell_texts, load_texts, of_cell_texts, split_texts
-from uqkd.data.thinning import drop_tokens, long_tailed
-from uqkd.data.tokens import encode, open_tokenizer, tokenizer
+from uqkd.data.texts.loading import TextDataset, TextSplit, cell_texts, load_texts, of_cell_texts, split_texts
+from uqkd.data.texts.tokens import encode, open_tokenizer, tokenizer
 
 __all__ = [
     "CLASSIFICATIONS",

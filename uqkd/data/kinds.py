@@ -7,10 +7,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from uqkd.data.hub import IMAGES, TEXTS, holds_pictures, is_saved
-from uqkd.data.images import DIGITS
+from uqkd.data.images.loading import DIGITS
 from uqkd.data.labelled import PART_NAMES
-from uqkd.data.sources import local_path, the_name
-from uqkd.data.text_files import TEXT_KINDS
+from uqkd.data.tabular.loading import local_path, the_name
+from uqkd.data.texts.files import TEXT_KINDS
 from uqkd.errors import DataError, OptionError, nearest
 
 INTENTS = "intents"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.data.classes import Labels, held_out_rows
+from uqkd.data.tabular.classes import Labels, held_out_rows
 from uqkd.errors import DataError, nearest
 
 TEST_FRACTION = 0.2  # held out where the data bring no test part of their own

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.data.classes import Labels, held_out_rows
-from uqkd.data.image_parts import split_images
-from uqkd.data.images import DIGITS, load_images
-from uqkd.data.intents import IntentWorld
+from uqkd.data.images.loading import DIGITS, load_images
+from uqkd.data.images.parts import split_images
 from uqkd.data.kinds import INTENTS, LENGTH, OPTIONS, OTHER_KIND, is_generated, kind_of, reading_of
 from uqkd.data.labelled import TEST_FRACTION, Labelled
-from uqkd.data.sources import label, the_name, unchanged, warn_of_namesake
-from uqkd.data.texts import load_texts, split_texts
-from uqkd.data.tokens import check_reading, encode, open_tokenizer
+from uqkd.data.synthetic.intents import IntentWorld
+from uqkd.data.tabular.classes import Labels, held_out_rows
+from uqkd.data.tabular.loading import label, the_name, unchanged, warn_of_namesake
+from uqkd.data.texts.loading import load_texts, split_texts
+from uqkd.data.texts.tokens import check_reading, encode, open_tokenizer
 from uqkd.errors import DataError, OptionError, one_of
 
 TRAINED_SHARE = (

@@ -1,25 +1,16 @@
 """What is measured: pure functions of arrays, NumPy and SciPy only."""
 
-from uqkd.estimators.agreement import (
-    agreement_with,
-    cross_agreement,
-    decompose_agreement,
-    gini_from_draws,
+from uqkd.estimators.answers.agreement import agreement_with, cross_agreement, decompose_agreement, gini_from_draws
+from uqkd.estimators.answers.distance import SquaredDistance, conservation_from_draws, squared_distance
+from uqkd.estimators.answers.semantic import (
+    EntropyDecomposition,
+    decompose_entropy,
+    entropy_from_counts,
+    likelihood_entropy,
 )
-from uqkd.estimators.averaging import (
-    Averaged,
-    average_responses,
-)
-from uqkd.estimators.averaging_law import (
-    AveragingLaw,
-    PowerLaw,
-    fit_averaging_law,
-    fit_power_law,
-)
-from uqkd.estimators.bootstrap import (
-    bootstrap_interval,
-)
-from uqkd.estimators.calibration import (
+from uqkd.estimators.averaging.averaged import Averaged, average_responses
+from uqkd.estimators.averaging.laws import AveragingLaw, PowerLaw, fit_averaging_law, fit_power_law
+from uqkd.estimators.calibration.binned import (
     ReliabilityCurve,
     brier_score,
     expected_calibration_error,
@@ -28,71 +19,10 @@ from uqkd.estimators.calibration import (
     reliability_curve,
     signed_gap,
 )
-from uqkd.estimators.categorical import (
-    CategoricalDecomposition,
-    decompose_categorical,
-    entropy,
-    gini,
-    kl_divergence,
-)
-from uqkd.estimators.claims import (
-    Claim,
-    judge_claim,
-    two_way_interval,
-)
-from uqkd.estimators.class_changes import (
-    ClassChanges,
-    class_accuracy_changes,
-)
-from uqkd.estimators.classification import (
-    ClassifierSummary,
-    accuracy,
-    summarise_classifier,
-)
-from uqkd.estimators.comparing import (
-    comparison,
-)
-from uqkd.estimators.components import (
-    Components,
-    mean_variance_components,
-    variance_components,
-)
-from uqkd.estimators.distance import (
-    SquaredDistance,
-    conservation_from_draws,
-    squared_distance,
-)
-from uqkd.estimators.half_widths import (
-    difference_half_width,
-    half_width,
-)
-from uqkd.estimators.intervals import (
-    Interval,
-    chi_square_interval,
-    mean_square_interval,
-    variance_interval,
-)
-from uqkd.estimators.linearity import (
-    MeansByShare,
-    by_share,
-    entropy_excess,
-    nonlinearity,
-    off_pair_mass,
-)
-from uqkd.estimators.medoid import (
-    medoid_law,
-)
-from uqkd.estimators.memorising import (
-    GiniExpectation,
-    compare_memorised,
-    memorised_entropy,
-    memorised_gini,
-)
-from uqkd.estimators.representation import (
-    feature_linearity,
-    linear_cka,
-)
-from uqkd.estimators.selective import (
+from uqkd.estimators.calibration.class_changes import ClassChanges, class_accuracy_changes
+from uqkd.estimators.calibration.linearity import MeansByShare, by_share, entropy_excess, nonlinearity, off_pair_mass
+from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
+from uqkd.estimators.calibration.selective import (
     RiskCoverage,
     area_under_risk_coverage,
     auroc,
@@ -100,41 +30,27 @@ from uqkd.estimators.selective import (
     out_of_distribution_auroc,
     risk_coverage,
 )
-from uqkd.estimators.semantic import (
-    EntropyDecomposition,
-    decompose_entropy,
-    entropy_from_counts,
-    likelihood_entropy,
+from uqkd.estimators.calibration.summary import ClassifierSummary, accuracy, summarise_classifier
+from uqkd.estimators.calibration.temperature import Temperature, apply_temperature, fit_temperature
+from uqkd.estimators.comparing.claims import Claim, judge_claim, two_way_interval
+from uqkd.estimators.comparing.theory_rows import comparison
+from uqkd.estimators.intervals.bootstrap import bootstrap_interval
+from uqkd.estimators.intervals.half_widths import difference_half_width, half_width
+from uqkd.estimators.intervals.mean_squares import (
+    Interval,
+    chi_square_interval,
+    mean_square_interval,
+    variance_interval,
 )
-from uqkd.estimators.shrinkage import (
-    Shrunk,
-    shrink_variances,
+from uqkd.estimators.variance.categorical import (
+    CategoricalDecomposition,
+    decompose_categorical,
+    entropy,
+    gini,
+    kl_divergence,
 )
-from uqkd.estimators.shrinkage_linear import (
-    shrink_towards_mean,
-)
-from uqkd.estimators.streaming import (
-    Moments,
-)
-from uqkd.estimators.targets import (
-    ClassTargets,
-    Targets,
-    weigh,
-    weigh_labels,
-    weigh_probabilities,
-)
-from uqkd.estimators.temperature import (
-    Temperature,
-    apply_temperature,
-    fit_temperature,
-)
-from uqkd.estimators.two_way import (
-    ratio_values,
-    share_of,
-    two_way_mean,
-    two_way_standard_error,
-)
-from uqkd.estimators.variance import (
+from uqkd.estimators.variance.components import Components, mean_variance_components, variance_components
+from uqkd.estimators.variance.moments import (
     PromptMean,
     VarianceDecomposition,
     decompose_gaussian,
@@ -143,18 +59,18 @@ from uqkd.estimators.variance import (
     intra_student_variance,
     variance_of_means,
 )
-from uqkd.estimators.weighting import (
+from uqkd.estimators.variance.streaming import Moments
+from uqkd.estimators.variance.two_way import ratio_values, share_of, two_way_mean, two_way_standard_error
+from uqkd.estimators.weighting.exact_variance import claimed_variance_expected, graybill_deal_variance, plug_in_cost
+from uqkd.estimators.weighting.graybill_deal import (
     Combination,
     EstimatedCombination,
     blue,
     graybill_deal,
     inverse_variance_weight,
 )
-from uqkd.estimators.weighting_law import (
-    claimed_variance_expected,
-    graybill_deal_variance,
-    plug_in_cost,
-)
+from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
+from uqkd.estimators.weighting.shrinkage import Shrunk, shrink_variances
 
 __all__ = [
     "Averaged",
@@ -162,13 +78,11 @@ __all__ = [
     "CategoricalDecomposition",
     "Claim",
     "ClassChanges",
-    "ClassTargets",
     "ClassifierSummary",
     "Combination",
     "Components",
     "EntropyDecomposition",
     "EstimatedCombination",
-    "GiniExpectation",
     "Interval",
     "MeansByShare",
     "Moments",
@@ -178,7 +92,6 @@ __all__ = [
     "RiskCoverage",
     "Shrunk",
     "SquaredDistance",
-    "Targets",
     "Temperature",
     "VarianceDecomposition",
     "accuracy",
@@ -194,7 +107,6 @@ __all__ = [
     "chi_square_interval",
     "claimed_variance_expected",
     "class_accuracy_changes",
-    "compare_memorised",
     "comparison",
     "conservation_from_draws",
     "correctness_auroc",
@@ -227,9 +139,6 @@ __all__ = [
     "linear_cka",
     "mean_square_interval",
     "mean_variance_components",
-    "medoid_law",
-    "memorised_entropy",
-    "memorised_gini",
     "negative_log_likelihood",
     "nonlinearity",
     "off_pair_mass",
@@ -251,7 +160,4 @@ __all__ = [
     "variance_components",
     "variance_interval",
     "variance_of_means",
-    "weigh",
-    "weigh_labels",
-    "weigh_probabilities",
 ]

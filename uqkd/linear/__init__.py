@@ -1,10 +1,10 @@
 """Layer 1: linear regression, where every claim has a closed form."""
 
-from uqkd.estimators.targets import Targets, weigh
-from uqkd.linear import theory
 from uqkd.linear.bootstrap import bootstrap_students
 from uqkd.linear.students import Design, Students, distill
 from uqkd.linear.teacher import OLS, Teacher, fit_ols
+from uqkd.targets import Targets, weigh
+from uqkd.theory import statements as theory
 
 __all__ = [
     "OLS",

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
+from uqkd.checking.arrays import shaped
 from uqkd.errors import OptionError, RankError, ShapeError
-from uqkd.estimators.checking import shaped
 from uqkd.linear.students import Students
-from uqkd.linear.teacher import CONDITION_LIMIT
+from uqkd.theory.statements.design import CONDITION_LIMIT
 
 Array = NDArray[np.float64]
 BLOCK_VALUES = 4_000_000  # float64 values of resampled design held at a time (32 MB), so that memory stays flat

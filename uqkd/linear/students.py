@@ -11,58 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
 from uqkd.errors import ShapeError, one_of
-from uqkd.estimators.checking import shaped
-from uqkd.estimators.targets import Targets, sample_variance
-from uqkd.linear.teacher import _Factor
+from uqkd.targets import Targets, sample_variance
+from uqkd.theory.statements.design import HEADS, Design
 
 Array = NDArray[np.float64]
-
-HEADS = ("point", "targets", "responses", "carried")
-
-
-@dataclass(frozen=True)
-class Design:
-    """A fixed design, factorised once and shared by all students trained on it.
-
-    Attributes
-    ----------
-    X : (P, q) float
-    projector : (P, q) float
-        X·G: targets (S, P) @ projector = coefficients (S, q).
-    leverage : (P,) float
-        h(x) = xᵀGx at the training rows; sums to q.
-    covariance_unscaled : (q, q) float
-        G = (XᵀX)⁻¹.
-    """
-
-    X: Array
-    projector: Array
-    leverage: Array
-    covariance_unscaled: Array
-
-    @classmethod
-    def of(cls, X: ArrayLike) -> Design:
-        """Factorise X by QR; the same rank checks as `fit_ols`.
-
-        Examples
-        --------
-        >>> Design.of([[1.0], [1.0], [1.0], [1.0]]).leverage
-        array([0.25, 0.25, 0.25, 0.25])
-        """
-        design = shaped("X", X, "n q")
-        factor = _Factor.of(design)
-        inverse = factor.inverse_r()
-        return cls(
-            X=design,
-            projector=factor.q @ inverse.T,
-            leverage=(factor.q**2).sum(axis=1),
-            covariance_unscaled=inverse @ inverse.T,
-        )
-
-    def leverage_at(self, X: ArrayLike) -> Array:
-        """h(x) = xᵀGx at any rows (m, q), as (m,)."""
-        rows = shaped("X", X, "m q")
-        return np.asarray(np.einsum("mi,ij,mj->m", rows, self.covariance_unscaled, rows))
 
 
 @dataclass(frozen=True)
@@ -138,7 +90,7 @@ def distill(design: Design, targets: Targets, *, head: str = "point") -> Student
 
     Examples
     --------
-    >>> from uqkd.estimators import weigh
+    >>> from uqkd.targets import weigh
     >>> design = Design.of([[1.0], [1.0]])
     >>> targets = weigh(np.array([[[1.0, 3.0], [5.0, 7.0]]]))
     >>> distill(design, targets).coef

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import qr, solve_triangular
+from scipy.linalg import solve_triangular
 
 from uqkd import seeds
-from uqkd.errors import OptionError, RankError, ShapeError, VarianceError, one_of
-from uqkd.estimators.checking import finite, shaped
+from uqkd.checking.arrays import finite, shaped
+from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
+from uqkd.theory.statements.design import Factor
 
 Array = NDArray[np.float64]
 
 # Columns scaled to length one, a condition number c costs log10(c) of float64's 16 digits; 1e12 leaves about four.
-CONDITION_LIMIT = 1e12
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def fit_ols(X: ArrayLike, y: ArrayLike, *, rank: str = "full", columns: Sequence
         raise ShapeError(f"X has {len(design)} rows but y has {len(target)} values; they must be equal.")
     if rank == "minimum_norm":
         return _minimum_norm(design, target)
-    factor = _Factor.of(design, columns)
+    factor = Factor.of(design, columns)
     coef = _refined(design, target, factor)
     residual = (target.astype(np.longdouble) - design.astype(np.longdouble) @ coef).astype(np.float64)
     dof = len(design) - design.shape[1]
@@ -107,54 +107,7 @@ def fit_ols(X: ArrayLike, y: ArrayLike, *, rank: str = "full", columns: Sequence
     )
 
 
-@dataclass(frozen=True)
-class _Factor:
-    """X = Q·R·diag(scale): one factorisation, shared by the teacher and every student on the same design."""
-
-    q: Array
-    r: Array
-    scale: Array
-    condition: float
-
-    @classmethod
-    def of(cls, design: Array, columns: Sequence[str] | None = None) -> _Factor:
-        rows, width = design.shape
-        if rows <= width:
-            raise RankError(
-                f"least squares needs more rows than columns to leave a degree of freedom; got n={rows} rows and q={width} "
-                "columns. Bring more rows, drop columns, or ask for rank='minimum_norm' by name."
-            )
-        peak = np.abs(design).max(axis=0)
-        safe = np.where(peak > 0, peak, 1.0)
-        length = safe * np.sqrt(((design / safe) ** 2).sum(axis=0))  # no overflow for huge or tiny columns
-        scale = np.exp2(np.round(np.log2(np.where(peak > 0, length, 1.0))))  # powers of two: scaling is exact
-        q, r = qr(design / scale, mode="economic")
-        _, singular, right = np.linalg.svd(r / np.linalg.norm(r, axis=0).clip(min=np.finfo(float).tiny))
-        condition = float(singular[0] / singular[-1]) if singular[-1] > 0 else float("inf")
-        if condition > CONDITION_LIMIT:
-            raise RankError(_dependent_columns(design, right[-1], condition, columns))
-        return cls(q, r, scale, condition)
-
-    def solve(self, rhs: Array) -> Array:
-        return np.asarray(solve_triangular(self.r, self.q.T @ rhs) / self.scale)
-
-    def inverse_r(self) -> Array:
-        """R⁻¹ with the column scale undone, (q, q): G = inverse·inverseᵀ."""
-        return np.asarray(solve_triangular(self.r, np.eye(len(self.r))) / self.scale[:, None])
-
-
-def _dependent_columns(design: Array, direction: Array, condition: float, columns: Sequence[str] | None) -> str:
-    names = list(columns) if columns is not None else [f"column {j}" for j in range(design.shape[1])]
-    involved = [names[j] for j in np.flatnonzero(np.abs(direction) > 0.1 * np.abs(direction).max())]
-    constant = [names[j] for j in range(design.shape[1]) if np.ptp(design[:, j]) == 0]
-    note = f" Constant columns: {', '.join(constant)} (an intercept is one of them)." if len(constant) > 1 else ""
-    return (
-        f"the design is rank-deficient or nearly so: condition number {condition:.2g} (limit {CONDITION_LIMIT:.0e}), "
-        f"linearly dependent: {', '.join(involved)}.{note} Drop one of them, or ask for rank='minimum_norm' by name."
-    )
-
-
-def _refined(design: Array, target: Array, factor: _Factor) -> NDArray[np.longdouble]:
+def _refined(design: Array, target: Array, factor: Factor) -> NDArray[np.longdouble]:
     """Least-squares coefficients after three steps of refinement with extended-precision residuals.
 
     Björck's augmented system: residual r and coefficients b are corrected together, which is what a design with a

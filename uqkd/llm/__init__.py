@@ -12,47 +12,47 @@ if TYPE_CHECKING:
     from uqkd.llm.bank import Bank
     from uqkd.llm.bank.auditing import audit, audit_rerun
     from uqkd.llm.bank.responding import respond
-    from uqkd.llm.clusters import cluster
-    from uqkd.llm.embedded import Bed, Size
-    from uqkd.llm.embeddings import embed
-    from uqkd.llm.encoding import Encoder
-    from uqkd.llm.exact import answer_classes, answer_probabilities, answer_shares
     from uqkd.llm.measuring import measure
+    from uqkd.llm.models.encoding import Encoder
     from uqkd.llm.prompts import Prompts, read_prompts
     from uqkd.llm.responses import Response, Responses, TextTargets
     from uqkd.llm.sampling import Sampling
-    from uqkd.llm.students.adapters import Lora
+    from uqkd.llm.similarity.clusters import cluster
+    from uqkd.llm.similarity.embeddings import embed
     from uqkd.llm.students.crossfit import cross_fitted
     from uqkd.llm.students.distilling import Students, distill
+    from uqkd.llm.students.networks.adapters import Lora
+    from uqkd.llm.synthetic.exact import answer_classes, answer_probabilities, answer_shares
+    from uqkd.llm.synthetic.testbed import Bed, Size
+    from uqkd.llm.synthetic.world import World
     from uqkd.llm.targets import folds, weigh
     from uqkd.llm.teachers import open_teacher
-    from uqkd.llm.world import World
     from uqkd.stacked import Recipe, Sources
 
 _HOME = {
     "Bank": "uqkd.llm.bank",
-    "Bed": "uqkd.llm.embedded",
-    "Encoder": "uqkd.llm.encoding",
-    "Lora": "uqkd.llm.students.adapters",
+    "Bed": "uqkd.llm.synthetic.testbed",
+    "Encoder": "uqkd.llm.models.encoding",
+    "Lora": "uqkd.llm.students.networks.adapters",
     "Prompts": "uqkd.llm.prompts",
     "Recipe": "uqkd.stacked",
     "Response": "uqkd.llm.responses",
     "Responses": "uqkd.llm.responses",
     "Sampling": "uqkd.llm.sampling",
-    "Size": "uqkd.llm.embedded",
+    "Size": "uqkd.llm.synthetic.testbed",
     "Sources": "uqkd.stacked",
     "Students": "uqkd.llm.students.distilling",
     "TextTargets": "uqkd.llm.responses",
-    "World": "uqkd.llm.world",
-    "answer_classes": "uqkd.llm.exact",
-    "answer_probabilities": "uqkd.llm.exact",
-    "answer_shares": "uqkd.llm.exact",
+    "World": "uqkd.llm.synthetic.world",
+    "answer_classes": "uqkd.llm.synthetic.exact",
+    "answer_probabilities": "uqkd.llm.synthetic.exact",
+    "answer_shares": "uqkd.llm.synthetic.exact",
     "audit": "uqkd.llm.bank.auditing",
     "audit_rerun": "uqkd.llm.bank.auditing",
-    "cluster": "uqkd.llm.clusters",
+    "cluster": "uqkd.llm.similarity.clusters",
     "cross_fitted": "uqkd.llm.students.crossfit",
     "distill": "uqkd.llm.students.distilling",
-    "embed": "uqkd.llm.embeddings",
+    "embed": "uqkd.llm.similarity.embeddings",
     "folds": "uqkd.llm.targets",
     "measure": "uqkd.llm.measuring",
     "open_teacher": "uqkd.llm.teachers",

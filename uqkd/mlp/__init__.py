@@ -1,11 +1,11 @@
 """Layer 2: neural students on tabular data, by Monte Carlo; the verbs of layer 1."""
 
-from uqkd.estimators.targets import ClassTargets, Targets, weigh, weigh_labels, weigh_probabilities
+from uqkd.mlp.initialisation import initialisation, teacher_sample
 from uqkd.mlp.network import mlp
-from uqkd.mlp.sources import initialisation, teacher_sample
 from uqkd.mlp.students import Students, distill
 from uqkd.mlp.teacher import ClassTeacher, Teacher
 from uqkd.stacked import SOURCES, Recipe, Sources, batch_orders, bootstrap_rows
+from uqkd.targets import ClassTargets, Targets, weigh, weigh_labels, weigh_probabilities
 
 __all__ = [
     "SOURCES",

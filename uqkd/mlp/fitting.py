@@ -49,7 +49,7 @@ def fit(
     Parameters
     ----------
     begin : mapping of name to (S, ...) array
-        Initial parameters, as `uqkd.mlp.sources.initialisation` gives them.
+        Initial parameters, as `uqkd.mlp.initialisation.initialisation` gives them.
     X : (P, p) float
     targets : (S, P, D), (1, P, D) or (P, D) float
         Each student's own, or those of all.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uqkd.checking.arrays import shaped
 from uqkd.errors import OptionError, ShapeError, one_of
-from uqkd.estimators.checking import shaped
 
 if TYPE_CHECKING:
     from torch import nn

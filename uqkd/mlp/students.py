@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd import seeds
+from uqkd.checking.arrays import shaped
 from uqkd.errors import OptionError, ShapeError, UqkdWarning, one_of
-from uqkd.estimators.categorical import labels_at
-from uqkd.estimators.checking import shaped
-from uqkd.estimators.targets import ClassTargets, Targets
+from uqkd.estimators.variance.categorical import labels_at
 from uqkd.mlp.fitting import fit
+from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import answers
-from uqkd.mlp.sources import initialisation
 from uqkd.stacked import Recipe, Sources, batch_orders, bootstrap_rows
+from uqkd.targets import ClassTargets, Targets
 
 Array = NDArray[np.float64]
 
@@ -253,7 +253,7 @@ def distill(
 
     Examples
     --------
-    >>> from uqkd.estimators import weigh, weigh_labels
+    >>> from uqkd.targets import weigh, weigh_labels
     >>> X, sources = np.linspace(-1, 1, 20)[:, None], Sources.independent(2)
     >>> labels = weigh(np.broadcast_to(2 * X[:, 0], (1, 20))[..., None])
     >>> students = distill(X, labels, recipe=Recipe(steps=500), sources=sources, key=("doc",))

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd import seeds
+from uqkd.checking.arrays import shaped
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
-from uqkd.estimators.categorical import labels_at
-from uqkd.estimators.checking import shaped
-from uqkd.estimators.targets import weigh_labels
+from uqkd.estimators.variance.categorical import labels_at
 from uqkd.mlp.fitting import fit
+from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import answers
-from uqkd.mlp.sources import initialisation
 from uqkd.stacked import Recipe, batch_orders
+from uqkd.targets import weigh_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -2,8 +2,8 @@
 
 from uqkd.stacked.checking import check_stacking
 from uqkd.stacked.factories import stack
-from uqkd.stacked.levels import SOURCES, Sources
-from uqkd.stacked.orders import batch_orders, bootstrap_rows
+from uqkd.stacked.randomness.orders import batch_orders, bootstrap_rows
+from uqkd.stacked.randomness.seed_design import SOURCES, Sources
 from uqkd.stacked.recipe import Recipe
 from uqkd.stacked.stacking import Stacked
 from uqkd.stacked.training import Training, train

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uqkd import seeds
 from uqkd.errors import ShapeError
-from uqkd.stacked.leaves import Dropout
+from uqkd.stacked.layers.basic import Dropout
 from uqkd.stacked.stacking import Stacked, tensor_at
 
 MODES = (False, True)  # of training

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd.errors import OptionError, ShapeError
+from uqkd.stacked.engines.stepping import Stepper
 from uqkd.stacked.recipe import Recipe
 from uqkd.stacked.stacking import Stacked
-from uqkd.stacked.stepping import Stepper
 
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 

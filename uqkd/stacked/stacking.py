@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, nearest, one_of
-from uqkd.stacked.leaves import Dropout, Fold, Leaf
-from uqkd.stacked.replacing import is_shared, refuse_unknown, replaced
+from uqkd.stacked.layers.basic import Dropout, Fold, Leaf
+from uqkd.stacked.layers.replacing import is_shared, refuse_unknown, replaced
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

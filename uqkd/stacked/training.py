@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd.errors import DivergedError, OptionError, one_of
-from uqkd.stacked.in_turn import LARGE, run_in_turn
+from uqkd.stacked.engines.in_turn import LARGE, run_in_turn
+from uqkd.stacked.engines.running import Checkpoints, Runner, Watch, run_chunks, run_fused
+from uqkd.stacked.engines.stepping import Stepper
 from uqkd.stacked.jobs import Job, Transform
 from uqkd.stacked.losses import Loss, named
 from uqkd.stacked.recipe import Recipe
-from uqkd.stacked.running import Checkpoints, Runner, Watch, run_chunks, run_fused
 from uqkd.stacked.stacking import Stacked
-from uqkd.stacked.stepping import Stepper
 
 ENGINES = ("auto", "eager", "compiled", "fused", "sequential")
 

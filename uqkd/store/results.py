@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from uqkd.errors import OptionError, ProvenanceError, StoreError
 from uqkd.store.durable import LocalFolder, open_folder
-from uqkd.store.shelf import Shelf
+from uqkd.store.unit_index import Shelf
 from uqkd.store.units import Inputs, Unit, concatenate, encode
 
 __all__ = ["Inputs", "Report", "Store", "Unit", "refuse_unsafe"]

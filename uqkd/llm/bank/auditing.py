@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import IndependenceError, OptionError
-from uqkd.estimators.collisions import Repeats, repeated_responses, same_noise, shuffled_noise
-from uqkd.estimators.places import same_places
+from uqkd.estimators.answers.collisions import Repeats, repeated_responses, same_noise, shuffled_noise
+from uqkd.estimators.answers.repeated_places import same_places
 from uqkd.llm.bank.bank import Bank
-from uqkd.llm.bank.draws import Draws, collect
+from uqkd.llm.bank.columns.draws import Draws, collect
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 

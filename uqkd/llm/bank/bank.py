@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError, ProvenanceError
-from uqkd.llm.bank.fingerprint import FINGERPRINTED, fingerprint_of
+from uqkd.llm.bank.columns.fingerprint import FINGERPRINTED, fingerprint_of
+from uqkd.llm.bank.columns.matching import NAMES, Matching
+from uqkd.llm.bank.columns.scan import CODED, THREADS, completed, kinds, response_code, response_codes
 from uqkd.llm.bank.inventory import Inventory, put, without_gap
 from uqkd.llm.bank.left_out import LeftOut, read_left_out
-from uqkd.llm.bank.matching import NAMES, Matching
-from uqkd.llm.bank.scan import CODED, THREADS, completed, kinds, response_code, response_codes
 from uqkd.llm.bank.stored import Gathering
 from uqkd.llm.prompts.prompts import Prompts, turns_of
 from uqkd.llm.responses import Responses
 from uqkd.store import Report, Store
-from uqkd.store.shelf import Shelf
+from uqkd.store.unit_index import Shelf
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import ProvenanceError
-from uqkd.llm.bank.fingerprint import distinct_rows
-from uqkd.llm.bank.scan import response_codes
+from uqkd.llm.bank.columns.fingerprint import distinct_rows
+from uqkd.llm.bank.columns.scan import response_codes
 from uqkd.llm.prompts.prompts import Prompts
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, PreflightError, WorkerError, one_of
 from uqkd.llm.bank.bank import STUDY, Bank, Inventory, refuse_other
+from uqkd.llm.bank.columns.rows import Wanted, table_of
 from uqkd.llm.bank.left_out import LeftOut, write_left_out
-from uqkd.llm.bank.rows import Wanted, table_of
 from uqkd.llm.prompts.prompts import Prompts, chat_json
 from uqkd.llm.prompts.rendering import Rendered, listed
 from uqkd.llm.sampling import Sampling

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.llm.bank.scan import Rows, digests, head_of, kinds, rows_of
+from uqkd.llm.bank.columns.scan import Rows, digests, head_of, kinds, rows_of
 from uqkd.llm.responses import Response
 
 if TYPE_CHECKING:

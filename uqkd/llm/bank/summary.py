@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError, OptionError
-from uqkd.estimators.agreement import gini_from_draws
+from uqkd.estimators.answers.agreement import gini_from_draws
 from uqkd.llm.bank.bank import Bank
+from uqkd.llm.bank.columns.scan import digests, head_of, kinds, rows_of
 from uqkd.llm.bank.left_out import LeftOut
-from uqkd.llm.bank.scan import digests, head_of, kinds, rows_of
-from uqkd.llm.clusters import normalise
 from uqkd.llm.prompts.prompts import turns_of
+from uqkd.llm.similarity.clusters import normalise
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _COLUMNS = ("prompt_id", "text", "tokens", "flags", "finish_reason", "teacher")

@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import ShapeError
-from uqkd.estimators.agreement import cross_agreement, decompose_agreement, gini_from_draws
-from uqkd.estimators.counting import counted
-from uqkd.estimators.distance import squared_distance
-from uqkd.estimators.semantic import decompose_entropy, entropy_from_counts
-from uqkd.estimators.two_way import ratio_values
-from uqkd.estimators.variance import VarianceDecomposition
-from uqkd.llm.clusters import Clusters, cluster
-from uqkd.llm.measuring.answers import finished
-from uqkd.llm.measuring.by_prompt import by_prompt
+from uqkd.estimators.answers.agreement import cross_agreement, decompose_agreement, gini_from_draws
+from uqkd.estimators.answers.counting import counted
+from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.answers.semantic import decompose_entropy, entropy_from_counts
+from uqkd.estimators.variance.moments import VarianceDecomposition
+from uqkd.estimators.variance.two_way import ratio_values
+from uqkd.llm.measuring.answers.kept import finished
+from uqkd.llm.measuring.errors import answered
 from uqkd.llm.measuring.losses import HeldOut
 from uqkd.llm.measuring.referenced import add_errors, add_truth
-from uqkd.llm.measuring.sheet import Measured, Sheet, Values
 from uqkd.llm.measuring.spreads import components_beside
-from uqkd.llm.mistakes import answered
+from uqkd.llm.measuring.tables.by_prompt import by_prompt
+from uqkd.llm.measuring.tables.sheet import Measured, Sheet, Values
 from uqkd.llm.responses import Responses
+from uqkd.llm.similarity.clusters import Clusters, cluster
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from uqkd.llm.encoding import Encoder
 from uqkd.llm.measuring.losses import HeldOut
+from uqkd.llm.models.encoding import Encoder
+from uqkd.llm.models.revision import check_model
 from uqkd.llm.responses import Responses
-from uqkd.llm.revision import check_model
-from uqkd.llm.students.likelihood import SequenceLikelihood, only_supervised, row_table
-from uqkd.llm.students.tokenising import student_tokens
+from uqkd.llm.students.networks.likelihood import SequenceLikelihood, only_supervised, row_table
+from uqkd.llm.students.rows.tokenising import student_tokens
 from uqkd.llm.teachers.backends.transformers import load
 
 Array = NDArray[np.float64]

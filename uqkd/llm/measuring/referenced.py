@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError
-from uqkd.estimators.agreement import agreement_with, gini_from_draws
-from uqkd.estimators.distance import squared_distance
-from uqkd.estimators.two_way import ratio_values
-from uqkd.llm.clusters import cluster
-from uqkd.llm.measuring.sheet import Sheet, Values
-from uqkd.llm.mistakes import (
+from uqkd.estimators.answers.agreement import agreement_with, gini_from_draws
+from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.variance.two_way import ratio_values
+from uqkd.llm.measuring.errors import (
     Marked,
     answered,
     correlation_values,
@@ -22,7 +20,9 @@ from uqkd.llm.mistakes import (
     references,
     true_distributions,
 )
+from uqkd.llm.measuring.tables.sheet import Sheet, Values
 from uqkd.llm.responses import Responses
+from uqkd.llm.similarity.clusters import cluster
 
 Array = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import ShapeError
-from uqkd.estimators.agreement import from_spreads
-from uqkd.estimators.variance import VarianceDecomposition
-from uqkd.llm.alikeness import alikenesses
+from uqkd.estimators.answers.agreement import from_spreads
+from uqkd.estimators.variance.moments import VarianceDecomposition
 from uqkd.llm.responses import Responses
+from uqkd.llm.similarity.similarity import alikenesses
 
 Array = NDArray[np.float64]
 

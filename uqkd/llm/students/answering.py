@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uqkd import seeds
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.responses import Response
 from uqkd.llm.sampling import Sampling
@@ -46,8 +46,8 @@ def draw_answers(
     Examples
     --------
     >>> from transformers import GPT2Config, GPT2LMHeadModel
-    >>> from uqkd.llm.embedded import tokenizer
-    >>> from uqkd.llm.world import World
+    >>> from uqkd.llm.synthetic.testbed import tokenizer
+    >>> from uqkd.llm.synthetic.world import World
     >>> world = World.make(clans=1, members=1, key=("doc",))
     >>> coder = tokenizer(world)
     >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=len(coder), n_embd=4, n_layer=1, n_head=1))

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.errors import OptionError, UqkdWarning, one_of
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.students.initializer import Initializer, Lora
-from uqkd.llm.students.keeping import ABOUT, Keep
-from uqkd.llm.students.likelihood import SequenceLikelihood
 from uqkd.llm.students.models import Apart, Models, Together
-from uqkd.llm.students.rows import TrainingRows, training_rows
-from uqkd.llm.students.tokenising import check_embedding
-from uqkd.llm.students.training import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
-from uqkd.llm.students.ways import TRAINERS, chosen_trainer
+from uqkd.llm.students.networks.initializer import Initializer, Lora
+from uqkd.llm.students.networks.likelihood import SequenceLikelihood
+from uqkd.llm.students.rows.tokenising import check_embedding
+from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
+from uqkd.llm.students.training.choosing import TRAINERS, chosen_trainer
+from uqkd.llm.students.training.keeping import ABOUT, Keep
+from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
 from uqkd.stacked import Recipe, Sources, Training
-from uqkd.stacked.sequential import Outcome
+from uqkd.stacked.engines.sequential import Outcome
 from uqkd.store import commit_folder
 
 Array = NDArray[np.float64]

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.llm.encoding import Encoder
-from uqkd.llm.exact import answer_probabilities
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
-from uqkd.llm.students.initializer import Initializer, Parameters, saved
+from uqkd.llm.students.networks.initializer import Initializer, Parameters, saved
+from uqkd.llm.synthetic.exact import answer_probabilities
 from uqkd.stacked import Stacked
 
 Array = NDArray[np.float64]

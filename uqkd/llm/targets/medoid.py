@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.llm.alikeness import Alike, alikenesses
 from uqkd.llm.responses import Responses, TextTargets
+from uqkd.llm.similarity.similarity import Alike, alikenesses
 
 Array = NDArray[np.float64]
 

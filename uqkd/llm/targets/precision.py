@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import VarianceError, one_of
-from uqkd.estimators.shrinkage_linear import shrink_towards_mean
-from uqkd.llm.alikeness import alikenesses
-from uqkd.llm.joining import side_by_side
-from uqkd.llm.responses import Responses, TextTargets
+from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
+from uqkd.llm.responses import Responses, TextTargets, side_by_side
+from uqkd.llm.similarity.similarity import alikenesses
 
 Array = NDArray[np.float64]
 

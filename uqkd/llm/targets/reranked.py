@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.llm.alikeness import Alike
 from uqkd.llm.responses import Responses, TextTargets
+from uqkd.llm.similarity.similarity import Alike
 from uqkd.llm.targets.medoid import TIE, nearest
 
 Array = NDArray[np.float64]

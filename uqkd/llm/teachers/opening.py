@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from uqkd.errors import OptionError, nearest, one_of
-from uqkd.llm.revision import check_model
+from uqkd.llm.models.revision import check_model
 from uqkd.llm.teachers import backends
 from uqkd.llm.teachers.teacher import DTYPES, Teacher
 

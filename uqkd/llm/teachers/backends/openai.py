@@ -10,10 +10,10 @@ from typing import Any
 from uqkd.errors import OptionError, one_of
 from uqkd.llm.prompts.prompts import messages
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.cards import cards, chosen, version_of
-from uqkd.llm.teachers.served import CONCURRENCY, RETRIES, TIMEOUT_S, ServedTeacher, ServerOptions, own_type
+from uqkd.llm.teachers.servers.cards import cards, chosen, version_of
+from uqkd.llm.teachers.servers.served import CONCURRENCY, RETRIES, TIMEOUT_S, ServedTeacher, ServerOptions, own_type
+from uqkd.llm.teachers.servers.text_only import TextOnly
 from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
-from uqkd.llm.teachers.text_only import TextOnly
 
 KEY_ENV = "OPENAI_API_KEY"
 SEEDS = ("sent", "none")

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from uqkd.errors import DataError, LibraryError, OptionError, WorkerError
-from uqkd.llm.configuration import attention_for, saved_dtype
-from uqkd.llm.encoding import Encoder
-from uqkd.llm.revision import base_of, check_model, is_adapter, whole_revision
+from uqkd.llm.models.configuration import attention_for, saved_dtype
+from uqkd.llm.models.encoding import Encoder
+from uqkd.llm.models.revision import base_of, check_model, is_adapter, whole_revision
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.exactness import Exactness, exactness
-from uqkd.llm.teachers.generating import PAD, generated
-from uqkd.llm.teachers.processor import Chooser
+from uqkd.llm.teachers.decoding.exactness import Exactness, exactness
+from uqkd.llm.teachers.decoding.generating import PAD, generated
+from uqkd.llm.teachers.decoding.processor import Chooser
 from uqkd.llm.teachers.teacher import Answers, Completion, Request, TeacherInfo
 
 _WINDOW = 4096  # requests taken at once and sorted by length
@@ -85,8 +85,8 @@ class TransformersTeacher:
         Examples
         --------
         >>> from transformers import GPT2Config, GPT2LMHeadModel
-        >>> from uqkd.llm.world import World
-        >>> from uqkd.llm.embedded import tokenizer
+        >>> from uqkd.llm.synthetic.world import World
+        >>> from uqkd.llm.synthetic.testbed import tokenizer
         >>> coder = tokenizer(World.make(clans=1, members=1, key=("doc",)))
         >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=len(coder), n_embd=4, n_layer=1, n_head=1))
         >>> teacher = TransformersTeacher.around(model, Encoder(coder, False))

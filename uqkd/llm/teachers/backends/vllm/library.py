@@ -12,7 +12,7 @@ from typing import Any
 
 from uqkd.errors import OptionError, WorkerError
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.families import class_kept
+from uqkd.llm.teachers.backends.vllm.families import class_kept
 from uqkd.llm.teachers.teacher import Request
 from uqkd.seeds import global_states_kept, torch_global_state
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from uqkd.errors import LibraryError
-from uqkd.llm.encoding import Encoder
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts.rendering import Ids
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.backends.vllm.engine import Engine

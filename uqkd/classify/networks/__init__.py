@@ -1,0 +1,1 @@
+"""Architectures of classifiers: rows in, logits out."""

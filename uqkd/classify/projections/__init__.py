@@ -1,0 +1,1 @@
+"""Nearest class probabilities under constraints, exact, with certificates."""

@@ -1,0 +1,1 @@
+"""What students of a classifier are trained on, and how each target is made."""

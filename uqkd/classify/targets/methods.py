@@ -1,0 +1,161 @@
+"""The targets that CUD's claims compare, by name, all from one teacher, its shaped version and its out-of-fold predictions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uqkd.classify.arguments import checked_key
+from uqkd.classify.crossfit import OutOfFold, out_of_fold
+from uqkd.classify.networks.plain import Factory
+from uqkd.classify.targets.evidence import Evidence, evidence_from
+from uqkd.classify.targets.objectives import Shaping
+from uqkd.classify.targets.weighted import changed_rows, repair, smooth_labels, soften
+from uqkd.classify.teacher import Teacher
+from uqkd.errors import DataError, UqkdWarning, one_of
+from uqkd.stacked import Recipe
+from uqkd.targets import ClassTargets, weigh_probabilities
+
+Array = NDArray[np.float64]
+
+GENTLER = 3  # shaping takes a third of the teacher's steps at a third of its rate: it goes on from there
+
+
+@dataclass(frozen=True)
+class TeacherViews:
+    """What one teacher and its relatives say about their training rows; made by `fit`.
+
+    The temperature, and the evidence that rests on it, are fitted when a method first needs them.
+
+    Attributes
+    ----------
+    teacher, shaped : Teacher
+        As fitted by cross-entropy, and with its uncertainty shaped (DUS).
+    probabilities, shaped_probabilities : (P, C) float
+        Of both, at the rows that they were trained on.
+    folds : OutOfFold
+    labels : (P,) int
+    """
+
+    teacher: Teacher
+    shaped: Teacher
+    probabilities: Array
+    shaped_probabilities: Array
+    folds: OutOfFold
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def fit(
+        cls,
+        X: ArrayLike,
+        labels: ArrayLike,
+        *,
+        classes: int,
+        factory: Factory,
+        recipe: Recipe,
+        key: tuple[Any, ...],
+        shaping: Shaping | None = None,
+    ) -> TeacherViews:
+        """Train the teacher, shape a copy of it, and train its folds; equal keys give equal views wherever they are made."""
+        key = checked_key(key)
+        teacher = Teacher.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=(*key, "teacher"))
+        gentle = replace(
+            recipe, steps=max(1, recipe.steps // GENTLER), lr=recipe.lr / GENTLER,
+            warmup=recipe.warmup // GENTLER,
+        )  # fmt: skip
+        shaped = teacher.shaped(X, labels, shaping=shaping or Shaping(), recipe=gentle, key=key)
+        folds = out_of_fold(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
+        truth = np.asarray(labels, dtype=np.int64)
+        return cls(
+            teacher=teacher,
+            shaped=shaped,
+            probabilities=teacher.probabilities(X),
+            shaped_probabilities=shaped.probabilities(X),
+            folds=folds,
+            labels=truth,
+        )
+
+    @cached_property
+    def temperature(self) -> float:
+        """That fits the labels best out of fold; 1, with one `UqkdWarning` that says why, where none does."""
+        try:
+            return float(self.folds.temperature(self.labels).temperature)
+        except DataError as error:  # the labels were checked by training: no finite positive minimiser
+            warnings.warn(
+                f"no temperature fits the out-of-fold predictions; targets that need one are those of temperature 1: {error}",
+                UqkdWarning,
+                stacklevel=3,
+            )
+            return 1.0
+
+    @cached_property
+    def calibrated(self) -> Array:
+        """(P, C) out-of-fold predictions at that temperature."""
+        return self.folds.at(self.temperature)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """From the calibrated out-of-fold predictions.
+
+        Raises
+        ------
+        DataError
+            A class without rows.
+        """
+        return evidence_from(self.calibrated, self.labels)
+
+    def targets(self, method: str, *, students: int = 1) -> ClassTargets:
+        """Targets of one of `METHODS`, the same for S students.
+
+        Raises
+        ------
+        OptionError
+            Unknown method; names the nearest.
+        """
+        made = METHODS[one_of("method", method, METHODS)](self)
+        return ClassTargets(np.broadcast_to(made[0], (students, *made.shape[1:])), None, method)
+
+    def firing_rate(self, method: str) -> float:
+        """Share of the rows that a method changes, of the distributions that it begins with."""
+        begun = self.shaped_probabilities if method.startswith("DUS") else self.probabilities
+        return float(changed_rows(begun, self.targets(method).probabilities[0]).mean())
+
+
+def _repaired(method: str, *, shaped: bool = False) -> Callable[[TeacherViews], Array]:
+    def make(views: TeacherViews) -> Array:
+        begun = views.shaped_probabilities if shaped else views.probabilities
+        evidence = views.evidence if method.startswith("groups") else None
+        return repair(begun, method, labels=views.labels, evidence=evidence).probabilities
+
+    return make
+
+
+def _labels(amount: float) -> Callable[[TeacherViews], Array]:
+    return lambda views: smooth_labels(views.labels, views.probabilities.shape[1], amount).probabilities
+
+
+def _as_it_is(pick: Callable[[TeacherViews], Array]) -> Callable[[TeacherViews], Array]:
+    return lambda views: weigh_probabilities(pick(views)).probabilities
+
+
+METHODS: dict[str, Callable[[TeacherViews], Array]] = {
+    "labels": _labels(0.0),
+    "label smoothing": _labels(0.1),
+    "teacher": _as_it_is(lambda views: views.probabilities),
+    "teacher, temperature": _as_it_is(lambda views: soften(views.probabilities, views.temperature)),
+    "DUS": _as_it_is(lambda views: views.shaped_probabilities),
+    "W-Clip": _repaired("wclip"),
+    "DUS + W-Clip": _repaired("wclip", shaped=True),
+    "label first, L2": _repaired("label_first_l2"),
+    "label first, KL": _repaired("label_first"),
+    "groups": _repaired("groups"),
+    "groups, entropy": _repaired("groups_entropy"),
+    "out of fold": _as_it_is(lambda views: views.folds.probabilities),
+    "out of fold, temperature": _as_it_is(lambda views: views.calibrated),
+}

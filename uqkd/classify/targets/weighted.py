@@ -1,0 +1,210 @@
+"""What students of a classifier are trained on: a teacher's distributions, softened, repaired or blended; as in other layers,
+responses with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from uqkd.checking.arrays import finite, numpy_of, same_shape
+from uqkd.checking.probabilities import class_labels, distributions
+from uqkd.classify.projections.label_first import project_label_first, project_label_first_l2
+from uqkd.classify.projections.projection import project_groups
+from uqkd.classify.targets.evidence import Evidence
+from uqkd.classify.targets.objectives import STANDARD_DEVIATION, Temperature, checked_temperature
+from uqkd.classify.targets.wclip import wclip
+from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
+from uqkd.estimators import gini, gini_from_draws
+from uqkd.targets import ClassTargets, weigh_labels, weigh_probabilities
+
+Array = NDArray[np.float64]
+
+__all__ = [
+    "ClassTargets",
+    "repair",
+    "smooth_labels",
+    "soften",
+    "weigh_labels",
+    "weigh_precision",
+    "weigh_probabilities",
+]
+
+CHANGED = 1e-9  # a probability that a repair moves by less is as it was: the accuracy that projections promise
+
+
+def soften(probs: ArrayLike, temperature: Temperature) -> Array:
+    """softmax(log p / T) of distributions (..., C); with "std" log p is divided by its own standard deviation (ddof 1).
+
+    Examples
+    --------
+    >>> soften([0.9, 0.1], 2.0), soften([1.0, 0.0], 4.0)
+    (array([0.75, 0.25]), array([1., 0.]))
+    """
+    by = checked_temperature(temperature)
+    p = distributions("probs", probs)
+    with np.errstate(divide="ignore"):
+        logs = np.log(p)
+    if by == STANDARD_DEVIATION:
+        if not np.isfinite(logs).all():
+            raise OptionError(
+                "temperature 'std' needs positive probabilities: a class of probability 0 has no finite logit."
+            )
+        spread = logs.std(axis=-1, ddof=1, keepdims=True)
+        return np.asarray(special.softmax(logs / np.where(spread > 0, spread, 1.0), axis=-1))  # equal ones stay equal
+    return np.asarray(special.softmax(logs / float(by), axis=-1))
+
+
+def smooth_labels(labels: ArrayLike, classes: int, amount: float = 0.1, *, students: int = 1) -> ClassTargets:
+    """Label smoothing: 1 − amount on the label and amount/C on every class (Szegedy et al. 2016); 0 leaves the labels.
+
+    Examples
+    --------
+    >>> smooth_labels([1], 2, 0.2).probabilities
+    array([[[0.1, 0.9]]])
+    """
+    if not 0.0 <= amount <= 1.0:
+        raise OptionError(f"label smoothing needs an amount in [0, 1]; got {amount}.")
+    seen = np.asarray(labels)
+    if seen.ndim != 1 or classes < 2 or students < 1:
+        raise ShapeError(
+            f"smooth_labels needs labels (P,), classes >= 2 and students >= 1; got {seen.shape}, {classes} and {students}."
+        )
+    truth = class_labels(seen, len(seen), classes)
+    target = np.full((len(truth), classes), amount / classes)
+    target[np.arange(len(truth)), truth] += 1.0 - amount
+    return ClassTargets(np.broadcast_to(target, (students, *target.shape)), None, "smoothed")
+
+
+def repair(
+    probs: ArrayLike,
+    method: str,
+    *,
+    labels: ArrayLike,
+    margin: float | None = None,
+    entropy_min: ArrayLike | None = None,
+    evidence: Evidence | None = None,
+    students: int = 1,
+) -> ClassTargets:
+    """A teacher's distributions, changed where they contradict what is known of their rows.
+
+    Parameters
+    ----------
+    probs : (P, C) float
+        The teacher's.
+    method : {"wclip", "label_first", "label_first_l2", "groups", "groups_entropy"}
+        "wclip": wrong-mass clipping. "label_first": the nearest distribution, by KL or by squared distance, in which the label
+        leads. "groups": the nearest with the bounds on its neighbourhood and on the classes known to be wrong, with
+        "groups_entropy" also on its entropy.
+    labels : (P,) int
+    margin : float, optional
+        By which the label leads (0 if not given), or W-Clip's margin (.7).
+    entropy_min : (P,) float, optional
+        For "label_first".
+    evidence : Evidence, optional
+        For the groups; see `evidence_from`.
+    students : int
+        S; all get the same targets.
+
+    Returns
+    -------
+    ClassTargets
+
+    Examples
+    --------
+    >>> repair([[0.6, 0.3, 0.1]], "label_first", labels=[1]).probabilities.round(3)
+    array([[[0.447, 0.447, 0.105]]])
+    """
+    margins = {} if margin is None else {"margin": margin}
+    choices: dict[str, Callable[[], Any]] = {
+        "wclip": lambda: wclip(probs, labels, **margins),
+        "label_first": lambda: project_label_first(probs, labels, entropy_min=entropy_min, **margins),
+        "label_first_l2": lambda: project_label_first_l2(probs, labels, **margins),
+        "groups": lambda: _in_groups(probs, evidence, with_entropy=False),
+        "groups_entropy": lambda: _in_groups(probs, evidence, with_entropy=True),
+    }
+    target = np.asarray(numpy_of(choices[one_of("method", method, choices)]()), dtype=np.float64)
+    return ClassTargets(np.broadcast_to(target, (students, *target.shape)), None, method)
+
+
+def _in_groups(probs: ArrayLike, evidence: Evidence | None, *, with_entropy: bool) -> Array:
+    if evidence is None:
+        raise OptionError(
+            "the groups need evidence: what is known of each row; make it with evidence_from(out_of_fold, labels)."
+        )
+    return project_groups(
+        probs, evidence.near, evidence.wrong, near_min=evidence.near_min, wrong_max=evidence.wrong_max,
+        entropy_min=evidence.entropy_min if with_entropy else None,
+    )  # fmt: skip
+
+
+def changed_rows(probs: ArrayLike, targets: ArrayLike) -> NDArray[np.bool_]:
+    """(P,) whether a repair changed a row: its mean is the firing rate.
+
+    Examples
+    --------
+    >>> changed_rows([[0.6, 0.4], [0.3, 0.7]], [[0.5, 0.5], [0.3, 0.7]])
+    array([ True, False])
+    """
+    before, after = finite("probs", probs), finite("targets", targets)
+    same_shape("targets", after, "probs", before)
+    return np.asarray((np.abs(after - before) > CHANGED).any(axis=-1))
+
+
+def weigh_precision(labels: ArrayLike, source: ArrayLike) -> ClassTargets:
+    """A teacher's k sampled labels blended with an independent source, weighted by the inverse of their squared errors.
+
+    Parameters
+    ----------
+    labels : (S, P, k) int
+        Needs k >= 2.
+    source : (P, C) float
+        Distributions made without these labels, such as those of cross-fitted students.
+
+    Returns
+    -------
+    ClassTargets
+        weight · (share of each label) + (1 − weight) · source, row by row.
+
+    Raises
+    ------
+    VarianceError
+        k = 1, of which no variance is known.
+    ShapeError
+        Other prompts.
+
+    Notes
+    -----
+    T6 with both errors estimated. The shares of k labels have the squared error G/k, G the chance that two answers of the
+    teacher differ.
+    Rows on which all k agree by chance must not be taken for certain, so a row's G is the source's own, times one
+    factor that makes the average that of the labels, which is unbiased. The source's squared error, its bias included, is
+    E‖shares − source‖² − E[G]/k, the same for every row; below zero it counts as zero.
+
+    Examples
+    --------
+    >>> weigh_precision([[[0, 1], [0, 0]]], [[0.5, 0.5], [0.5, 0.5]]).probabilities
+    array([[[0.5, 0.5],
+            [0.5, 0.5]]])
+    """
+    second = distributions("source", source)
+    drawn = np.asarray(numpy_of(labels))
+    if drawn.ndim != 3 or second.ndim != 2 or drawn.shape[1] != len(second):
+        raise ShapeError(
+            f"weigh_precision needs labels (S, P, k) and source (P, C) of the same prompts; got {drawn.shape} and {second.shape}."
+        )
+    k = drawn.shape[2]
+    if k < 2:
+        raise VarianceError(
+            "weights by inverse variance need k >= 2 labels per prompt; got k=1. Draw more, or use 'single'."
+        )
+    shares = weigh_labels(drawn, second.shape[1]).probabilities
+    spread = gini_from_draws(drawn).mean(axis=1, keepdims=True) / k
+    doubt = gini(second)
+    own = spread * doubt / max(float(doubt.mean()), np.finfo(float).tiny)
+    error = np.maximum(((shares - second) ** 2).sum(axis=-1).mean(axis=1, keepdims=True) - spread, 0.0)
+    weight = np.divide(error, own + error, out=np.ones_like(own), where=own + error > 0)[..., None]
+    return ClassTargets(weight * shares + (1.0 - weight) * second, drawn, "precision")

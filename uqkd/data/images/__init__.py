@@ -1,0 +1,1 @@
+"""Images with classes: loaded, checked, split, shifted."""

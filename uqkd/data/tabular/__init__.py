@@ -1,0 +1,1 @@
+"""Tables of numbers: loaded, checked, split."""

@@ -1,0 +1,1 @@
+"""Averaging k responses, and the laws by which variance falls with k."""

@@ -1,0 +1,1 @@
+"""Whether class probabilities mean what they say: calibration, temperature, ranking, linearity."""

@@ -1,0 +1,1 @@
+"""Claims of the form "this is lower than that", and theory beside simulation."""

@@ -1,0 +1,1 @@
+"""Combining sources by their precision: known, estimated and shrunken variances."""

@@ -1,0 +1,1 @@
+"""Responses that people already have, made a bank."""

@@ -1,0 +1,1 @@
+"""What students answered, and where it is kept."""

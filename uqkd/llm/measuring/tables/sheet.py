@@ -1,0 +1,212 @@
+"""What was measured as tidy columns: each quantity of the students, beside it the undistilled student's, and the change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uqkd.errors import DataError
+from uqkd.estimators.comparing.claims import two_way_interval
+from uqkd.estimators.variance.two_way import two_way_standard_error
+
+Array = NDArray[np.float64]
+Columns = dict[str, tuple[object, ...]]
+
+LEVEL = 0.95
+COLUMNS = (
+    "quantity", "estimate", "standard_error", "low", "high", "over", "undistilled", "undistilled_standard_error",
+    "undistilled_low", "undistilled_high", "change", "change_standard_error", "change_low", "change_high", "unit", "n_students",
+    "n_prompts", "note", "why",
+)  # fmt: skip
+EACH = ("student", "quantity", "estimate", "standard_error", "low", "high", "unit", "n_prompts", "why")
+UNDISTILLED = "undistilled"
+PAIR = "2 students have one difference: its interval is over prompts, for these two; what another pair would show takes 3 students"
+SAME = "no variation: nothing to estimate a standard error from"
+BETWEEN = " | "  # several reasons
+_ROUNDING = 1e-12  # sums of some thousand float64 terms in another order differ by less
+ONE = "one value: nothing to estimate a standard error from"
+NEVER = "never seen: the interval is a one-sided bound of 95 % from one trial a prompt"
+ALWAYS = "always seen: the interval is a one-sided bound of 95 % from one trial a prompt"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Tidy columns of what was measured; made by `measure`.
+
+    Attributes
+    ----------
+    quantities : dict of str to tuple
+        Columns quantity, estimate, standard_error, low and high (an interval of 95 %), over (what is a sample: "students,
+        prompts", "prompts" or "students"), the same of the undistilled student (undistilled, ...) and of the students less it
+        (change, ...), unit, n_students, n_prompts, note, and why: what is NaN, and why.
+    students : dict of str to tuple
+        Columns student, quantity, estimate, standard_error, low, high, unit, n_prompts, why: one row for each student and the
+        undistilled one, over prompts.
+    prompts : dict of str to tuple
+        One row for each prompt, those first on which the students differ most: where more responses would help.
+    """
+
+    quantities: Columns
+    students: Columns
+    prompts: Columns
+
+    def of(self, quantity: str) -> tuple[float, float]:
+        """Estimate and standard error of one quantity."""
+        row = self.row(quantity)
+        return row["estimate"], row["standard_error"]  # type: ignore[return-value]
+
+    def row(self, quantity: str) -> dict[str, object]:
+        """All columns of one quantity.
+
+        Raises
+        ------
+        DataError
+            It was not measured.
+        """
+        names = self.quantities["quantity"]
+        if quantity not in names:
+            raise DataError(f"{quantity!r} was not measured; there is {', '.join(map(str, names))}.")
+        place = names.index(quantity)
+        return {name: column[place] for name, column in self.quantities.items()}
+
+
+@dataclass(frozen=True)
+class Values:
+    """A quantity as numbers per student and prompt, whose mean is the estimate and whose spread is that of the estimate.
+
+    Attributes
+    ----------
+    table : (S, P) float, or (1, P)
+        Of one student, or where only prompts are a sample.
+    estimate : float
+    why : str
+        What cannot be estimated, and why.
+
+    Examples
+    --------
+    >>> Values.of([[1.0, 2.0], [3.0, 4.0]]).columns()["standard_error"].__round__(3)
+    1.118
+    >>> Values.of([[0.5], [0.5]]).why
+    'no variation: nothing to estimate a standard error from'
+    """
+
+    table: Array
+    estimate: float
+    why: str = ""
+
+    @classmethod
+    def of(cls, table: object, *, pair: object = None, chance: bool = False) -> Values:
+        """From numbers per student and prompt.
+
+        Parameters
+        ----------
+        table : (S, P) float
+            NaN where S = 2 for what takes three students.
+        pair : (P,) float, optional
+            What stands for it then: the quantity itself, prompt by prompt.
+        chance : bool
+            The mean is the chance of an event that one response, or one pair of them, shows: where it was always seen or never,
+            there is a one-sided bound, from one independent trial a prompt.
+        """
+        values = np.asarray(table, dtype=np.float64)
+        why = ""
+        if pair is not None and np.isnan(values).all():
+            values, why = np.asarray(pair, dtype=np.float64)[None], PAIR
+        first = float(values.flat[0])
+        if values.size == 1 or (np.abs(values - first) <= _ROUNDING * max(abs(first), 1.0)).all():
+            why = SAME if values.size > 1 else ONE
+            if chance and round(first, 12) in (0.0, 1.0):
+                why = NEVER if round(first, 12) == 0.0 else ALWAYS
+        return cls(values, float(values.mean()), why)
+
+    @classmethod
+    def missing(cls, why: str) -> Values:
+        """A quantity that cannot be estimated."""
+        return cls(np.full((1, 1), math.nan), math.nan, why)
+
+    def less(self, other: Values) -> Values:
+        """The difference from one fixed student, prompt by prompt."""
+        if math.isnan(self.estimate) or math.isnan(other.estimate):
+            return Values.missing("")
+        return Values.of(self.table - other.table)
+
+    def columns(self, prefix: str = "") -> dict[str, float]:
+        """Estimate, standard error and interval; NaN for what cannot be estimated."""
+        error = low = high = math.nan
+        if self.why in (NEVER, ALWAYS):
+            bound = -math.expm1(math.log1p(-LEVEL) / self.table.shape[1])  # (1 − bound)^P = 1 − level
+            low, high = (0.0, bound) if self.why == NEVER else (1.0 - bound, 1.0)
+        elif not math.isnan(self.estimate) and self.why not in (SAME, ONE):
+            error = two_way_standard_error(self.table)
+            interval = two_way_interval(self.table, level=LEVEL)
+            low, high = float(interval.low), float(interval.high)
+        first = prefix or "estimate"
+        names = ("standard_error", "low", "high") if not prefix else [
+            f"{prefix}_{name}" for name in ("standard_error", "low", "high")
+        ]  # fmt: skip
+        return {first: self.estimate, **dict(zip(names, (error, low, high), strict=True))}
+
+    @property
+    def over(self) -> str:
+        """What is a sample in the standard error."""
+        students, prompts = self.table.shape
+        return ", ".join(name for name, count in (("students", students), ("prompts", prompts)) if count > 1)
+
+
+@dataclass
+class Sheet:
+    """Collects rows; `names` are the students'."""
+
+    names: Sequence[str]
+    prompts: int
+    rows: list[dict[str, object]] = field(default_factory=list)
+    each: list[dict[str, object]] = field(default_factory=list)
+
+    def add(
+        self,
+        quantity: str,
+        ours: Values,
+        *,
+        unit: str,
+        note: str,
+        base: Values | None = None,
+        prompts: int | None = None,
+        remark: str = "",
+    ) -> None:
+        """One quantity of the students, and of the undistilled one where that makes sense; a remark goes with the reasons."""
+        count = self.prompts if prompts is None else prompts
+        theirs = base or Values.missing("")
+        change = ours.less(theirs)
+        why = [part for part in (ours.why, remark) if part]
+        if theirs.why and theirs.why != ours.why:
+            why.append(f"undistilled: {theirs.why}")
+        row = {
+            "quantity": quantity, **ours.columns(), "over": ours.over, **theirs.columns(UNDISTILLED), **change.columns("change"),
+            "unit": unit, "n_students": len(self.names), "n_prompts": count, "note": note, "why": BETWEEN.join(why),
+        }  # fmt: skip
+        self.rows.append({name: row[name] for name in COLUMNS})
+
+    def add_each(self, quantity: str, tables: Sequence[Values], *, unit: str, base: Values | None = None) -> None:
+        """The same quantity of each student alone."""
+        pairs = [*zip(self.names, tables, strict=True), *([(UNDISTILLED, base)] if base else [])]
+        for name, own in pairs:
+            row = {
+                "student": name,
+                "quantity": quantity,
+                **own.columns(),
+                "unit": unit,
+                "n_prompts": own.table.shape[1],
+            }
+            self.each.append({column: {**row, "why": own.why}[column] for column in EACH})
+
+    def done(self, prompts: Columns) -> Measured:
+        """All that was collected."""
+        return Measured(_columns(COLUMNS, self.rows), _columns(EACH, self.each), prompts)
+
+
+def _columns(names: Sequence[str], rows: Sequence[dict[str, object]]) -> Columns:
+    return {name: tuple(row[name] for row in rows) for name in names}

@@ -1,0 +1,1 @@
+"""How similar responses are, and which say the same."""

@@ -1,0 +1,1 @@
+"""Networks of students: where they begin, adapters, likelihoods, frozen layers."""

@@ -1,0 +1,1 @@
+"""What students are trained on: token ids, rows, weights, orders."""

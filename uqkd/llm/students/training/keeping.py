@@ -1,0 +1,96 @@
+"""What a stop must not cost: where students are kept when they are trained, and their training while it lasts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from uqkd.errors import ProvenanceError
+from uqkd.llm.students.training.checkpoints import EVERY_S, FolderCheckpoint
+from uqkd.store import verified_folder
+
+ABOUT = "distilled.json"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A folder of students, and of the checkpoints of those under way.
+
+    Attributes
+    ----------
+    root : Path
+    about : dict
+        What decided these students, among it "inputs", the fingerprint of it all; stands in every student's folder.
+    every_s : float
+        Seconds between checkpoints.
+
+    Examples
+    --------
+    >>> Keep(Path("students"), {"inputs": "a"}).below("fold-0").root.name
+    'fold-0'
+    """
+
+    root: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+    every_s: float = EVERY_S
+
+    def below(self, part: str) -> Keep:
+        """The place of a training that this one needs first."""
+        return replace(self, root=self.root / ".training" / part)
+
+    def checkpoint(self, name: str, *, write: bool = True) -> FolderCheckpoint:
+        """Where the state of one training is kept; `write=False` only begins from it."""
+        inputs = str(self.about.get("inputs", ""))
+        made = FolderCheckpoint(self.root, name, inputs=inputs, every_s=self.every_s)
+        return made if write else ReadOnly(made)  # type: ignore[return-value]
+
+    def clear(self) -> None:
+        """Forget the checkpoints: all is finished and saved."""
+        shutil.rmtree(self.root / ".training", ignore_errors=True)
+
+    def finished(self) -> dict[int, dict[str, Any]]:
+        """What is written of every student that is there, by its number.
+
+        Raises
+        ------
+        ProvenanceError
+            Students of other inputs: they must not be mixed with these.
+        """
+        found = {}
+        for folder in sorted(self.root.glob("student-*")):
+            if verified_folder(self.root, folder.name) is None:
+                continue
+            known = json.loads((folder / ABOUT).read_text())
+            if known.get("inputs") != self.about.get("inputs"):
+                what = "; ".join(
+                    f"{name}: {known.get(name)!r} there, {value!r} now"
+                    for name, value in self.about.items()
+                    if name != "inputs" and known.get(name) != value
+                )
+                raise ProvenanceError(f"{self.root} holds students of other inputs ({what}); use another folder.")
+            found[int(folder.name.split("-")[1])] = known
+        return found
+
+
+class ReadOnly:
+    """A checkpoint that another process writes."""
+
+    def __init__(self, written: FolderCheckpoint) -> None:
+        self._written = written
+
+    def due(self) -> bool:
+        """Never."""
+        return False
+
+    def save(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Nothing: another process writes."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What the other process wrote."""
+        return self._written.load()

@@ -1,0 +1,1 @@
+"""A world whose answer distributions are known exactly, and its testbed."""

@@ -1,0 +1,1 @@
+"""Engines that train stacked students: eager, compiled, one fused kernel, or one student after another."""

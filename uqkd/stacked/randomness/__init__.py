@@ -1,0 +1,1 @@
+"""Sources of randomness: which draw of which source every student gets."""

@@ -1,0 +1,97 @@
+"""Which answer is kept when k sampled answers are replaced by their central one, exactly (T5)."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from uqkd.checking.arrays import shaped
+from uqkd.checking.probabilities import distributions
+from uqkd.errors import OptionError, ShapeError
+
+Array = NDArray[np.float64]
+
+TIE = 1e-9  # closeness differences below this are rounding
+MOST = 2_000_000  # outcomes enumerated before k and C are called too large
+
+
+def medoid_law(probs: ArrayLike, k: int, embeddings: ArrayLike | None = None) -> Array:
+    """Distribution of the answer whose embedding is nearest the mean of k sampled ones; the first drawn among ties.
+
+    Parameters
+    ----------
+    probs : (C,) float
+        The teacher's distribution over answers.
+    k : int
+        Responses, >= 1.
+    embeddings : (C, D) float, optional
+        Unit-norm rows; orthonormal where left out, so that the answer drawn most often is kept.
+
+    Returns
+    -------
+    (C,) float
+
+    Raises
+    ------
+    OptionError
+        k < 1, or more than two million outcomes.
+    ShapeError
+        Shapes that do not fit, or embeddings not of norm one.
+
+    Notes
+    -----
+    T5, by enumeration of the multinomial counts. Of tied answers one is the first drawn with probability proportional to
+    its count. k = 1 and k = 2 keep the law, whatever the embeddings: of two different answers both are equally near.
+
+    Examples
+    --------
+    >>> medoid_law([0.75, 0.25], 2), medoid_law([0.75, 0.25], 3)
+    (array([0.75, 0.25]), array([0.84375, 0.15625]))
+    """
+    p = distributions("probs", probs)
+    if p.ndim != 1:
+        raise ShapeError(f"medoid_law needs one distribution (C,); got shape {p.shape}.")
+    classes = len(p)
+    if k < 1 or (outcomes := int(special.comb(k + classes - 1, classes - 1, exact=True))) > MOST:
+        raise OptionError(
+            f"medoid_law enumerates all counts of k responses and needs k >= 1 and at most {MOST} of them; got k={k}, "
+            f"C={classes}{f', {outcomes} outcomes' if k >= 1 else ''}."
+        )
+    counts, chance = multinomial_outcomes(p, k)
+    closeness = counts / k @ _products(embeddings, classes)
+    closeness = np.where(counts > 0, closeness, -np.inf)  # only what was drawn can be kept
+    tied = counts * (closeness >= closeness.max(axis=1, keepdims=True) - TIE)
+    return np.asarray(chance @ (tied / tied.sum(axis=1, keepdims=True)))
+
+
+def multinomial_outcomes(probs: Array, k: int) -> tuple[NDArray[np.int64], Array]:
+    """Every way (n, C) that k draws can fall on C answers, and the chance of each (n,).
+
+    Examples
+    --------
+    >>> counts, chance = multinomial_outcomes(np.array([0.5, 0.5]), 2)
+    >>> counts.tolist(), chance.round(3).tolist()
+    ([[0, 2], [1, 1], [2, 0]], [0.25, 0.5, 0.25])
+    """
+    classes = len(probs)
+    bars = np.array(list(combinations(range(k + classes - 1), classes - 1)), dtype=np.int64).reshape(-1, classes - 1)
+    ends = np.full((len(bars), 1), k + classes - 1)
+    counts = np.diff(np.concatenate([np.full_like(ends, -1), bars, ends], axis=1), axis=1) - 1
+    ways = special.gammaln(k + 1) - special.gammaln(counts + 1).sum(axis=1)
+    return counts, np.exp(ways + special.xlogy(counts, probs).sum(axis=1))
+
+
+def _products(embeddings: ArrayLike | None, classes: int) -> Array:
+    if embeddings is None:
+        return np.eye(classes)
+    rows = shaped("embeddings", embeddings, "C D")
+    norms = np.linalg.norm(rows, axis=1)
+    if len(rows) != classes or np.abs(norms - 1.0).max() > 1e-6:
+        raise ShapeError(
+            f"embeddings needs C={classes} rows of norm one; got shape {rows.shape} with norms from {norms.min():.3g} to "
+            f"{norms.max():.3g}."
+        )
+    return np.asarray(rows @ rows.T)
