@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from bench.measuring import Row, paired
 from uqkd import data, seeds
-from uqkd.classify import Classifiers, Distillation, Recipe, Sources, distill, network, weigh_probabilities
+from uqkd.classify import Classifiers, Distillation, Recipe, SeedDesign, distill, network, weigh_probabilities
 from uqkd.classify.networks.plain import Factory
 
 STUDENTS, STEPS, BATCH = 8, 40, 32
@@ -22,7 +22,7 @@ def stacked(factory: Factory, task: data.Task, soft: np.ndarray) -> Classifiers:
     """All students in one pass, drawing of their orders and beginnings included."""
     return distill(
         task.X, weigh_probabilities(soft), labels=task.labels, factory=factory, objective=OBJECTIVE, recipe=RECIPE,
-        sources=Sources.independent(STUDENTS), key=("bench", "classify"),
+        seed_design=SeedDesign.independent(STUDENTS), key=("bench", "classify"),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ GOAL_MB, GOAL_S = 4096.0, 300.0
 _DISTILLED = """
 import resource, sys, time
 from transformers import LlamaConfig
-from uqkd.llm import Bank, Encoder, Recipe, Sources, distill, weigh
+from uqkd.llm import Bank, Encoder, Recipe, SeedDesign, distill, weigh
 place, coder, students, per_student, steps, trainer = sys.argv[1:]
 encoder = Encoder.of(coder)
 config = LlamaConfig(vocab_size=encoder.vocabulary, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
@@ -30,7 +30,7 @@ bank = Bank(place, create=False)
 students, per_student = int(students), int(per_student)
 responses = bank.responses(bank.prompts()[0], students=students, k=per_student, per_student=per_student)
 recipe = Recipe(steps=int(steps), batch=1, optimiser="adamw", lr=1e-3)
-distill(config, weigh(responses, "multi"), encoder=encoder, recipe=recipe, sources=Sources.independent(students),
+distill(config, weigh(responses, "multi"), encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(students),
         key=("bench", trainer), trainer=trainer)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

@@ -40,7 +40,7 @@ def one_chunk(X: np.ndarray, X_test: np.ndarray, teacher: Teacher, design: Desig
 
 
 def ours(replicates: int, *, worker: int = 0, workers: int = 1) -> Moments:
-    """Replicates through the whole pipeline, chunk by chunk; of several workers each takes every n-th chunk."""
+    """AtLeastTwo through the whole pipeline, chunk by chunk; of several workers each takes every n-th chunk."""
     X, X_test, teacher = problem()
     design = Design.of(X)
     total = Moments.about(teacher.mean(X_test))

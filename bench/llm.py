@@ -14,7 +14,7 @@ import torch
 from bench import llm_bank
 from bench.measuring import Row
 from bench.trainer import trainer_losses
-from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, World, weigh
+from uqkd.llm import Encoder, Prompts, Recipe, Responses, SeedDesign, World, weigh
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.networks.likelihood import weighted_loss
 from uqkd.llm.students.rows.training_rows import training_rows
@@ -54,7 +54,7 @@ def bare_loop(student: Any, rows: Any) -> None:
 
 def students_rows() -> list[Row]:
     """Milliseconds per student-step, in turn in one run, on one thread: as the workers of a study train."""
-    world = World.make(clans=8, members=6, key=("bench", "world"))
+    world = World.make(groups=8, entities=6, key=("bench", "world"))
     coder = tokenizer(world)
     encoder = Encoder(coder, False, vocabulary=len(coder), context=64, model_eos=(coder.eos_token_id,))
     initializer = Initializer.of(SIZE.config(len(coder)))
@@ -62,7 +62,7 @@ def students_rows() -> list[Row]:
         weigh(responses(world, encoder), "multi"),
         encoder,
         recipe=RECIPE,
-        sources=Sources.independent(STUDENTS),
+        seed_design=SeedDesign.independent(STUDENTS),
         key=("bench",),
     )
     begin = [initializer.parameters(s, key=("bench",), adapter=s, shared=True) for s in range(STUDENTS)]

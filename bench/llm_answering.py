@@ -33,7 +33,7 @@ _MEASURE = """
 import resource, sys, time
 from uqkd.llm import measure
 from uqkd.llm.bank import Bank
-from uqkd.llm.measuring.answers import answers_of
+from uqkd.llm.measuring.answers.kept import answers_of
 place, students, draws, clusters = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 started = time.perf_counter()
 banks = [Bank(f"{place}/{s}", create=False) for s in range(students)]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from bench.measuring import Row, paired
 from uqkd import seeds
-from uqkd.llm import Encoder, Prompts, Recipe, Responses, Sources, weigh
+from uqkd.llm import Encoder, Prompts, Recipe, Responses, SeedDesign, weigh
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
 from uqkd.llm.students.training.ways_to_train import Compute, Split, train_in_turn
@@ -36,8 +36,8 @@ def some_rows(recipe: Recipe = RECIPE, *, students: int = 1) -> TrainingRows:
         for land in lands for month in ("May", "June")
     ]  # fmt: skip
     targets = weigh(Responses.gather(prompts, answers, (1, len(lands), 2)), "multi")
-    sources = Sources.independent(students)
-    return training_rows(targets, encoder, recipe=recipe, sources=sources, key=("bench", "training"))
+    seed_design = SeedDesign.independent(students)
+    return training_rows(targets, encoder, recipe=recipe, seed_design=seed_design, key=("bench", "training"))
 
 
 def ours(initializer: Initializer, rows: TrainingRows) -> None:

@@ -19,11 +19,11 @@ from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Sources,
+    SeedDesign,
+    cached_teacher,
     cell_recipe,
     check_networks,
     distill,
-    known_teacher,
     network,
     on_test,
     tidy,
@@ -31,8 +31,8 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run, over_students, signs
 from uqkd.run import Options as Base
-from uqkd.run import Rate, Replicates, Responses, Run, over_students, signs
 
 METHODS = ("KD", "KD + mixup")
 BY = ("data", "teacher", "sharpness", "method")
@@ -40,15 +40,15 @@ BY = ("data", "teacher", "sharpness", "method")
 
 class Options(Base):
     task: str = "digits"
-    size: Responses | None = None  # height and width to which images are brought
+    size: PositiveInt | None = None  # height and width to which images are brought
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
-    sharpness: tuple[Rate, ...] = (0.5, 1.0, 2.0, 3.0)  # temperature of its answers
+    sharpness: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0, 3.0)  # temperature of its answers
     student: str = "perceptron:64"
-    temperature: Rate = 2.0  # of distillation
-    students: Replicates = 6
-    steps: Replicates = 600
-    batch: Replicates = 32
-    lr: Rate = 3e-3
+    temperature: PositiveFloat = 2.0  # of distillation
+    students: AtLeastTwo = 6
+    steps: AtLeastTwo = 600
+    batch: AtLeastTwo = 32
+    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
@@ -73,12 +73,12 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, mixed = data.of_cell_task(cell), cell["method"] == "KD + mixup"
-    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
+    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     teacher = replace(teacher, temperature=cell["sharpness"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)),
         factory=network(cell["student"], task), recipe=cell_recipe(cell),
-        objective=Distillation(cell["temperature"], weight=1.0), sources=Sources.independent(cell["students"]),
+        objective=Distillation(cell["temperature"], weight=1.0), seed_design=SeedDesign.independent(cell["students"]),
         mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     about = {name: cell[name] for name in BY} | {"data": data.label(cell)}

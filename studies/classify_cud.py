@@ -21,10 +21,10 @@ from uqkd.classify import (
     METHODS,
     Distillation,
     Recipe,
-    Sources,
+    SeedDesign,
+    cached_target_factory,
     check_networks,
     distill,
-    known_views,
     network,
     on_test,
     tidy,
@@ -32,7 +32,7 @@ from uqkd.classify import (
 from uqkd.errors import one_of
 from uqkd.estimators import difference_half_width, half_width, negative_log_likelihood
 from uqkd.report import figures
-from uqkd.run import Rate, Replicates, Run, Share, TaskOptions, over_students, signs
+from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, Run, TaskOptions, over_students, signs
 
 BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
 PLAIN = "teacher"  # its answers as they are
@@ -47,11 +47,11 @@ Method = Annotated[str, pydantic.AfterValidator(known_method)]
 
 class Options(TaskOptions):
     methods: tuple[Method, ...] = tuple(method for method in METHODS if not method.startswith("out of fold"))
-    temperatures: tuple[Rate, ...] = (1.0, 2.0, 4.0)
-    weights: tuple[Share, ...] = (0.8, 1.0)
-    students: Replicates = 5
-    steps: Replicates = 400
-    batch: Replicates = 32
+    temperatures: tuple[PositiveFloat, ...] = (1.0, 2.0, 4.0)
+    weights: tuple[Fraction, ...] = (0.8, 1.0)
+    students: AtLeastTwo = 5
+    steps: AtLeastTwo = 400
+    batch: AtLeastTwo = 32
 
 
 BERT, SMALL = "google-bert/bert-base-uncased", "google/bert_uncased_L-4_H-256_A-4"  # 12L-768D and 4L-256D, as published
@@ -89,10 +89,10 @@ def measure(cell: dict) -> pd.DataFrame:
         steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", weight_decay=0.01, clip_norm=1.0,
         schedule="cosine", warmup=cell["steps"] // 10,
     )  # fmt: skip
-    views = known_views(task, network=of_teacher, recipe=recipe)
+    views = cached_target_factory(task, network=of_teacher, recipe=recipe)
     students = distill(
         task.X, views.targets(cell["method"]), labels=task.labels, factory=network(of_students, task), recipe=recipe,
-        objective=Distillation(cell["temperature"], cell["weight"]), sources=Sources.independent(cell["students"]),
+        objective=Distillation(cell["temperature"], cell["weight"]), seed_design=SeedDesign.independent(cell["students"]),
         key=("classify cud", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     numbers = on_test(students, task)

@@ -20,12 +20,12 @@ from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Sources,
+    SeedDesign,
     against_teacher,
+    cached_teacher,
     cell_recipe,
     check_networks,
     distill,
-    known_teacher,
     mixed_rows,
     network,
     on_pairs,
@@ -35,8 +35,8 @@ from uqkd.classify import (
 )
 from uqkd.estimators import by_share, difference_half_width, half_width
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run, over_students, signs
 from uqkd.run import Options as Base
-from uqkd.run import Rate, Replicates, Responses, Run, over_students, signs
 
 # taught by a teacher, mixed
 METHODS = {"CE": (False, False), "CE + mixup": (False, True), "KD": (True, False), "KD + mixup": (True, True)}
@@ -46,14 +46,14 @@ BY = ("data", "teacher", "method", "temperature")
 
 class Options(Base):
     task: str = "digits"
-    size: Responses | None = None  # height and width to which images are brought
+    size: PositiveInt | None = None  # height and width to which images are brought
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
     student: str = "perceptron:64"
-    temperatures: tuple[Rate | Literal["std"], ...] = (1.0, 2.0, 4.0, 8.0, "std")
-    students: Replicates = 6
-    steps: Replicates = 600
-    batch: Replicates = 32
-    lr: Rate = 3e-3
+    temperatures: tuple[PositiveFloat | Literal["std"], ...] = (1.0, 2.0, 4.0, 8.0, "std")
+    students: AtLeastTwo = 6
+    steps: AtLeastTwo = 600
+    batch: AtLeastTwo = 32
+    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
@@ -80,12 +80,12 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (taught, mixed) = data.of_cell_task(cell), METHODS[cell["method"]]
-    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
+    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
         factory=network(cell["student"], task), recipe=cell_recipe(cell),
         objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0),
-        sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
+        seed_design=SeedDesign.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify mixup", task.fingerprint))

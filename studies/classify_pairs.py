@@ -19,12 +19,12 @@ from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Sources,
+    SeedDesign,
     against_teacher,
+    cached_teacher,
     cell_recipe,
     check_networks,
     distill,
-    known_teacher,
     mixed_rows,
     network,
     on_pairs,
@@ -33,23 +33,23 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run, over_students
 from uqkd.run import Options as Base
-from uqkd.run import Rate, Replicates, Responses, Run, over_students
 
 BY = ("data", "teacher", "floor")
 
 
 class Options(Base):
     task: str = "digits"
-    size: Responses | None = None  # height and width to which images are brought
+    size: PositiveInt | None = None  # height and width to which images are brought
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16")
     floors: tuple[Annotated[float, pydantic.Field(ge=0, le=1)], ...] = (0.0, 0.5, 0.8, 1.0)  # c
     student: str = "perceptron:64"
-    temperature: Rate = 1.0
-    students: Replicates = 6
-    steps: Replicates = 600
-    batch: Replicates = 32
-    lr: Rate = 3e-3
+    temperature: PositiveFloat = 1.0
+    students: AtLeastTwo = 6
+    steps: AtLeastTwo = 600
+    batch: AtLeastTwo = 32
+    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
@@ -74,11 +74,11 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task = data.of_cell_task(cell)
-    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
+    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
         task.X, teacher, labels=task.labels, mixing=Mixing(), floor=cell["floor"], factory=network(cell["student"], task),
         recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight=1.0),
-        sources=Sources.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
+        seed_design=SeedDesign.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify pairs", task.fingerprint))
     about, found = {name: cell[name] for name in BY} | {"data": data.label(cell)}, []

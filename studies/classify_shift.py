@@ -23,11 +23,11 @@ from uqkd.classify import (
     Classifiers,
     Distillation,
     Mixing,
-    Sources,
+    SeedDesign,
+    cached_target_factory,
     cell_recipe,
     check_networks,
     distill,
-    known_views,
     network,
     performance,
     tidy,
@@ -40,7 +40,7 @@ from uqkd.estimators import (
     out_of_distribution_auroc,
 )
 from uqkd.report import figures
-from uqkd.run import Replicates, Run, TaskOptions, signs
+from uqkd.run import AtLeastTwo, Run, TaskOptions, signs
 
 Array = NDArray[np.float64]
 
@@ -57,9 +57,9 @@ class Options(TaskOptions):
         1.0,
         10.0,
     )  # frequency of the most to the least frequent class
-    students: Replicates = 6
-    steps: Replicates = 400
-    batch: Replicates = 32
+    students: AtLeastTwo = 6
+    steps: AtLeastTwo = 400
+    batch: AtLeastTwo = 32
 
 
 PRESETS = {
@@ -88,7 +88,7 @@ def measure(cell: dict) -> pd.DataFrame:
     )
     of_teacher, of_students = cell["networks"]
     recipe = cell_recipe(cell)
-    views = known_views(task, network=of_teacher, recipe=recipe)
+    views = cached_target_factory(task, network=of_teacher, recipe=recipe)
     inputs, probabilities, found = parts(whole), {}, []
     for method in METHODS:
         mixed = method == "teacher, mixup"
@@ -96,7 +96,7 @@ def measure(cell: dict) -> pd.DataFrame:
             continue  # words have no average
         students = distill(
             task.X, views.teacher if mixed else views.targets(method), objective=Distillation(2.0, weight=1.0),
-            recipe=recipe, factory=network(of_students, task), sources=Sources.independent(cell["students"]),
+            recipe=recipe, factory=network(of_students, task), seed_design=SeedDesign.independent(cell["students"]),
             mixing=Mixing() if mixed else None, key=("classify shift", task.fingerprint, method),
         )  # fmt: skip
         about = {"data": data.label(cell), "ratio": ratio, "method": method}

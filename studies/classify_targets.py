@@ -15,12 +15,12 @@ import pydantic
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.classify import METHODS, BagOfWords, Recipe, TeacherViews, pretrained
+from uqkd.classify import METHODS, BagOfWords, Recipe, TargetFactory, pretrained
 from uqkd.classify.networks.plain import Factory
 from uqkd.estimators import half_width, kl_divergence
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, Run
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run
 
 ROUNDING = 1e-12  # of a label that has all the mass, so that log 0 is a number: labels themselves are drawn at the edge
 
@@ -31,11 +31,11 @@ class Options(Base):
     classes: tuple[Annotated[int, pydantic.Field(ge=2)], ...] = (6, 30, 150)
     noise: tuple[Rate, ...] = (0.0, 0.2)
     overlap: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.5
-    rows: Replicates = 2_000
-    steps: Replicates = 300
-    replicates: Replicates = 5
+    rows: AtLeastTwo = 2_000
+    steps: AtLeastTwo = 300
+    replicates: AtLeastTwo = 5
     transformer_classes: tuple[int, ...] = (6,)  # with these a small BERT is a teacher too, without label noise
-    transformer_steps: Replicates = 100
+    transformer_steps: AtLeastTwo = 100
 
 
 LONG = {"rows": 10_000, "steps": 3_000, "transformer_classes": (6, 77, 150), "transformer_steps": 3_000}
@@ -70,7 +70,7 @@ def measure(cell: dict) -> pd.DataFrame:
     truths = {"the class": truth, "the label": data.noisy_posterior(truth, noise)}
 
     X, factory, recipe = reading(cell, world, drawn)
-    views = TeacherViews.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
+    views = TargetFactory.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
     about = {name: cell[name] for name in ("classes", "noise", "teacher", "replicate")}
     about |= {
         "bayes_accuracy": world.bayes_accuracy(drawn.words, drawn.labels),

@@ -18,11 +18,11 @@ from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
-    Sources,
+    SeedDesign,
+    cached_teacher,
     cell_recipe,
     check_networks,
     distill,
-    known_teacher,
     network,
     on_test,
     tidy,
@@ -30,8 +30,8 @@ from uqkd.classify import (
 )
 from uqkd.estimators import half_width
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
-from uqkd.run import Rate, Replicates, Responses, Run
 
 METHODS = {
     "KD": (False, 1.0),
@@ -43,15 +43,15 @@ BY = ("data", "method", "temperature")
 
 class Options(Base):
     task: str = "digits"
-    size: Responses | None = None  # height and width to which images are brought
+    size: PositiveInt | None = None  # height and width to which images are brought
     teacher: str = "convolutional:16"
     student: str = "perceptron:64"
-    temperatures: tuple[Rate, ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
-    replicates: Replicates = 5  # independent teachers
-    students: Responses = 3  # of each
-    steps: Replicates = 600
-    batch: Replicates = 32
-    lr: Rate = 3e-3
+    temperatures: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
+    replicates: AtLeastTwo = 5  # independent teachers
+    students: PositiveInt = 3  # of each
+    steps: AtLeastTwo = 600
+    batch: AtLeastTwo = 32
+    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
@@ -84,11 +84,11 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
-    teacher = known_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=cell["replicate"])
+    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=cell["replicate"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)), labels=task.labels,
         factory=network(cell["student"], task), recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight),
-        sources=Sources.independent(cell["students"]), mixing=Mixing() if mixed else None,
+        seed_design=SeedDesign.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     about = {name: cell[name] for name in (*BY, "replicate")} | {"data": data.label(cell)}

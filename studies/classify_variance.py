@@ -21,12 +21,12 @@ from uqkd.classify import (
     ClassTargets,
     Distillation,
     Mixing,
-    Sources,
-    TeacherViews,
+    SeedDesign,
+    TargetFactory,
+    cached_target_factory,
     cell_recipe,
     check_networks,
     distill,
-    known_views,
     network,
     on_test,
     weigh_labels,
@@ -36,7 +36,7 @@ from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
 from uqkd.report import figures
 from uqkd.run import Run, TaskOptions
 
-Sampled = Callable[[TeacherViews, Any, int, tuple], ClassTargets]
+Sampled = Callable[[TargetFactory, Any, int, tuple], ClassTargets]
 
 
 def sampled(k: int) -> Sampled:
@@ -92,7 +92,7 @@ def measure(cell: dict) -> pd.DataFrame:
     task, method, students = data.of_cell_task(cell), cell["method"], cell["students"]
     of_teacher, of_students = cell["networks"]
     recipe = cell_recipe(cell)
-    views = known_views(task, network=of_teacher, recipe=recipe)
+    views = cached_target_factory(task, network=of_teacher, recipe=recipe)
     key = ("classify variance", *(str(cell[name]) for name in sorted(cell)))
     targets: Any = views.teacher
     if method in SAMPLED:
@@ -101,7 +101,7 @@ def measure(cell: dict) -> pd.DataFrame:
         targets = views.targets(method)
     trained = distill(
         task.X, targets, labels=task.labels, factory=network(of_students, task), recipe=recipe,
-        objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), sources=Sources.independent(students),
+        objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), seed_design=SeedDesign.independent(students),
         mixing=Mixing() if method in MIXED else None, key=key,
     )  # fmt: skip
     q, p = trained.probabilities(task.X_test), views.teacher.probabilities(task.X_test)

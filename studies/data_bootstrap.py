@@ -14,16 +14,16 @@ from uqkd import data
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Teacher, bootstrap_students
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, Share
 from uqkd.theory import statements as theory
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "fair")
     target: str | None = None
-    fractions: tuple[Share, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    replicates: Replicates = 1_000
+    fractions: tuple[Fraction, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    replicates: AtLeastTwo = 1_000
 
 
 PRESETS = {

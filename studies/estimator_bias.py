@@ -14,7 +14,7 @@ from uqkd import data
 from uqkd.estimators import comparison, decompose_variance, variance_of_means
 from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
+from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -22,11 +22,11 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "statecrime")
     target: str | None = None
-    responses: tuple[SampledResponses, ...] = (2, 3, 5, 8, 15, 30, 60, 120)
-    k: SampledResponses = 4
-    alpha: NoiseLevel = 0.5
-    students: Replicates = 10
-    replicates: Replicates = 1_000
+    responses: tuple[AtLeastTwo, ...] = (2, 3, 5, 8, 15, 30, 60, 120)
+    k: AtLeastTwo = 4
+    alpha: NonNegativeFloat = 0.5
+    students: AtLeastTwo = 10
+    replicates: AtLeastTwo = 1_000
 
 
 PRESETS = {

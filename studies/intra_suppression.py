@@ -15,7 +15,7 @@ from uqkd import data, seeds
 from uqkd.estimators import comparison, decompose_variance
 from uqkd.linear import Design, Students, Teacher, distill, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
+from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -23,10 +23,10 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[SampledResponses, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
-    alpha: NoiseLevel = 0.5
-    students: Replicates = 200
-    responses: SampledResponses = 8
+    ks: tuple[AtLeastTwo, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
+    alpha: NonNegativeFloat = 0.5
+    students: AtLeastTwo = 200
+    responses: AtLeastTwo = 8
 
 
 PRESETS = {

@@ -16,31 +16,31 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
-from uqkd.llm import Bed, Prompts, Sources, distill, weigh
+from uqkd.llm import Prompts, SeedDesign, Testbed, distill, weigh
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run
+from uqkd.run import PositiveInt, Run
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "own answers", "food": "a clan's answers"}
+RELATIONS = {"home": "own answers", "food": "a group's answers"}
 
 
 class Options(Base):
-    clans: Responses = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8
-    k: Responses = 4
-    steps: Responses = 120
-    batch: Responses = 48
+    k: PositiveInt = 4
+    steps: PositiveInt = 120
+    batch: PositiveInt = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, students=32, steps=1_500, batch=128),
-    "full": Options(clans=16, members=16, students=64, k=16, steps=3_000, batch=128),
+    "paper": Options(groups=16, entities=16, students=32, steps=1_500, batch=128),
+    "full": Options(groups=16, entities=16, students=64, k=16, steps=3_000, batch=128),
 }
 
 
@@ -54,16 +54,18 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    bed, S, k = Bed.at(cell["data"]), cell["students"], cell["k"]
-    prompts = asked(bed)
+    testbed, S, k = Testbed.at(cell["data"]), cell["students"], cell["k"]
+    prompts = asked(testbed)
     given = 1 if cell["responses"] == "same" else S
-    targets = weigh(bed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
-    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    targets = weigh(testbed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
+    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     # Students begin and shuffle on their own: what is asked is what comes on top of that.
-    sources = Sources.independent(S, bootstrap=cell["bootstrap"])
+    seed_design = SeedDesign.independent(S, bootstrap=cell["bootstrap"])
     key = ("llm data bootstrap", cell["bootstrap"], cell["responses"])
-    students = distill(bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=sources, key=key)
-    q, p = students.probabilities(prompts), bed.probabilities(prompts)
+    students = distill(
+        testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key
+    )
+    q, p = students.probabilities(prompts), testbed.probabilities(prompts)
     rows = []
     for relation in RELATIONS:
         own = np.array([name.startswith(f"{relation}/") for name in prompts.ids])
@@ -74,8 +76,8 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
 
 
-def asked(bed: Bed) -> Prompts:
-    return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
+def asked(testbed: Testbed) -> Prompts:
+    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
 
 
 SETTINGS = (
@@ -113,9 +115,11 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    fingerprint = bed.draw(asked(bed), students=options.students, per_student=options.k, backend=options.backend)
-    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    fingerprint = testbed.draw(
+        asked(testbed), students=options.students, per_student=options.k, backend=options.backend
+    )
+    table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=260)
 
 

@@ -17,35 +17,35 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, gini, share_of
-from uqkd.llm import Bed, Prompts, Sources, Students, distill, weigh
+from uqkd.llm import Prompts, SeedDesign, Students, Testbed, distill, weigh
 from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.training.ways_to_train import stacked_of
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run
+from uqkd.run import PositiveInt, Run
 
 Array = NDArray[np.float64]
-Perturbation = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 INDEPENDENT = -1.0  # instead of a perturbation: an initialisation of each student's own
 
 
 class Options(Base):
-    clans: Responses = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8
-    perturbations: tuple[Perturbation, ...] = (0.01, 0.1, 0.5)
-    k: Responses = 4
-    steps: Responses = 120
-    batch: Responses = 48
+    perturbations: tuple[PositiveFloat, ...] = (0.01, 0.1, 0.5)
+    k: PositiveInt = 4
+    steps: PositiveInt = 120
+    batch: PositiveInt = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, students=32, perturbations=(0.001, 0.01, 0.03, 0.1, 0.3, 1.0), steps=1_500, batch=128),
-    "full": Options(clans=16, members=16, students=64, perturbations=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), steps=3_000,
+    "paper": Options(groups=16, entities=16, students=32, perturbations=(0.001, 0.01, 0.03, 0.1, 0.3, 1.0), steps=1_500, batch=128),
+    "full": Options(groups=16, entities=16, students=64, perturbations=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), steps=3_000,
                     batch=128),
 }  # fmt: skip
 
@@ -59,17 +59,19 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    bed, level, S = Bed.at(cell["data"]), cell["perturbation"], cell["students"]
-    prompts = asked(bed)
-    targets = weigh(bed.bank().responses(prompts, students=1, k=cell["k"], per_student=cell["k"]), "multi")
-    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    testbed, level, S = Testbed.at(cell["data"]), cell["perturbation"], cell["students"]
+    prompts = asked(testbed)
+    targets = weigh(testbed.bank().responses(prompts, students=1, k=cell["k"], per_student=cell["k"]), "multi")
+    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     key = ("llm initialisation", level)
     fresh = level == INDEPENDENT
     start = {"fresh": fresh, "perturbation": 0.0 if fresh else level}
-    sources = Sources.independent(S, freeze=["order"])
-    students = distill(bed.base, targets, encoder=bed.encoder, recipe=recipe, sources=sources, key=key, **start)
-    rows, p = [], bed.probabilities(prompts)
-    for when, made in (("before", untrained(bed, S, key, start)), ("after", students)):
+    seed_design = SeedDesign.independent(S, freeze=["order"])
+    students = distill(
+        testbed.base, targets, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key, **start
+    )
+    rows, p = [], testbed.probabilities(prompts)
+    for when, made in (("before", untrained(testbed, S, key, start)), ("after", students)):
         q = made.probabilities(prompts)
         parts, spread = decompose_categorical(q), gini(p)
         for name, values in (("inter", parts.per_student_inter), ("intra", parts.per_student_intra)):
@@ -78,17 +80,17 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
 
 
-def asked(bed: Bed) -> Prompts:
-    return bed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
+def asked(testbed: Testbed) -> Prompts:
+    return testbed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
 
 
-def untrained(bed: Bed, students: int, key: tuple, start: dict[str, Any]) -> Students:
+def untrained(testbed: Testbed, students: int, key: tuple, start: dict[str, Any]) -> Students:
     """The same students where they begin."""
-    initializer = Initializer.of(bed.base, **start)
+    initializer = Initializer.of(testbed.base, **start)
     begin = [initializer.parameters(s, key=key, adapter=s, shared=True) for s in range(students)]
     model = stacked_of(initializer, begin, key=key, dropout=range(students), device="cpu")
     none = np.full(students, np.nan)
-    return Students(Together(model), bed.encoder, np.full(students, -1), none, "untrained")
+    return Students(Together(model), testbed.encoder, np.full(students, -1), none, "untrained")
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -126,9 +128,9 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    fingerprint = bed.draw(asked(bed), students=1, per_student=options.k, backend=options.backend)
-    table = run.cells(cells(options, str(bed.folder), fingerprint), measure)
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    fingerprint = testbed.draw(asked(testbed), students=1, per_student=options.k, backend=options.backend)
+    table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=250)
 
 

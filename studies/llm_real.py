@@ -28,8 +28,7 @@ from uqkd.llm.measuring.tables.coded import answer_table, numbered
 from uqkd.llm.measuring.tables.side_by_side import Compared, summary, values_of
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import Responses as Count
-from uqkd.run import Run
+from uqkd.run import PositiveInt, Run
 
 RECORDED = "docs/llm_real/answers.csv"
 MODEL = ".real/smollm2-135m-instruct"
@@ -62,18 +61,18 @@ class Options(Base):
     examples: tuple[tuple[str, str], ...] = EXAMPLES  # turns before each question to the teacher
     form: str = "{}"  # what is asked of a question; models without a chat template need a cue
     students: Annotated[int, pydantic.Field(ge=3)] = 5
-    ks: tuple[Count, ...] = (4, 8)  # of multi
+    ks: tuple[PositiveInt, ...] = (4, 8)  # of multi
     k: Annotated[int, pydantic.Field(ge=2)] = 8  # of the methods that choose or weigh
     reference: Annotated[int, pydantic.Field(ge=2)] = 16  # responses that no student sees: the teacher's distribution
-    costed: Count = 4  # of these, those whose loss is computed under every student
+    costed: PositiveInt = 4  # of these, those whose loss is computed under every student
     draws: Annotated[int, pydantic.Field(ge=2)] = 8  # answers of each student to each question
     temperature: Annotated[float, pydantic.Field(gt=0)] = 1.0  # of teacher and students
-    max_tokens: Count = 20
-    lora: Count | None = 8  # rank of the adapters; none: all parameters are trained
-    layers: Count | None = 6  # blocks, from the last, that have them; none: all
-    steps: Count | None = 80  # the same for all methods
+    max_tokens: PositiveInt = 20
+    lora: PositiveInt | None = 8  # rank of the adapters; none: all parameters are trained
+    layers: PositiveInt | None = 6  # blocks, from the last, that have them; none: all
+    steps: PositiveInt | None = 80  # the same for all methods
     epochs: Annotated[float, pydantic.Field(gt=0)] | None = None  # instead of steps
-    batch: Count = 8
+    batch: PositiveInt = 8
     lr: Annotated[float, pydantic.Field(gt=0)] = 1e-3
     schedule: str = "cosine"
     trainer: str = "auto"
@@ -175,7 +174,7 @@ def of_undistilled(cell: dict) -> pd.DataFrame:
 
 def of_students(cell: dict) -> pd.DataFrame:
     """Students of a method."""
-    from uqkd.llm import Encoder, Lora, Recipe, Sources, distill
+    from uqkd.llm import Encoder, Lora, Recipe, SeedDesign, distill
     from uqkd.llm.students.second_source import targets_of
     from uqkd.llm.students.training.keeping import Keep
     from uqkd.llm.targets import responses_kept
@@ -190,7 +189,7 @@ def of_students(cell: dict) -> pd.DataFrame:
     )  # fmt: skip
     lora = None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"])
     how = {
-        "encoder": Encoder.of(cell["student"]), "recipe": recipe, "sources": Sources.independent(cell["students"]),
+        "encoder": Encoder.of(cell["student"]), "recipe": recipe, "seed_design": SeedDesign.independent(cell["students"]),
         "lora": lora, "trainer": cell["trainer"],
     }  # fmt: skip
     keep = Keep(Path(cell["data"]) / "students" / place_of(cell), {"inputs": place_of(cell)})

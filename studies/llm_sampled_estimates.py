@@ -21,14 +21,13 @@ from uqkd.estimators import comparison, decompose_categorical, entropy, gini, sh
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.answers.semantic import RULES, decompose_entropy
-from uqkd.llm import Bed, Prompts, Sampling, Sources, Students, answer_classes, distill, weigh
-from uqkd.llm.measuring.errors import mark
-from uqkd.llm.synthetic.testbed import MOST
+from uqkd.llm import Prompts, Sampling, SeedDesign, Students, Testbed, answer_classes, distill, weigh
+from uqkd.llm.measuring.errors import grade
+from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.report import figures
 from uqkd.report.page import threshold
+from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, SampledResponses
-from uqkd.run import Responses as Count
 
 Array = NDArray[np.float64]
 Classes = NDArray[np.int64]
@@ -58,23 +57,23 @@ WRONG = {
 
 
 class Options(Base):
-    clans: Count = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8
-    ks: tuple[Count, ...] = (1, 4)
-    every: Count = 8  # of all entities, those whose prompts are trained on and asked
-    steps: Count = 60  # students that memorised one response would not be unsure of anything
-    batch: Count = 24
+    ks: tuple[PositiveInt, ...] = (1, 4)
+    every: PositiveInt = 8  # of all entities, those whose prompts are trained on and asked
+    steps: PositiveInt = 60  # students that memorised one response would not be unsure of anything
+    batch: PositiveInt = 24
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
-    responses: SampledResponses = 8
-    blocks: Replicates = 200
+    responses: AtLeastTwo = 8
+    blocks: AtLeastTwo = 200
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, students=16, ks=(1, 4, 16), blocks=1_000),
-    "full": Options(clans=16, members=16, students=32, ks=(1, 4, 16), every=4, blocks=2_000),
+    "paper": Options(groups=16, entities=16, students=16, ks=(1, 4, 16), blocks=1_000),
+    "full": Options(groups=16, entities=16, students=32, ks=(1, 4, 16), every=4, blocks=2_000),
 }
 
 
@@ -87,27 +86,27 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 def measure(cell: dict) -> pd.DataFrame:
     """Every measure of every block, and its exact value."""
-    bed, students, k, size = Bed.at(cell["data"]), cell["students"], cell["k"], cell["responses"]
-    prompts, key, draws = asked(bed, cell["every"]), ("llm sampled estimates", k), cell["blocks"] * size
-    given = bed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
-    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    testbed, students, k, size = Testbed.at(cell["data"]), cell["students"], cell["k"], cell["responses"]
+    prompts, key, draws = asked(testbed, cell["every"]), ("llm sampled estimates", k), cell["blocks"] * size
+    given = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
+    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     made = distill(
-        bed.student_config(), weigh(given, "multi"), encoder=bed.encoder, recipe=recipe,
-        sources=Sources.independent(students), key=key,
+        testbed.student_config(), weigh(given, "multi"), encoder=testbed.encoder, recipe=recipe,
+        seed_design=SeedDesign.independent(students), key=key,
     )  # fmt: skip
-    q, p, sampling = made.probabilities(prompts), bed.probabilities(prompts), Sampling(max_tokens=MOST)
+    q, p, sampling = made.probabilities(prompts), testbed.probabilities(prompts), Sampling(max_tokens=MAX_TOKENS)
     answered = made.predict(prompts, draws, sampling=sampling, key=(*key, "answers"))
-    teacher = Students.untrained(bed.teacher, encoder=bed.encoder)
+    teacher = Students.untrained(testbed.teacher, encoder=testbed.encoder)
     theirs = teacher.predict(prompts, draws, sampling=sampling, key=(*key, "teacher"))
     shared = consecutive(q, cell["blocks"], size, key=(*key, "shared"))
     found = estimates(
-        blocks(answer_classes(answered, bed.encoder), size),
-        blocks(answer_classes(theirs, bed.encoder), size)[0],
+        blocks(answer_classes(answered, testbed.encoder), size),
+        blocks(answer_classes(theirs, testbed.encoder), size)[0],
         p,
         shared=shared,
     )
-    (marked,) = mark(answered)
-    found["unsupported"] = 1.0 - blocks(marked.supported, size).mean(axis=(0, 1, 3))
+    (graded,) = grade(answered)
+    found["unsupported"] = 1.0 - blocks(graded.supported, size).mean(axis=(0, 1, 3))
     known = exact(q, p)
     about = {"k": k, "students": students, "prompts": len(prompts), "responses": size}
     rows = [
@@ -119,8 +118,8 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True).assign(**about)
 
 
-def asked(bed: Bed, every: int) -> Prompts:
-    return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=every)
+def asked(testbed: Testbed, every: int) -> Prompts:
+    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=every)
 
 
 def blocks(draws: NDArray[Any], size: int) -> NDArray[Any]:
@@ -252,10 +251,10 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    prompts = asked(bed, options.every)
-    fingerprint = bed.draw(prompts, students=options.students, per_student=max(options.ks), backend=options.backend)
-    table = compared(run.cells(cells(options, str(bed.folder), fingerprint), measure))
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    prompts = asked(testbed, options.every)
+    fingerprint = testbed.draw(prompts, students=options.students, per_student=max(options.ks), backend=options.backend)
+    table = compared(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=240)
 
 

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.estimators import comparison, gini
-from uqkd.llm import Bed, Prompts, Sampling, open_teacher
+from uqkd.llm import Prompts, Sampling, Testbed, open_teacher
 from uqkd.llm.models.revision import model_revision
-from uqkd.llm.synthetic.testbed import MOST
+from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
 from uqkd.report import figures
 from uqkd.report.page import threshold
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run
+from uqkd.run import PositiveInt, Run
 
 Array = NDArray[np.float64]
 Classes = NDArray[np.int64]
@@ -45,8 +45,8 @@ BAND = 0.1  # what passes lies within this share of the exact variance, and with
 
 
 class Options(Base):
-    clans: Responses = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     prompts: Annotated[int, pydantic.Field(ge=2)] = 24
     k: Annotated[int, pydantic.Field(ge=2)] = 4
     group: Annotated[int, pydantic.Field(ge=2)] = (
@@ -59,8 +59,8 @@ class Options(Base):
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, prompts=96, keyed=500, broken=100),
-    "full": Options(clans=16, members=16, prompts=96, keyed=2_000, broken=500),
+    "paper": Options(groups=16, entities=16, prompts=96, keyed=500, broken=100),
+    "full": Options(groups=16, entities=16, prompts=96, keyed=2_000, broken=500),
 }
 
 
@@ -80,9 +80,9 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 def measure(cell: dict) -> pd.DataFrame:
     """All draws of one engine session: which of the prompt's answers each response is."""
-    bed = Bed.at(cell["data"])
-    prompts = prompts_of(bed, cell["prompts"])
-    teacher = open_teacher(bed.teacher, backend=cell["backend"], dtype="float32")
+    testbed = Testbed.at(cell["data"])
+    prompts = prompts_of(testbed, cell["prompts"])
+    teacher = open_teacher(testbed.teacher, backend=cell["backend"], dtype="float32")
     try:
         parts = [drawn(teacher, prompts, cell, seeding, count) for seeding, count in cell["experiments"]]
     finally:
@@ -90,15 +90,15 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def prompts_of(bed: Bed, count: int) -> Prompts:
+def prompts_of(testbed: Testbed, count: int) -> Prompts:
     """Questions with doubt in them, equally spaced over the world."""
-    asked = bed.world.prompts(phrasings=[0], relations=["home", "food"])
+    asked = testbed.world.prompts(phrasings=[0], relations=["home", "food"])
     return asked.select(np.unique(np.linspace(0, len(asked) - 1, num=min(count, len(asked)), dtype=int)))
 
 
 def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments: int) -> pd.DataFrame:
     """One row a response: experiment, student, prompt and response, and the class of the answer."""
-    sampling, k, session = Sampling(max_tokens=MOST), cell["k"], cell["session"]
+    sampling, k, session = Sampling(max_tokens=MAX_TOKENS), cell["k"], cell["session"]
     # Of "engine default" a session is one student, and repeats its prompts for every experiment.
     students = 1 if seeding == "engine default" else cell["group"]
     turns = k if seeding == "keyed" else 1
@@ -276,10 +276,10 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    draws = counted(run.cells(cells(options, str(bed.folder), model_revision(bed.teacher)), measure))
-    prompts = prompts_of(bed, options.prompts)
-    p = bed.probabilities(prompts)
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    draws = counted(run.cells(cells(options, str(testbed.folder), model_revision(testbed.teacher)), measure))
+    prompts = prompts_of(testbed, options.prompts)
+    p = testbed.probabilities(prompts)
     table = compared({name: draws[name] for name in SEEDINGS if name in draws}, p, first_words(prompts))
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=210)
 

@@ -23,43 +23,43 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, entropy, gini, kl_divergence, share_of, two_way_mean
-from uqkd.llm import Bed, Prompts, Sources, answer_classes, answer_shares, distill, embed, weigh
+from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares, distill, embed, weigh
 from uqkd.llm import Responses as Drawn
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run
-from uqkd.theory.statements.medoid import medoid_law
+from uqkd.run import PositiveInt, Run
+from uqkd.theory.statements.medoid import medoid_distribution
 from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "own answers", "food": "a clan's answers"}  # those with doubt in them
+RELATIONS = {"home": "own answers", "food": "a group's answers"}  # those with doubt in them
 
-ABLE = 0.2  # students that put less outside the valid answers know what they are asked
+LARGEST_SHARE_OUTSIDE = 0.2  # students that put less outside the valid answers know what they are asked
 RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 
 
 class Options(Base):
-    clans: Responses = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
-    per_student: Responses = 16  # responses set aside for each student: the largest k
-    multi: tuple[Responses, ...] = (1, 2, 4, 8, 16)
-    medoid: tuple[Responses, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
-    steps: Responses = 300
+    per_student: PositiveInt = 16  # responses set aside for each student: the largest k
+    multi: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16)
+    medoid: tuple[PositiveInt, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
+    steps: PositiveInt = 300
     # Steps of students of one response to each of many like prompts.
-    crowd: tuple[Responses, ...] = (12, 25, 50, 100, 200)
-    batch: Responses = 48
+    crowd: tuple[PositiveInt, ...] = (12, 25, 50, 100, 200)
+    batch: PositiveInt = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, students=32, per_student=32, multi=(1, 2, 4, 8, 16, 32), medoid=(2, 4, 8, 16, 32),
+    "paper": Options(groups=16, entities=16, students=32, per_student=32, multi=(1, 2, 4, 8, 16, 32), medoid=(2, 4, 8, 16, 32),
                      steps=1_500, batch=128, crowd=(25, 50, 100, 200, 500, 1_500)),
-    "full": Options(clans=16, members=16, students=64, per_student=64, multi=(1, 2, 3, 4, 8, 16, 32, 64),
+    "full": Options(groups=16, entities=16, students=64, per_student=64, multi=(1, 2, 3, 4, 8, 16, 32, 64),
                     medoid=(2, 4, 8, 16, 32), steps=3_000, batch=128, crowd=(25, 50, 100, 200, 500, 1_500, 3_000)),
 }  # fmt: skip
 
@@ -81,20 +81,21 @@ def cells(options: Options, folder: str = "", fingerprint: str = "", of_crowd: s
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    bed, k, each = Bed.at(cell["data"]), cell["k"], cell["asked"] == "each"
-    training, unseen = prompts_of(bed) if each else (crowd_of(bed), None)
-    drawn = bed.bank().responses(training, students=cell["students"], k=k, per_student=cell["per_student"])
+    testbed, k, each = Testbed.at(cell["data"]), cell["k"], cell["asked"] == "each"
+    training, unseen = prompts_of(testbed) if each else (crowd_of(testbed), None)
+    drawn = testbed.bank().responses(training, students=cell["students"], k=k, per_student=cell["per_student"])
     targets = weigh(drawn, cell["method"])
-    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     students = distill(
-        bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),
+        testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe,
+        seed_design=SeedDesign.independent(cell["students"]),
         key=("llm student output", cell["asked"], cell["method"], k, cell["steps"]),
     )  # fmt: skip
     rows = []
     for where, prompts in (("training", training), ("unseen entities", unseen)):
         if prompts is None:
             continue
-        q, p = students.probabilities(prompts), bed.probabilities(prompts)
+        q, p = students.probabilities(prompts), testbed.probabilities(prompts)
         for relation in RELATIONS if each else ["food"]:
             own = of_relation(prompts, relation)
             about = {"student": "transformer", "prompts": where, "relation": relation}
@@ -104,10 +105,10 @@ def measure(cell: dict) -> pd.DataFrame:
                 for name, pair in of_students(q[:, own], p[own]).items()
             ]
     if each:
-        p, labels = bed.probabilities(training), answer_shares(targets, bed.encoder)
+        p, labels = testbed.probabilities(training), answer_shares(targets, testbed.encoder)
         medoid = cell["method"] == "medoid"
         judged = (
-            of_medoids(labels, answer_classes(drawn, bed.encoder), p, drawn)
+            of_medoids(labels, answer_classes(drawn, testbed.encoder), p, drawn)
             if medoid
             else compare_memorised(labels, p, k)
         )
@@ -116,15 +117,15 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{**about, **row} for row in rows])
 
 
-def prompts_of(bed: Bed) -> tuple[Prompts, Prompts]:
+def prompts_of(testbed: Testbed) -> tuple[Prompts, Prompts]:
     """Questions of every other entity for training, and those of the others, all in the first phrasing."""
     asked: dict[str, Any] = {"phrasings": [0], "relations": list(RELATIONS), "every": 2}
-    return bed.world.prompts(first=0, **asked), bed.world.prompts(first=1, **asked)
+    return testbed.world.prompts(first=0, **asked), testbed.world.prompts(first=1, **asked)
 
 
-def crowd_of(bed: Bed) -> Prompts:
-    """Every question whose answers a clan shares, in every phrasing: members × phrasings prompts have one law."""
-    return bed.world.prompts(phrasings=range(bed.world.phrasings), relations=["food"])
+def crowd_of(testbed: Testbed) -> Prompts:
+    """Every question whose answers a group shares, in every phrasing: members × phrasings prompts have one law."""
+    return testbed.world.prompts(phrasings=range(testbed.world.phrasings), relations=["food"])
 
 
 def of_relation(prompts: Prompts, relation: str) -> NDArray[np.bool_]:
@@ -145,7 +146,7 @@ def of_answers(p: Array, answers: tuple[str, ...], k: int) -> Array:
     c = len(answers)
     vectors = embed(answers)
     vectors = np.block([[vectors, np.zeros((c, 1))], [np.zeros((1, vectors.shape[1])), np.ones((1, 1))]])
-    law = medoid_law(np.append(p[:c], p[-1]), k, vectors)
+    law = medoid_distribution(np.append(p[:c], p[-1]), k, vectors)
     return np.concatenate([law[:c], np.zeros(len(p) - c - 1), law[c:]])
 
 
@@ -158,7 +159,7 @@ def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn
     valid = (classes < p.shape[1] - 1).all(axis=2)  # (S, P)
     for i, answers in enumerate(drawn.prompts.answers):
         own = p[i, : len(answers)]
-        law, top = medoid_law(own / own.sum(), drawn.shape[2], embed(answers)), int(own.argmax())
+        law, top = medoid_distribution(own / own.sum(), drawn.shape[2], embed(answers)), int(own.argmax())
         count = valid[:, i].sum()
         found += labels[valid[:, i], i, top].sum()
         expected += count * law[top]
@@ -249,13 +250,13 @@ def _steps(axis: Axes, rows: pd.DataFrame, colour: Any) -> None:
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    training, _ = prompts_of(bed)
-    fingerprint = bed.draw(
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    training, _ = prompts_of(testbed)
+    fingerprint = testbed.draw(
         training, students=options.students, per_student=options.per_student, backend=options.backend
     )
-    of_crowd = bed.draw(crowd_of(bed), students=options.students, per_student=1, backend=options.backend)
-    table = run.cells(cells(options, str(bed.folder), fingerprint, of_crowd), measure)
+    of_crowd = testbed.draw(crowd_of(testbed), students=options.students, per_student=1, backend=options.backend)
+    table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
     figures.publish(
         run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, len(training)), place=200
     )
@@ -285,7 +286,7 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
     text += (
         f"Students of one response keep {said('multi', 'home', least, 'intra')} of G_p, "
         f"κ = {said('multi', 'home', least, 'total')}; of {most_k}, {said('multi', 'home', most_k, 'intra')}, "
-        f"κ = {said('multi', 'home', most_k, 'total')} (own answers) and {said('multi', 'food', most_k, 'total')} (clan). "
+        f"κ = {said('multi', 'home', most_k, 'total')} (own answers) and {said('multi', 'food', most_k, 'total')} (group). "
     )
     if (rows["method"] == "medoid").any():
         most = rows.loc[rows["method"] == "medoid", "k"].max()
@@ -294,7 +295,7 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
             f"T5 says {t5(table, most):.2f}. "
         )
     crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
-    able = crowd[crowd["outside the valid answers"] < ABLE]
+    able = crowd[crowd["outside the valid answers"] < LARGEST_SHARE_OUTSIDE]
     if len(able):
         first, last = able.iloc[0], able.iloc[-1]
         text += (

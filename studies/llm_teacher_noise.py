@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of, two_way_mean
-from uqkd.llm import Bed, Prompts, Sources, answer_shares, distill, weigh
+from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, distill, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run
+from uqkd.run import PositiveInt, Run
 from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
@@ -32,22 +32,22 @@ Temperature = Annotated[float, pydantic.Field(ge=0.1, le=3.0)]
 
 
 class Options(Base):
-    clans: Responses = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     temperatures: tuple[Temperature, ...] = (0.5, 1.0, 1.5)
     students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
-    ks: tuple[Responses, ...] = (1, 4)
-    steps: Responses = 120
-    batch: Responses = 48
+    ks: tuple[PositiveInt, ...] = (1, 4)
+    steps: PositiveInt = 120
+    batch: PositiveInt = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, temperatures=(0.3, 0.5, 0.7, 1.0, 1.25, 1.5), students=32, ks=(1, 4), steps=1_500,
+    "paper": Options(groups=16, entities=16, temperatures=(0.3, 0.5, 0.7, 1.0, 1.25, 1.5), students=32, ks=(1, 4), steps=1_500,
                      batch=128),
-    "full": Options(clans=16, members=16, temperatures=(0.3, 0.5, 0.7, 1.0, 1.25, 1.5), students=64, ks=(1, 4, 16),
+    "full": Options(groups=16, entities=16, temperatures=(0.3, 0.5, 0.7, 1.0, 1.25, 1.5), students=64, ks=(1, 4, 16),
                     steps=3_000, batch=128),
 }  # fmt: skip
 
@@ -63,25 +63,27 @@ def cells(options: Options, folder: str = "", fingerprints: dict[float, str] | N
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    bed, k, temperature = Bed.at(cell["data"]), cell["k"], cell["temperature"]
-    prompts = prompts_of(bed)
-    drawn = bed.bank(temperature).responses(prompts, students=cell["students"], k=k, per_student=cell["per_student"])
+    testbed, k, temperature = Testbed.at(cell["data"]), cell["k"], cell["temperature"]
+    prompts = prompts_of(testbed)
+    drawn = testbed.bank(temperature).responses(
+        prompts, students=cell["students"], k=k, per_student=cell["per_student"]
+    )
     targets = weigh(drawn, "multi")
-    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     students = distill(
-        bed.student_config(), targets, encoder=bed.encoder, recipe=recipe, sources=Sources.independent(cell["students"]),
-        key=("llm teacher noise", temperature, k),
+        testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe,
+        seed_design=SeedDesign.independent(cell["students"]), key=("llm teacher noise", temperature, k),
     )  # fmt: skip
-    p, plain = bed.probabilities(prompts, temperature=temperature), bed.probabilities(prompts)
+    p, plain = testbed.probabilities(prompts, temperature=temperature), testbed.probabilities(prompts)
     rows = [{"of": "students", **row} for row in of_students(students.probabilities(prompts), p, plain, k=k)]
-    rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, bed.encoder), p, k)]
+    rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, testbed.encoder), p, k)]
     about = {"temperature": temperature, "k": k, "students": cell["students"], "prompts": len(prompts)}
     return pd.DataFrame([{**about, **row} for row in rows])
 
 
-def prompts_of(bed: Bed) -> Prompts:
+def prompts_of(testbed: Testbed) -> Prompts:
     """Questions with doubt in them, about every other entity."""
-    return bed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
+    return testbed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
 
 
 def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
@@ -157,26 +159,26 @@ def _points(axis: Axes, table: pd.DataFrame, quantity: str, *, k: int, **options
     figures.simulation(axis, part["temperature"], part["simulated"], part["standard_error"], **options)
 
 
-def teacher_curve(bed: Bed, prompts: Prompts, temperatures: tuple[float, ...]) -> pd.DataFrame:
+def teacher_curve(testbed: Testbed, prompts: Prompts, temperatures: tuple[float, ...]) -> pd.DataFrame:
     """The teacher's exact G_p and mass outside the valid answers over the range of temperatures."""
     low, high = min(temperatures), max(temperatures)
     dense = np.unique(np.concatenate([np.linspace(low, high, 13), temperatures]))
-    exact = [bed.probabilities(prompts, temperature=float(one)) for one in dense]
+    exact = [testbed.probabilities(prompts, temperature=float(one)) for one in dense]
     rows = [(one, gini(p).mean(), p[:, -1].mean()) for one, p in zip(dense, exact, strict=True)]
     return pd.DataFrame(rows, columns=["temperature", "G_p", "outside"])
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    prompts, fingerprints = prompts_of(bed), {}
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    prompts, fingerprints = prompts_of(testbed), {}
     for temperature in options.temperatures:
-        fingerprint = bed.draw(
+        fingerprint = testbed.draw(
             prompts, students=options.students, per_student=max(options.ks), temperature=temperature,
             backend=options.backend,
         )  # fmt: skip
         fingerprints[temperature] = fingerprint
-    table = run.cells(cells(options, str(bed.folder), fingerprints), measure)
-    curve = teacher_curve(bed, prompts, options.temperatures)
+    table = run.cells(cells(options, str(testbed.folder), fingerprints), measure)
+    curve = teacher_curve(testbed, prompts, options.temperatures)
     figures.publish(
         run, plot(table, curve), table=table, title=__doc__.splitlines()[0], caption=caption(table),
         more={"teacher": curve}, place=220,

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
 from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.llm import (
-    Bed,
     Prompts,
     Responses,
     Sampling,
-    Sources,
+    SeedDesign,
     Students,
+    Testbed,
     TextTargets,
     answer_shares,
     cross_fitted,
@@ -36,38 +36,37 @@ from uqkd.llm import (
     weigh,
 )
 from uqkd.llm.synthetic.exact import ROUNDING
-from uqkd.llm.synthetic.testbed import MOST
+from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import Responses as Count
-from uqkd.run import Run
+from uqkd.run import PositiveInt, Run
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "own answers", "food": "a clan's answers"}
+RELATIONS = {"home": "own answers", "food": "a group's answers"}
 METHODS = ("multi", "medoid", "reranked", "precision")
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
 
 
 class Options(Base):
-    clans: Count = 8
-    members: Annotated[int, pydantic.Field(ge=2)] = 6
+    groups: PositiveInt = 8
+    entities: Annotated[int, pydantic.Field(ge=2)] = 6
     students: Annotated[int, pydantic.Field(ge=3)] = 8
-    per_student: Count = 16  # responses set aside for each student: the largest k
-    ks: tuple[Count, ...] = (4, 16)
-    answers: Count = 4  # of the cross-fitted student: cheap to draw, but every different one is a row to learn
+    per_student: PositiveInt = 16  # responses set aside for each student: the largest k
+    ks: tuple[PositiveInt, ...] = (4, 16)
+    answers: PositiveInt = 4  # of the cross-fitted student: cheap to draw, but every different one is a row to learn
     pooled: bool = False  # "precision" at k = 1 too, its errors estimated from all students' responses together
-    steps: Count = 200
-    batch: Count = 48
+    steps: PositiveInt = 200
+    batch: PositiveInt = 48
     lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     backend: str = "vllm"
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(clans=16, members=16, students=32, ks=(1, 2, 4, 8, 16), answers=8, pooled=True, steps=2_000, batch=128),
-    "full": Options(clans=16, members=16, students=64, per_student=32, ks=(1, 2, 4, 8, 16, 32), answers=8, pooled=True,
+    "paper": Options(groups=16, entities=16, students=32, ks=(1, 2, 4, 8, 16), answers=8, pooled=True, steps=2_000, batch=128),
+    "full": Options(groups=16, entities=16, students=64, per_student=32, ks=(1, 2, 4, 8, 16, 32), answers=8, pooled=True,
                     steps=4_000, batch=128),
 }  # fmt: skip
 
@@ -86,15 +85,19 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and prompt, of the weighted responses and of the students trained on them."""
-    bed, students, k = Bed.at(cell["data"]), cell["students"], cell["k"]
-    prompts, key = asked(bed), ("llm variance weighting", cell["method"], k)
-    recipe = bed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
-    how: dict[str, Any] = {"encoder": bed.encoder, "recipe": recipe, "sources": Sources.independent(students)}
-    drawn = bed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
-    targets = weighed(bed, drawn, cell, how, key)
-    labels = answer_shares(targets, bed.encoder)
-    q = distill(bed.student_config(), targets, key=key, **how).probabilities(prompts)
-    p, truth = bed.probabilities(prompts), bed.world.truth(prompts)
+    testbed, students, k = Testbed.at(cell["data"]), cell["students"], cell["k"]
+    prompts, key = asked(testbed), ("llm variance weighting", cell["method"], k)
+    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    how: dict[str, Any] = {
+        "encoder": testbed.encoder,
+        "recipe": recipe,
+        "seed_design": SeedDesign.independent(students),
+    }
+    drawn = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
+    targets = weighed(testbed, drawn, cell, how, key)
+    labels = answer_shares(targets, testbed.encoder)
+    q = distill(testbed.student_config(), targets, key=key, **how).probabilities(prompts)
+    p, truth = testbed.probabilities(prompts), testbed.world.truth(prompts)
     parts = [of_answers(labels, p, truth).assign(of="responses"), of_answers(q, p, truth, labels).assign(of="students")]
     table = pd.concat(parts, ignore_index=True)
     alpha = np.asarray(targets.notes.get("alpha", np.full(drawn.shape[:2], np.nan)), dtype=np.float64)
@@ -103,20 +106,20 @@ def measure(cell: dict) -> pd.DataFrame:
     return table.assign(method=cell["method"], k=k, learnt=different(targets))
 
 
-def asked(bed: Bed) -> Prompts:
-    return bed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
+def asked(testbed: Testbed) -> Prompts:
+    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
 
 
-def weighed(bed: Bed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
+def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
     """Targets, with the second source that a method needs; the undistilled student answers as often as the teacher."""
-    k, method, sampling = drawn.shape[2], cell["method"], Sampling(max_tokens=MOST)
+    k, method, sampling = drawn.shape[2], cell["method"], Sampling(max_tokens=MAX_TOKENS)
     if method == "reranked":
-        base = Students.untrained(bed.base, encoder=bed.encoder)
+        base = Students.untrained(testbed.base, encoder=testbed.encoder)
         return weigh(drawn, method, second=base.predict(drawn.prompts, k, sampling=sampling, key=(*key, "undistilled")))
     if method == "precision":
         half = replace(how["recipe"], steps=max(1, cell["steps"] // 2))  # of half the prompts: each is seen as often
         second, fold = cross_fitted(
-            bed.student_config(), drawn, answers=cell["answers"], sampling=sampling, key=(*key, "cross"),
+            testbed.student_config(), drawn, answers=cell["answers"], sampling=sampling, key=(*key, "cross"),
             **{**how, "recipe": half},
         )  # fmt: skip
         estimates = "own" if k > 1 else "pooled"
@@ -241,11 +244,11 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def main(options: Options, run: Run) -> None:
-    bed = Bed.open(run.store.root, clans=options.clans, members=options.members)
-    fingerprint = bed.draw(
-        asked(bed), students=options.students, per_student=options.per_student, backend=options.backend
+    testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
+    fingerprint = testbed.draw(
+        asked(testbed), students=options.students, per_student=options.per_student, backend=options.backend
     )
-    table = summary(run.cells(cells(options, str(bed.folder), fingerprint), measure))
+    table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=230)
 
 

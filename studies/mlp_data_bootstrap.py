@@ -17,22 +17,22 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.estimators import Moments
 from uqkd.linear import fit_ols
-from uqkd.mlp import Recipe, Sources, Teacher, distill, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run, Share
 from uqkd.theory import statements as theory
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    fractions: tuple[Share, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
+    fractions: tuple[Fraction, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
     teacher: tuple[int, ...] = (128,)
     student: tuple[int, ...] = (64,)
     steps: int = 200
-    initialisations: Replicates = 16
-    replicates: Replicates = 128
+    initialisations: AtLeastTwo = 16
+    replicates: AtLeastTwo = 128
 
 
 TENTHS = tuple(i / 10 for i in range(1, 11))
@@ -74,15 +74,15 @@ def measure(cell: dict) -> pd.DataFrame:
     everything = ("mlp data bootstrap", cell["data_fingerprint"], tuple(cell["student"]))
     drawn = max(1, round(cell["fraction"] * len(part.X)))
 
-    def taught(sources: Sources, key: tuple) -> np.ndarray:
+    def taught(seed_design: SeedDesign, key: tuple) -> np.ndarray:
         """Answers at the test rows of students that learn from their own resample of the rows, or from all rows."""
         students = distill(
             part.features,
             weigh(answers[None, :, None]),
             hidden=tuple(cell["student"]),
             recipe=recipe,
-            sources=sources,
-            drawn=None if sources.bootstrap is None else drawn,
+            seed_design=seed_design,
+            drawn=None if seed_design.bootstrap is None else drawn,
             key=key,
         )
         return students.means(part.features_test)
@@ -91,16 +91,16 @@ def measure(cell: dict) -> pd.DataFrame:
         own = []
         size = max(2, cell["replicates"] // cell["initialisations"])
         for level in range(cell["initialisations"]):
-            sources = Sources.independent(size, first=level * size, bootstrap=True)
+            seed_design = SeedDesign.independent(size, first=level * size, bootstrap=True)
             alike = np.full(size, level)
-            sources = replace(sources, initialisation=alike, recurring=("initialisation", "bootstrap"))
-            own.append(taught(sources, (*everything, "rows")).var(axis=0, ddof=1).mean())
+            seed_design = replace(seed_design, initialisation=alike, recurring=("initialisation", "bootstrap"))
+            own.append(taught(seed_design, (*everything, "rows")).var(axis=0, ddof=1).mean())
         variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
     else:
         found: list[np.ndarray] = []
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-            sources = Sources.independent(size, first=sum(map(len, found)), bootstrap=cell["vary"] == "both")
-            found.append(taught(sources, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
+            seed_design = SeedDesign.independent(size, first=sum(map(len, found)), bootstrap=cell["vary"] == "both")
+            found.append(taught(seed_design, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
         predicted = np.concatenate(found)
         spread = Moments.about(predicted.mean(axis=0)).add(predicted)  # networks are biased: the teacher is no centre
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count

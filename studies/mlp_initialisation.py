@@ -17,22 +17,22 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.estimators import Moments
-from uqkd.mlp import Recipe, Sources, Teacher, distill, initialisation, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
 from uqkd.report import figures
+from uqkd.run import AtLeastTwo, Run
 from uqkd.run import Options as Base
-from uqkd.run import Replicates, Run
 
-Perturbation = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    perturbations: tuple[Perturbation, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0)
+    perturbations: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0)
     hidden: tuple[int, ...] = (16,)
     steps: int = 200
-    replicates: Replicates = 400
+    replicates: AtLeastTwo = 400
 
 
 PRESETS = {
@@ -66,12 +66,12 @@ def measure(cell: dict) -> pd.DataFrame:
     seen: dict[tuple[str, str], list[np.ndarray]] = {}
     trained = 0
     for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-        sources = replace(Sources.independent(size, first=trained), recurring=("initialisation",))
+        seed_design = replace(SeedDesign.independent(size, first=trained), recurring=("initialisation",))
         trained += size
         sizes = (X.shape[1], *hidden, 1)
         start: dict[str, Any] = {"key": key, "perturbation": perturbation}
-        begin = initialisation(sizes, sources.initialisation, **start, shared=True)
-        students = distill(part.features, labels, hidden=hidden, recipe=recipe, sources=sources, **start)
+        begin = initialisation(sizes, seed_design.initialisation, **start, shared=True)
+        students = distill(part.features, labels, hidden=hidden, recipe=recipe, seed_design=seed_design, **start)
         for when, parameters in (("before", begin), ("after", students.parameters)):
             values = {name: array.reshape(size, -1) for name, array in parameters.items()}
             for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
-from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Responses, Run
+from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -24,11 +24,11 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[Responses, ...] = (1, 2, 3, 5, 8, 12, 20, 50)
-    alphas: tuple[NoiseLevel, ...] = (0.01, 0.1, 0.5, 1.0)
+    ks: tuple[PositiveInt, ...] = (1, 2, 3, 5, 8, 12, 20, 50)
+    alphas: tuple[NonNegativeFloat, ...] = (0.01, 0.1, 0.5, 1.0)
     hidden: tuple[int, ...] = (16,)
     steps: int = 200
-    replicates: Replicates = 300
+    replicates: AtLeastTwo = 300
 
 
 SMALL = 0.1  # noise of a label, α/k, up to which the line is fitted (Var y)
@@ -61,9 +61,9 @@ def measure(cell: dict) -> pd.DataFrame:
     found: list[np.ndarray] = []
     key = ("mlp response averaging", cell["data_fingerprint"], hidden, cell["steps"], alpha, k)
     for _, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
-        sources = Sources.independent(size, first=sum(map(len, found)))
-        targets = weigh(teacher_sample(teacher, part.features, k, sources.responses, key=key), "average")
-        students = distill(part.features, targets, hidden=hidden, recipe=recipe, sources=sources, key=key)
+        seed_design = SeedDesign.independent(size, first=sum(map(len, found)))
+        targets = weigh(teacher_sample(teacher, part.features, k, seed_design.responses, key=key), "average")
+        students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=seed_design, key=key)
         found.append(students.means(part.features_test))
 
     answers = np.concatenate(found)

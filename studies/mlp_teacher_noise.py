@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
-from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Run
+from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -27,11 +27,11 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    alphas: tuple[NoiseLevel, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
+    alphas: tuple[NonNegativeFloat, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
     hidden: tuple[int, ...] = (16,)
     steps: int = 200
-    initialisations: Replicates = 20
-    replicates: Replicates = 400
+    initialisations: AtLeastTwo = 20
+    replicates: AtLeastTwo = 400
 
 
 PRESETS = {
@@ -65,16 +65,18 @@ def measure(cell: dict) -> pd.DataFrame:
     centre = teacher.mean(part.features_test)
     key = ("mlp teacher noise", cell["data_fingerprint"], hidden, cell["steps"], cell["free"])
 
-    def taught(sources: Sources, begin: tuple) -> np.ndarray:
+    def taught(seed_design: SeedDesign, begin: tuple) -> np.ndarray:
         """Answers at the test rows of students that begin as this key says."""
-        responses = teacher_sample(teacher, part.features, 1, sources.responses, key=(*key, alpha))
-        students = distill(part.features, weigh(responses), hidden=hidden, recipe=recipe, sources=sources, key=begin)
+        responses = teacher_sample(teacher, part.features, 1, seed_design.responses, key=(*key, alpha))
+        students = distill(
+            part.features, weigh(responses), hidden=hidden, recipe=recipe, seed_design=seed_design, key=begin
+        )
         return students.means(part.features_test)
 
     if cell["free"] == "all":
         found: list[np.ndarray] = []
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-            found.append(taught(Sources.independent(size, first=sum(map(len, found))), (*key, alpha)))
+            found.append(taught(SeedDesign.independent(size, first=sum(map(len, found))), (*key, alpha)))
         answers = np.concatenate(found)
         # networks are biased: the standard error wants the students' own mean as the centre, not the teacher's
         spread = Moments.about(answers.mean(axis=0)).add(answers)
@@ -83,9 +85,9 @@ def measure(cell: dict) -> pd.DataFrame:
         own = []
         size = max(2, cell["replicates"] // cell["initialisations"])
         for level in range(cell["initialisations"]):
-            sources = Sources.independent(size, first=level * size)
-            sources = replace(sources, initialisation=np.full(size, level), recurring=("initialisation",))
-            own.append(taught(sources, key).var(axis=0, ddof=1).mean())
+            seed_design = SeedDesign.independent(size, first=level * size)
+            seed_design = replace(seed_design, initialisation=np.full(size, level), recurring=("initialisation",))
+            own.append(taught(seed_design, key).var(axis=0, ddof=1).mean())
         variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
 
     about = {"data": data.label(cell), "free": cell["free"], "alpha": alpha, "students": students}

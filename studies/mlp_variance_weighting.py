@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
 from uqkd.estimators import Moments, comparison
-from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
+from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.targets import Targets
 
@@ -44,13 +44,13 @@ Method = Annotated[str, pydantic.AfterValidator(lambda name: one_of("method", na
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[SampledResponses, ...] = (2, 3, 5, 10, 20, 50)
-    alphas: tuple[NoiseLevel, ...] = (0.5,)
+    ks: tuple[AtLeastTwo, ...] = (2, 3, 5, 10, 20, 50)
+    alphas: tuple[NonNegativeFloat, ...] = (0.5,)
     methods: tuple[Method, ...] = tuple(METHODS)  # plain averaging is always among them
     hidden: tuple[int, ...] = (16,)
     steps: int = 200
-    pilot: Replicates = 128
-    replicates: Replicates = 256
+    pilot: AtLeastTwo = 128
+    replicates: AtLeastTwo = 256
 
 
 PRESETS = {
@@ -94,13 +94,13 @@ class Setting:
         self.at_train, self.at_test = self.teacher.mean(self.X), self.teacher.mean(self.X_test)
         self.network_var, self.network_bias = self.pilot(cell["pilot"])
 
-    def responses(self, sources: Sources, name: str) -> np.ndarray:
-        return teacher_sample(self.teacher, self.X, self.k, sources.responses, key=(*self.key, name))
+    def responses(self, seed_design: SeedDesign, name: str) -> np.ndarray:
+        return teacher_sample(self.teacher, self.X, self.k, seed_design.responses, key=(*self.key, name))
 
-    def answers(self, targets: Targets, sources: Sources, name: str, X: np.ndarray) -> np.ndarray:
+    def answers(self, targets: Targets, seed_design: SeedDesign, name: str, X: np.ndarray) -> np.ndarray:
         """Predictive means at X of students distilled from the targets."""
         key = (*self.key, name)
-        students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, sources=sources, key=key)
+        students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, seed_design=seed_design, key=key)
         return students.means(X)
 
     def pilot(self, students: int) -> tuple[np.ndarray, np.ndarray]:
@@ -108,25 +108,25 @@ class Setting:
 
         The bias is that against the mean of the pilot's own responses, as one without the noise-free mean would estimate it.
         """
-        sources = Sources.independent(students)
-        responses = self.responses(sources, "pilot responses")
-        means = self.answers(weigh(responses), sources, "pilot", self.X)
+        seed_design = SeedDesign.independent(students)
+        responses = self.responses(seed_design, "pilot responses")
+        means = self.answers(weigh(responses), seed_design, "pilot", self.X)
         gaps = means - responses.mean(axis=2)
         bias_square = gaps.mean(axis=0) ** 2 - gaps.var(axis=0, ddof=1) / students
         return means.var(axis=0, ddof=1), np.maximum(bias_square, 0.0)
 
 
-def labels(setting: Setting, cell: dict, sources: Sources) -> dict[str, Targets]:
+def labels(setting: Setting, cell: dict, seed_design: SeedDesign) -> dict[str, Targets]:
     """The blended labels of every method, all from the same k responses per prompt."""
-    wanted, mine = cell["methods"], setting.responses(sources, "responses")
+    wanted, mine = cell["methods"], setting.responses(seed_design, "responses")
     known = {"response_var": setting.teacher.noise_var}
     found = {"average": weigh(mine, "average")}
     found["oracle"] = weigh(mine, "oracle", source=setting.at_train, source_var=setting.teacher.noise_var)
     if not set(wanted) <= set(found):
         variance, told = setting.network_var, setting.network_var + setting.network_bias
-        fresh = setting.responses(sources, "fresh responses")
-        second = setting.answers(weigh(fresh), sources, "cross-fitted", setting.X)
-        same = setting.answers(found["average"], sources, "same draws", setting.X)
+        fresh = setting.responses(seed_design, "fresh responses")
+        second = setting.answers(weigh(fresh), seed_design, "cross-fitted", setting.X)
+        same = setting.answers(found["average"], seed_design, "same draws", setting.X)
         found["average of 2k"] = weigh(np.concatenate([mine, fresh], axis=2), "average")
         found["same draws"] = weigh(mine, "known", source=same, source_var=variance, **known)
         found["fresh, known"] = weigh(mine, "known", source=second, source_var=variance, **known)
@@ -142,10 +142,10 @@ def measure(cell: dict) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FewResponsesWarning)  # what few responses cost is the question
         for _, size in seeds.chunks(cell["replicates"], values=2 * cell["k"] * len(setting.X)):
-            sources = Sources.independent(size, first=next(iter(label.values())).count)
-            for method, targets in labels(setting, cell, sources).items():
+            seed_design = SeedDesign.independent(size, first=next(iter(label.values())).count)
+            for method, targets in labels(setting, cell, seed_design).items():
                 label[method] = label[method].add(targets.values)
-                distilled = setting.answers(targets, sources, f"student, {method}", setting.X_test)
+                distilled = setting.answers(targets, seed_design, f"student, {method}", setting.X_test)
                 student[method] = student[method].add(distilled)
 
     rows = []

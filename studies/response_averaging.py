@@ -16,7 +16,7 @@ from uqkd.errors import VarianceError
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law
 from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Responses, Run
+from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -24,9 +24,9 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[Responses, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
-    alphas: tuple[NoiseLevel, ...] = (0.01, 0.1, 0.5, 1.0)
-    replicates: Replicates = 1_000
+    ks: tuple[PositiveInt, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+    alphas: tuple[NonNegativeFloat, ...] = (0.01, 0.1, 0.5, 1.0)
+    replicates: AtLeastTwo = 1_000
 
 
 PRESETS = {

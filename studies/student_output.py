@@ -25,15 +25,15 @@ from uqkd.mlp import (
     ClassTargets,
     ClassTeacher,
     Recipe,
-    Sources,
+    SeedDesign,
     distill,
     teacher_sample,
     weigh_labels,
     weigh_probabilities,
 )
 from uqkd.report import figures
+from uqkd.run import Fraction, PositiveInt, Run
 from uqkd.run import Options as Base
-from uqkd.run import Responses, Run, Share
 from uqkd.theory.statements.memorising import memorised_entropy
 
 Array = NDArray[np.float64]
@@ -44,17 +44,17 @@ TEACHER, STUDENT = (128,), (64,)  # hidden layers of the published study
 TEACHER_EPOCHS, BATCH = 20, 64
 STEPS_PER_EPOCH = 20  # at least: students of small data sets are trained to the end too
 ROWS = 2_000  # of more prompts an even sample is measured
-CERTAIN = 1e-12  # a mean G_p below it is rounding, and nothing can be a share of it
+ROUNDING = 1e-12  # a mean G_p below it is rounding, and nothing can be a share of it
 
 
 class Options(Base):
     data: tuple[str, ...] = ("digits", "wine", "breast_cancer")
     target: str | None = None
     temperatures: tuple[Temperature, ...] = (1.0, 4.0)  # of the teacher: as trained, and as is usual in distillation
-    ks: tuple[Responses, ...] = (1, 2, 4, 8, 16, 32)
+    ks: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
     students: Annotated[int, pydantic.Field(ge=3)] = 20  # the standard error of a variance needs three
-    epochs: Responses = 150
-    lengths: tuple[Share, ...] = (0.01, 0.03, 0.1, 0.3)  # of that training, for students of the fewest labels
+    epochs: PositiveInt = 150
+    lengths: tuple[Fraction, ...] = (0.01, 0.03, 0.1, 0.3)  # of that training, for students of the fewest labels
 
 
 PRESETS = {
@@ -93,9 +93,9 @@ def measure(cell: dict) -> pd.DataFrame:
     found: dict[str, list[Array]] = {"labels": [], **{where: [] for where in prompts}}
     values, first = max(len(part.X) * max(k or 1, len(part.classes)), training.steps * BATCH), 0
     for _, size in seeds.chunks(cell["students"], values=values):
-        sources = Sources.independent(size, first=first)
-        targets = drawn(teacher, part.X, k, sources, key)
-        students = distill(part.X, targets, hidden=STUDENT, recipe=training, sources=sources, key=key)
+        seed_design = SeedDesign.independent(size, first=first)
+        targets = drawn(teacher, part.X, k, seed_design, key)
+        students = distill(part.X, targets, hidden=STUDENT, recipe=training, seed_design=seed_design, key=key)
         found["labels"].append(targets.probabilities[:, some])
         for where, (X, _) in prompts.items():
             found[where].append(students.probabilities(X))
@@ -113,12 +113,12 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{"data": data.label(cell), **about, **row} for row in rows])
 
 
-def drawn(teacher: ClassTeacher, X: Array, k: int | None, sources: Sources, key: tuple) -> ClassTargets:
+def drawn(teacher: ClassTeacher, X: Array, k: int | None, seed_design: SeedDesign, key: tuple) -> ClassTargets:
     """k labels per prompt and student, or the teacher's distribution for all students alike."""
     p = teacher.probabilities(X)
     if k is None:
-        return weigh_probabilities(p, students=sources.students)
-    return weigh_labels(teacher_sample(teacher, X, k, sources.responses, key=key), p.shape[1])
+        return weigh_probabilities(p, students=seed_design.students)
+    return weigh_labels(teacher_sample(teacher, X, k, seed_design.responses, key=key), p.shape[1])
 
 
 def recipe(rows: int, epochs: float) -> Recipe:
@@ -195,7 +195,7 @@ def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, 
 
 def share(values: Array, of: Array) -> tuple[float, float]:
     """A share of the teacher's variance and its standard error; of a certain teacher there is none."""
-    return share_of(values, of) if of.mean() > CERTAIN else (np.nan, np.nan)
+    return share_of(values, of) if of.mean() > ROUNDING else (np.nan, np.nan)
 
 
 def shrinkage(moved: float, standard_error: float, k: int) -> tuple[float, float]:

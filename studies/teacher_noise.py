@@ -15,7 +15,7 @@ from uqkd import data, seeds
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Run
+from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -23,8 +23,8 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "ccard", "statecrime")
     target: str | None = None
-    alphas: tuple[NoiseLevel, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
-    replicates: Replicates = 1_000
+    alphas: tuple[NonNegativeFloat, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
+    replicates: AtLeastTwo = 1_000
 
 
 PRESETS = {

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.estimators import comparison, mean_variance_components
-from uqkd.mlp import SOURCES, Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import SOURCES, Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Responses, Run
+from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 
 NAMES = {
@@ -37,12 +37,12 @@ Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a va
 class Options(Base):
     data: tuple[str, ...] = ("diabetes",)
     target: str | None = None
-    ks: tuple[Responses, ...] = (1, 5, 20)
-    alphas: tuple[NoiseLevel, ...] = (0.1, 0.5)
+    ks: tuple[PositiveInt, ...] = (1, 5, 20)
+    alphas: tuple[NonNegativeFloat, ...] = (0.1, 0.5)
     levels: tuple[Levels, Levels, Levels, Levels] = (8, 8, 6, 6)  # of SOURCES, in that order
-    frozen: Replicates = 24  # frozen settings per source; in each, `varied` students differ in that source alone
-    varied: Replicates = 8
-    independent: Replicates = 512  # students with everything drawn anew
+    frozen: AtLeastTwo = 24  # frozen settings per source; in each, `varied` students differ in that source alone
+    varied: AtLeastTwo = 8
+    independent: AtLeastTwo = 512  # students with everything drawn anew
     hidden: tuple[int, ...] = (16,)
     batch: int = 32
     epochs: int = 50
@@ -80,14 +80,16 @@ class Setting:
         teacher = ("mlp", "teacher", cell["data_fingerprint"])
         self.teacher = Teacher.fit(self.X, part.y_standard, noise_var=cell["alpha"], hidden=self.hidden, key=teacher)
 
-    def answers(self, sources: Sources, design: str) -> np.ndarray:
+    def answers(self, seed_design: SeedDesign, design: str) -> np.ndarray:
         """Mean answers (S, P) at the test prompts of students with these levels; chunk by chunk."""
         key, done, found = (*self.key, design), 0, []
-        for _, size in seeds.chunks(sources.students, values=self.recipe.steps * self.batch):
-            part, done = sources.part(done, size), done + size
+        for _, size in seeds.chunks(seed_design.students, values=self.recipe.steps * self.batch):
+            part, done = seed_design.part(done, size), done + size
             shared = part.recurs("responses")
             responses = teacher_sample(self.teacher, self.X, self.k, part.responses, key=key, shared=shared)
-            students = distill(self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, sources=part, key=key)
+            students = distill(
+                self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, seed_design=part, key=key
+            )
             found.append(students.means(self.X_test))
         return np.concatenate(found)
 
@@ -122,22 +124,22 @@ def freeze_all_but(setting: Setting, source: str, cell: dict) -> tuple[float, fl
         one = np.full(cell["varied"], frozen)
         level = dict.fromkeys(SOURCES, one) | {source: np.arange(cell["varied"]) + cell["varied"] * frozen}
         found.append(
-            setting.answers(Sources(**level, recurring=SOURCES), f"all but {source}").var(axis=0, ddof=1).mean()
+            setting.answers(SeedDesign(**level, recurring=SOURCES), f"all but {source}").var(axis=0, ddof=1).mean()
         )
     return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(len(found)))
 
 
 def measure(cell: dict) -> pd.DataFrame:
     setting = Setting(cell)
-    sources = Sources.crossed(dict(zip(SOURCES, cell["levels"], strict=True)))
-    answers, factors = setting.answers(sources, "crossed"), sources.table()
+    seed_design = SeedDesign.crossed(dict(zip(SOURCES, cell["levels"], strict=True)))
+    answers, factors = setting.answers(seed_design, "crossed"), seed_design.table()
     parts = mean_variance_components(answers, factors)
     rows = [
         {"effect": effect, "estimate": estimate, "low": low, "high": high, "quantity": "component", "statement": ""}
         for effect, estimate, low, high in zip(parts.effects, parts.estimate, parts.low, parts.high, strict=True)
     ]
 
-    independent = setting.answers(Sources.independent(cell["independent"], bootstrap=True), "independent")
+    independent = setting.answers(SeedDesign.independent(cell["independent"], bootstrap=True), "independent")
     square = ((independent - independent.mean(axis=0)) ** 2).mean(axis=1)
     simulated = [(independent.var(axis=0, ddof=1).mean(), square.std(ddof=1) / np.sqrt(len(square)))]
     simulated += [freeze_all_but(setting, source, cell) for source in SOURCES]

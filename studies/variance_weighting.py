@@ -20,7 +20,7 @@ from uqkd.errors import FewResponsesWarning
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Targets, Teacher, distill, weigh
 from uqkd.report import figures
-from uqkd.run import NoiseLevel, Replicates, Run, SampledResponses
+from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory import statements as theory
 
@@ -28,9 +28,9 @@ from uqkd.theory import statements as theory
 class Options(Base):
     data: tuple[str, ...] = ("diabetes", "ccard", "statecrime")
     target: str | None = None
-    ks: tuple[SampledResponses, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
-    alpha: NoiseLevel = 0.5
-    replicates: Replicates = 2_000
+    ks: tuple[AtLeastTwo, ...] = (2, 3, 4, 5, 7, 10, 20, 50)
+    alpha: NonNegativeFloat = 0.5
+    replicates: AtLeastTwo = 2_000
 
 
 PRESETS = {

@@ -116,7 +116,7 @@ def test_the_names_that_others_rely_on(name):
 
 # They need trained networks, or a whole task; tests/classify runs all of them.
 WITHOUT_EXAMPLE = {
-    "against_teacher", "known_teacher", "known_views", "network", "on_pairs", "on_test", "out_of_fold", "performance",
+    "against_teacher", "cached_teacher", "cached_target_factory", "network", "on_pairs", "on_test", "out_of_fold", "performance",
 }  # fmt: skip
 
 

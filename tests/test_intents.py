@@ -223,8 +223,8 @@ def test_overlap_moves_own_words_to_the_family_and_nothing_else():
     np.testing.assert_allclose(half, (apart + same) / 2, rtol=1e-12)
     assert len({w.vocabulary for w in worlds}) == 1
     for group in (0, 1):
-        members = worlds[0].families == group
-        np.testing.assert_allclose(same[members], np.tile(apart[members].mean(axis=0), (5, 1)), rtol=1e-12)
+        entities = worlds[0].families == group
+        np.testing.assert_allclose(same[entities], np.tile(apart[entities].mean(axis=0), (5, 1)), rtol=1e-12)
     closest = np.minimum(apart[0], apart[1]).sum()  # of two intents of one family: all but the own words
     assert 0.49 < closest < 0.52
 

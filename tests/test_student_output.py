@@ -10,7 +10,7 @@ import pytest
 
 from uqkd import data, seeds
 from uqkd.estimators import entropy, gini, two_way_standard_error
-from uqkd.mlp import Sources
+from uqkd.mlp import SeedDesign
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study
 from uqkd.store import Store
@@ -96,8 +96,8 @@ def test_soft_labels_are_labels_without_end():
     lost = entropy(P) - module.memorised_entropy(P, 4_000)
     np.testing.assert_allclose(lost, (classes - 1) / 8_000, rtol=1e-3, atol=1e-15)  # Miller–Madow, T4
     assert many["inter"] == 1 / 4_000
-    sources = Sources.independent(3)
-    targets = module.drawn(Known(P), np.zeros((3, 1)), None, sources, ("test", "soft"))
+    seed_design = SeedDesign.independent(3)
+    targets = module.drawn(Known(P), np.zeros((3, 1)), None, seed_design, ("test", "soft"))
     assert (targets.probabilities == P).all()
     assert len(targets.probabilities) == 3
     assert not any(
@@ -111,16 +111,16 @@ def judged(draw, p, k=4):
 
 def test_labels_of_a_known_teacher_agree_with_t4_and_wrong_ones_do_not():
     p = seeds.generator("test", "student output", "known").dirichlet([1.0] * 5, size=200)
-    X, sources = np.zeros((200, 1)), Sources.independent(60)
+    X, seed_design = np.zeros((200, 1)), SeedDesign.independent(60)
     key = ("test", "student output", "labels")
-    rows = judged(module.drawn(Known(p), X, 4, sources, key).probabilities, p)
+    rows = judged(module.drawn(Known(p), X, 4, seed_design, key).probabilities, p)
     assert {row["statement"] for row in rows.values()} == {"T4"}
     assert max(abs(row["z"]) for row in rows.values()) < 4.4  # one false alarm in 30,000 for three comparisons
     sharp = p**1.2 / (p**1.2).sum(axis=1, keepdims=True)
     wrong = {
-        "sharper teacher": module.drawn(Known(sharp), X, 4, sources, (*key, "sharp")),
-        "forgets k": module.drawn(Known(p), X, 1, sources, (*key, "single")),
-        "one label too many": module.drawn(Known(p), X, 5, sources, (*key, "five")),
+        "sharper teacher": module.drawn(Known(sharp), X, 4, seed_design, (*key, "sharp")),
+        "forgets k": module.drawn(Known(p), X, 1, seed_design, (*key, "single")),
+        "one label too many": module.drawn(Known(p), X, 5, seed_design, (*key, "five")),
     }
     for name, targets in wrong.items():
         assert np.nanmax([abs(row["z"]) for row in judged(targets.probabilities, p).values()]) > 10, name
@@ -199,7 +199,7 @@ def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatc
     assert named["recipe"].steps == 20 * 2
     np.testing.assert_array_equal(X, part.X)
     for source in ("responses", "initialisation", "order"):
-        np.testing.assert_array_equal(getattr(named["sources"], source), np.arange(12))
+        np.testing.assert_array_equal(getattr(named["seed_design"], source), np.arange(12))
     assert targets.labels.shape == (12, len(part.X), 4)
     for where, at, labels in (("training", part.X, part.labels), ("test", part.X_test, part.labels_test)):
         p, q = teacher.probabilities(at), students.probabilities(at)

@@ -21,22 +21,22 @@ from uqkd.classify import (
     distill,
     evidence_from,
     perceptron,
+    project,
     project_groups,
     project_label_first,
     project_label_first_l2,
-    repair,
     smooth_labels,
     soften,
+    wclip,
     weigh_labels,
     weigh_precision,
     weigh_probabilities,
 )
 from uqkd.classify import students as students_module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
-from uqkd.classify.targets import wclip
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, ShapeError, UqkdWarning, VarianceError
 from uqkd.estimators import gini, gini_from_draws
-from uqkd.stacked import Recipe, Sources, batch_orders
+from uqkd.stacked import Recipe, SeedDesign, batch_orders
 from uqkd.stacked.losses import cross_entropy
 
 KEY = ("test", "class distillation")
@@ -59,7 +59,7 @@ def network():
 def train(targets, **options):
     common = {
         "labels": LABELS, "factory": network, "objective": Distillation(2.0, 0.8), "recipe": RECIPE,
-        "sources": Sources.independent(3), "key": KEY,
+        "seed_design": SeedDesign.independent(3), "key": KEY,
     }  # fmt: skip
     return distill(options.pop("X", X), targets, **{**common, **options})
 
@@ -142,7 +142,7 @@ def test_targets_of_one_serve_all_students_and_own_ones_are_own():
     drawn = draw_labels(np.broadcast_to(TARGET, (3, P, C)), 4, key=(*KEY, "drawn"))
     own = train(weigh_labels(drawn, C)).logits(X)
     for s in range(3):
-        one = train(weigh_labels(drawn[s : s + 1], C), sources=Sources.independent(1, first=s))
+        one = train(weigh_labels(drawn[s : s + 1], C), seed_design=SeedDesign.independent(1, first=s))
         np.testing.assert_allclose(one.logits(X)[0], own[s], **ROUNDING)
     assert np.abs(train(weigh_labels(drawn[:1], C)).logits(X)[1] - own[1]).max() > OTHER
 
@@ -156,7 +156,7 @@ def test_weights_leave_a_part_out():
         factory=network,
         loss=cross_entropy,
         recipe=RECIPE,
-        sources=Sources.independent(3),
+        seed_design=SeedDesign.independent(3),
         key=KEY,
     )
     assert gap(labels_alone, plain) <= ROUNDING["atol"]
@@ -168,10 +168,10 @@ def test_weights_leave_a_part_out():
 def test_a_floor_of_one_is_mixup_of_labels(teacher):
     """With T = 1 and no labels beside, the divergence from mixed labels differs from their cross-entropy by a constant."""
     floored = train(teacher, mixing=Mixing(), floor=1.0, objective=Distillation(1.0, 1.0))
-    sources = Sources.independent(3)
+    seed_design = SeedDesign.independent(3)
     plain = fit_classifiers(
-        X, one_hot(LABELS, P, C), factory=network, loss=cross_entropy, recipe=RECIPE, sources=sources, key=KEY,
-        transform=MixedBatches(Mixing(), sources.order, KEY),
+        X, one_hot(LABELS, P, C), factory=network, loss=cross_entropy, recipe=RECIPE, seed_design=seed_design, key=KEY,
+        transform=MixedBatches(Mixing(), seed_design.order, KEY),
     )  # fmt: skip
     assert gap(floored, plain) <= ROUNDING["atol"]
     assert gap(floored, train(teacher, mixing=Mixing(), objective=Distillation(1.0, 1.0))) > OTHER
@@ -192,8 +192,8 @@ def test_equal_keys_equal_bits_with_and_without_mixing(teacher):
 
 
 def test_mixing_does_not_depend_on_how_many_students_there_are(teacher):
-    whole = train(teacher, mixing=Mixing(), sources=Sources.independent(4)).logits(X)
-    part = train(teacher, mixing=Mixing(), sources=Sources.independent(2, first=2)).logits(X)
+    whole = train(teacher, mixing=Mixing(), seed_design=SeedDesign.independent(4)).logits(X)
+    part = train(teacher, mixing=Mixing(), seed_design=SeedDesign.independent(2, first=2)).logits(X)
     np.testing.assert_allclose(part, whole[2:], **ROUNDING)
 
 
@@ -246,7 +246,7 @@ def test_smoothed_labels():
 
 
 def test_repairs_are_the_projections_they_name():
-    draw = seeds.generator(*KEY, "repair")
+    draw = seeds.generator(*KEY, "project")
     p = draw.dirichlet(np.ones(C), 60)
     labels = np.concatenate([np.arange(C), draw.integers(C, size=60 - C)])
     known = evidence_from(draw.dirichlet(np.ones(C), 60), labels, bins=2)
@@ -263,7 +263,7 @@ def test_repairs_are_the_projections_they_name():
         ),
     }
     for method, (target, options) in expected.items():
-        found = repair(p, method, labels=labels, students=2, **options)
+        found = project(p, method, labels=labels, students=2, **options)
         np.testing.assert_array_equal(found.probabilities, np.broadcast_to(target, (2, 60, C)))
         assert found.method == method
     for one, other in (("wclip", "label_first"), ("label_first", "label_first_l2"), ("groups", "groups_entropy")):
@@ -273,8 +273,8 @@ def test_repairs_are_the_projections_they_name():
         ("label_first", project_label_first(p, labels, margin=0.2)),
         ("label_first_l2", project_label_first_l2(p, labels, margin=0.2)),
     ):
-        np.testing.assert_array_equal(repair(p, method, labels=labels, margin=0.2).probabilities[0], target)
-    spread = repair(p, "label_first", labels=labels, entropy_min=low).probabilities[0]
+        np.testing.assert_array_equal(project(p, method, labels=labels, margin=0.2).probabilities[0], target)
+    spread = project(p, "label_first", labels=labels, entropy_min=low).probabilities[0]
     np.testing.assert_array_equal(spread, project_label_first(p, labels, entropy_min=low))
 
 
@@ -430,7 +430,7 @@ BROKEN = np.where(np.arange(P)[:, None] > 20, np.inf, X)
     [
         ({"targets": SOFT, "labels": None}, OptionError, "weight=0.8 and floor=0.0 needs labels; pass them, or weight=1"),
         ({"targets": SOFT, "mixing": Mixing()}, OptionError, r"such as weigh_probabilities\(teacher.probabilities\(X\)\)"),
-        ({"targets": SOFT, "sources": 2}, OptionError, r"sources must be Sources; got 2. Pass Sources.independent\(students\)"),
+        ({"targets": SOFT, "seed_design": 2}, OptionError, r"seed_design must be SeedDesign; got 2. Pass SeedDesign.independent\("),
         ({"targets": SOFT, "factory": "perceptron:64"}, OptionError, r"factory must be .*; got 'perceptron:64'. Pass by_name\("),
         ({"targets": SOFT, "factory": network()}, OptionError, "so that each begins anew; got a Sequential, which is one"),
         ({"targets": SOFT, "factory": 64}, OptionError, "factory must be a function that builds one network; got 64"),
@@ -493,10 +493,10 @@ def test_a_teacher_needs_mixing_and_numbers(teacher):
         (lambda: smooth_labels([0], 1), ShapeError, r"classes >= 2 and students >= 1; got \(1,\), 1 and 1"),
         (lambda: smooth_labels(0, 2), ShapeError, r"labels \(P,\)"),
         (lambda: smooth_labels([0], 2, students=0), ShapeError, "students >= 1"),
-        (lambda: repair(TARGET, "wclp", labels=LABELS), OptionError, "did you mean 'wclip'"),
-        (lambda: repair(TARGET, "groups", labels=LABELS), OptionError, "need evidence: .* evidence_from"),
-        (lambda: repair(TARGET, "label_first", labels=LABELS + 1), DataError, "labels must lie in 0 to 2"),
-        (lambda: repair(2 * TARGET, "wclip", labels=LABELS), DataError, "must sum to one"),
+        (lambda: project(TARGET, "wclp", labels=LABELS), OptionError, "did you mean 'wclip'"),
+        (lambda: project(TARGET, "groups", labels=LABELS), OptionError, "need evidence: .* evidence_from"),
+        (lambda: project(TARGET, "label_first", labels=LABELS + 1), DataError, "labels must lie in 0 to 2"),
+        (lambda: project(2 * TARGET, "wclip", labels=LABELS), DataError, "must sum to one"),
         (lambda: changed_rows(TARGET, TARGET[:3]), ShapeError, "they must be equal"),
         (lambda: changed_rows(TARGET, TARGET * np.nan), NotFiniteError, "targets holds"),
         (lambda: weigh_precision(LABELS[None, :, None], TARGET), VarianceError, "k >= 2 labels per prompt; got k=1"),
@@ -515,7 +515,7 @@ def test_targets_that_cannot_be_made(ask, error, message):
 def test_evidence_of_other_rows_is_refused():
     known = evidence_from(TARGET, np.arange(P) % C)
     with pytest.raises(ShapeError, match="near needs the shape of probs"):
-        repair(TARGET[:5], "groups", labels=LABELS[:5], evidence=known)
+        project(TARGET[:5], "groups", labels=LABELS[:5], evidence=known)
 
 
 def test_the_level_of_these_checks():
@@ -535,7 +535,7 @@ def test_one_distribution_for_all_students_is_softened_and_held_once(monkeypatch
     p = np.stack([0.5 - 0.4 * X[:, 0], 0.5 + 0.4 * X[:, 0]], axis=1)
     how = {
         "factory": lambda: perceptron(1, 2), "objective": Distillation(2.0, weight=1.0), "recipe": Recipe(steps=3),
-        "sources": Sources.independent(3), "key": ("test", "held once"),
+        "seed_design": SeedDesign.independent(3), "key": ("test", "held once"),
     }  # fmt: skip
     shared = distill(X, weigh_probabilities(p, students=3), **how)
     own = distill(X, ClassTargets(np.stack([p, p, p]), None, "soft"), **how)

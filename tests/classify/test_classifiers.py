@@ -1,4 +1,4 @@
-"""S classifiers trained together: keys, levels of sources, chunks, rows each may see, divergence, features, answers."""
+"""S classifiers trained together: keys, levels of seed_design, chunks, rows each may see, divergence, features, answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uqkd.classify import Distillation, distill, perceptron, pretrained, residua
 from uqkd.classify import classifiers as module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, SeedReuseError, ShapeError, UqkdWarning
-from uqkd.stacked import Recipe, Sources, bootstrap_rows, train
+from uqkd.stacked import Recipe, SeedDesign, bootstrap_rows, train
 from uqkd.stacked.losses import cross_entropy
 
 KEY = ("test", "classifiers")
@@ -34,10 +34,10 @@ def network():
     return perceptron(4, C, hidden=(6,))
 
 
-def fit(sources, **options):
+def fit(seed_design, **options):
     common = {"factory": network, "loss": cross_entropy, "recipe": RECIPE, "key": KEY}
     return fit_classifiers(
-        options.pop("X", X), options.pop("targets", TARGET), sources=sources, **{**common, **options}
+        options.pop("X", X), options.pop("targets", TARGET), seed_design=seed_design, **{**common, **options}
     )
 
 
@@ -54,24 +54,24 @@ def all_differ(logits):
 
 
 def test_equal_keys_give_equal_bits_and_other_keys_other_students():
-    one, again, other = (fit(Sources.independent(3), key=k).logits(X) for k in (KEY, KEY, (*KEY, 1)))
+    one, again, other = (fit(SeedDesign.independent(3), key=k).logits(X) for k in (KEY, KEY, (*KEY, 1)))
     np.testing.assert_array_equal(one, again)
     assert all_differ(np.concatenate([one, other]))
 
 
 def test_students_do_not_depend_on_how_many_are_trained_together(monkeypatch):
-    whole = fit(Sources.independent(5)).logits(X)
-    parts = [fit(Sources.independent(3)), fit(Sources.independent(2, first=3))]
+    whole = fit(SeedDesign.independent(5)).logits(X)
+    parts = [fit(SeedDesign.independent(3)), fit(SeedDesign.independent(2, first=3))]
     np.testing.assert_allclose(np.concatenate([p.logits(X) for p in parts]), whole, **ROUNDING)
     assert all_differ(whole)
     for chunk in (1, 2):
         monkeypatch.setattr(module, "train", functools.partial(train, chunk=chunk))
-        np.testing.assert_allclose(fit(Sources.independent(5)).logits(X), whole, **ROUNDING)
+        np.testing.assert_allclose(fit(SeedDesign.independent(5)).logits(X), whole, **ROUNDING)
 
 
 @pytest.mark.parametrize("numbers", [1, 40, 100])
 def test_answers_do_not_depend_on_blocks_of_rows(monkeypatch, numbers):
-    students = fit(Sources.independent(3))
+    students = fit(SeedDesign.independent(3))
     logits, features = students.logits(X), students.features(X)
     monkeypatch.setattr(module, "BLOCK", numbers)
     np.testing.assert_allclose(students.logits(X), logits, rtol=0, atol=1e-6)  # one pass, values of size 1
@@ -82,34 +82,34 @@ SOURCES = ("initialisation", "order", "bootstrap")
 
 
 def test_everything_frozen_is_one_student_to_the_bit():
-    logits = fit(Sources.independent(4, freeze=SOURCES, bootstrap=True)).logits(X)
+    logits = fit(SeedDesign.independent(4, freeze=SOURCES, bootstrap=True)).logits(X)
     np.testing.assert_array_equal(logits, np.broadcast_to(logits[0], logits.shape))
 
 
 @pytest.mark.parametrize("free", SOURCES)
 def test_each_source_alone_makes_students_differ(free):
     frozen = [name for name in SOURCES if name != free]
-    assert all_differ(fit(Sources.independent(4, freeze=frozen, bootstrap=True)).logits(X))
+    assert all_differ(fit(SeedDesign.independent(4, freeze=frozen, bootstrap=True)).logits(X))
 
 
 def test_a_crossed_design_shares_what_it_says():
     """Full batches know no order: students of one initialisation are one; of two they are two."""
-    sources = Sources.crossed({"initialisation": 2, "order": 2})
+    seed_design = SeedDesign.crossed({"initialisation": 2, "order": 2})
     recipe = Recipe(steps=20, optimiser="sgd", lr=0.1)
-    logits = fit(sources, recipe=recipe).logits(X)
+    logits = fit(seed_design, recipe=recipe).logits(X)
     np.testing.assert_array_equal(logits[0], logits[1])
     np.testing.assert_array_equal(logits[2], logits[3])
     assert apart(logits)[0, 2] > 1e-3
-    assert all_differ(fit(sources).logits(X))
+    assert all_differ(fit(seed_design).logits(X))
 
 
 def test_a_frozen_initialisation_is_the_one_that_the_stream_gives():
     still = Recipe(steps=1, optimiser="sgd", lr=1e-12)  # gradients are of size 1: nothing moves
-    for sources, level in (
-        (Sources.independent(2, freeze=["initialisation"]), 0),
-        (Sources.independent(2, first=5), 6),
+    for seed_design, level in (
+        (SeedDesign.independent(2, freeze=["initialisation"]), 0),
+        (SeedDesign.independent(2, first=5), 6),
     ):
-        seen = fit(sources, recipe=still).alone(1)
+        seen = fit(seed_design, recipe=still).alone(1)
         with seeds.torch_stream(*KEY, "initialisation", level):
             begun = network()
         for one, other in zip(seen.parameters(), begun.parameters(), strict=True):
@@ -118,29 +118,32 @@ def test_a_frozen_initialisation_is_the_one_that_the_stream_gives():
 
 @pytest.mark.parametrize("batch", [None, 7])
 def test_a_bootstrap_student_is_one_trained_on_its_rows(batch):
-    recipe, sources = Recipe(steps=30, batch=batch, optimiser="sgd", lr=0.1), Sources.independent(3, bootstrap=True)
-    students = fit(sources, recipe=recipe).logits(X)
-    rows = bootstrap_rows(P, sources.bootstrap, key=KEY)
+    recipe, seed_design = (
+        Recipe(steps=30, batch=batch, optimiser="sgd", lr=0.1),
+        SeedDesign.independent(3, bootstrap=True),
+    )
+    students = fit(seed_design, recipe=recipe).logits(X)
+    rows = bootstrap_rows(P, seed_design.bootstrap, key=KEY)
     for s in range(3):
-        alone = fit(Sources.independent(1, first=s), recipe=recipe, X=X[rows[s]], targets=TARGET[:, rows[s]])
+        alone = fit(SeedDesign.independent(1, first=s), recipe=recipe, X=X[rows[s]], targets=TARGET[:, rows[s]])
         np.testing.assert_allclose(alone.logits(X)[0], students[s], **ROUNDING)
     assert all_differ(students)
 
 
 def test_a_level_that_is_used_twice_by_mistake_is_named():
     with seeds.ledger():
-        fit(Sources.independent(2))
+        fit(SeedDesign.independent(2))
         with pytest.raises(SeedReuseError, match="initialisation"):
-            fit(Sources.independent(2))
+            fit(SeedDesign.independent(2))
     with seeds.ledger():
         for _ in range(2):
-            fit(Sources.independent(2, freeze=["initialisation", "order"]))
-            fit(Sources.crossed({"initialisation": 2, "order": 2}))
+            fit(SeedDesign.independent(2, freeze=["initialisation", "order"]))
+            fit(SeedDesign.crossed({"initialisation": 2, "order": 2}))
 
 
 def test_torchs_global_state_is_left_alone():
     before = torch.get_rng_state()
-    students = fit(Sources.independent(2))
+    students = fit(SeedDesign.independent(2))
     students.predict(X, 3, key=(*KEY, "state"))
     assert torch.equal(before, torch.get_rng_state())
 
@@ -163,7 +166,9 @@ def orders_of(monkeypatch, **options):
 
 def test_batches_are_drawn_from_the_rows_that_are_allowed_equally_often(monkeypatch):
     allowed = np.arange(P) % 3 != np.arange(3)[:, None]
-    orders = orders_of(monkeypatch, sources=Sources.independent(3), rows=allowed, recipe=Recipe(steps=40, batch=5))
+    orders = orders_of(
+        monkeypatch, seed_design=SeedDesign.independent(3), rows=allowed, recipe=Recipe(steps=40, batch=5)
+    )
     assert orders.shape == (3, 40, 5)
     for s in range(3):
         counts = np.bincount(orders[s].ravel(), minlength=P)
@@ -173,9 +178,9 @@ def test_batches_are_drawn_from_the_rows_that_are_allowed_equally_often(monkeypa
 
 def test_rows_that_are_not_allowed_have_no_effect():
     allowed = np.arange(P) % 3 != np.arange(3)[:, None]
-    before = fit(Sources.independent(3), rows=allowed)
+    before = fit(SeedDesign.independent(3), rows=allowed)
     changed = np.where((np.arange(P) % 3 == 1)[:, None], X + 3.0, X)  # those that student 1 does not see
-    after = fit(Sources.independent(3), rows=allowed, X=changed)
+    after = fit(SeedDesign.independent(3), rows=allowed, X=changed)
     differ = [
         not all(
             torch.equal(a, b) for a, b in zip(before.alone(s).parameters(), after.alone(s).parameters(), strict=True)
@@ -187,12 +192,12 @@ def test_rows_that_are_not_allowed_have_no_effect():
 
 def test_rows_must_fit():
     with pytest.raises(ShapeError, match=r"rows must be \(S=2, P=24\) bool; got \(2, 5\)"):
-        fit(Sources.independent(2), rows=np.ones((2, 5), dtype=bool))
+        fit(SeedDesign.independent(2), rows=np.ones((2, 5), dtype=bool))
     uneven = np.arange(P) < np.array([[10], [12]])
     with pytest.raises(OptionError, match="different numbers of rows need a recipe with a batch size"):
-        fit(Sources.independent(2), rows=uneven, recipe=Recipe(steps=2))
+        fit(SeedDesign.independent(2), rows=uneven, recipe=Recipe(steps=2))
     with pytest.raises(OptionError, match="batch=7, rows=5"):
-        fit(Sources.independent(1), rows=np.arange(P)[None] < 5)
+        fit(SeedDesign.independent(1), rows=np.arange(P)[None] < 5)
 
 
 # ---------------------------------------------------------------------------------------------------------- divergence
@@ -205,13 +210,13 @@ def poisoned(students=4, which=(1,)):
 
 
 def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit():
-    healthy = fit(Sources.independent(4), targets=np.repeat(TARGET, 4, axis=0)).logits(X)
+    healthy = fit(SeedDesign.independent(4), targets=np.repeat(TARGET, 4, axis=0)).logits(X)
     with pytest.raises(
         DivergedError, match=r"1 of 4 students diverged: student 1 at step \d+\. Lower the learning rate"
     ):
-        fit(Sources.independent(4), targets=poisoned())
+        fit(SeedDesign.independent(4), targets=poisoned())
     with pytest.warns(UqkdWarning, match="3 of 4 classifiers are kept; the others diverged"):
-        students = fit(Sources.independent(4), targets=poisoned(), exclude_failed=True)
+        students = fit(SeedDesign.independent(4), targets=poisoned(), exclude_failed=True)
     np.testing.assert_array_equal(students.kept, [0, 2, 3])
     np.testing.assert_array_equal(students.failed_at >= 0, [False, True, False, False])
     np.testing.assert_array_equal(students.logits(X), healthy[[0, 2, 3]])
@@ -226,14 +231,14 @@ def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit():
 def test_nobody_left_is_an_error_whatever_is_said():
     said = r"2 of 2 students diverged: student 0 at step .*, student 1 at step \d+. Lower the learning rate or clip.$"
     with pytest.raises(DivergedError, match=said):  # what was said already is not offered again
-        fit(Sources.independent(2), targets=poisoned(2, (0, 1)), exclude_failed=True)
+        fit(SeedDesign.independent(2), targets=poisoned(2, (0, 1)), exclude_failed=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ features
 
 
 def test_features_are_what_the_last_linear_layer_gets():
-    students = fit(Sources.independent(3))
+    students = fit(SeedDesign.independent(3))
     features = students.features(X)
     for s in range(3):
         _, first, _, last = students.alone(s)
@@ -256,7 +261,7 @@ class HeadFirst(nn.Module):
 
 
 def test_the_last_layer_is_the_last_that_runs_not_the_last_that_was_built():
-    students = fit(Sources.independent(2), factory=HeadFirst)
+    students = fit(SeedDesign.independent(2), factory=HeadFirst)
     features = students.features(X)
     assert features.shape == (2, P, 6)
     head = students.alone(1).head
@@ -266,7 +271,9 @@ def test_the_last_layer_is_the_last_that_runs_not_the_last_that_was_built():
         vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12
     )
     tokens = seeds.generator(*KEY, "tokens").integers(1, 9, size=(P, 5))
-    texts = fit(Sources.independent(2), X=tokens, factory=lambda: pretrained(config, C, pad=0), recipe=Recipe(steps=1))
+    texts = fit(
+        SeedDesign.independent(2), X=tokens, factory=lambda: pretrained(config, C, pad=0), recipe=Recipe(steps=1)
+    )
     assert texts.features(tokens).shape == (2, P, 8)
 
 
@@ -276,8 +283,8 @@ def test_features_need_a_linear_layer_and_leave_no_trace():
 
     images = seeds.generator(*KEY, "images").standard_normal((P, 1, 4, 4))
     with pytest.raises(OptionError, match="features are what the last linear layer gets; this architecture has none"):
-        fit(Sources.independent(2), X=images, factory=convolution).features(images)
-    students = fit(Sources.independent(2))
+        fit(SeedDesign.independent(2), X=images, factory=convolution).features(images)
+    students = fit(SeedDesign.independent(2))
     students.features(X)
     students.features(X)
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in students.model.modules())
@@ -287,7 +294,7 @@ def test_features_need_a_linear_layer_and_leave_no_trace():
 
 
 def test_probabilities_are_those_of_the_logits_in_double():
-    students = fit(Sources.independent(3))
+    students = fit(SeedDesign.independent(3))
     z = students.logits(X)
     expected = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(students.probabilities(X), expected, rtol=1e-13, atol=0)
@@ -296,7 +303,7 @@ def test_probabilities_are_those_of_the_logits_in_double():
 
 @pytest.mark.parametrize("kind", [list, torch.as_tensor, np.float32, np.asfortranarray])
 def test_rows_may_be_of_any_kind(kind):
-    students = fit(Sources.independent(2))
+    students = fit(SeedDesign.independent(2))
     np.testing.assert_allclose(students.logits(kind(X)), students.logits(X), rtol=0, atol=1e-6)
 
 
@@ -348,7 +355,7 @@ def test_classes_of_probability_zero_are_never_drawn_and_certain_ones_always():
 
 
 def test_the_first_answers_are_the_same_however_many_follow():
-    students = fit(Sources.independent(2))
+    students = fit(SeedDesign.independent(2))
     few, many = (students.predict(X, r, key=(*KEY, "more")) for r in (3, 8))
     np.testing.assert_array_equal(few, many[..., :3])
     assert (students.predict(X, 8, key=(*KEY, "other")) != many).any()
@@ -376,8 +383,8 @@ def with_nan(*rows):
     ],
 )
 def test_rows_that_are_none_are_refused_in_training_and_in_asking(rows, error, message):
-    students = fit(Sources.independent(2))
-    for ask in (students.logits, students.features, lambda r: fit(Sources.independent(2), X=r)):
+    students = fit(SeedDesign.independent(2))
+    for ask in (students.logits, students.features, lambda r: fit(SeedDesign.independent(2), X=r)):
         with pytest.raises(error, match=message):
             ask(rows)
 
@@ -392,16 +399,16 @@ class Words(nn.Module):
 
 
 def test_rows_that_do_not_fit_the_network_are_refused_in_one_line():
-    students, texts = fit(Sources.independent(2)), seeds.generator(*KEY, "words").integers(9, size=(P, 5))
-    readers = fit(Sources.independent(2), X=texts, factory=Words)
+    students, texts = fit(SeedDesign.independent(2)), seeds.generator(*KEY, "words").integers(9, size=(P, 5))
+    readers = fit(SeedDesign.independent(2), X=texts, factory=Words)
     outside = np.where(np.arange(P)[:, None] == P - 1, 9, texts)  # in the last row only
     for ask, rows, message in (
         (students.logits, X[:, :3], r"does not take rows of shape \(3,\), torch.float32"),
         (students.features, X[:, :3], r"does not take rows of shape \(3,\)"),
-        (lambda rows: fit(Sources.independent(2), X=rows), X[:, :3], r"does not take rows of shape \(3,\)"),
+        (lambda rows: fit(SeedDesign.independent(2), X=rows), X[:, :3], r"does not take rows of shape \(3,\)"),
         (readers.logits, outside, r"rows of shape \(5,\), torch.int64 from 0 to 9 .*token ids within its vocabulary"),
         (readers.logits, outside - 1, "torch.int64 from -1 to 8"),
-        (lambda rows: fit(Sources.independent(2), X=rows, factory=Words), outside, "torch.int64 from 0 to 9"),
+        (lambda rows: fit(SeedDesign.independent(2), X=rows, factory=Words), outside, "torch.int64 from 0 to 9"),
     ):
         with pytest.raises(ShapeError, match=message) as caught:
             ask(rows)
@@ -410,15 +417,15 @@ def test_rows_that_do_not_fit_the_network_are_refused_in_one_line():
 
 def test_targets_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match=r"targets for X must be \(S=2, N=24, ...\)"):
-        fit(Sources.independent(2), targets=TARGET[:, :5])
+        fit(SeedDesign.independent(2), targets=TARGET[:, :5])
     with pytest.raises(ShapeError, match=r"outputs \(\d, 7, 3\) and targets \(\d, 7, 2\)"):
-        fit(Sources.independent(2), targets=TARGET[..., :2])
+        fit(SeedDesign.independent(2), targets=TARGET[..., :2])
     with pytest.raises(ShapeError, match="targets for X"):
-        fit(Sources.independent(2), targets=np.repeat(TARGET, 3, axis=0))
+        fit(SeedDesign.independent(2), targets=np.repeat(TARGET, 3, axis=0))
 
 
 def test_answers_need_at_least_one():
-    students = fit(Sources.independent(2))
+    students = fit(SeedDesign.independent(2))
     for responses in (0, 2.5, True, "3"):
         with pytest.raises(OptionError, match=f"responses >= 1; got {responses!r}"):
             students.predict(X, responses, key=KEY)
@@ -443,7 +450,7 @@ def test_a_network_with_statistics_is_asked_with_those_it_has():
     images = seeds.generator(*KEY, "residual").standard_normal((P, 1, 8, 8))
     students = distill(
         images, weigh_probabilities(TARGET[0]), factory=lambda: residual(1, C, depth=8, width=4),
-        objective=Distillation(1.0, 1.0), recipe=Recipe(steps=4, batch=8), sources=Sources.independent(2), key=KEY,
+        objective=Distillation(1.0, 1.0), recipe=Recipe(steps=4, batch=8), seed_design=SeedDesign.independent(2), key=KEY,
     )  # fmt: skip
     whole = students.logits(images)
     np.testing.assert_allclose(np.concatenate([students.logits(images[:1]), students.logits(images[1:])], axis=1), whole,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from uqkd import seeds
-from uqkd.classify import evidence_from, project_groups, repair, soft_confusion
+from uqkd.classify import evidence_from, project, project_groups, soft_confusion
 from uqkd.classify.targets.evidence import FEWEST
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.estimators import entropy
@@ -202,7 +202,7 @@ def test_every_projection_with_this_evidence_succeeds(classes, more, concentrati
     draw = seeds.generator(*KEY, "teacher", salt)
     teacher = special.softmax(draw.normal(0.0, scale, p.shape), axis=1)
     for method in ("groups", "groups_entropy"):
-        q = repair(teacher, method, labels=labels, evidence=found).probabilities[0]
+        q = project(teacher, method, labels=labels, evidence=found).probabilities[0]
         np.testing.assert_allclose(q.sum(axis=1), 1.0, rtol=0, atol=SLACK)
         assert q.min() >= 0
         assert ((q * found.near).sum(axis=1) >= found.near_min - SLACK).all()

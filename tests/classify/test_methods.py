@@ -12,7 +12,7 @@ from uqkd import seeds
 from uqkd.classify import (
     METHODS,
     Shaping,
-    TeacherViews,
+    TargetFactory,
     evidence_from,
     out_of_fold,
     perceptron,
@@ -20,9 +20,9 @@ from uqkd.classify import (
     project_label_first,
     project_label_first_l2,
     soften,
+    wclip,
 )
 from uqkd.classify.crossfit import OutOfFold
-from uqkd.classify.targets import wclip
 from uqkd.classify.targets.wclip import wclip_fired
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
@@ -39,7 +39,7 @@ RECIPE = Recipe(steps=120, batch=32, lr=0.02, schedule="cosine", warmup=12)
 
 def fit(X=X, labels=LABELS, **options):
     common = {"classes": C, "factory": lambda: perceptron(D, C, hidden=(6,)), "recipe": RECIPE, "key": KEY}
-    return TeacherViews.fit(X, labels, **{**common, **options})
+    return TargetFactory.fit(X, labels, **{**common, **options})
 
 
 @pytest.fixture(scope="module")

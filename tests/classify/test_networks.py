@@ -28,7 +28,7 @@ from uqkd.classify import (
 )
 from uqkd.classify.networks import naming
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.stacked import Recipe, Sources, batch_orders, check_stacking, stack
+from uqkd.stacked import Recipe, SeedDesign, batch_orders, check_stacking, stack
 
 KEY = ("test", "networks")
 C, ROWS, VOCABULARY, PAD = 3, 16, 20, 0
@@ -150,14 +150,14 @@ ALONE = 2e-5
 @pytest.mark.parametrize("name", TOGETHER)
 def test_students_together_are_plain_torch_alone(name):
     """Initialisation, order of the batches, loss, optimiser and batch norm in training mode, student by student."""
-    X, sources = rows_of(name), Sources.independent(3)
+    X, seed_design = rows_of(name), SeedDesign.independent(3)
     P = draw("targets").dirichlet(np.ones(C), ROWS)
     y = draw("labels").integers(C, size=ROWS)
     students = distill(
         X, weigh_probabilities(P), labels=y, factory=FACTORIES[name], objective=Distillation(2.0, 0.8), recipe=RECIPE,
-        sources=sources, key=KEY,
+        seed_design=seed_design, key=KEY,
     )  # fmt: skip
-    orders = batch_orders(ROWS, 8, RECIPE.steps, sources.order, key=KEY)
+    orders = batch_orders(ROWS, 8, RECIPE.steps, seed_design.order, key=KEY)
     apart, last = [], []
     for s in range(3):
         with seeds.torch_stream(*KEY, "initialisation", s):
@@ -198,19 +198,19 @@ def test_bert_with_dropout_trains_reproducibly_and_students_drop_their_own():
         "objective": Distillation(1.0, 1.0), "key": (*KEY, "dropout"),
     }  # fmt: skip
 
-    def trained(sources, steps=4):
+    def trained(seed_design, steps=4):
         recipe = Recipe(steps=steps, optimiser="sgd", lr=0.05)  # all rows at every step: order is that of the masks
-        return distill(X, weigh_probabilities(P), recipe=recipe, sources=sources, **common).logits(X)
+        return distill(X, weigh_probabilities(P), recipe=recipe, seed_design=seed_design, **common).logits(X)
 
-    one, again = (trained(Sources.independent(3)) for _ in range(2))
+    one, again = (trained(SeedDesign.independent(3)) for _ in range(2))
     np.testing.assert_array_equal(one, again)
-    masks = trained(Sources.independent(3, freeze=["initialisation"]))
+    masks = trained(SeedDesign.independent(3, freeze=["initialisation"]))
     assert np.abs(masks[0] - masks[1]).max() > 1e-3
     assert np.abs(masks[0] - masks[2]).max() > 1e-3
-    alike = trained(Sources.independent(3, freeze=["initialisation", "order"]))
+    alike = trained(SeedDesign.independent(3, freeze=["initialisation", "order"]))
     np.testing.assert_array_equal(alike[0], alike[1])
     # a student is the same in whatever company: rounding of a few steps, as in ALONE
-    np.testing.assert_allclose(trained(Sources.independent(1, first=2))[0], one[2], rtol=0, atol=ALONE)
+    np.testing.assert_allclose(trained(SeedDesign.independent(1, first=2))[0], one[2], rtol=0, atol=ALONE)
 
 
 def test_the_library_may_not_drop_attention_by_torchs_global_state():

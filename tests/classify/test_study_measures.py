@@ -8,11 +8,11 @@ import pytest
 
 from uqkd import data
 from uqkd.classify import (
-    TeacherViews,
+    TargetFactory,
     against_teacher,
+    cached_target_factory,
+    cached_teacher,
     cell_recipe,
-    known_teacher,
-    known_views,
     mixed_rows,
     on_pairs,
     on_test,
@@ -100,8 +100,8 @@ def softmax(logits):
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def assert_independent(sources, students=3):
-    assert len(set(sources.initialisation)) == len(set(sources.order)) == students
+def assert_independent(seed_design, students=3):
+    assert len(set(seed_design.initialisation)) == len(set(seed_design.order)) == students
 
 
 def assert_judged(table, fakes, task, teacher=None):
@@ -117,7 +117,7 @@ def assert_judged(table, fakes, task, teacher=None):
 
 def test_test_rows_judge_and_calibration_rows_set_the_temperature():
     recipe = cell_recipe({"steps": 100, "batch": 16, "lr": 3e-3})
-    asked = known_teacher(DIGITS, network="perceptron:8", recipe=recipe)
+    asked = cached_teacher(DIGITS, network="perceptron:8", recipe=recipe)
     found = on_test(asked, DIGITS)
     own = {"held": (DIGITS.X_held, DIGITS.labels_held)}
     for name, expected in performance(asked, DIGITS.X_test, DIGITS.labels_test, **own).items():
@@ -131,19 +131,19 @@ def test_test_rows_judge_and_calibration_rows_set_the_temperature():
 
 def test_a_teacher_is_trained_once_for_each_task_architecture_and_recipe():
     recipe = cell_recipe({"steps": 4, "batch": 16, "lr": 3e-3})
-    first = known_teacher(DIGITS, network="perceptron:4", recipe=recipe)
-    assert known_teacher(DIGITS, network="perceptron:4", recipe=recipe) is first
+    first = cached_teacher(DIGITS, network="perceptron:4", recipe=recipe)
+    assert cached_teacher(DIGITS, network="perceptron:4", recipe=recipe) is first
     others = [
-        known_teacher(DIGITS, network="perceptron:5", recipe=recipe),
-        known_teacher(DIGITS, network="perceptron:4", recipe=replace(recipe, lr=1e-3)),
-        known_teacher(replace(DIGITS, X=DIGITS.X[:99], labels=DIGITS.labels[:99], fingerprint="fewer"),
+        cached_teacher(DIGITS, network="perceptron:5", recipe=recipe),
+        cached_teacher(DIGITS, network="perceptron:4", recipe=replace(recipe, lr=1e-3)),
+        cached_teacher(replace(DIGITS, X=DIGITS.X[:99], labels=DIGITS.labels[:99], fingerprint="fewer"),
                       network="perceptron:4", recipe=recipe),
     ]  # fmt: skip
     for other in others:
         assert (other.probabilities(DIGITS.X_test) != first.probabilities(DIGITS.X_test)).any()
-    views = known_views(DIGITS, network="perceptron:4", recipe=recipe)
-    assert isinstance(views, TeacherViews)
-    assert known_views(DIGITS, network="perceptron:4", recipe=recipe) is views
+    views = cached_target_factory(DIGITS, network="perceptron:4", recipe=recipe)
+    assert isinstance(views, TargetFactory)
+    assert cached_target_factory(DIGITS, network="perceptron:4", recipe=recipe) is views
 
 
 # ------------------------------------------------------------------------------------------------------------- the studies
@@ -153,7 +153,7 @@ def test_calibration_gives_students_the_sharpened_teacher_and_judges_it(watched)
     module, asked = watched("classify_calibration")
     for cell in planned(module, sharpness=[1.0, 3.0], **NETWORKS):
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
+        teacher = cached_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         expected = softmax(teacher.logits(DIGITS.X) / cell["sharpness"])
         teacher = replace(teacher, temperature=cell["sharpness"])
         assert (call["mixing"] is None) == (cell["method"] == "KD")
@@ -163,7 +163,7 @@ def test_calibration_gives_students_the_sharpened_teacher_and_judges_it(watched)
         else:
             assert call["targets"].temperature == cell["sharpness"]
         assert call["objective"].weight == 1.0
-        assert_independent(call["sources"])
+        assert_independent(call["seed_design"])
         assert_judged(table, Fakes(str(call["key"])), DIGITS, teacher)
 
 
@@ -174,11 +174,11 @@ def test_mixup_crosses_teaching_with_mixing(watched):
     assert [cell["method"] for cell in cells] == list(wanted)
     for cell in cells:
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
+        teacher = cached_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
         assert call["objective"].temperature == cell["temperature"]
         assert np.array_equal(call["labels"], DIGITS.labels)
-        assert_independent(call["sources"])
+        assert_independent(call["seed_design"])
         fakes = Fakes(str(call["key"]))
         assert_judged(table, fakes, DIGITS, teacher)
         pairs = mixed_rows(DIGITS.X, DIGITS.labels, classes=10, key=("classify mixup", DIGITS.fingerprint))
@@ -202,14 +202,14 @@ def test_temperature_mixes_and_weighs_as_its_methods_say(watched):
     for cell in planned(module, temperatures=[1.0, 4.0], teacher="perceptron:8", student="perceptron:8", replicates=2):
         table, call = module.measure(cell), only(asked.calls)
         number = cell["replicate"]
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell), replicate=number)
-        other = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell), replicate=1 - number)
+        teacher = cached_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell), replicate=number)
+        other = cached_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell), replicate=1 - number)
         assert (teacher.logits(DIGITS.X[:5]) != other.logits(DIGITS.X[:5])).any()
         assert set(table["replicate"]) == {number}
         assert (call["objective"].weight, call["mixing"] is not None) == wanted[cell["method"]]
         assert call["objective"].temperature == cell["temperature"]
         assert np.array_equal(call["labels"], DIGITS.labels)
-        assert_independent(call["sources"])
+        assert_independent(call["seed_design"])
         assert_judged(table, Fakes(str(call["key"])), DIGITS, teacher)
 
 
@@ -217,7 +217,7 @@ def test_pairs_hold_the_teacher_to_every_floor(watched):
     module, asked = watched("classify_pairs")
     for cell in planned(module, floors=[0.0, 0.5, 1.0], **NETWORKS):
         table, call = module.measure(cell), only(asked.calls)
-        teacher = known_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
+        teacher = cached_teacher(DIGITS, network="perceptron:8", recipe=cell_recipe(cell))
         assert call["floor"] == cell["floor"]
         assert call["mixing"] is not None
         assert call["objective"].weight == 1.0
@@ -240,11 +240,11 @@ def test_cud_gives_each_method_its_targets_and_counts_its_own_repairs(watched):
     fired = {}
     for cell in cells:
         table, call = module.measure(cell), only(asked.calls)
-        views = known_views(DIGITS, network="perceptron:8", recipe=call["recipe"])
+        views = cached_target_factory(DIGITS, network="perceptron:8", recipe=call["recipe"])
         method = cell["method"]
         np.testing.assert_array_equal(call["targets"].probabilities, views.targets(method).probabilities)
         assert np.array_equal(call["labels"], DIGITS.labels)
-        assert_independent(call["sources"])
+        assert_independent(call["seed_design"])
         assert (call["objective"].temperature, call["objective"].weight) == (2.0, 0.8)
         assert call["recipe"].lr == cell["lr"]
         fired[method] = views.firing_rate(method)
@@ -263,7 +263,7 @@ def test_variance_draws_labels_for_each_student_and_shares_all_else(watched):
     for cell in planned(module, tasks=["digits"]):
         table, call = module.measure(cell), only(asked.calls)
         method = cell["method"]
-        views = known_views(DIGITS, network="convolutional:16", recipe=call["recipe"])
+        views = cached_target_factory(DIGITS, network="convolutional:16", recipe=call["recipe"])
         assert call["objective"].weight == {"labels, mixup": 0.0}.get(method, 1.0)
         assert (call["mixing"] is not None) == (method in module.MIXED)
         if method in module.MIXED:
@@ -315,7 +315,7 @@ def test_shift_trains_on_rarer_classes_and_judges_on_each_shift(watched):
                 DIGITS, X=DIGITS.X[kept], labels=DIGITS.labels[kept],
                 fingerprint=f"{DIGITS.fingerprint}, long-tailed {cell['ratio']:g}",
             )  # fmt: skip
-            views = known_views(task, network="convolutional:16", recipe=call["recipe"])
+            views = cached_target_factory(task, network="convolutional:16", recipe=call["recipe"])
             np.testing.assert_array_equal(views.labels, task.labels)
             np.testing.assert_array_equal(call["targets"].probabilities, views.targets(method).probabilities)
             for part, X in shifted_digits(module).items():
@@ -378,13 +378,13 @@ def test_targets_are_made_of_wrong_labels_and_held_against_both_truths(monkeypat
     module = load_study(STUDIES / "classify_targets.py").module
     seen = []
 
-    class Noting(TeacherViews):
+    class Noting(TargetFactory):
         @classmethod
         def fit(cls, X, labels, **options):
             seen.append((labels, options))
-            return TeacherViews.fit(X, labels, **options)
+            return TargetFactory.fit(X, labels, **options)
 
-    monkeypatch.setattr(module, "TeacherViews", Noting)
+    monkeypatch.setattr(module, "TargetFactory", Noting)
     small = {"classes": [4], "rows": 200, "steps": 20, "replicates": 2, "transformer_classes": []}
     options = module.Options.model_validate({**small, "noise": [0.0, 0.3]})
     for cell in module.cells(options):
@@ -396,7 +396,7 @@ def test_targets_are_made_of_wrong_labels_and_held_against_both_truths(monkeypat
         assert ((labels != drawn.labels).mean() > 0.1) == (noise > 0)
         truth = world.posterior(drawn.words)
         X, factory, recipe = module.reading(cell, world, drawn)
-        views = TeacherViews.fit(X, labels, classes=4, factory=factory, recipe=recipe, key=key)
+        views = TargetFactory.fit(X, labels, classes=4, factory=factory, recipe=recipe, key=key)
         assert set(table["training_accuracy"]) == {(views.probabilities.argmax(axis=1) == labels).mean()}
         assert set(table["out_of_fold_accuracy"]) == {(views.folds.logits.argmax(axis=1) == labels).mean()}
         assert set(table["temperature"]) == {views.temperature}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from uqkd import data
-from uqkd.classify import Recipe, known_teacher, known_views, network, on_test, performance, tasks
+from uqkd.classify import Recipe, cached_target_factory, cached_teacher, network, on_test, performance, tasks
 from uqkd.errors import DataError, DivergedError, OptionError, ProvenanceError
 
 RECIPE = Recipe(steps=40, batch=16, lr=3e-3)
@@ -30,11 +30,11 @@ def counted(monkeypatch):
 
 def test_a_teacher_is_trained_once_and_is_the_same_wherever_it_is_trained(counted, monkeypatch):
     task = data.load_task("digits")
-    first = known_teacher(task, network="perceptron:8", recipe=RECIPE)
-    assert known_teacher(task, network="perceptron:8", recipe=RECIPE) is first
+    first = cached_teacher(task, network="perceptron:8", recipe=RECIPE)
+    assert cached_teacher(task, network="perceptron:8", recipe=RECIPE) is first
     assert len(counted) == 1
     monkeypatch.setattr(tasks, "_MADE", {})  # another process
-    again = known_teacher(task, network="perceptron:8", recipe=RECIPE)
+    again = cached_teacher(task, network="perceptron:8", recipe=RECIPE)
     assert np.array_equal(again.logits(task.X_test), first.logits(task.X_test))
 
 
@@ -42,10 +42,10 @@ def test_another_network_recipe_or_task_is_another_teacher(counted):
     task = data.load_task("digits")
     other = replace(task, fingerprint="another")
     made = [
-        known_teacher(task, network="perceptron:8", recipe=RECIPE),
-        known_teacher(task, network="perceptron:9", recipe=RECIPE),
-        known_teacher(task, network="perceptron:8", recipe=replace(RECIPE, lr=1e-3)),
-        known_teacher(other, network="perceptron:8", recipe=RECIPE),
+        cached_teacher(task, network="perceptron:8", recipe=RECIPE),
+        cached_teacher(task, network="perceptron:9", recipe=RECIPE),
+        cached_teacher(task, network="perceptron:8", recipe=replace(RECIPE, lr=1e-3)),
+        cached_teacher(other, network="perceptron:8", recipe=RECIPE),
     ]
     assert len(counted) == len(set(counted)) == 4
     answers = [teacher.logits(task.X_test) for teacher in made]
@@ -53,10 +53,10 @@ def test_another_network_recipe_or_task_is_another_teacher(counted):
 
 
 def test_memory_holds_a_few_and_forgets_the_oldest(counted, monkeypatch):
-    monkeypatch.setattr(tasks, "KEPT", 1)
+    monkeypatch.setattr(tasks, "CACHE_TEACHERS", 1)
     task = data.load_task("digits")
     for width in (4, 5, 6, 4):
-        known_teacher(task, network=f"perceptron:{width}", recipe=RECIPE)
+        cached_teacher(task, network=f"perceptron:{width}", recipe=RECIPE)
     assert len(counted) == 4  # the first was forgotten
     assert len(tasks._MADE) == 2
 
@@ -66,14 +66,14 @@ def test_what_failed_once_is_not_tried_again(counted):
     task, wild = data.load_task("digits"), Recipe(steps=3, optimiser="sgd", lr=1e30)
     said = set()
     for _ in range(3):
-        for ask in (known_teacher, known_views):
+        for ask in (cached_teacher, cached_target_factory):
             with pytest.raises(DivergedError) as caught:
                 ask(task, network="perceptron:8", recipe=wild)
             said.add(str(caught.value))
             assert caught.value.__cause__ is caught.value.__context__ is None
     assert len(counted) == 2  # one for the teacher, one for the views
     assert len(said) == 1
-    known_teacher(task, network="perceptron:8", recipe=RECIPE)  # another recipe is another matter
+    cached_teacher(task, network="perceptron:8", recipe=RECIPE)  # another recipe is another matter
     assert len(counted) == 3
 
 
@@ -90,22 +90,22 @@ def test_what_is_no_error_of_ours_is_tried_again(counted, monkeypatch):
     monkeypatch.setattr(tasks.Teacher, "fit", fit)
     task = data.load_task("digits")
     with pytest.raises(MemoryError):
-        known_teacher(task, network="perceptron:8", recipe=RECIPE)
+        cached_teacher(task, network="perceptron:8", recipe=RECIPE)
     short.append(False)
-    assert known_teacher(task, network="perceptron:8", recipe=RECIPE) == "a teacher"
+    assert cached_teacher(task, network="perceptron:8", recipe=RECIPE) == "a teacher"
 
 
 def test_views_are_not_taken_for_teachers():
     task = data.load_task("intents:4")
     task = replace(task, X=task.X[:120], labels=task.labels[:120], fingerprint="a part")
-    views = known_views(task, network="bag:4", recipe=RECIPE)
-    assert known_views(task, network="bag:4", recipe=RECIPE) is views
-    assert known_teacher(task, network="bag:4", recipe=RECIPE) is not views
+    views = cached_target_factory(task, network="bag:4", recipe=RECIPE)
+    assert cached_target_factory(task, network="bag:4", recipe=RECIPE) is views
+    assert cached_teacher(task, network="bag:4", recipe=RECIPE) is not views
 
 
 def test_on_test_calibrates_on_held_out_rows_and_tests_on_the_others():
     task = data.load_task("digits")
-    teacher = known_teacher(task, network="perceptron:16", recipe=RECIPE)
+    teacher = cached_teacher(task, network="perceptron:16", recipe=RECIPE)
     found = on_test(teacher, task)
     right = performance(teacher, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
     for name, values in found.items():

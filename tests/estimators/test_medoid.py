@@ -8,7 +8,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import gini
-from uqkd.theory.statements.medoid import medoid_law, multinomial_outcomes
+from uqkd.theory.statements.medoid import medoid_distribution, multinomial_outcomes
 
 P = np.array([0.45, 0.25, 0.15, 0.10, 0.05])
 
@@ -18,7 +18,7 @@ P = np.array([0.45, 0.25, 0.15, 0.10, 0.05])
     [(1, "1.000"), (2, "1.000"), (3, "0.931"), (5, "0.814"), (10, "0.619"), (20, "0.386"), (50, "0.120")],
 )
 def test_table_of_t5(k, share):
-    assert f"{float(gini(medoid_law(P, k)) / gini(P)):.3f}" == share
+    assert f"{float(gini(medoid_distribution(P, k)) / gini(P)):.3f}" == share
 
 
 def by_every_sequence(probs, k, products):
@@ -36,7 +36,7 @@ def test_is_what_every_sequence_of_draws_gives(k, alike):
     rows = seeds.generator("test", "medoid").standard_normal((4, 3))
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) if alike else np.eye(4)
     probs = P[:4] / P[:4].sum()
-    found = medoid_law(probs, k, rows if alike else None)
+    found = medoid_distribution(probs, k, rows if alike else None)
     np.testing.assert_allclose(found, by_every_sequence(probs, k, rows @ rows.T), rtol=1e-12)
     if k <= 2:
         np.testing.assert_allclose(found, probs, rtol=1e-14)
@@ -50,11 +50,11 @@ def test_is_what_every_sequence_of_draws_gives(k, alike):
 
 def test_rotations_change_nothing_and_equal_embeddings_share_their_weight():
     turn = np.linalg.qr(seeds.generator("test", "rotation").standard_normal((5, 5)))[0]
-    np.testing.assert_allclose(medoid_law(P, 7, turn), medoid_law(P, 7), rtol=1e-10)
-    twins = medoid_law(
+    np.testing.assert_allclose(medoid_distribution(P, 7, turn), medoid_distribution(P, 7), rtol=1e-10)
+    twins = medoid_distribution(
         P, 5, np.eye(4)[[0, 1, 2, 2, 3]]
     )  # answers 2 and 3 are one meaning: kept as often as both together
-    merged = medoid_law([0.45, 0.25, 0.25, 0.05], 5)
+    merged = medoid_distribution([0.45, 0.25, 0.25, 0.05], 5)
     np.testing.assert_allclose(twins[2] + twins[3], merged[2], rtol=1e-12)
     np.testing.assert_allclose(twins[2] / twins[3], 0.15 / 0.10, rtol=1e-12)
 
@@ -68,14 +68,14 @@ def test_outcomes_are_all_and_their_chances_one():
 
 
 def test_certain_answers_and_bad_input():
-    np.testing.assert_array_equal(medoid_law([0.0, 1.0], 4), [0.0, 1.0])
+    np.testing.assert_array_equal(medoid_distribution([0.0, 1.0], 4), [0.0, 1.0])
     with pytest.raises(OptionError, match="k >= 1"):
-        medoid_law(P, 0)
+        medoid_distribution(P, 0)
     with pytest.raises(OptionError, match="C=5, 191868495 outcomes"):
-        medoid_law(P, 258)
+        medoid_distribution(P, 258)
     with pytest.raises(ShapeError, match="one distribution"):
-        medoid_law([P, P], 2)
+        medoid_distribution([P, P], 2)
     with pytest.raises(ShapeError, match="C=5 rows of norm one"):
-        medoid_law(P, 2, 2 * np.eye(5))
+        medoid_distribution(P, 2, 2 * np.eye(5))
     with pytest.raises(DataError, match="sum to one"):
-        medoid_law([0.5, 0.4], 2)
+        medoid_distribution([0.5, 0.4], 2)

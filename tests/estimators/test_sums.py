@@ -10,8 +10,7 @@ from scipy import special
 from uqkd import seeds
 from uqkd.checking import probabilities as module
 from uqkd.checking.probabilities import normalised, sum_tolerance
-from uqkd.classify import project_groups, project_label_first, project_label_first_l2, project_pairs
-from uqkd.classify.targets import wclip
+from uqkd.classify import project_groups, project_label_first, project_label_first_l2, project_pairs, wclip
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators import (
     brier_score,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from uqkd.mlp import Recipe, Sources, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.run import Run, Workers, load_study
 from uqkd.seeds import generator
 from uqkd.store import Store
@@ -42,9 +42,9 @@ def students(problem, total, chunk, *, engine="auto"):
     X, teacher = problem
     found = []
     for first in range(0, total, chunk):
-        sources = Sources.independent(min(chunk, total - first), first=first)
+        sources = SeedDesign.independent(min(chunk, total - first), first=first)
         responses = teacher_sample(teacher, X, 3, sources.responses, key=("test",))
-        options = {"recipe": Recipe(steps=100), "sources": sources, "key": ("test",), "engine": engine}
+        options = {"recipe": Recipe(steps=100), "seed_design": sources, "key": ("test",), "engine": engine}
         found.append(distill(X, weigh(responses), **options).parameters)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 

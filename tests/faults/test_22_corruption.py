@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.store import Inputs, Store, packs
-from uqkd.store.unit_index import Shelf
+from uqkd.store.unit_index import UnitIndex
 from uqkd.store.units import fault_of
 
 FLIPS = 1000
@@ -130,7 +130,7 @@ def test_what_is_saved_of_a_damaged_pack_is_found_by_the_reading_that_saves_it(t
         for left in (tmp_path / "units" / "packed").iterdir():
             left.unlink()
         pack.write_bytes(_flipped(data, int(bit)))
-        first, second = (dict(Shelf(store.folder, "packed").verified(names)).keys() for _ in range(2))
+        first, second = (dict(UnitIndex(store.folder, "packed").verified(names)).keys() for _ in range(2))
         assert first == second
         some += 0 < len(first) < len(names)
     assert some > 0

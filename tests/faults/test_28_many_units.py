@@ -12,7 +12,7 @@ import pytest
 from uqkd.errors import StoreError
 from uqkd.store import Inputs, Store, packs
 from uqkd.store.durable import LocalFolder
-from uqkd.store.unit_index import Shelf
+from uqkd.store.unit_index import UnitIndex
 from uqkd.store.units import fault_of
 
 UNITS = int(os.environ.get("UQKD_UNITS", "100000"))  # `make faults` asks for the full million
@@ -96,10 +96,10 @@ def test_a_reader_with_an_old_listing_survives_a_compaction(store, inputs, monke
 
 
 def test_a_reader_whose_listing_is_overtaken_by_a_compaction_looks_again(store, inputs, monkeypatch):
-    stale, listing = store._shelf("many")._listing(), Shelf._listing
+    stale, listing = store._shelf("many")._listing(), UnitIndex._listing
     store.compact("many")
     answers = iter([stale, stale])  # one for the names, one for the reading; then the truth
-    monkeypatch.setattr(Shelf, "_listing", lambda self: next(answers, None) or listing(self))
+    monkeypatch.setattr(UnitIndex, "_listing", lambda self: next(answers, None) or listing(self))
     assert _values(store, inputs) == list(range(600))
 
 

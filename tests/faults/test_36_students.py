@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from uqkd.errors import PreflightError
-from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sources, distill, weigh
+from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, SeedDesign, distill, weigh
 from uqkd.llm.students.rows.training_rows import training_rows
 
 PROMPTS = Prompts(("a", "b"), ("w5 w6", "w7"))
@@ -23,7 +23,7 @@ def answered(encoder, *texts):
 
 
 def rows_of(encoder, targets):
-    made = training_rows(targets, encoder, recipe=Recipe(steps=1), sources=Sources.independent(1), key=("t", "rows"))
+    made = training_rows(targets, encoder, recipe=Recipe(steps=1), sources=SeedDesign.independent(1), key=("t", "rows"))
     return [[int(n) for n in row[0]] for row in made.table()]
 
 
@@ -36,7 +36,12 @@ def test_a_tokenizer_larger_than_the_embedding_is_noted_and_trains_until_a_text_
     assert (len(encoder.tokenizer), encoder.vocabulary) == (257, 256)
     view = encoder.preflight(PROMPTS, max_tokens=8)
     assert any("no row for 1 tokens of the tokenizer ('<tool>')" in note for note in view.notes)
-    how = {"encoder": encoder, "recipe": Recipe(steps=1), "sources": Sources.independent(1), "key": ("t", "larger")}
+    how = {
+        "encoder": encoder,
+        "recipe": Recipe(steps=1),
+        "seed_design": SeedDesign.independent(1),
+        "key": ("t", "larger"),
+    }
     made = distill(path, answered(encoder, "w1", "w2"), **how)
     assert np.isfinite(made.loss).all()
     with pytest.raises(
@@ -68,7 +73,7 @@ def test_tied_weights_are_saved_once_and_read_again_equal(make_model, tmp_path):
     encoder = Encoder.of(path)
     for trainer in ("stacked", "sequential"):
         made = distill(
-            path, answered(encoder, "w1", "w2"), encoder=encoder, recipe=Recipe(steps=2), sources=Sources.independent(2),
+            path, answered(encoder, "w1", "w2"), encoder=encoder, recipe=Recipe(steps=2), sources=SeedDesign.independent(2),
             key=("t", trainer), trainer=trainer, perturbation=0.1,
         )  # fmt: skip
         for s, folder in enumerate(made.save(tmp_path / trainer)):

@@ -25,7 +25,7 @@ def place(tmp_path_factory):
     from transformers import LlamaForCausalLM
 
     root = tmp_path_factory.mktemp("students")
-    world = World.make(clans=2, members=2, key=("test", "cli"))
+    world = World.make(groups=2, entities=2, key=("test", "cli"))
     coder = tokenizer(world)
     with seeds.torch_stream("test", "cli"):
         model = LlamaForCausalLM(Size(16, 32, 1, 2).config(len(coder)))

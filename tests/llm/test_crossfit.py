@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from uqkd.errors import OptionError
-from uqkd.llm import Encoder, Recipe, Responses, Sampling, Sources, World, cross_fitted
+from uqkd.llm import Encoder, Recipe, Responses, Sampling, SeedDesign, World, cross_fitted
 from uqkd.llm.synthetic.testbed import Size, tokenizer
 
 STUDENTS, K, ANSWERS, KEY = 2, 2, 3, ("t", "cross")
@@ -13,7 +13,7 @@ RECIPE = Recipe(steps=30, batch=4, optimiser="adamw", lr=1e-2)
 
 @pytest.fixture(scope="module")
 def world():
-    return World.make(clans=2, members=3, key=("test", "cross"))
+    return World.make(groups=2, entities=3, key=("test", "cross"))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def given(world, encoder, *, changed=None):
 def answers(responses, encoder):
     second, fold = cross_fitted(
         Size(16, 32, 1, 2).config(len(encoder.tokenizer)), responses, answers=ANSWERS, encoder=encoder, recipe=RECIPE,
-        sources=Sources.independent(STUDENTS), sampling=Sampling(max_tokens=6), key=KEY,
+        seed_design=SeedDesign.independent(STUDENTS), sampling=Sampling(max_tokens=6), key=KEY,
     )  # fmt: skip
     texts = np.array([[second.texts(s, p) for p in range(len(second.prompts))] for s in range(STUDENTS)], dtype=object)
     return texts, fold

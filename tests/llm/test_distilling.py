@@ -15,7 +15,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError
-from uqkd.llm import Encoder, Lora, Recipe, Responses, Sources, World, distill, weigh
+from uqkd.llm import Encoder, Lora, Recipe, Responses, SeedDesign, World, distill, weigh
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.students.training.checkpoints import FolderCheckpoint
@@ -34,7 +34,7 @@ RECIPE = Recipe(steps=24, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, sc
 
 @pytest.fixture(scope="module")
 def world():
-    return World.make(clans=2, members=2, key=("test", "training"))
+    return World.make(groups=2, entities=2, key=("test", "training"))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_the_whole_batch_however_it_is_cut(world, encode
     """Uneven weights, seven rows in pieces of 1, 2 and 3 with a last one of 1, and a row that comes twice."""
     student = Initializer.of(base).template.double()
     all_rows = training_rows(
-        targets(world, encoder), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",)
+        targets(world, encoder), encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",)
     )
     order = np.array([0, 3, 5, 1, 8, 8, 2])
     weights = np.linspace(0.2, 3.0, len(all_rows.learnt))
@@ -110,8 +110,8 @@ def test_pieces_hold_every_row_once_and_the_longest_first():
 WORKER = """
 import sys, numpy as np, torch
 from uqkd.stacked import Recipe
-from uqkd.stacked.processes import joined
-from uqkd.stacked.sequential import train_alone
+from uqkd.stacked.engines.processes import joined
+from uqkd.stacked.engines.sequential import train_alone
 torch.manual_seed(0)
 line = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 2)).double()
 x, y = torch.randn(11, 5).double(), torch.randn(11, 2).double()
@@ -146,7 +146,7 @@ def test_bfloat16_keeps_master_weights(world, encoder, base):
     made = {}
     for precision in ("float32", "bfloat16"):
         made[precision] = distill(
-            base, targets(world, encoder), encoder=encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t", "p"),
+            base, targets(world, encoder), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t", "p"),
             compute=Compute(precision=precision), trainer="sequential",
         )  # fmt: skip
     parameters = {name: dict(one.student(0).named_parameters()) for name, one in made.items()}
@@ -167,7 +167,7 @@ def test_recomputed_activations_change_nothing(world, encoder, base, lora):
     how = {
         "encoder": encoder,
         "recipe": RECIPE,
-        "sources": Sources.independent(1),
+        "seed_design": SeedDesign.independent(1),
         "trainer": "sequential",
         "lora": lora,
     }
@@ -185,7 +185,7 @@ def test_a_student_stops_early_and_takes_back_its_best(world, encoder, base):
     for trainer in ("sequential", "stacked"):
         steps = []
         students = distill(
-            base, targets(world, encoder), encoder=encoder, recipe=recipe, sources=Sources.independent(1), key=("t", "v"),
+            base, targets(world, encoder), encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(1), key=("t", "v"),
             validation=0.3, trainer=trainer, watch=lambda moment, steps=steps: steps.append(moment.step),
         )  # fmt: skip
         seen.append((max(steps) + 1, students.probabilities(world.prompts(relations=["home"]))))
@@ -193,7 +193,7 @@ def test_a_student_stops_early_and_takes_back_its_best(world, encoder, base):
     # Float32 in another order; the chosen evaluation and its parameters are the same.
     np.testing.assert_allclose(seen[0][1], seen[1][1], atol=5e-3)
     with pytest.raises(OptionError, match="early stopping needs a share"):
-        distill(base, targets(world, encoder), encoder=encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",),
+        distill(base, targets(world, encoder), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",),
                 validation=0.3)  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def test_tied_embeddings_stay_tied_in_both_trainers(world, encoder, base, tmp_pa
 
     for trainer in ("stacked", "sequential"):
         students = distill(
-            base, targets(world, encoder, 2), encoder=encoder, recipe=RECIPE, sources=Sources.independent(2),
+            base, targets(world, encoder, 2), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(2),
             key=("t", "tied"), trainer=trainer,
         )  # fmt: skip
         (folder, _) = students.save(tmp_path / trainer)
@@ -234,9 +234,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from uqkd import seeds
-from uqkd.llm import Bank, Encoder, Lora, Recipe, Sources, distill, weigh
-from uqkd.llm.students.initializer import Initializer
-from uqkd.llm.students.keeping import Keep
+from uqkd.llm import Bank, Encoder, Lora, Recipe, SeedDesign, distill, weigh
+from uqkd.llm.students.networks.initializer import Initializer
+from uqkd.llm.students.training.keeping import Keep
 base, bank, out, trainer, lora, kills = sys.argv[1:7]
 held = Bank(bank, create=False)
 prompts, drawn = held.prompts()
@@ -248,7 +248,7 @@ LORAS = {"no": None, "all": Lora(rank=2, dropout=0.1), "last": Lora(rank=2, laye
 Initializer.of(base, lora=Lora(rank=2))  # what the children need is imported once
 
 def trained(told):
-    distill(base, targets, encoder=Encoder.of(base), recipe=recipe, sources=Sources.independent(2), key=("t", "killed"),
+    distill(base, targets, encoder=Encoder.of(base), recipe=recipe, seed_design=SeedDesign.independent(2), key=("t", "killed"),
             trainer=trainer, lora=LORAS[lora],
             keep=Keep(Path(out), {"inputs": "a"}, every_s=0.0),
             watch=lambda moment: os.write(told, bytes([moment.student, moment.step])))

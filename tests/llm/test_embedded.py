@@ -1,4 +1,4 @@
-"""The embedded world as a bed: trained once, kept whole, sampled into banks, and every study of language models runs on it."""
+"""The embedded world as a testbed: trained once, kept whole, sampled into banks, and every study of language models runs on it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uqkd.llm import Bed
+from uqkd.llm import Testbed
 from uqkd.llm.synthetic import testbed as embedded
 from uqkd.llm.synthetic.testbed import Size
 from uqkd.run import Run, load_study
@@ -14,7 +14,7 @@ from uqkd.stacked import Recipe
 from uqkd.store import Store
 
 STUDIES = Path(__file__).parents[2] / "studies"
-SMALL = {"clans": 2, "members": 4, "backend": "transformers"}
+SMALL = {"groups": 2, "members": 4, "backend": "transformers"}
 
 
 @pytest.fixture(scope="module")
@@ -38,27 +38,27 @@ def root(quick, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bed(root):
-    return Bed.open(root, clans=2, members=4)
+    return Testbed.open(root, groups=2, entities=4)
 
 
-def test_the_teacher_knows_its_world(bed):
-    for way in range(bed.world.phrasings):
-        prompts = bed.world.prompts(phrasings=[way])
-        p, truth = bed.probabilities(prompts), bed.world.truth(prompts)
+def test_the_teacher_knows_its_world(testbed):
+    for way in range(testbed.world.phrasings):
+        prompts = testbed.world.prompts(phrasings=[way])
+        p, truth = testbed.probabilities(prompts), testbed.world.truth(prompts)
         assert p.shape == truth.shape
         assert p[:, -1].mean() < 0.05
         assert np.abs(p - truth).sum(axis=1).mean() < 0.2
 
 
-def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(bed, root, monkeypatch, capsys):
+def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(testbed, root, monkeypatch, capsys):
     commit = embedded.commit_folder
     monkeypatch.setattr(embedded, "commit_folder", None)
-    assert Bed.open(root, clans=2, members=4) == bed == Bed.at(bed.folder)
+    assert Testbed.open(root, groups=2, entities=4) == testbed == Testbed.at(testbed.folder)
     monkeypatch.setattr(embedded, "commit_folder", commit)
-    file = bed.base / "model.safetensors"
+    file = testbed.base / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    assert Bed.open(root, clans=2, members=4) == bed
+    assert Testbed.open(root, groups=2, entities=4) == bed
     said = capsys.readouterr().err
     assert "does not match its hash; moved to quarantine" in said
     assert "base trained in" in said
@@ -66,15 +66,15 @@ def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(bed
     assert file.read_bytes() == whole  # the same bits from the same key
 
 
-def test_a_bed_draws_what_is_missing_and_its_fingerprint_is_that_of_the_responses_used(bed):
-    prompts, more = (bed.world.prompts(relations=names) for names in (["home"], ["home", "food"]))
-    first = bed.draw(prompts, students=2, per_student=2, backend="transformers")
-    assert bed.draw(more, students=3, per_student=2, backend="transformers") != first
+def test_a_bed_draws_what_is_missing_and_its_fingerprint_is_that_of_the_responses_used(testbed):
+    prompts, more = (testbed.world.prompts(relations=names) for names in (["home"], ["home", "food"]))
+    first = testbed.draw(prompts, students=2, per_student=2, backend="transformers")
+    assert testbed.draw(more, students=3, per_student=2, backend="transformers") != first
     assert (
-        bed.draw(prompts, students=2, per_student=2, backend="transformers") == first
+        testbed.draw(prompts, students=2, per_student=2, backend="transformers") == first
     )  # what else is held does not count
-    assert bed.draw(prompts, students=2, per_student=2, temperature=0.5, backend="transformers") != first
-    assert bed.bank(0.5).root != bed.bank().root
+    assert testbed.draw(prompts, students=2, per_student=2, temperature=0.5, backend="transformers") != first
+    assert testbed.bank(0.5).root != testbed.bank().root
 
 
 OPTIONS = {
@@ -90,7 +90,7 @@ TRAINING = {"students": 3, "steps": 12, "batch": 8}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_study_runs_on_it(name, root, bed):
+def test_every_study_runs_on_it(name, root, testbed):
     """Students of a dozen steps know nothing: what is seen here is that every figure, table and caption is made."""
     study = load_study(name, folder=STUDIES)
     options = study.options(overrides={**SMALL, **TRAINING, **OPTIONS[name]})

@@ -10,7 +10,7 @@ from uqkd.llm.synthetic.world import World
 
 @pytest.fixture(scope="module")
 def encoder():
-    coder = tokenizer(World.make(clans=2, members=2, key=("test", "exact")))
+    coder = tokenizer(World.make(groups=2, entities=2, key=("test", "exact")))
     return Encoder(coder, False, vocabulary=len(coder), context=64, model_eos=(coder.eos_token_id,))
 
 

@@ -212,7 +212,7 @@ def test_stopped_at_any_commit_and_run_again_the_rows_are_those_of_one_go(tmp_pa
 KILLED = """
 import os, signal, sys
 from uqkd.llm.bank import STUDY, Bank
-from uqkd.llm.bank.importing import import_responses
+from uqkd.llm.bank.importing.importing import import_responses
 
 def stop(done, total):
     if done >= 45:

@@ -13,7 +13,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import gini_from_draws
-from uqkd.llm.measuring.errors import Marked
+from uqkd.llm.measuring.errors import Graded
 from uqkd.llm.measuring.tables.coded import answer_table, marked_of, numbered
 from uqkd.llm.measuring.tables.side_by_side import answer_values
 from uqkd.llm.responses import Prompts, Response, Responses
@@ -27,7 +27,7 @@ study = STUDY.module
 
 def drawn(rng, shape, kinds=4):
     ids = rng.integers(0, kinds, size=shape)
-    return Marked(ids, ids % 2 == 0)
+    return Graded(ids, ids % 2 == 0)
 
 
 def test_values_are_what_counting_pairs_gives():
@@ -70,7 +70,7 @@ def test_one_student_has_no_variance_between_students_and_two_are_refused():
 
 
 def test_nothing_wrong_has_no_share_of_mistakes():
-    right = Marked(np.zeros((3, 2, 2), dtype=int), np.ones((3, 2, 2), dtype=bool))
+    right = Graded(np.zeros((3, 2, 2), dtype=int), np.ones((3, 2, 2), dtype=bool))
     found = answer_values(right, replace(right, form=right.form[:1], supported=right.supported[:1]))
     assert "shared" not in found  # 0 of 0
     assert "kappa" not in found  # the teacher is certain

@@ -14,7 +14,7 @@ from uqkd.llm import (
     Response,
     Responses,
     Sampling,
-    Sources,
+    SeedDesign,
     TextTargets,
     World,
     distill,
@@ -35,7 +35,7 @@ RECIPE = Recipe(steps=12, batch=4, optimiser="adamw", lr=5e-3, clip_norm=1.0, sc
 
 @pytest.fixture(scope="module")
 def world():
-    return World.make(clans=2, members=2, key=("test", "students"))
+    return World.make(groups=2, entities=2, key=("test", "students"))
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,10 @@ def test_all_trainers_follow_one_trajectory(world, encoder, config, base, lora):
     """Float32 rounds a loss of about 4 by 2e-7; Adam's first steps have unit size whatever the gradient, so differences of
     rounding in near-zero gradients grow to some 1e-5 within a dozen steps; a wrong rate or order is off by 1e-2."""
     initializer = Initializer.of(base if lora else config, lora=lora)
-    sources = Sources.independent(STUDENTS)
-    rows = training_rows(weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=sources, key=("t",))
+    seed_design = SeedDesign.independent(STUDENTS)
+    rows = training_rows(
+        weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, seed_design=seed_design, key=("t",)
+    )
     begin = [initializer.parameters(s, key=("t", "b"), adapter=s, shared=True) for s in range(STUDENTS)]
     stacked, alone = trajectories(initializer, rows, begin)
     assert stacked.shape == (RECIPE.steps, STUDENTS)
@@ -197,7 +199,7 @@ def test_weights_of_a_students_rows_are_its_responses(world, encoder):
     responses = answers(world, encoder, k=2, students=1)
     double = Responses(responses.prompts, responses.distinct, np.repeat(responses.index, 2, axis=2))
     one, two = (
-        training_rows(weigh(r, "multi"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",))
+        training_rows(weigh(r, "multi"), encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",))
         for r in (responses, double)
     )
     np.testing.assert_allclose(one.shares, two.shares, rtol=1e-12)
@@ -205,7 +207,7 @@ def test_weights_of_a_students_rows_are_its_responses(world, encoder):
     assert one.shares[0][one.shares[0] > 0].mean() == pytest.approx(1.0)
     assert set(one.weights.ravel()) == {1.0}
     single = training_rows(
-        weigh(responses, "single"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",)
+        weigh(responses, "single"), encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",)
     )
     assert (single.shares == 1.0).all()
     assert len(single.learnt) == len(responses.prompts)
@@ -231,11 +233,13 @@ def test_orders_take_rows_in_proportion_to_their_weights(world, encoder):
         Responses.gather(prompts, made, (1, len(prompts), 2)), np.tile([0.9, 0.1], (1, len(prompts), 1)), "own"
     )
     many = Recipe(steps=400, batch=4)
-    rows = training_rows(targets, encoder, recipe=many, sources=Sources.independent(1), key=("t", "orders"))
+    rows = training_rows(targets, encoder, recipe=many, seed_design=SeedDesign.independent(1), key=("t", "orders"))
     taken = np.bincount(rows.orders.ravel(), minlength=rows.shares.shape[1]) / rows.orders.size
     # 200 epochs of 8: each count is its share to one an epoch at the most, and to 1/√(4·200) on average.
     np.testing.assert_allclose(taken * rows.shares.shape[1], rows.shares[0], atol=0.15)
-    whole = training_rows(targets, encoder, recipe=Recipe(steps=3), sources=Sources.independent(1), key=("t", "whole"))
+    whole = training_rows(
+        targets, encoder, recipe=Recipe(steps=3), seed_design=SeedDesign.independent(1), key=("t", "whole")
+    )
     np.testing.assert_allclose(whole.weights, whole.shares)
 
 
@@ -243,7 +247,7 @@ def test_a_cut_response_is_not_taught_to_end(world, encoder):
     prompts = world.prompts(relations=["wish"]).select([0])
     cut = Responses.gather(prompts, [Response((5, 6), "a b", finished=False)], (1, 1, 1))
     with pytest.raises(DataError, match="none of 1 responses ends by itself"):
-        training_rows(weigh(cut, "multi"), encoder, recipe=RECIPE, sources=Sources.independent(1), key=("t",))
+        training_rows(weigh(cut, "multi"), encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",))
     ids, supervised = encoder.supervised((1, 4), Response((5, 6), "a b", finished=False))
     assert encoder.eos_id not in ids
     assert supervised == (False, False, True, True)
@@ -256,7 +260,9 @@ def test_a_memorised_answer_is_answered_and_ended(world, encoder, config):
     ]
     targets = weigh(Responses.gather(prompts, made, (1, len(prompts), 1)), "single")
     long = Recipe(steps=250, optimiser="adamw", lr=1e-2, clip_norm=1.0, schedule="cosine")
-    students = distill(config, targets, encoder=encoder, recipe=long, sources=Sources.independent(2), key=("t", "m"))
+    students = distill(
+        config, targets, encoder=encoder, recipe=long, seed_design=SeedDesign.independent(2), key=("t", "m")
+    )
     assert students.probabilities(prompts)[..., 0].min() > 0.9
     drawn = students.predict(prompts, 3, sampling=Sampling(max_tokens=6), key=("t", "draws"))
     assert drawn.shape == (2, len(prompts), 3)
@@ -270,7 +276,7 @@ def test_draws_follow_the_exact_probabilities(world, encoder, config):
     beginning_targets = weigh(answers(world, encoder, k=2, students=1), "multi")
     some = Recipe(steps=60, optimiser="adamw", lr=1e-2)
     students = distill(
-        config, beginning_targets, encoder=encoder, recipe=some, sources=Sources.independent(1), key=("t", "d")
+        config, beginning_targets, encoder=encoder, recipe=some, seed_design=SeedDesign.independent(1), key=("t", "d")
     )
     prompts, draws = world.prompts(relations=["food"]), 4_000
     exact = students.probabilities(prompts)[0]
@@ -293,7 +299,7 @@ def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, confi
         weigh(answers(world, encoder), "multi"),
         encoder,
         recipe=RECIPE,
-        sources=Sources.independent(STUDENTS),
+        seed_design=SeedDesign.independent(STUDENTS),
         key=("t",),
     )
     begin = [initializer.parameters(s, key=("t", "fail"), adapter=s) for s in range(STUDENTS)]
@@ -331,7 +337,7 @@ def test_perturbed_students_begin_near_one_model(base):
 
 def test_adapters_share_one_frozen_base(base, world, encoder):
     students = distill(
-        base, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE, sources=Sources.independent(STUDENTS),
+        base, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(STUDENTS),
         key=("t", "lora"), lora=Lora(rank=2),
     )  # fmt: skip
     one, other = students.student(0), students.student(1)
@@ -348,7 +354,7 @@ def test_saved_students_load_in_transformers(world, encoder, config, tmp_path):
 
     students = distill(
         config, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE,
-        sources=Sources.independent(STUDENTS), key=("t", "save"),
+        seed_design=SeedDesign.independent(STUDENTS), key=("t", "save"),
     )  # fmt: skip
     folders = students.save(tmp_path)
     assert [folder.name for folder in folders] == ["student-0", "student-1", "student-2"]
@@ -371,7 +377,11 @@ def test_what_contradicts_is_refused(config, base, world, encoder):
         Initializer.of(base, perturbation=-1.0)
     with pytest.raises(OptionError, match="targets are of 3 students, sources of 2"):
         training_rows(
-            weigh(answers(world, encoder), "multi"), encoder, recipe=RECIPE, sources=Sources.independent(2), key=("t",)
+            weigh(answers(world, encoder), "multi"),
+            encoder,
+            recipe=RECIPE,
+            seed_design=SeedDesign.independent(2),
+            key=("t",),
         )
     blank = Prompts(("a",), ("home of x y",))
     with pytest.raises(DataError, match="no reference answers"):

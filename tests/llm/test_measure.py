@@ -9,10 +9,10 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import decompose_agreement, decompose_variance, gini, gini_from_draws
 from uqkd.llm.measuring import COLUMNS, HeldOut, embedding_components, measure
-from uqkd.llm.measuring.errors import error_correlation, mark, ratio, shared_mistakes, true_distributions
+from uqkd.llm.measuring.errors import error_correlation, grade, ratio, shared_errors, true_distributions
 from uqkd.llm.measuring.tables.printing import lines
 from uqkd.llm.responses import Prompts, Response, Responses
-from uqkd.llm.similarity import similarity as alikeness
+from uqkd.llm.similarity import similarity as similarity
 from uqkd.llm.similarity.embeddings import embed
 
 WORDS = ("stone", "small stone", "rain", "sea", "rain at sea")
@@ -33,7 +33,7 @@ def test_components_are_those_of_the_array_that_is_not_built(embedding, monkeypa
     rows = embed(WORDS) if embedding == "builtin" else np.eye(5)
     expected = decompose_variance(rows[drawn.index])
     for block in (2**21, 600):
-        monkeypatch.setattr(alikeness, "BLOCK_VALUES", block)
+        monkeypatch.setattr(similarity, "BLOCK_VALUES", block)
         found = embedding_components(drawn, embedding)
         for name in ("inter", "intra", "total", "per_student_inter", "per_student_intra"):
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-13)
@@ -120,7 +120,7 @@ SAID = tuple(Response((i,), w) for i, w in enumerate(["Rome", "rome.", "Milan", 
 
 
 def test_marks_and_accuracy_by_hand():
-    ours, theirs = mark(
+    ours, theirs = grade(
         Responses(ASKED, SAID, [[[0, 1, 2], [3, 4, 4]], [[2, 5, 0], [4, 3, 2]]]),
         Responses(ASKED, SAID, [[[2, 0], [4, 4]]]),
     )
@@ -132,7 +132,7 @@ def test_marks_and_accuracy_by_hand():
     # Rome twice (two spellings): right. fog twice: wrong. Three different answers, one of them right: a third.
     np.testing.assert_allclose(ours.accuracy(), [[1, 0], [1 / 3, 1 / 3]])
     # wrong answers: Milan | fog, fog | Milan, Turin | fog, Milan; the teacher said Milan to a and fog to b: 5 of 7
-    assert shared_mistakes(ours, theirs)[0] == pytest.approx(5 / 7)
+    assert shared_errors(ours, theirs)[0] == pytest.approx(5 / 7)
 
 
 def test_rows_of_answers_count_the_prompts_that_have_some():
@@ -172,14 +172,14 @@ def test_prompts_where_students_differ_come_first():
 
 
 def errors(n, key, *, students=4, responses_each=3, k=4):
-    """Marked sources with error rates a_p (students) and b_p (teacher) that correlate by a half."""
+    """Graded sources with error rates a_p (students) and b_p (teacher) that correlate by a half."""
     rng = seeds.generator("test", "errors", *key)
     both, own, other = rng.random((3, n))
     ours, theirs = (both + own) / 2, (both + other) / 2
     index = (rng.random((students, n, responses_each)) < ours[None, :, None]).astype(int)
     teacher = (rng.random((1, n, k)) < theirs[None, :, None]).astype(int)
     answers = (("right",),) * n
-    return mark(*(responses(i, answers, words=("right", "wrong")) for i in (index, teacher)))
+    return grade(*(responses(i, answers, words=("right", "wrong")) for i in (index, teacher)))
 
 
 def test_correlation_of_errors_is_cleared_of_noise():
@@ -188,7 +188,7 @@ def test_correlation_of_errors_is_cleared_of_noise():
     assert abs(value - 0.5) < Z * error < 0.15
     naive = np.corrcoef(ours.wrong.mean(axis=0), theirs.wrong.mean(axis=0))[0, 1]
     assert abs(naive - 0.5) > Z * error  # wrong version: noise left in
-    swapped = error_correlation(ours, mark(responses(theirs.form[:, ::-1], (("0",),) * 20_000, words=("0", "1")))[0])
+    swapped = error_correlation(ours, grade(responses(theirs.form[:, ::-1], (("0",),) * 20_000, words=("0", "1")))[0])
     assert abs(swapped[0]) < Z * swapped[1]  # another prompt's teacher has nothing to do with it
 
 
@@ -201,9 +201,9 @@ def test_standard_error_of_the_correlation():
 def test_what_cannot_be_estimated_is_nan_and_not_a_number_of_some_kind():
     ours, theirs = errors(2, ("few",))
     assert all(math.isnan(v) for v in error_correlation(ours, theirs))
-    certain = mark(responses(np.zeros((2, 5, 2), dtype=int), (("right",),) * 5, words=("right",)))[0]
+    certain = grade(responses(np.zeros((2, 5, 2), dtype=int), (("right",),) * 5, words=("right",)))[0]
     assert all(math.isnan(v) for v in error_correlation(certain, certain))
-    assert all(math.isnan(v) for v in shared_mistakes(certain, certain))
+    assert all(math.isnan(v) for v in shared_errors(certain, certain))
     assert math.isnan(
         measure(responses(np.zeros((2, 2, 2), dtype=int)), responses(np.zeros((1, 2, 2), dtype=int))).of("kappa")[0]
     )

@@ -12,7 +12,7 @@ from other_tokenizers import END, byte_bpe, save_gpt2, unigram, wordpiece
 
 from uqkd.cli import main
 from uqkd.errors import PreflightError
-from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sampling, Sources, distill, weigh
+from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sampling, SeedDesign, distill, weigh
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.importing.importing import import_responses
 from uqkd.llm.bank.responding import respond
@@ -89,7 +89,11 @@ def test_rows_hold_the_students_own_tokens(drawn, students):
     prompts = Prompts(("a",), ("say something :",))
     answers = Responses(prompts, drawn, np.arange(len(drawn)).reshape(1, 1, -1))
     rows = training_rows(
-        weigh(answers, "multi"), encoder, recipe=Recipe(steps=1), sources=Sources.independent(1), key=("t", "rows")
+        weigh(answers, "multi"),
+        encoder,
+        recipe=Recipe(steps=1),
+        seed_design=SeedDesign.independent(1),
+        key=("t", "rows"),
     )
     table = rows.table()
     said = [encoder.decode(ids[learnt == 1].tolist()) for ids, learnt in zip(table[:, 0], table[:, 1], strict=True)]
@@ -230,7 +234,7 @@ def trained(path, responses, *, steps):
     """One student of these responses, and what it answers by transformers' own `generate`, ended or not."""
     encoder = Encoder.of(path)
     made = distill(
-        path, weigh(responses, "single"), encoder=encoder, sources=Sources.independent(1), key=("t", "says"),
+        path, weigh(responses, "single"), encoder=encoder, seed_design=SeedDesign.independent(1), key=("t", "says"),
         recipe=Recipe(steps=steps, optimiser="adamw", lr=1e-2, clip_norm=1.0, schedule="cosine"),
     )  # fmt: skip
     model, said = made.student(0).eval(), []
@@ -296,7 +300,7 @@ def one_answer(encoder, *prompts):
 
 
 def distilled(path, targets, encoder, **more):
-    options = {"recipe": Recipe(steps=1), "sources": Sources.independent(1), "key": ("t", "refused")}
+    options = {"recipe": Recipe(steps=1), "seed_design": SeedDesign.independent(1), "key": ("t", "refused")}
     return distill(path, targets, encoder=encoder, **options, **more)
 
 

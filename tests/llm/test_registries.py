@@ -21,7 +21,7 @@ from uqkd.llm.teachers import backend_names, backends, open_teacher
 
 BACKEND = '''
 from uqkd.llm.teachers.teacher import Completion, TeacherInfo
-from uqkd.llm.teachers.text_only import TextOnly
+from uqkd.llm.teachers.servers.text_only import TextOnly
 
 
 class Echo:

@@ -18,7 +18,7 @@ from families import FAMILIES, PARTS, check_docs, save_family
 from safetensors import safe_open
 
 from uqkd.errors import OptionError
-from uqkd.llm import Encoder, Lora, Prompts, Recipe, Responses, Sampling, Sources, distill, weigh
+from uqkd.llm import Encoder, Lora, Prompts, Recipe, Responses, Sampling, SeedDesign, distill, weigh
 from uqkd.llm.models.configuration import configuration
 from uqkd.llm.students.networks.initializer import Initializer, saved
 from uqkd.llm.students.networks.likelihood import row_table
@@ -126,7 +126,8 @@ def taught(path: Path, folder: Path, encoder: Encoder, *, kind: str, trainer: st
     seen = Seen(before=before, errors=[error])
     try:
         made = distill(
-            path, weigh(answers, "single"), encoder=encoder, recipe=recipe(path, kind), sources=Sources.independent(STUDENTS),
+            path, weigh(answers, "single"), encoder=encoder, recipe=recipe(path, kind),
+            seed_design=SeedDesign.independent(STUDENTS),
             lora=LORA if kind == "LoRA" else None, key=("tests", "student families", folder.name), trainer=trainer,
             perturbation=0.01,
         )  # fmt: skip

@@ -63,8 +63,8 @@ def medoids(k, law, *, kept):
 def nearest(classes):
     """The first response nearest the mean embedding."""
     near = embed(TEXTS) @ embed(TEXTS).T
-    closeness = np.eye(4)[classes].mean(axis=2) @ near
-    of_each = np.take_along_axis(closeness, classes, axis=2)
+    similarity = np.eye(4)[classes].mean(axis=2) @ near
+    of_each = np.take_along_axis(similarity, classes, axis=2)
     return np.take_along_axis(
         classes, (of_each >= of_each.max(axis=2, keepdims=True) - 1e-9).argmax(axis=2)[..., None], 2
     )[..., 0]

@@ -12,13 +12,13 @@ from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import decompose_categorical, gini
 from uqkd.llm.bank.stored import Gathering
 from uqkd.llm.responses import Prompts, Response, Responses, side_by_side
-from uqkd.llm.similarity import similarity as alikeness
+from uqkd.llm.similarity import similarity as similarity
 from uqkd.llm.similarity.embeddings import embed
-from uqkd.llm.similarity.similarity import alikenesses
+from uqkd.llm.similarity.similarity import similarities
 from uqkd.llm.targets import folds, weigh
 from uqkd.llm.targets.precision import _estimates, precision_weight
 from uqkd.llm.targets.reranked import spread_weight
-from uqkd.theory.statements.medoid import medoid_law
+from uqkd.theory.statements.medoid import medoid_distribution
 
 WORDS = ("stone", "small stone", "rain", "sea", "rain at sea")
 ANSWERS = tuple(Response((i,), word) for i, word in enumerate(WORDS))
@@ -62,7 +62,7 @@ def test_laws_by_every_sequence_of_draws(k, embedding):
     np.testing.assert_allclose(multi, probs, rtol=1e-12)
     kept = chance @ shares(weigh(responses(every), "medoid", embedding=embedding), 3)[0]
     rows = np.eye(3) if embedding == "exact" else embed(WORDS[:3])
-    np.testing.assert_allclose(kept, medoid_law(probs, k, rows), rtol=1e-12)
+    np.testing.assert_allclose(kept, medoid_distribution(probs, k, rows), rtol=1e-12)
     if k <= 2:
         np.testing.assert_allclose(kept, probs, rtol=1e-12)
     else:
@@ -79,7 +79,7 @@ def test_single_memorises_as_t4_says():
     assert abs(z_of(multi.inter, float(gini(P)) / 3)) < Z
     assert abs(z_of(multi.inter, float(gini(P)))) > Z
     sharp = decompose_categorical(shares(weigh(responses(drawn), "medoid", embedding="exact")))
-    assert abs(z_of(sharp.inter, float(gini(medoid_law(P, 3))))) < Z
+    assert abs(z_of(sharp.inter, float(gini(medoid_distribution(P, 3))))) < Z
     assert abs(z_of(sharp.inter, float(gini(P)))) > Z
 
 
@@ -97,9 +97,9 @@ def test_medoid_does_not_see_other_students_or_prompts(monkeypatch):
     for s, p in ((0, 0), (2, 39), (1, 7)):
         alone = weigh(drawn.of_students(s).of_prompts([p]), "medoid").responses.index
         assert alone[0, 0, 0] == whole[s, p, 0]
-    monkeypatch.setattr(alikeness, "BLOCK_VALUES", 400)  # one prompt at a time
+    monkeypatch.setattr(similarity, "BLOCK_VALUES", 400)  # one prompt at a time
     np.testing.assert_array_equal(weigh(drawn, "medoid").responses.index, whole)
-    monkeypatch.setattr(alikeness, "FEW_TEXTS", 1)
+    monkeypatch.setattr(similarity, "FEW_TEXTS", 1)
     np.testing.assert_array_equal(weigh(drawn, "medoid").responses.index, whole)
 
 
@@ -127,8 +127,8 @@ def test_block_by_block_is_all_at_once(monkeypatch, embedding):
     together = {}
     for blocks in (False, True):
         if blocks:
-            monkeypatch.setattr(alikeness, "MANY_TEXTS", 0)
-            monkeypatch.setattr(alikeness, "BLOCK_VALUES", 20_000)
+            monkeypatch.setattr(similarity, "MANY_TEXTS", 0)
+            monkeypatch.setattr(similarity, "BLOCK_VALUES", 20_000)
         for kind, (first, second) in {"held": whole, "columns": parts}.items():
             together[blocks, kind] = [
                 weigh(first, "medoid", embedding=embedding),
@@ -146,8 +146,8 @@ def test_block_by_block_is_all_at_once(monkeypatch, embedding):
 @pytest.mark.parametrize("method", ["single", "multi", "medoid"])
 def test_memory_is_that_of_indices_and_weights(monkeypatch, method):
     """Four times as many responses take four arrays of 8 bytes a response more, no texts and no embeddings (2,048 bytes)."""
-    monkeypatch.setattr(alikeness, "MANY_TEXTS", 100)
-    monkeypatch.setattr(alikeness, "BLOCK_VALUES", 2**15)
+    monkeypatch.setattr(similarity, "MANY_TEXTS", 100)
+    monkeypatch.setattr(similarity, "BLOCK_VALUES", 2**15)
     peaks = []
     for count in (500, 2_000):
         words = (
@@ -179,7 +179,7 @@ def test_side_by_side_keeps_each_response_once():
 def test_alikeness_is_that_of_the_embeddings():
     first, second = responses([[[0, 3], [2, 2]]]), responses([[[1, 4, 0], [2, 0, 1]], [[3, 3, 3], [4, 0, 2]]])
     vectors = embed(WORDS)
-    for block in alikenesses([first, second], "builtin"):
+    for block in similarities([first, second], "builtin"):
         found = block.between(0, 1)
         for s, p in itertools.product(range(2), range(2)):
             expected = vectors[first.index[0, p]] @ vectors[second.index[s, p]].T

@@ -10,7 +10,7 @@ from uqkd.llm.synthetic.world import REFUSAL, Relation
 
 @pytest.fixture(scope="module")
 def world():
-    return World.make(clans=6, members=5, key=("test", "world"))
+    return World.make(groups=6, entities=5, key=("test", "world"))
 
 
 def test_answers_are_of_the_kind_and_length_promised(world):
@@ -31,11 +31,11 @@ def test_probabilities_are_a_distribution_that_samples_can_show(world):
 
 
 def test_a_clan_shares_its_answers_and_entities_do_not(world):
-    by_clan = {}
+    by_group = {}
     for q in world.questions:
-        by_clan.setdefault((q.relation.name, q.clan), set()).add(q.answers)
-    assert {len(found) for (relation, _), found in by_clan.items() if relation == "food"} == {1}
-    assert all(len(found) > 1 for (relation, _), found in by_clan.items() if relation == "home")
+        by_group.setdefault((q.relation.name, q.group), set()).add(q.answers)
+    assert {len(found) for (relation, _), found in by_group.items() if relation == "food"} == {1}
+    assert all(len(found) > 1 for (relation, _), found in by_group.items() if relation == "home")
 
 
 def test_truth_is_that_of_the_questions_and_nothing_is_left_for_other_answers(world):
@@ -58,13 +58,13 @@ def test_halves_share_no_entity_and_phrasings_no_text(world):
 
 
 def test_the_key_names_the_world(world):
-    assert World.make(clans=6, members=5, key=("test", "world")) == world
-    assert World.make(clans=6, members=5, key=("test", "other")) != world
-    grown = World.make(clans=6, members=5, key=("test", "world"), relations=[*world_relations(world), BIRD])
+    assert World.make(groups=6, entities=5, key=("test", "world")) == world
+    assert World.make(groups=6, entities=5, key=("test", "other")) != world
+    grown = World.make(groups=6, entities=5, key=("test", "world"), relations=[*world_relations(world), BIRD])
     assert grown.questions[: len(world.questions)] == world.questions  # another relation leaves the others as they were
 
 
-BIRD = Relation("bird", "certain", "clan", ("bird of {}", "what flies by {}", "{} sees what", "{} has bird"))
+BIRD = Relation("bird", "certain", "group", ("bird of {}", "what flies by {}", "{} sees what", "{} has bird"))
 
 
 def world_relations(world):
@@ -72,12 +72,12 @@ def world_relations(world):
 
 
 def test_bad_worlds_are_refused(world):
-    with pytest.raises(OptionError, match="clans >= 1"):
-        World.make(clans=0, members=1, key=("t",))
+    with pytest.raises(OptionError, match="groups >= 1"):
+        World.make(groups=0, entities=1, key=("t",))
     with pytest.raises(OptionError, match="needs 20097 words; there are"):
-        World.make(clans=20_000, members=1, key=("t",))
+        World.make(groups=20_000, entities=1, key=("t",))
     with pytest.raises(OptionError, match="kind"):
-        World.make(clans=1, members=1, key=("t",), relations=[Relation("a", "vague", "own", ("a of {}",))])
+        World.make(groups=1, entities=1, key=("t",), relations=[Relation("a", "vague", "own", ("a of {}",))])
     with pytest.raises(OptionError, match=r"0 \.\.\. 3; got \[4\]"):
         world.prompts(phrasings=[4])
     with pytest.raises(OptionError, match="none of this world"):

@@ -9,7 +9,7 @@ import statsmodels.formula.api as smf
 
 from uqkd import seeds
 from uqkd.estimators import mean_variance_components, variance_components
-from uqkd.mlp import SOURCES, Sources
+from uqkd.mlp import SOURCES, SeedDesign
 from uqkd.run import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "studies" / "uncertainty_budget.py").module
@@ -25,15 +25,15 @@ def setting():
 
 @pytest.fixture(scope="module")
 def crossed(setting):
-    sources = Sources.crossed(LEVELS)
-    return setting[0].answers(sources, "crossed"), sources.table()
+    seed_design = SeedDesign.crossed(LEVELS)
+    return setting[0].answers(seed_design, "crossed"), seed_design.table()
 
 
 def test_equal_levels_are_equal_students_whatever_the_chunk(setting, crossed):
     """A student depends on its levels alone: the last of the design, trained apart, is the same to the bit."""
     answers, factors = crossed
     last = {name: level[-1:] for name, level in factors.items()}
-    alone = setting[0].answers(Sources(**last, recurring=SOURCES), "crossed")
+    alone = setting[0].answers(SeedDesign(**last, recurring=SOURCES), "crossed")
     np.testing.assert_array_equal(alone[0], answers[-1])
 
 
@@ -48,7 +48,7 @@ def test_components_and_sums_of_squares_add_up(crossed):
 
 
 def test_statsmodels_mixed_model_agrees_on_a_balanced_subset(crossed):
-    """Responses × initialisation, the other two frozen, at the prompt where both matter most; REML is ANOVA there."""
+    """PositiveInt × initialisation, the other two frozen, at the prompt where both matter most; REML is ANOVA there."""
     answers, factors = crossed
     kept = (factors["order"] == 0) & (factors["bootstrap"] == 0)
     table = pd.DataFrame({"t": factors["responses"][kept], "i": factors["initialisation"][kept], "all": 1})
@@ -87,17 +87,17 @@ def test_other_designs_agree_and_wrong_ones_do_not(setting):
 
 
 def test_a_frozen_source_has_no_component(setting):
-    sources = Sources.crossed({"responses": 3, "initialisation": 3})
-    answers = setting[0].answers(sources, "two")
-    same = setting[0].answers(Sources.crossed({"responses": 1, "initialisation": 3}), "two")
+    seed_design = SeedDesign.crossed({"responses": 3, "initialisation": 3})
+    answers = setting[0].answers(seed_design, "two")
+    same = setting[0].answers(SeedDesign.crossed({"responses": 1, "initialisation": 3}), "two")
     np.testing.assert_array_equal(answers[:3], same)
-    frozen = Sources.independent(4, freeze=SOURCES)
+    frozen = SeedDesign.independent(4, freeze=SOURCES)
     assert np.ptp(setting[0].answers(frozen, "frozen"), axis=0).max() == 0.0
 
 
 def test_jackknife_of_one_source_is_that_of_a_variance():
     """Answers that depend on the responses alone: leaving out levels of the other sources changes nothing."""
-    factors = Sources.crossed(LEVELS).table()
+    factors = SeedDesign.crossed(LEVELS).table()
     effect = np.array([0.0, 1.0, 5.0, -2.0, 3.0, 3.5])
     answers = np.stack([effect, 2 * effect], axis=1)[factors["responses"]]
     found = STUDY.sums(answers, factors)
@@ -115,7 +115,7 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
 
     def distill(X, targets, **named):
         students = train(X, targets, **named)
-        calls.append((named["key"][-1], X, targets, named["sources"], students))
+        calls.append((named["key"][-1], X, targets, named["seed_design"], students))
         return students
 
     monkeypatch.setattr(STUDY, "distill", distill)
@@ -128,10 +128,10 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
     assert list(by) == ["crossed", "independent", *(f"all but {source}" for source in SOURCES)]
     judged = table[table["statement"] == "T11"].set_index("effect")
 
-    [(_, X, targets, sources, students)] = by["independent"]
+    [(_, X, targets, seed_design, students)] = by["independent"]
     np.testing.assert_array_equal(X, setting.X)
     for source in SOURCES:
-        np.testing.assert_array_equal(getattr(sources, source), np.arange(30))
+        np.testing.assert_array_equal(getattr(seed_design, source), np.arange(30))
     assert targets.responses.shape[2] == 3
     noise = targets.responses - teacher[:, None]
     assert abs((noise**2).mean() - 0.5) < 5 * 0.5 * np.sqrt(2 / noise.size)  # a variance of so many normal values
@@ -143,9 +143,9 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
 
     for source in SOURCES:
         groups, own = by[f"all but {source}"], []
-        for frozen, (_, _, _, sources, students) in enumerate(groups):
+        for frozen, (_, _, _, seed_design, students) in enumerate(groups):
             for other in set(SOURCES) - {source}:
-                np.testing.assert_array_equal(getattr(sources, other), np.full(4, frozen))
+                np.testing.assert_array_equal(getattr(seed_design, other), np.full(4, frozen))
             own.append(students.means(setting.X_test).var(axis=0, ddof=1).mean())
         varied = np.concatenate([getattr(group[3], source) for group in groups])
         np.testing.assert_array_equal(varied, np.arange(12))
@@ -153,7 +153,7 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
         assert row["simulated"] == pytest.approx(np.mean(own), rel=1e-9)
         assert row["simulated_se"] == pytest.approx(np.std(own, ddof=1) / np.sqrt(3), rel=1e-9)
     crossed = np.concatenate([c[4].means(setting.X_test) for c in by["crossed"]])
-    factors = Sources.crossed(dict(zip(SOURCES, cell["levels"], strict=True))).table()
+    factors = SeedDesign.crossed(dict(zip(SOURCES, cell["levels"], strict=True))).table()
     parts = mean_variance_components(crossed, factors)
     main = table[table["quantity"] == "component"].set_index("effect")
     np.testing.assert_allclose(main["estimate"], parts.estimate, rtol=1e-9)

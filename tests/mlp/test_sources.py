@@ -6,7 +6,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import OptionError, SeedReuseError
 from uqkd.estimators import variance_components
-from uqkd.mlp import Sources, batch_orders, bootstrap_rows, initialisation, teacher_sample
+from uqkd.mlp import SeedDesign, batch_orders, bootstrap_rows, initialisation, teacher_sample
 from uqkd.mlp.network import parameter_shapes
 from uqkd.mlp.teacher import ClassAnswers, GaussianAnswers
 
@@ -162,41 +162,41 @@ def test_bootstrap_draws_with_replacement_all_rows_alike():
 
 
 def test_independent_and_frozen_levels():
-    sources = Sources.independent(3, first=5, freeze=["order", "initialisation"], bootstrap=True)
-    np.testing.assert_array_equal(sources.responses, [5, 6, 7])
-    np.testing.assert_array_equal(sources.bootstrap, [5, 6, 7])
-    np.testing.assert_array_equal(sources.order, [0, 0, 0])
-    np.testing.assert_array_equal(sources.initialisation, [0, 0, 0])
-    assert [sources.recurs(name) for name in ("responses", "initialisation", "order")] == [False, True, True]
-    assert Sources.independent(3).bootstrap is None
-    assert Sources.independent(2, freeze="order").recurring == ("order",)
+    seed_design = SeedDesign.independent(3, first=5, freeze=["order", "initialisation"], bootstrap=True)
+    np.testing.assert_array_equal(seed_design.responses, [5, 6, 7])
+    np.testing.assert_array_equal(seed_design.bootstrap, [5, 6, 7])
+    np.testing.assert_array_equal(seed_design.order, [0, 0, 0])
+    np.testing.assert_array_equal(seed_design.initialisation, [0, 0, 0])
+    assert [seed_design.recurs(name) for name in ("responses", "initialisation", "order")] == [False, True, True]
+    assert SeedDesign.independent(3).bootstrap is None
+    assert SeedDesign.independent(2, freeze="order").recurring == ("order",)
 
 
 def test_a_crossed_design_is_a_full_factorial():
-    sources = Sources.crossed({"responses": 3, "initialisation": 2, "bootstrap": 2})
-    seen = list(zip(sources.responses, sources.initialisation, sources.bootstrap, strict=True))
+    seed_design = SeedDesign.crossed({"responses": 3, "initialisation": 2, "bootstrap": 2})
+    seen = list(zip(seed_design.responses, seed_design.initialisation, seed_design.bootstrap, strict=True))
     assert seen == [(t, i, b) for t in range(3) for i in range(2) for b in range(2)]
-    np.testing.assert_array_equal(sources.order, np.zeros(12))
-    assert set(sources.table()) == {"responses", "initialisation", "bootstrap"}
-    part = sources.part(4, 5)
+    np.testing.assert_array_equal(seed_design.order, np.zeros(12))
+    assert set(seed_design.table()) == {"responses", "initialisation", "bootstrap"}
+    part = seed_design.part(4, 5)
     assert list(zip(part.responses, part.initialisation, part.bootstrap, strict=True)) == seen[4:9]
 
 
 def test_parts_of_a_crossed_design_are_its_rows_in_every_source():
-    sources = Sources.crossed({"bootstrap": 2, "order": 3, "initialisation": 2, "responses": 2})
+    seed_design = SeedDesign.crossed({"bootstrap": 2, "order": 3, "initialisation": 2, "responses": 2})
     for first, students in ((0, 5), (7, 4), (20, 4)):
-        part = sources.part(first, students)
+        part = seed_design.part(first, students)
         for name in ("responses", "initialisation", "order", "bootstrap"):
-            np.testing.assert_array_equal(getattr(part, name), getattr(sources, name)[first : first + students])
-        assert part.recurring == sources.recurring
-    assert Sources.independent(4).part(1, 2).bootstrap is None
+            np.testing.assert_array_equal(getattr(part, name), getattr(seed_design, name)[first : first + students])
+        assert part.recurring == seed_design.recurring
+    assert SeedDesign.independent(4).part(1, 2).bootstrap is None
 
 
 def test_the_table_of_a_crossed_design_is_what_the_components_need():
     """Values t² + i/10 have no interaction: the residual is 0, the others are variances of the effects."""
-    sources = Sources.crossed({"responses": 4, "initialisation": 3})
-    value = sources.responses**2 + sources.initialisation / 10
-    parts = variance_components({**sources.table(), "value": value}, list(sources.table()))
+    seed_design = SeedDesign.crossed({"responses": 4, "initialisation": 3})
+    value = seed_design.responses**2 + seed_design.initialisation / 10
+    parts = variance_components({**seed_design.table(), "value": value}, list(seed_design.table()))
     np.testing.assert_allclose(parts.of("responses"), np.var([0, 1, 4, 9], ddof=1), rtol=1e-12)
     np.testing.assert_allclose(parts.of("initialisation"), np.var([0, 0.1, 0.2], ddof=1), rtol=1e-12)
     assert abs(parts.of("residual")) < 1e-12
@@ -204,13 +204,13 @@ def test_the_table_of_a_crossed_design_is_what_the_components_need():
 
 def test_bad_sources_are_refused():
     with pytest.raises(OptionError, match="did you mean 'initialisation'"):
-        Sources.independent(3, freeze=["initialization"])
+        SeedDesign.independent(3, freeze=["initialization"])
     with pytest.raises(OptionError, match="did you mean 'responses'"):
-        Sources.crossed({"response": 3})
+        SeedDesign.crossed({"response": 3})
     with pytest.raises(OptionError, match="at least one level of 'order'; got 0"):
-        Sources.crossed({"order": 0})
+        SeedDesign.crossed({"order": 0})
     with pytest.raises(OptionError, match="students >= 1"):
-        Sources.independent(0)
+        SeedDesign.independent(0)
     with pytest.raises(OptionError, match="k=0"):
         teacher_sample(GAUSSIAN, None, 0, [0], key=KEY)
     with pytest.raises(OptionError, match="batch=8, rows=7"):

@@ -87,7 +87,7 @@ def assert_z(row, expected, limit=4.5):
 
 
 def assert_noise(responses, mean, noise_var):
-    """Responses (S, P, k) have the teacher's mean and variance, and no two students, prompts or responses share noise."""
+    """PositiveInt (S, P, k) have the teacher's mean and variance, and no two students, prompts or responses share noise."""
     off = responses - mean[:, None]
     assert abs(off.mean()) < 5 * np.sqrt(noise_var / off.size)
     assert abs((off**2).mean() - noise_var) < 5 * noise_var * np.sqrt(2 / off.size)
@@ -129,7 +129,7 @@ def test_averaging_trains_on_means_of_k_fresh_responses_and_reports_all_students
     row = measured(averaging, cell).iloc[0]
     assert len(calls.seen) > 1
     for name in ("responses", "initialisation", "order"):
-        np.testing.assert_array_equal(calls.joined(lambda c, name=name: getattr(c.sources, name)), np.arange(120))
+        np.testing.assert_array_equal(calls.joined(lambda c, name=name: getattr(c.seed_design, name)), np.arange(120))
     drawn = calls.joined(lambda c: c.arguments[1].responses)
     assert_noise(drawn, a_teacher(cell, part, (4,)).mean(X), 0.8)
     np.testing.assert_allclose(calls.joined(lambda c: c.arguments[1].values), drawn.mean(axis=2), rtol=1e-12)
@@ -159,7 +159,7 @@ def test_teacher_noise_of_all_sources_is_that_of_independent_students(rows, monk
     calls = Calls(monkeypatch, noise, "distill")
     row = measured(noise, cell).iloc[0]
     for name in ("responses", "initialisation", "order"):
-        np.testing.assert_array_equal(calls.joined(lambda c, name=name: getattr(c.sources, name)), np.arange(120))
+        np.testing.assert_array_equal(calls.joined(lambda c, name=name: getattr(c.seed_design, name)), np.arange(120))
     assert_noise(calls.joined(lambda c: c.arguments[1].responses), a_teacher(cell, part, (4,)).mean(X), 0.7)
     assert_row(row, spread_of(calls.joined(lambda c: c.found.means(X_test))))
     assert row["students"] == 120
@@ -175,8 +175,8 @@ def test_students_that_begin_alike_differ_in_their_responses_alone(rows, monkeyp
         with monkeypatch.context() as patch:
             calls = seen[alpha] = Calls(patch, noise, "distill")
             row = measured(noise, cell).iloc[0]
-        assert [np.unique(c.sources.initialisation).tolist() for c in calls.seen] == [[i] for i in range(6)]
-        np.testing.assert_array_equal(calls.joined(lambda c: c.sources.responses), np.arange(60))
+        assert [np.unique(c.seed_design.initialisation).tolist() for c in calls.seen] == [[i] for i in range(6)]
+        np.testing.assert_array_equal(calls.joined(lambda c: c.seed_design.responses), np.arange(60))
         drawn = calls.joined(lambda c: c.arguments[1].responses)
         assert_noise(drawn, a_teacher(cell, part, (4,)).mean(X), alpha)
         own = [c.found.means(X_test).var(axis=0, ddof=1).mean() for c in calls.seen]
@@ -233,17 +233,17 @@ def test_bootstrap_students_vary_in_what_the_cell_says(rows, monkeypatch, labels
     for call in calls.seen:
         np.testing.assert_allclose(call.arguments[1].values, wanted[None], rtol=1e-12)
         assert call.drawn == (None if vary == "begin" else 16)
-        assert (call.sources.bootstrap is None) == (vary == "begin")
+        assert (call.seed_design.bootstrap is None) == (vary == "begin")
         assert call.hidden == (4,)
     answers = [c.found.means(X_test) for c in calls.seen]
     if vary != "begin":
-        np.testing.assert_array_equal(calls.joined(lambda c: c.sources.bootstrap), np.arange(60))
+        np.testing.assert_array_equal(calls.joined(lambda c: c.seed_design.bootstrap), np.arange(60))
     if vary == "rows":
-        assert [np.unique(c.sources.initialisation).tolist() for c in calls.seen] == [[i] for i in range(6)]
+        assert [np.unique(c.seed_design.initialisation).tolist() for c in calls.seen] == [[i] for i in range(6)]
         own = [a.var(axis=0, ddof=1).mean() for a in answers]
         assert_row(row, (np.mean(own), np.std(own, ddof=1) / np.sqrt(6)))
     else:
-        np.testing.assert_array_equal(calls.joined(lambda c: c.sources.initialisation), np.arange(60))
+        np.testing.assert_array_equal(calls.joined(lambda c: c.seed_design.initialisation), np.arange(60))
         assert_row(row, spread_of(np.concatenate(answers)))
     assert (row["drawn"], row["students"], row["rows"]) == (16 if vary != "begin" else 32, 60, 32)
     assert row["teacher_error"] == pytest.approx(((part.y_test_standard - teacher.mean(X_test)) ** 2).mean())
@@ -278,7 +278,7 @@ def test_before_and_after_are_of_the_same_students(rows, monkeypatch, epsilon):
     monkeypatch.setattr(seeds, "CHUNK", 50)
     began, trained = Calls(monkeypatch, begin, "initialisation"), Calls(monkeypatch, begin, "distill")
     table = measured(begin, cell).set_index(["quantity", "when"])
-    np.testing.assert_array_equal(trained.joined(lambda c: c.sources.initialisation), np.arange(120))
+    np.testing.assert_array_equal(trained.joined(lambda c: c.seed_design.initialisation), np.arange(120))
     teacher = a_teacher(cell, part, (4,)).mean(X)
     for call in trained.seen:
         np.testing.assert_allclose(call.arguments[1].values, teacher[None], rtol=1e-12)  # noise-free, the same for all
@@ -318,12 +318,12 @@ def fake_setting():
     drawn = {"responses": rng.standard_normal((2, 3, 4)), "fresh responses": 10 + rng.standard_normal((2, 3, 4))}
     asked = {}
 
-    def answers(targets, sources, name, X):
+    def answers(targets, seed_design, name, X):
         asked[name] = (targets.values, X)
         return {"cross-fitted": np.full((2, 3), 5.0), "same draws": np.full((2, 3), -5.0)}[name]
 
     setting = SimpleNamespace(
-        responses=lambda sources, name: drawn[name], answers=answers, teacher=SimpleNamespace(noise_var=2.0), X="train",
+        responses=lambda seed_design, name: drawn[name], answers=answers, teacher=SimpleNamespace(noise_var=2.0), X="train",
         at_train=np.array([1.0, 2.0, 3.0]), network_var=np.array([0.1, 0.5, 3.0]), network_bias=np.array([1.0, 0.0, 2.0]),
     )  # fmt: skip
     return setting, drawn["responses"], drawn["fresh responses"], asked
@@ -391,7 +391,7 @@ def test_errors_are_about_the_teachers_mean_and_of_networks_at_the_test_rows(row
         by_name.setdefault(call.key[-1], []).append(call)
     for method in cell["methods"]:
         own = by_name[f"student, {method}"]
-        np.testing.assert_array_equal(np.concatenate([c.sources.initialisation for c in own]), np.arange(60))
+        np.testing.assert_array_equal(np.concatenate([c.seed_design.initialisation for c in own]), np.arange(60))
         labels = np.concatenate([c.arguments[1].values for c in own])
         answers = np.concatenate([c.found.means(X_test) for c in own])
         for quantity, values, at in (("label error", labels, X), ("student error", answers, X_test)):

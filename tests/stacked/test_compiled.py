@@ -118,7 +118,7 @@ def test_other_constants_make_another_graph():
 NOT_ADJACENT = """
 import torch, torch._inductor.config
 from torch.nn import functional as F
-from uqkd.stacked import compiled
+from uqkd.stacked.engines import compiled
 torch._inductor.config.force_disable_caches = True
 def f(x):
     v = x * 0.5 * (torch.erf(x * 0.7) + 1)

@@ -27,22 +27,22 @@ from uqkd.classify.projections.pairs import project_pairs
 from uqkd.classify.projections.projection import Projection, group_projection, project_groups
 from uqkd.classify.students import distill
 from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
-from uqkd.classify.targets.methods import METHODS, TeacherViews
+from uqkd.classify.targets.methods import METHODS, TargetFactory
 from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip, wclip_fired
 from uqkd.classify.targets.weighted import (
     ClassTargets,
     changed_rows,
-    repair,
+    project,
     smooth_labels,
     soften,
     weigh_labels,
     weigh_precision,
     weigh_probabilities,
 )
-from uqkd.classify.tasks import cell_recipe, check_networks, known_teacher, known_views, network, on_test
+from uqkd.classify.tasks import cached_target_factory, cached_teacher, cell_recipe, check_networks, network, on_test
 from uqkd.classify.teacher import Teacher
-from uqkd.stacked import Recipe, Sources
+from uqkd.stacked import Recipe, SeedDesign
 
 __all__ = [
     "METHODS",
@@ -61,12 +61,14 @@ __all__ = [
     "Pairs",
     "Projection",
     "Recipe",
+    "SeedDesign",
     "Shaping",
-    "Sources",
+    "TargetFactory",
     "Teacher",
-    "TeacherViews",
     "against_teacher",
     "by_name",
+    "cached_target_factory",
+    "cached_teacher",
     "cell_recipe",
     "changed_rows",
     "check_networks",
@@ -75,8 +77,6 @@ __all__ = [
     "duality_gap",
     "evidence_from",
     "group_projection",
-    "known_teacher",
-    "known_views",
     "label_first_gap",
     "label_first_projection",
     "mix",
@@ -88,11 +88,11 @@ __all__ = [
     "perceptron",
     "performance",
     "pretrained",
+    "project",
     "project_groups",
     "project_label_first",
     "project_label_first_l2",
     "project_pairs",
-    "repair",
     "residual",
     "smooth_labels",
     "soft_confusion",

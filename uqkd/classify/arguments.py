@@ -26,26 +26,26 @@ def checked_key(key: Any) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def must_be(name: str, value: Any, kind: type, remedy: str) -> None:
+def check_type(name: str, value: Any, kind: type, remedy: str) -> None:
     """Raise `OptionError` unless an argument is of its type.
 
     Examples
     --------
-    >>> must_be("sources", 2, dict, "Pass {}.")
+    >>> check_type("seed_design", 2, dict, "Pass {}.")
     Traceback (most recent call last):
         ...
-    uqkd.errors.OptionError: sources must be dict; got 2. Pass {}.
+    uqkd.errors.OptionError: seed_design must be dict; got 2. Pass {}.
     """
     if not isinstance(value, kind):
         raise OptionError(f"{name} must be {kind.__name__}; got {_shown(value)}. {remedy}")
 
 
-def whole(value: Any, least: int) -> bool:
+def is_int(value: Any, least: int) -> bool:
     """Whether a value is a whole number of at least so much.
 
     Examples
     --------
-    >>> whole(2, 1), whole(np.int64(2), 1), whole(2.5, 1), whole(True, 1), whole(0, 1)
+    >>> is_int(2, 1), is_int(np.int64(2), 1), is_int(2.5, 1), is_int(True, 1), is_int(0, 1)
     (True, True, False, False, False)
     """
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from uqkd import seeds
 from uqkd.checking.probabilities import class_labels
-from uqkd.classify.arguments import checked_factory, checked_key, checked_network, must_be, whole
-from uqkd.classify.networks.outputs import FEW, checked_logits, refuse_classes
+from uqkd.classify.arguments import check_type, checked_factory, checked_key, checked_network, is_int
+from uqkd.classify.networks.outputs import PROBE_ROWS, checked_logits, refuse_classes
 from uqkd.classify.networks.plain import Factory
 from uqkd.classify.networks.rows import checked_rows, refused
 from uqkd.errors import OptionError, ShapeError, UqkdWarning
 from uqkd.estimators.variance.categorical import labels_at
-from uqkd.stacked import Recipe, Sources, Stacked, batch_orders, bootstrap_rows, check_stacking, train
+from uqkd.stacked import Recipe, SeedDesign, Stacked, batch_orders, bootstrap_rows, check_stacking, train
 from uqkd.stacked.jobs import Transform
 from uqkd.stacked.layers.basic import Linear
 
@@ -71,13 +71,13 @@ class Classifiers:
 
     def predict(self, X: ArrayLike | Tensor, responses: int, *, key: tuple[Any, ...]) -> Labels:
         """Draw R class labels per prompt from the distribution of each, (S, P, R) int, from the stream named by `key`."""
-        if not whole(responses, 1):
+        if not is_int(responses, 1):
             raise OptionError(f"predict needs a whole number of responses >= 1; got {responses!r}.")
         return draw_labels(self.probabilities(X), responses, key=key)
 
     def alone(self, s: int) -> nn.Module:
         """Number s of those kept, as a plain module."""
-        if not whole(s, -len(self.kept)) or s >= len(self.kept):
+        if not is_int(s, -len(self.kept)) or s >= len(self.kept):
             raise OptionError(f"alone needs the number of one of the {len(self.kept)} kept, from 0; got {s!r}.")
         return self.model.student(int(self.kept[s]))
 
@@ -102,7 +102,7 @@ def one_hot(labels: ArrayLike, rows: int, classes: int) -> Array:
     >>> one_hot([1], 1, 2)
     array([[[0., 1.]]])
     """
-    if not whole(classes, 2):
+    if not is_int(classes, 2):
         raise OptionError(f"a classifier needs a whole number of classes >= 2; got classes={classes!r}.")
     return np.asarray(np.eye(classes)[class_labels(labels, rows, classes)][None])
 
@@ -114,7 +114,7 @@ def fit_classifiers(
     factory: Factory | Stacked,
     loss: Loss,
     recipe: Recipe,
-    sources: Sources,
+    seed_design: SeedDesign,
     key: tuple[Any, ...],
     rows: NDArray[np.bool_] | None = None,
     transform: Transform | None = None,
@@ -137,7 +137,7 @@ def fit_classifiers(
     loss : callable
         See `uqkd.stacked.losses`.
     recipe : Recipe
-    sources : Sources
+    seed_design : SeedDesign
         Levels of initialisation, order and bootstrap.
     key : tuple
         Names the streams.
@@ -166,15 +166,15 @@ def fit_classifiers(
     ShapeError
         Arguments that do not fit each other.
     OptionError
-        A factory, sources, a recipe or a key that are none; a network that ends in a softmax.
+        A factory, seed_design, a recipe or a key that are none; a network that ends in a softmax.
     """
     factory, key = checked_factory(factory), checked_key(key)
-    must_be("sources", sources, Sources, "Pass Sources.independent(students).")
-    must_be("recipe", recipe, Recipe, "Pass Recipe(steps=...).")
-    model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, sources, key, device)
+    check_type("seed_design", seed_design, SeedDesign, "Pass SeedDesign.independent(students).")
+    check_type("recipe", recipe, Recipe, "Pass Recipe(steps=...).")
+    model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, seed_design, key, device)
     values = checked_rows(model, X)
-    orders = _orders(len(values), recipe, sources, key, rows)
-    begun = checked_logits(_blocks(model, values[:FEW]))
+    orders = _orders(len(values), recipe, seed_design, key, rows)
+    begun = checked_logits(_blocks(model, values[:PROBE_ROWS]))
     if classes is not None:
         refuse_classes(begun, targets, classes)
     with refused(values):  # a module that mixes students is named before any work
@@ -201,23 +201,23 @@ def _copied(model: Stacked, key: tuple[Any, ...]) -> Stacked:
     return copied
 
 
-def _begun(factory: Factory, sources: Sources, key: tuple[Any, ...], device: str) -> Stacked:
+def _begun(factory: Factory, seed_design: SeedDesign, key: tuple[Any, ...], device: str) -> Stacked:
     """S classifiers, each as the factory builds it from the stream of its level of initialisation."""
-    shared = sources.recurs("initialisation")
-    with seeds.torch_stream(*key, "initialisation", int(sources.initialisation[0]), shared=True):
+    shared = seed_design.recurs("initialisation")
+    with seeds.torch_stream(*key, "initialisation", int(seed_design.initialisation[0]), shared=True):
         template = checked_network(factory(), "factory must build")
     model = Stacked.of(
         template,
-        sources.students,
+        seed_design.students,
         key=(*key, "dropout"),
         device=device,
-        dropout=[int(level) for level in sources.order],
+        dropout=[int(level) for level in seed_design.order],
     )
     held = model.parameters_by_name(buffers=True)
     with torch.no_grad():
-        for s, level in enumerate(sources.initialisation):
+        for s, level in enumerate(seed_design.initialisation):
             with seeds.torch_stream(
-                *key, "initialisation", int(level), shared=shared or level in sources.initialisation[:s]
+                *key, "initialisation", int(level), shared=shared or level in seed_design.initialisation[:s]
             ):
                 begun = factory()
             for name, value in begun.state_dict().items():
@@ -227,28 +227,32 @@ def _begun(factory: Factory, sources: Sources, key: tuple[Any, ...], device: str
 
 
 def _orders(
-    rows: int, recipe: Recipe, sources: Sources, key: tuple[Any, ...], seen: NDArray[np.bool_] | None
+    rows: int, recipe: Recipe, seed_design: SeedDesign, key: tuple[Any, ...], seen: NDArray[np.bool_] | None
 ) -> NDArray[np.int64] | None:
     """Rows of every step (S or 1, T, B), drawn from those that each may see."""
     allowed: list[NDArray[np.int64]] | None = None
     if seen is not None:
-        if seen.shape != (sources.students, rows):
-            raise ShapeError(f"rows must be (S={sources.students}, P={rows}) bool; got {seen.shape}.")
+        if seen.shape != (seed_design.students, rows):
+            raise ShapeError(f"rows must be (S={seed_design.students}, P={rows}) bool; got {seen.shape}.")
         allowed = [np.flatnonzero(mask) for mask in seen]
-    elif sources.bootstrap is not None:
+    elif seed_design.bootstrap is not None:
         allowed = list(
-            bootstrap_rows(rows, sources.bootstrap, key=key, shared=sources.recurs("bootstrap")).astype(np.int64)
+            bootstrap_rows(rows, seed_design.bootstrap, key=key, shared=seed_design.recurs("bootstrap")).astype(
+                np.int64
+            )
         )
     if recipe.batch is None:
         if allowed is not None and len({len(part) for part in allowed}) > 1:
             raise OptionError("classifiers that see different numbers of rows need a recipe with a batch size.")
         return None if allowed is None else np.stack(allowed)[:, None]
-    shared = sources.recurs("order")
+    shared = seed_design.recurs("order")
     if allowed is None:
-        return batch_orders(rows, recipe.batch, recipe.steps, sources.order, key=key, shared=shared).astype(np.int64)
+        return batch_orders(rows, recipe.batch, recipe.steps, seed_design.order, key=key, shared=shared).astype(
+            np.int64
+        )
     return np.concatenate([
-        part[batch_orders(len(part), recipe.batch, recipe.steps, [level], key=key, shared=shared or level in sources.order[:s])]
-        for s, (part, level) in enumerate(zip(allowed, sources.order, strict=True))
+        part[batch_orders(len(part), recipe.batch, recipe.steps, [level], key=key, shared=shared or level in seed_design.order[:s])]
+        for s, (part, level) in enumerate(zip(allowed, seed_design.order, strict=True))
     ])  # fmt: skip
 
 

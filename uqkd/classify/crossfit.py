@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd import seeds
-from uqkd.classify.arguments import checked_key, whole
+from uqkd.classify.arguments import checked_key, is_int
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks.plain import Factory
 from uqkd.errors import DataError, OptionError
 from uqkd.estimators import Temperature, fit_temperature
-from uqkd.stacked import Recipe, Sources
+from uqkd.stacked import Recipe, SeedDesign
 from uqkd.stacked.losses import cross_entropy
 
 Array = NDArray[np.float64]
@@ -106,10 +106,10 @@ def out_of_fold(
     place = split_folds(labels, folds=folds, key=key)
     if recipe.batch is None:
         raise OptionError("out_of_fold trains on folds of different sizes; give the recipe a batch size.")
-    sources = replace(Sources.independent(folds), recurring=("initialisation", "order"))
-    transform = None if mixing is None else MixedBatches(mixing, sources.order, (*key, "folds"))
+    seed_design = replace(SeedDesign.independent(folds), recurring=("initialisation", "order"))
+    transform = None if mixing is None else MixedBatches(mixing, seed_design.order, (*key, "folds"))
     trained = fit_classifiers(
-        X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=(*key, "folds"),
+        X, target, factory=factory, loss=cross_entropy, recipe=recipe, seed_design=seed_design, key=(*key, "folds"),
         rows=place[None] != np.arange(folds)[:, None], transform=transform, classes=classes, who="fold",
     )  # fmt: skip
     logits = np.take_along_axis(trained.logits(X), place[None, :, None], axis=0)[0]
@@ -125,7 +125,7 @@ def split_folds(labels: ArrayLike, *, folds: int, key: tuple[Any, ...]) -> Label
     array([2, 2, 2])
     """
     classes = np.asarray(labels)
-    if not whole(folds, 2) or folds > len(classes):
+    if not is_int(folds, 2) or folds > len(classes):
         raise OptionError(f"out-of-fold predictions need 2 <= folds <= rows; got folds={folds}, {len(classes)} rows.")
     rng = seeds.generator(*key, "split folds", folds, shared=True)
     place = np.empty(len(classes), dtype=np.int64)

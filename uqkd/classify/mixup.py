@@ -12,7 +12,7 @@ from torch import Tensor
 
 from uqkd import seeds
 from uqkd.checking.arrays import finite
-from uqkd.classify.arguments import must_be
+from uqkd.classify.arguments import check_type
 from uqkd.classify.projections.pairs import project_pairs
 from uqkd.classify.targets.objectives import STANDARD_DEVIATION, Temperature, checked_temperature, rescaled
 from uqkd.errors import DataError, OptionError, ShapeError, one_of
@@ -151,7 +151,7 @@ class MixedBatches:
     _drawn: dict[tuple[int, int, int], Pairs] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        must_be("mixing", self.mixing, Mixing, "Pass Mixing().")
+        check_type("mixing", self.mixing, Mixing, "Pass Mixing().")
         if not 0.0 <= self.floor <= 1.0:
             raise OptionError(f"the floor of a pair's classes is a share in [0, 1]; got {self.floor}.")
         if self.floor > 0 and self.teacher is None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.classify.arguments import checked_factory, checked_key, must_be
+from uqkd.classify.arguments import check_type, checked_factory, checked_key
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks.plain import Factory
@@ -15,7 +15,7 @@ from uqkd.classify.targets.objectives import Distillation
 from uqkd.classify.targets.weighted import soften
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import OptionError, ShapeError
-from uqkd.stacked import Recipe, Sources
+from uqkd.stacked import Recipe, SeedDesign
 from uqkd.targets import ClassTargets
 
 Array = NDArray[np.float64]
@@ -29,7 +29,7 @@ def distill(
     factory: Factory,
     objective: Distillation,
     recipe: Recipe,
-    sources: Sources,
+    seed_design: SeedDesign,
     key: tuple[Any, ...],
     mixing: Mixing | None = None,
     floor: float = 0.0,
@@ -52,7 +52,7 @@ def distill(
         Builds one student; see `uqkd.classify.networks.plain`.
     objective : Distillation
     recipe : Recipe
-    sources : Sources
+    seed_design : SeedDesign
         Levels of initialisation, order (which mixing and dropout follow) and bootstrap.
     key : tuple
         Names the streams.
@@ -86,33 +86,33 @@ def distill(
     >>> target = weigh_probabilities(np.stack([X[:, 0] < 0, X[:, 0] >= 0], axis=1) * 0.8 + 0.1)
     >>> students = distill(
     ...     X, target, factory=lambda: perceptron(1, 2), objective=Distillation(1.0, weight=1.0),
-    ...     recipe=Recipe(steps=300), sources=Sources.independent(2), key=("doc",)
+    ...     recipe=Recipe(steps=300), seed_design=SeedDesign.independent(2), key=("doc",)
     ... )
     >>> students.probabilities([[-1.0], [1.0]]).round(1)[:, :, 1]
     array([[0.1, 0.9],
            [0.1, 0.9]])
     """
     key = checked_key(key)
-    must_be("objective", objective, Distillation, "Pass Distillation(temperature, weight).")
-    must_be("sources", sources, Sources, "Pass Sources.independent(students).")
+    check_type("objective", objective, Distillation, "Pass Distillation(temperature, weight).")
+    check_type("seed_design", seed_design, SeedDesign, "Pass SeedDesign.independent(students).")
     checked_factory(factory)
     _refuse_contradictions(targets, labels, objective, mixing=mixing, floor=floor)
     rows = np.asarray(X)
     how: dict[str, Any] = {
-        "factory": factory, "loss": objective, "recipe": recipe, "sources": sources, "key": key, "device": device,
+        "factory": factory, "loss": objective, "recipe": recipe, "seed_design": seed_design, "key": key, "device": device,
         "engine": engine, "exclude_failed": exclude_failed,
     }  # fmt: skip
     if isinstance(targets, Teacher):
         classes = targets.classes(rows)
         transform = MixedBatches(
-            mixing or Mixing(), sources.order, key, teacher=targets.model.to(device), floor=floor,
+            mixing or Mixing(), seed_design.order, key, teacher=targets.model.to(device), floor=floor,
             temperature=objective.temperature, teacher_temperature=targets.temperature,
         )  # fmt: skip
         return fit_classifiers(rows, _one_hot(labels, len(rows), classes), transform=transform, classes=classes, **how)
     given = targets.probabilities
-    if given.ndim != 3 or len(given) not in (1, sources.students) or given.shape[1] != len(rows):
+    if given.ndim != 3 or len(given) not in (1, seed_design.students) or given.shape[1] != len(rows):
         raise ShapeError(
-            f"distill needs targets (S={sources.students} or 1, P={len(rows)}, C) for these sources and X; got {given.shape}."
+            f"distill needs targets (S={seed_design.students} or 1, P={len(rows)}, C) for these sources and X; got {given.shape}."
         )
     if not given.strides[0]:  # one distribution seen S times: softened and held once
         given = given[:1]

@@ -13,7 +13,7 @@ from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.measure import performance
 from uqkd.classify.networks.naming import by_name
 from uqkd.classify.networks.plain import Factory
-from uqkd.classify.targets.methods import TeacherViews
+from uqkd.classify.targets.methods import TargetFactory
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import UqkdError
 from uqkd.stacked import Recipe
@@ -22,11 +22,11 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Made = TypeVar("Made")
 
-KEPT = 8  # teachers, and as many views, that a process remembers, or why there are none
+CACHE_TEACHERS = 8  # teachers, and as many views, that a process remembers, or why there are none
 _MADE: dict[tuple[Any, ...], Any] = {}
 
 
-class Training(Protocol):
+class TrainingTask(Protocol):
     """Rows to train on and what they are, such as `uqkd.data.Task`."""
 
     @property
@@ -43,7 +43,7 @@ class Training(Protocol):
     def vocabulary(self) -> int | None: ...
 
 
-class Testing(Protocol):
+class TestingTask(Protocol):
     """Rows to calibrate and to test on."""
 
     @property
@@ -56,14 +56,14 @@ class Testing(Protocol):
     def labels_test(self) -> Labels: ...
 
 
-def network(name: str, task: Training) -> Factory:
+def network(name: str, task: TrainingTask) -> Factory:
     """Factory of an architecture that fits a task's rows and classes; see `by_name`."""
     return by_name(
         name, row=task.X.shape[1:], classes=len(task.classes), pad=task.pad, vocabulary=task.vocabulary
     )  # fmt: skip
 
 
-def check_networks(task: Training, names: Iterable[str]) -> None:
+def check_networks(task: TrainingTask, names: Iterable[str]) -> None:
     """Raise what `network` has against any of the names: before any work, where studies plan it.
 
     Examples
@@ -91,7 +91,7 @@ def cell_recipe(cell: Mapping[str, Any]) -> Recipe:
     return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
-def known_teacher(task: Training, *, network: str, recipe: Recipe, replicate: int | None = None) -> Teacher:
+def cached_teacher(task: TrainingTask, *, network: str, recipe: Recipe, replicate: int | None = None) -> Teacher:
     """The teacher of a task, architecture and recipe: the same wherever it is trained, and trained once in a process.
 
     With a `replicate` it is one of as many independent teachers as are asked for by number.
@@ -105,18 +105,18 @@ def known_teacher(task: Training, *, network: str, recipe: Recipe, replicate: in
     return _once("teacher", fit, task, network, recipe, replicate)
 
 
-def known_views(task: Training, *, network: str, recipe: Recipe) -> TeacherViews:
-    """The views of a teacher of a task, architecture and recipe: as `known_teacher`."""
+def cached_target_factory(task: TrainingTask, *, network: str, recipe: Recipe) -> TargetFactory:
+    """The views of a teacher of a task, architecture and recipe: as `cached_teacher`."""
 
-    def fit(factory: Factory, key: tuple[Any, ...]) -> TeacherViews:
-        return TeacherViews.fit(
+    def fit(factory: Factory, key: tuple[Any, ...]) -> TargetFactory:
+        return TargetFactory.fit(
             task.X, task.labels, classes=len(task.classes), factory=factory, recipe=recipe, key=key
         )  # fmt: skip
 
     return _once("views", fit, task, network, recipe)
 
 
-def on_test(asked: Classifiers | Teacher, task: Testing) -> dict[str, Array]:
+def on_test(asked: Classifiers | Teacher, task: TestingTask) -> dict[str, Array]:
     """`performance` on a task's test rows, calibrated on its held-out rows."""
     return performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
 
@@ -124,7 +124,7 @@ def on_test(asked: Classifiers | Teacher, task: Testing) -> dict[str, Array]:
 def _once(
     kind: str,
     fit: Callable[[Factory, tuple[Any, ...]], Made],
-    task: Training,
+    task: TrainingTask,
     name: str,
     recipe: Recipe,
     replicate: int | None = None,
@@ -132,7 +132,7 @@ def _once(
     number = () if replicate is None else ("replicate", replicate)
     what = (kind, task.fingerprint, name, recipe, *number)
     if what not in _MADE:
-        while len(_MADE) >= 2 * KEPT:
+        while len(_MADE) >= 2 * CACHE_TEACHERS:
             _MADE.pop(next(iter(_MADE)))
         try:
             key = ("classify", kind, task.fingerprint, name, repr(recipe), *number)

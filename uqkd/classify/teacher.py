@@ -10,15 +10,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from uqkd.classify.arguments import checked_key, checked_network, whole
+from uqkd.classify.arguments import checked_key, checked_network, is_int
 from uqkd.classify.classifiers import Classifiers, Loss, draw_labels, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
-from uqkd.classify.networks.outputs import FEW
+from uqkd.classify.networks.outputs import PROBE_ROWS
 from uqkd.classify.networks.plain import Factory
 from uqkd.classify.targets.objectives import Shaping
 from uqkd.errors import OptionError
 from uqkd.estimators import fit_temperature
-from uqkd.stacked import Recipe, Sources, Stacked
+from uqkd.stacked import Recipe, SeedDesign, Stacked
 from uqkd.stacked.losses import cross_entropy
 
 Array = NDArray[np.float64]
@@ -123,14 +123,14 @@ class Teacher:
         DivergedError
             Names those that diverged, and when.
         """
-        if not whole(teachers, 1):
+        if not is_int(teachers, 1):
             raise OptionError(f"fit_many needs a whole number of teachers >= 1; got {teachers!r}.")
-        sources = Sources.independent(teachers)
-        sources = replace(sources, recurring=("initialisation", "order") if shared else ())
+        seed_design = SeedDesign.independent(teachers)
+        seed_design = replace(seed_design, recurring=("initialisation", "order") if shared else ())
         target = one_hot(labels, len(np.asarray(X)), classes)
-        transform = None if mixing is None else MixedBatches(mixing, sources.order, key)
+        transform = None if mixing is None else MixedBatches(mixing, seed_design.order, key)
         trained = fit_classifiers(
-            X, target, factory=factory, loss=cross_entropy, recipe=recipe, sources=sources, key=key, transform=transform,
+            X, target, factory=factory, loss=cross_entropy, recipe=recipe, seed_design=seed_design, key=key, transform=transform,
             classes=classes, who="teacher",
         )  # fmt: skip
         return cls.from_classifiers(trained)
@@ -145,9 +145,9 @@ class Teacher:
     ) -> Teacher:
         """This teacher, trained further with its uncertainty shaped (DUS)."""
         target = one_hot(labels, len(np.asarray(X)), self.classes(X))
-        sources = replace(Sources.independent(1), recurring=("initialisation", "order"))
+        seed_design = replace(SeedDesign.independent(1), recurring=("initialisation", "order"))
         trained = fit_classifiers(
-            X, target, factory=self.model, loss=shaping, recipe=recipe, sources=sources, key=(*checked_key(key), "shaped"),
+            X, target, factory=self.model, loss=shaping, recipe=recipe, seed_design=seed_design, key=(*checked_key(key), "shaped"),
             who="shaped teacher",
         )  # fmt: skip
         return Teacher(trained.model, self.temperature)
@@ -170,7 +170,7 @@ class Teacher:
 
     def respond(self, X: ArrayLike | Tensor, k: int, *, students: int, key: tuple[Any, ...]) -> Labels:
         """k labels per prompt for each of S students, (S, P, k) int, from the stream named by `key`."""
-        if not (whole(k, 1) and whole(students, 1)):
+        if not (is_int(k, 1) and is_int(students, 1)):
             raise OptionError(f"respond needs whole k >= 1 and students >= 1; got k={k!r}, students={students!r}.")
         answers = self.probabilities(X)
         return draw_labels(np.broadcast_to(answers, (students, *answers.shape)), k, key=key)
@@ -180,7 +180,7 @@ class Teacher:
 
     def classes(self, X: ArrayLike) -> int:
         """C, as its answer to the first rows of X (P, ...) shows."""
-        return int(self._raw(np.asarray(X)[:FEW]).shape[-1])
+        return int(self._raw(np.asarray(X)[:PROBE_ROWS]).shape[-1])
 
     def _as_classifiers(self) -> Classifiers:
         return Classifiers(self.model, np.array([-1]), np.full(1, np.nan))

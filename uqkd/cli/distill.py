@@ -64,7 +64,7 @@ def distill(
     exclude_failed: Annotated[bool, typer.Option("--exclude-failed", help="go on without diverged ones")] = False,
 ) -> None:
     """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint."""
-    from uqkd.llm import Encoder, Recipe, Sampling, Sources
+    from uqkd.llm import Encoder, Recipe, Sampling, SeedDesign
     from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
     from uqkd.llm.models.revision import check_model, model_revision
@@ -109,7 +109,7 @@ def distill(
         "encoder": encoder, "recipe": recipe, "fresh": fresh, "lora": adapters,
         "perturbation": perturbation, "trainer": trainer, "validation": validation,
         "compute": Compute(device, precision, micro_batch, recompute),
-        "sources": Sources.independent(students, freeze=freeze or [], bootstrap=bootstrap),
+        "seed_design": SeedDesign.independent(students, freeze=freeze or [], bootstrap=bootstrap),
     }  # fmt: skip
     key = (*_KEY, seed_key)
     sampling = Sampling(max_tokens=said.longest + 1)

@@ -9,7 +9,7 @@ from typing import Any
 from uqkd.data.hub import IMAGES, TEXTS, holds_pictures, is_saved
 from uqkd.data.images.loading import DIGITS
 from uqkd.data.labelled import PART_NAMES
-from uqkd.data.tabular.loading import local_path, the_name
+from uqkd.data.tabular.loading import local_path, normalise_name
 from uqkd.data.texts.files import TEXT_KINDS
 from uqkd.errors import DataError, OptionError, nearest
 
@@ -47,7 +47,7 @@ def kind_of(name: str | Path, *, tokenizer: str | None = None) -> str:
     >>> kind_of("digits"), kind_of("intents:6"), kind_of("banking77")
     ('images', 'texts', 'texts')
     """
-    name = the_name(name)
+    name = normalise_name(name)
     if is_generated(name) or name in TEXTS:
         return "texts"
     if name == DIGITS or name in IMAGES:

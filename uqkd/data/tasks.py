@@ -19,7 +19,7 @@ from uqkd.data.kinds import INTENTS, LENGTH, OPTIONS, OTHER_KIND, is_generated, 
 from uqkd.data.labelled import TEST_FRACTION, Labelled
 from uqkd.data.synthetic.intents import IntentWorld
 from uqkd.data.tabular.classes import Labels, held_out_rows
-from uqkd.data.tabular.loading import label, the_name, unchanged, warn_of_namesake
+from uqkd.data.tabular.loading import label, normalise_name, unchanged, warn_of_namesake
 from uqkd.data.texts.loading import load_texts, split_texts
 from uqkd.data.texts.tokens import check_reading, encode, open_tokenizer
 from uqkd.errors import DataError, OptionError, one_of
@@ -109,7 +109,7 @@ def load_task(
     >>> load_task("intents:6").posterior.shape
     (2000, 6)
     """
-    name = the_name(name)
+    name = normalise_name(name)
     kind = kind_of(name, tokenizer=tokenizer)
     options = {"tokenizer": tokenizer, "length": length, "size": size, "text": text, "target": target}
     return _loaded(name, kind, _seen(name), **reading_of(name, kind, options))
@@ -229,7 +229,7 @@ def cell_task(
     >>> sorted(cell), cell["kind"], cell["reading"]
     (['data', 'data_fingerprint', 'kind', 'reading'], 'images', {})
     """
-    name = the_name(name)
+    name = normalise_name(name)
     kind = kind_of(name, tokenizer=tokenizer)
     if only is not None and one_of("only", only, OPTIONS) != kind:
         raise OptionError(f"data {name!r} {OTHER_KIND[only]}")

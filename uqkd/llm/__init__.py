@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from uqkd.llm.students.distilling import Students, distill
     from uqkd.llm.students.networks.adapters import Lora
     from uqkd.llm.synthetic.exact import answer_classes, answer_probabilities, answer_shares
-    from uqkd.llm.synthetic.testbed import Bed, Size
+    from uqkd.llm.synthetic.testbed import Size, Testbed
     from uqkd.llm.synthetic.world import World
     from uqkd.llm.targets import folds, weigh
     from uqkd.llm.teachers import open_teacher
-    from uqkd.stacked import Recipe, Sources
+    from uqkd.stacked import Recipe, SeedDesign
 
 _HOME = {
     "Bank": "uqkd.llm.bank",
-    "Bed": "uqkd.llm.synthetic.testbed",
+    "Testbed": "uqkd.llm.synthetic.testbed",
     "Encoder": "uqkd.llm.models.encoding",
     "Lora": "uqkd.llm.students.networks.adapters",
     "Prompts": "uqkd.llm.prompts",
@@ -40,7 +40,7 @@ _HOME = {
     "Responses": "uqkd.llm.responses",
     "Sampling": "uqkd.llm.sampling",
     "Size": "uqkd.llm.synthetic.testbed",
-    "Sources": "uqkd.stacked",
+    "SeedDesign": "uqkd.stacked",
     "Students": "uqkd.llm.students.distilling",
     "TextTargets": "uqkd.llm.responses",
     "World": "uqkd.llm.synthetic.world",
@@ -63,7 +63,6 @@ _HOME = {
 
 __all__ = [
     "Bank",
-    "Bed",
     "Encoder",
     "Lora",
     "Prompts",
@@ -71,9 +70,10 @@ __all__ = [
     "Response",
     "Responses",
     "Sampling",
+    "SeedDesign",
     "Size",
-    "Sources",
     "Students",
+    "Testbed",
     "TextTargets",
     "World",
     "answer_classes",

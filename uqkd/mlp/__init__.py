@@ -4,7 +4,7 @@ from uqkd.mlp.initialisation import initialisation, teacher_sample
 from uqkd.mlp.network import mlp
 from uqkd.mlp.students import Students, distill
 from uqkd.mlp.teacher import ClassTeacher, Teacher
-from uqkd.stacked import SOURCES, Recipe, Sources, batch_orders, bootstrap_rows
+from uqkd.stacked import SOURCES, Recipe, SeedDesign, batch_orders, bootstrap_rows
 from uqkd.targets import ClassTargets, Targets, weigh, weigh_labels, weigh_probabilities
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "ClassTargets",
     "ClassTeacher",
     "Recipe",
-    "Sources",
+    "SeedDesign",
     "Students",
     "Targets",
     "Teacher",

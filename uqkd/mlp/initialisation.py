@@ -47,7 +47,7 @@ def teacher_sample(
     k : int
         Responses per prompt, >= 1. The first k responses of a level are the same whatever k: samples are nested.
     levels : (S,) int
-        `Sources.responses`.
+        `SeedDesign.responses`.
     key : tuple
         Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "responses", l)`.
     shared : bool
@@ -90,7 +90,7 @@ def initialisation(
     sizes : sequence of int
         Layer widths, as for `mlp`.
     levels : (S,) int
-        `Sources.initialisation`.
+        `SeedDesign.initialisation`.
     key : tuple
         Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "initialisation", l)`.
     scheme : {"default", "kaiming"}

@@ -18,7 +18,7 @@ from uqkd.estimators.variance.categorical import labels_at
 from uqkd.mlp.fitting import fit
 from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import answers
-from uqkd.stacked import Recipe, Sources, batch_orders, bootstrap_rows
+from uqkd.stacked import Recipe, SeedDesign, batch_orders, bootstrap_rows
 from uqkd.targets import ClassTargets, Targets
 
 Array = NDArray[np.float64]
@@ -123,7 +123,7 @@ class _Method:
     hidden: tuple[int, ...]
     activation: str
     recipe: Recipe
-    sources: Sources
+    seed_design: SeedDesign
     key: tuple[Any, ...]
     scheme: str
     perturbation: float | None
@@ -134,16 +134,16 @@ class _Method:
 
     def train(self, X: Array, target: Array, *, outputs: int, loss: str, head: str) -> Students:
         """Students on targets (S or 1, P, D)."""
-        students = self.sources.students
+        students = self.seed_design.students
         if target.shape[1] != len(X) or len(target) not in (1, students):
             raise ShapeError(
                 f"distill got targets for {len(target)} students and {target.shape[1]} prompts, but sources for {students} "
-                f"students and X of {len(X)} rows. Draw the targets with the levels sources.responses, at the rows of X."
+                f"students and X of {len(X)} rows. Draw the targets with the levels seed_design.responses, at the rows of X."
             )
-        sizes, shared = (X.shape[1], *self.hidden, outputs), self.sources.recurs("initialisation")
+        sizes, shared = (X.shape[1], *self.hidden, outputs), self.seed_design.recurs("initialisation")
         begin = initialisation(
             sizes,
-            self.sources.initialisation,
+            self.seed_design.initialisation,
             key=self.key,
             scheme=self.scheme,
             perturbation=self.perturbation,
@@ -164,8 +164,8 @@ class _Method:
     def _orders(self, rows: int) -> NDArray[np.int32] | None:
         """Rows of every step (S or 1, T, B): an order points into the resample, if there is one."""
         resample: NDArray[np.int32] | None = None
-        if self.sources.bootstrap is not None:
-            levels, shared = _fewest(self.sources.bootstrap), self.sources.recurs("bootstrap")
+        if self.seed_design.bootstrap is not None:
+            levels, shared = _fewest(self.seed_design.bootstrap), self.seed_design.recurs("bootstrap")
             resample = bootstrap_rows(rows, levels, key=self.key, drawn=self.drawn, shared=shared)[:, None, :]
             rows = resample.shape[2]
         elif self.drawn is not None:
@@ -174,7 +174,7 @@ class _Method:
             )
         if self.recipe.batch is None:
             return resample
-        levels, shared = _fewest(self.sources.order), self.sources.recurs("order")
+        levels, shared = _fewest(self.seed_design.order), self.seed_design.recurs("order")
         order = batch_orders(rows, self.recipe.batch, self.recipe.steps, levels, key=self.key, shared=shared)
         if resample is None:
             return order
@@ -195,7 +195,7 @@ def distill(
     hidden: tuple[int, ...] = (16,),
     activation: str = "relu",
     recipe: Recipe,
-    sources: Sources,
+    seed_design: SeedDesign,
     key: tuple[Any, ...],
     head: str = "point",
     scheme: str = "default",
@@ -217,8 +217,8 @@ def distill(
     hidden, activation
         Widths of the hidden layers; see `mlp`.
     recipe : Recipe
-    sources : Sources
-        Levels of the students; the targets were drawn with `sources.responses`.
+    seed_design : SeedDesign
+        Levels of the students; the targets were drawn with `seed_design.responses`.
     key : tuple
         Names the streams of initialisation, order and bootstrap.
     head : {"point", "targets", "responses"}
@@ -249,18 +249,18 @@ def distill(
 
     Notes
     -----
-    T3, T8. Many students: call it for each of `uqkd.seeds.chunks(S)` with `Sources.independent(size, first=...)`.
+    T3, T8. Many students: call it for each of `uqkd.seeds.chunks(S)` with `SeedDesign.independent(size, first=...)`.
 
     Examples
     --------
     >>> from uqkd.targets import weigh, weigh_labels
-    >>> X, sources = np.linspace(-1, 1, 20)[:, None], Sources.independent(2)
+    >>> X, seed_design = np.linspace(-1, 1, 20)[:, None], SeedDesign.independent(2)
     >>> labels = weigh(np.broadcast_to(2 * X[:, 0], (1, 20))[..., None])
-    >>> students = distill(X, labels, recipe=Recipe(steps=500), sources=sources, key=("doc",))
+    >>> students = distill(X, labels, recipe=Recipe(steps=500), seed_design=seed_design, key=("doc",))
     >>> students.means([[0.5]]).round()[:, 0], students.variances([[0.5]])[:, 0]
     (array([1., 1.]), array([0., 0.]))
     >>> classes = weigh_labels((X[None] > 0).astype(int), 2)
-    >>> students = distill(X, classes, recipe=Recipe(steps=200), sources=sources, key=("doc",))
+    >>> students = distill(X, classes, recipe=Recipe(steps=200), seed_design=seed_design, key=("doc",))
     >>> students.probabilities([[-1.0], [1.0]]).argmax(axis=-1)
     array([[0, 1],
            [0, 1]])
@@ -269,7 +269,7 @@ def distill(
     if isinstance(targets, ClassTargets) and head != "point":
         raise OptionError(f"classifiers have a head of their own; leave head={head!r} out.")
     method = _Method(
-        hidden, activation, recipe, sources, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
+        hidden, activation, recipe, seed_design, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
     )
     rows = shaped("X", X, "P p")
     if isinstance(targets, ClassTargets):

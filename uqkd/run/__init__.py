@@ -2,31 +2,29 @@
 
 from uqkd.run.runner import Interrupted, Run, Workers
 from uqkd.run.study import (
-    NoiseLevel,
+    AtLeastTwo,
+    Fraction,
+    NonNegativeFloat,
     Options,
-    Replicates,
-    Responses,
-    SampledResponses,
-    Share,
+    PositiveInt,
     Study,
     find_study,
     load_study,
     study_names,
 )
 from uqkd.run.tables import over_students, signs
-from uqkd.run.task_options import Network, Rate, TaskOptions
+from uqkd.run.task_options import Network, PositiveFloat, TaskOptions
 
 __all__ = [
+    "AtLeastTwo",
+    "Fraction",
     "Interrupted",
     "Network",
-    "NoiseLevel",
+    "NonNegativeFloat",
     "Options",
-    "Rate",
-    "Replicates",
-    "Responses",
+    "PositiveFloat",
+    "PositiveInt",
     "Run",
-    "SampledResponses",
-    "Share",
     "Study",
     "TaskOptions",
     "Workers",

@@ -26,11 +26,10 @@ _PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study 
 
 
 # Ranges that the options of several studies share.
-Replicates = Annotated[int, pydantic.Field(ge=2)]  # a variance needs two
-Responses = Annotated[int, pydantic.Field(ge=1)]
-SampledResponses = Annotated[int, pydantic.Field(ge=2)]
-NoiseLevel = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, pydantic.Field(gt=0, le=1)]
+AtLeastTwo = Annotated[int, pydantic.Field(ge=2)]  # a variance needs two
+PositiveInt = Annotated[int, pydantic.Field(ge=1)]
+NonNegativeFloat = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, pydantic.Field(gt=0, le=1)]
 
 
 class Options(pydantic.BaseModel):

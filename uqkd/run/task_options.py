@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import pydantic
 
-from uqkd.run.study import Options, Responses
+from uqkd.run.study import Options, PositiveInt
 
 Network = tuple[str, str]  # of the teacher and of the students
-Rate = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 READING = ("tokenizer", "length", "size", "text", "target")
 
 
@@ -30,10 +30,10 @@ class TaskOptions(Options):
     tasks: tuple[str, ...] = ("digits", "intents:30")
     images: Network = ("convolutional:16", "perceptron:64")
     texts: Network = ("bag:64", "bag:32")
-    rates: tuple[Rate, Rate] = (3e-3, 1e-2)  # learning rate of images and of texts
+    rates: tuple[PositiveFloat, PositiveFloat] = (3e-3, 1e-2)  # learning rate of images and of texts
     tokenizer: str | None = None  # folder or name of a model whose tokenizer reads the texts
-    length: Responses = 128  # tokens of a row of text
-    size: Responses | None = None  # height and width to which images are brought
+    length: PositiveInt = 128  # tokens of a row of text
+    size: PositiveInt | None = None  # height and width to which images are brought
     text: str | None = None  # column of the texts
     target: str | None = None  # column of the classes
 

@@ -3,7 +3,7 @@
 from uqkd.stacked.checking import check_stacking
 from uqkd.stacked.factories import stack
 from uqkd.stacked.randomness.orders import batch_orders, bootstrap_rows
-from uqkd.stacked.randomness.seed_design import SOURCES, Sources
+from uqkd.stacked.randomness.seed_design import SOURCES, SeedDesign
 from uqkd.stacked.recipe import Recipe
 from uqkd.stacked.stacking import Stacked
 from uqkd.stacked.training import Training, train
@@ -11,7 +11,7 @@ from uqkd.stacked.training import Training, train
 __all__ = [
     "SOURCES",
     "Recipe",
-    "Sources",
+    "SeedDesign",
     "Stacked",
     "Training",
     "batch_orders",

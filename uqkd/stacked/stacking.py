@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, nearest, one_of
-from uqkd.stacked.layers.basic import Dropout, Fold, Leaf
+from uqkd.stacked.layers.basic import Dropout, Fold, StackedLayer
 from uqkd.stacked.layers.replacing import is_shared, refuse_unknown, replaced
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -166,7 +166,7 @@ class Stacked(nn.Module):
 
     def is_own(self, name: str) -> bool:
         """Whether a parameter or buffer has a value for each student."""
-        return isinstance(self.body.get_submodule(name.rpartition(".")[0]), Leaf)
+        return isinstance(self.body.get_submodule(name.rpartition(".")[0]), StackedLayer)
 
     @torch.no_grad()
     def load(self, parameters: Mapping[str, ArrayLike | Tensor]) -> None:
@@ -223,7 +223,7 @@ class Stacked(nn.Module):
         buffers: dict[int, Place] = {}
         constants: list[Place] = []
         for module in self.body.modules():
-            if not isinstance(module, Leaf):
+            if not isinstance(module, StackedLayer):
                 constants += [[(module._buffers, n)] for n, b in module._buffers.items() if b is not None]
                 continue
             for held, found in ((module._parameters, parameters), (module._buffers, buffers)):

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from uqkd.errors import OptionError, ProvenanceError, StoreError
 from uqkd.store.durable import LocalFolder, open_folder
-from uqkd.store.unit_index import Shelf
+from uqkd.store.unit_index import UnitIndex
 from uqkd.store.units import Inputs, Unit, concatenate, encode
 
 __all__ = ["Inputs", "Report", "Store", "Unit", "refuse_unsafe"]
@@ -91,7 +91,7 @@ class Store:
     def __init__(self, root: str | Path, *, create: bool = True) -> None:
         self.folder = open_folder(root)
         self.root = str(self.folder.root) if isinstance(self.folder, LocalFolder) else str(root)
-        self._shelves: dict[str, Shelf] = {}
+        self._shelves: dict[str, UnitIndex] = {}
         if create:
             self.folder.create()
         elif not self.folder.exists():
@@ -227,7 +227,7 @@ class Store:
         ok = 0
         bad: list[tuple[str, str]] = []
         for study in self.studies():
-            good, faults = Shelf(self.folder, study).faults(move=move)
+            good, faults = UnitIndex(self.folder, study).faults(move=move)
             ok += good
             bad += faults
             if not good and not faults and self._is_file(f"units/{study}"):
@@ -260,11 +260,11 @@ class Store:
             return False
         return True
 
-    def _shelf(self, study: str) -> Shelf:
+    def _shelf(self, study: str) -> UnitIndex:
         if study not in self._shelves:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", study):
                 raise OptionError(f"study name {study!r} names a folder; use letters, digits, '_', '-' and '.'.")
-            self._shelves[study] = Shelf(self.folder, study)
+            self._shelves[study] = UnitIndex(self.folder, study)
         return self._shelves[study]
 
 

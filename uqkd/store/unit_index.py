@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Shelf:
+class UnitIndex:
     """The folder `units/<study>` of a store.
 
     Parameters
@@ -34,7 +34,7 @@ class Shelf:
     Examples
     --------
     >>> from uqkd.store.durable import open_folder
-    >>> Shelf(open_folder("memory://shelf-doc"), "demo").names()
+    >>> UnitIndex(open_folder("memory://shelf-doc"), "demo").names()
     {}
     """
 

@@ -12,7 +12,7 @@ from uqkd.errors import OptionError, ShapeError
 
 Array = NDArray[np.float64]
 
-FEW = 2  # rows that are looked at before training, and first where many are asked about
+PROBE_ROWS = 2  # rows that are looked at before training, and first where many are asked about
 
 
 def checked_logits(found: Array) -> Array:
@@ -47,10 +47,10 @@ def _are_probabilities(found: Array) -> bool:
     all rows must be, of all classifiers. A network that has learnt nothing, whose rows are equal, gives zeros or its bias.
     Two rows show the others: nothing else is computed for logits.
     """
-    if found.shape[1] < FEW:
+    if found.shape[1] < PROBE_ROWS:
         return False
     allowed = sum_tolerance(np.dtype(np.float32), found.shape[2])
-    for rows in (found[:, :FEW], found):
+    for rows in (found[:, :PROBE_ROWS], found):
         inside = rows.min() >= 0.0 and rows.max() <= 1.0  # neither of NaN
         if not (inside and np.abs(rows.sum(axis=-1) - 1.0).max() <= allowed):
             return False

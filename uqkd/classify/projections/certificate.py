@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from uqkd.classify.projections.group_bounds import GroupBounds
-from uqkd.classify.projections.groups import flattest
-from uqkd.classify.projections.label_first_family import flattest_led
+from uqkd.classify.projections.groups import max_entropy
+from uqkd.classify.projections.label_first_family import max_entropy_label_first
 from uqkd.classify.projections.probabilities import SLACK, SMALLEST, Rows, entropy
 
-CERTAIN = 80.0  # a multiplier that stands for infinity: exp(−80) is below the rounding of any sum here
+INFINITE_MULTIPLIER = 80.0  # a multiplier that stands for infinity: exp(−80) is below the rounding of any sum here
 
 
 def duality_gap(
@@ -50,7 +50,7 @@ def duality_gap(
     (P,) float64
         Nats; not negative but for rounding, which grows like 1/b as b falls to 0. Infinite where a bound is missed by
         more than 1e-9, or where mass was given to a class of probability zero. Where `entropy_min` is within 1e-9 of the
-        largest entropy possible, only the flattest distribution is left, and one that meets the bounds has gap 0.
+        largest entropy possible, only the max_entropy distribution is left, and one that meets the bounds has gap 0.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def duality_gap(
         gaps.append(_group_gap(rows.probs, claimed, bounds, member=member, held=held))
     gap = torch.stack(gaps).amin(0)
     if bounds.entropy_min is not None:
-        only = bounds.entropy_min >= flattest(member.sum(2), bounds.near_min, bounds.wrong_max) - SLACK
+        only = bounds.entropy_min >= max_entropy(member.sum(2), bounds.near_min, bounds.wrong_max) - SLACK
         gap = torch.where(only & gap.isfinite(), 0.0, gap)
     bad = (mass[0] < bounds.near_min - SLACK) | (mass[1] > bounds.wrong_max + SLACK)
     return rows.back(torch.where(bad, torch.inf, gap))
@@ -101,9 +101,13 @@ def _group_gap(
     raised = power[:, None] * log_p
     levels = [_mean(log_q - raised, claimed * block) for block in (near, wrong, free)]
     sums = [torch.logsumexp(torch.where(block, raised, -torch.inf), 1) for block in (near, wrong, free)]
-    lift = torch.where((claimed * free).sum(1) > 0, levels[0] - levels[2], CERTAIN + (sums[2] - sums[0]).relu())
+    lift = torch.where(
+        (claimed * free).sum(1) > 0, levels[0] - levels[2], INFINITE_MULTIPLIER + (sums[2] - sums[0]).relu()
+    )
     others = torch.maximum(sums[0], sums[2])
-    press = torch.where((claimed * wrong).sum(1) > 0, levels[2] - levels[1], CERTAIN + (sums[1] - others).relu())
+    press = torch.where(
+        (claimed * wrong).sum(1) > 0, levels[2] - levels[1], INFINITE_MULTIPLIER + (sums[1] - others).relu()
+    )
     mu = torch.where(near.any(1), lift, 0.0).clamp_min(0.0)
     nu = torch.where(wrong.any(1), press, 0.0).clamp_min(0.0)
     norm = torch.logsumexp(torch.stack([sums[0] + mu, sums[1] - nu, sums[2]]), 0)
@@ -149,14 +153,14 @@ def label_first_gap(probs: Any, projected: Any, labels: Any, *, margin: Any = 0.
     flat_p, flat_q = (torch.where(tied, _mean(x, tied)[:, None], x) for x in (log_p, log_q))
     power = _allowed(_slope(flat_p, flat_q, claimed, [torch.ones_like(rival)]), least is not None, False)[:, None]
     log_scale = _mean(flat_q - power * flat_p, claimed)[:, None]  # multipliers cancel in the mean of label and pool
-    forced = CERTAIN + (log_p - log_p.gather(1, label)).relu()
+    forced = INFINITE_MULTIPLIER + (log_p - log_p.gather(1, label)).relu()
     pulls = torch.where(claimed > 0, (log_scale + power * log_p - log_q).clamp_min(0.0), forced) * pool
     total = pulls.sum(1)
     exponents = (power * log_p - pulls).scatter_add(1, label, total[:, None])
     norm = torch.logsumexp(torch.where(rows.probs >= SMALLEST, exponents, -torch.inf), 1)
     gap = _gap(rows.probs, claimed, power[:, 0], lead * total - norm, low=least, high=None)
     if least is not None:
-        only = least >= flattest_led((rows.probs >= SMALLEST).sum(1), lead) - SLACK
+        only = least >= max_entropy_label_first((rows.probs >= SMALLEST).sum(1), lead) - SLACK
         gap = torch.where(only & gap.isfinite(), 0.0, gap)
     return rows.back(torch.where((rival & (ahead < lead[:, None] - SLACK)).any(1), torch.inf, gap))
 

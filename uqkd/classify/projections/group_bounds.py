@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uqkd.classify.projections.groups import flattest
+from uqkd.classify.projections.groups import max_entropy
 from uqkd.classify.projections.probabilities import SLACK, SMALLEST, Rows, refuse
 from uqkd.errors import DataError, OptionError
 
@@ -82,7 +82,7 @@ class GroupBounds:
             ),
         ]
         if self.entropy_min is not None:
-            most = flattest(counts, self.near_min, self.wrong_max)
+            most = max_entropy(counts, self.near_min, self.wrong_max)
             seen = "entropy_min exceeds what the groups and the classes of positive probability allow in {row}"
             remedy = "Lower it there, or loosen near_min and wrong_max."
             found.append(Trouble(self.entropy_min > most + SLACK, seen, remedy))

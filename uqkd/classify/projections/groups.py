@@ -31,7 +31,7 @@ def masses(share: Tensor, least: Tensor, most: Tensor) -> Masses:
     share : (3, n) float
         Groups near, wrong and rest.
     least, most : (n,) float
-        Bounds from `said_once`.
+        Bounds from `canonical`.
 
     Returns
     -------
@@ -61,20 +61,20 @@ def masses(share: Tensor, least: Tensor, most: Tensor) -> Masses:
     return Masses(torch.stack(mass), near, wrong)
 
 
-def flattest(counts: Tensor, near_min: Tensor, wrong_max: Tensor) -> Tensor:
+def max_entropy(counts: Tensor, near_min: Tensor, wrong_max: Tensor) -> Tensor:
     """Largest entropy (n,) of distributions over `counts` (3, n) classes near, wrong and rest within the bounds.
 
     Examples
     --------
-    >>> flattest(torch.tensor([[1], [0], [3]]), torch.tensor([0.5]).double(), torch.tensor([1.0]).double()).exp()
+    >>> max_entropy(torch.tensor([[1], [0], [3]]), torch.tensor([0.5]).double(), torch.tensor([1.0]).double()).exp()
     tensor([3.4641], dtype=torch.float64)
     """
     empty, size = counts == 0, counts.clamp_min(1).to(near_min.dtype).log()
-    held = masses(torch.where(empty, ABSENT, size), *said_once(empty, near_min, wrong_max)).mass
+    held = masses(torch.where(empty, ABSENT, size), *canonical(empty, near_min, wrong_max)).mass
     return (held * size - torch.special.xlogy(held, held)).sum(0)
 
 
-def said_once(empty: Tensor, near_min: Tensor, wrong_max: Tensor) -> tuple[Tensor, Tensor]:
+def canonical(empty: Tensor, near_min: Tensor, wrong_max: Tensor) -> tuple[Tensor, Tensor]:
     """Bounds for `masses`: where there is no rest, q(W) <= wrong_max is q(N) >= 1 − wrong_max, said by `near_min`.
 
     Bounds that groups without support miss by rounding only are none.
@@ -157,7 +157,7 @@ class Groups:
             logs[at] -= torch.bmm(largest[at].clamp_min(SMALLEST).log()[:, None], part)[:, 0]
         empty = largest.T == 0
         top = torch.where(empty, ABSENT, largest.T.clamp_min(SMALLEST).log())
-        return cls(logs, member, None, top, empty, *said_once(empty, near_min, wrong_max), space)
+        return cls(logs, member, None, top, empty, *canonical(empty, near_min, wrong_max), space)
 
     def take(self, rows: Tensor) -> Groups:
         """The same of some rows, in rising order; nothing of (n, C) is copied."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uqkd.classify.projections.label_first_family import LabelFirst, flattest_led, rising
+from uqkd.classify.projections.label_first_family import LabelFirst, max_entropy_label_first, rising
 from uqkd.classify.projections.probabilities import SLACK, SMALLEST, Rows, entropy, refuse
 from uqkd.classify.projections.roots import power_of_entropy
 from uqkd.errors import DataError, OptionError, UqkdError
@@ -245,6 +245,6 @@ def _refuse(probs: Tensor, label: Tensor, margin: Tensor, least: Tensor | None) 
     seen = "the label has probability zero, so that no distribution at a finite KL puts it first, in {row}"
     refuse(absent, DataError, seen, "Pass a softmax in float64, or use project_label_first_l2.")
     if least is not None:
-        most = flattest_led((probs >= SMALLEST).sum(1), margin)
+        most = max_entropy_label_first((probs >= SMALLEST).sum(1), margin)
         seen = "entropy_min exceeds what the margin and the classes of positive probability allow in {row}"
         refuse(least > most + SLACK, DataError, seen, "Lower one of them there.")

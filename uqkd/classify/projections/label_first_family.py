@@ -160,12 +160,12 @@ class LabelFirst:
         return torch.where(last >= 0, self.above.gather(1, last.clamp_min(0)), whole)[:, 0]
 
 
-def flattest_led(classes: Tensor, margin: Tensor) -> Tensor:
+def max_entropy_label_first(classes: Tensor, margin: Tensor) -> Tensor:
     """Largest entropy (n,) of distributions over so many classes of which one leads every other by a margin.
 
     Examples
     --------
-    >>> flattest_led(torch.tensor([3]), torch.tensor([0.4])).round(decimals=4)  # of .6, .2 and .2
+    >>> max_entropy_label_first(torch.tensor([3]), torch.tensor([0.4])).round(decimals=4)  # of .6, .2 and .2
     tensor([0.9503])
     """
     top = (1.0 - margin) / classes

@@ -16,7 +16,7 @@ from uqkd.classify.crossfit import OutOfFold, out_of_fold
 from uqkd.classify.networks.plain import Factory
 from uqkd.classify.targets.evidence import Evidence, evidence_from
 from uqkd.classify.targets.objectives import Shaping
-from uqkd.classify.targets.weighted import changed_rows, repair, smooth_labels, soften
+from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import DataError, UqkdWarning, one_of
 from uqkd.stacked import Recipe
@@ -24,11 +24,11 @@ from uqkd.targets import ClassTargets, weigh_probabilities
 
 Array = NDArray[np.float64]
 
-GENTLER = 3  # shaping takes a third of the teacher's steps at a third of its rate: it goes on from there
+SHAPING_FRACTION = 3  # shaping takes a third of the teacher's steps at a third of its rate: it goes on from there
 
 
 @dataclass(frozen=True)
-class TeacherViews:
+class TargetFactory:
     """What one teacher and its relatives say about their training rows; made by `fit`.
 
     The temperature, and the evidence that rests on it, are fitted when a method first needs them.
@@ -61,13 +61,13 @@ class TeacherViews:
         recipe: Recipe,
         key: tuple[Any, ...],
         shaping: Shaping | None = None,
-    ) -> TeacherViews:
+    ) -> TargetFactory:
         """Train the teacher, shape a copy of it, and train its folds; equal keys give equal views wherever they are made."""
         key = checked_key(key)
         teacher = Teacher.fit(X, labels, classes=classes, factory=factory, recipe=recipe, key=(*key, "teacher"))
         gentle = replace(
-            recipe, steps=max(1, recipe.steps // GENTLER), lr=recipe.lr / GENTLER,
-            warmup=recipe.warmup // GENTLER,
+            recipe, steps=max(1, recipe.steps // SHAPING_FRACTION), lr=recipe.lr / SHAPING_FRACTION,
+            warmup=recipe.warmup // SHAPING_FRACTION,
         )  # fmt: skip
         shaped = teacher.shaped(X, labels, shaping=shaping or Shaping(), recipe=gentle, key=key)
         folds = out_of_fold(X, labels, classes=classes, factory=factory, recipe=recipe, key=key)
@@ -127,24 +127,24 @@ class TeacherViews:
         return float(changed_rows(begun, self.targets(method).probabilities[0]).mean())
 
 
-def _repaired(method: str, *, shaped: bool = False) -> Callable[[TeacherViews], Array]:
-    def make(views: TeacherViews) -> Array:
+def _repaired(method: str, *, shaped: bool = False) -> Callable[[TargetFactory], Array]:
+    def make(views: TargetFactory) -> Array:
         begun = views.shaped_probabilities if shaped else views.probabilities
         evidence = views.evidence if method.startswith("groups") else None
-        return repair(begun, method, labels=views.labels, evidence=evidence).probabilities
+        return project(begun, method, labels=views.labels, evidence=evidence).probabilities
 
     return make
 
 
-def _labels(amount: float) -> Callable[[TeacherViews], Array]:
+def _labels(amount: float) -> Callable[[TargetFactory], Array]:
     return lambda views: smooth_labels(views.labels, views.probabilities.shape[1], amount).probabilities
 
 
-def _as_it_is(pick: Callable[[TeacherViews], Array]) -> Callable[[TeacherViews], Array]:
+def _as_it_is(pick: Callable[[TargetFactory], Array]) -> Callable[[TargetFactory], Array]:
     return lambda views: weigh_probabilities(pick(views)).probabilities
 
 
-METHODS: dict[str, Callable[[TeacherViews], Array]] = {
+METHODS: dict[str, Callable[[TargetFactory], Array]] = {
     "labels": _labels(0.0),
     "label smoothing": _labels(0.1),
     "teacher": _as_it_is(lambda views: views.probabilities),

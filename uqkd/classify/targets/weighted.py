@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 __all__ = [
     "ClassTargets",
-    "repair",
+    "project",
     "smooth_labels",
     "soften",
     "weigh_labels",
@@ -79,7 +79,7 @@ def smooth_labels(labels: ArrayLike, classes: int, amount: float = 0.1, *, stude
     return ClassTargets(np.broadcast_to(target, (students, *target.shape)), None, "smoothed")
 
 
-def repair(
+def project(
     probs: ArrayLike,
     method: str,
     *,
@@ -115,7 +115,7 @@ def repair(
 
     Examples
     --------
-    >>> repair([[0.6, 0.3, 0.1]], "label_first", labels=[1]).probabilities.round(3)
+    >>> project([[0.6, 0.3, 0.1]], "label_first", labels=[1]).probabilities.round(3)
     array([[[0.447, 0.447, 0.105]]])
     """
     margins = {} if margin is None else {"margin": margin}

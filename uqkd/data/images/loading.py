@@ -16,7 +16,7 @@ from uqkd.data.images.arrays import checked_labels, decoded_names, image, read_a
 from uqkd.data.images.files import Pictures, decoded, folder_of_images, resized, table_of_images
 from uqkd.data.labelled import annotated, part_of_rows
 from uqkd.data.tabular.classes import Labels, encoded_classes
-from uqkd.data.tabular.loading import local_path, the_name, unchanged, warn_of_namesake
+from uqkd.data.tabular.loading import local_path, normalise_name, unchanged, warn_of_namesake
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, nearest
 
 Pixels = NDArray[Any]  # uint8 or float32
@@ -189,7 +189,7 @@ def load_images(name: str | Path, *, size: int | None = None, split: str | None 
     >>> digits.images.shape, float(digits.images.max()), digits.classes[3]
     ((1797, 1, 8, 8), 1.0, '3')
     """
-    name = the_name(name)
+    name = normalise_name(name)
     if size is not None and size < 1:
         raise OptionError(f"size must be 1 or more pixels; got {size}.")
     warn_of_namesake(name, (DIGITS, *IMAGES))
@@ -254,7 +254,7 @@ def cell_images(name: str | Path, **options: Any) -> dict[str, Any]:
     >>> sorted(cell_images("digits", size=16))
     ['data', 'data_fingerprint', 'size']
     """
-    return {"data": the_name(name), **options, "data_fingerprint": load_images(name, **options).fingerprint}
+    return {"data": normalise_name(name), **options, "data_fingerprint": load_images(name, **options).fingerprint}
 
 
 def of_cell_images(cell: Mapping[str, Any]) -> ImageDataset:

@@ -19,7 +19,7 @@ OFFLINE = ("diabetes", *STATSMODELS)
 REGRESSIONS = ("diabetes", "ccard", "statecrime", "fair", "engel", "randhie")  # large enough to be split
 
 
-def the_name(name: object) -> str:
+def normalise_name(name: object) -> str:
     """A name or path as text. A `Path` of one part is written with its folder, so that it is no name of a data set.
 
     Raises
@@ -29,9 +29,9 @@ def the_name(name: object) -> str:
 
     Examples
     --------
-    >>> the_name("digits"), the_name(Path("digits"))
+    >>> normalise_name("digits"), normalise_name(Path("digits"))
     ('digits', './digits')
-    >>> the_name(None)
+    >>> normalise_name(None)
     Traceback (most recent call last):
     uqkd.errors.OptionError: data must be the name of a data set or a path; got None (NoneType).
     """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uqkd.data.hub import TEXTS, from_hub
 from uqkd.data.labelled import annotated, part_of_rows, rows_held_out
 from uqkd.data.tabular.classes import Labels, encoded_classes
-from uqkd.data.tabular.loading import local_path, the_name, unchanged, warn_of_namesake
+from uqkd.data.tabular.loading import local_path, normalise_name, unchanged, warn_of_namesake
 from uqkd.data.texts.files import checked_texts, frame_of, local_texts
 from uqkd.errors import OptionError, nearest
 
@@ -131,7 +131,7 @@ def load_texts(
     >>> found.classes, found.labels, found.texts[3]
     (('greet', 'part'), array([0, 0, 1, 1]), 'so long')
     """
-    name = the_name(name)
+    name = normalise_name(name)
     warn_of_namesake(name, TEXTS)
     if name in TEXTS:
         known = TEXTS[name]
@@ -235,7 +235,7 @@ def cell_texts(name: str | Path, **options: Any) -> dict[str, Any]:
     Traceback (most recent call last):
     uqkd.errors.OptionError: data got 'bankng77'; did you mean 'banking77'? ...
     """
-    return {"data": the_name(name), **options, "data_fingerprint": load_texts(name, **options).fingerprint}
+    return {"data": normalise_name(name), **options, "data_fingerprint": load_texts(name, **options).fingerprint}
 
 
 def of_cell_texts(cell: Mapping[str, Any]) -> TextDataset:

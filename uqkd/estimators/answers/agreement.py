@@ -159,19 +159,19 @@ def agreement_with(draws: ArrayLike, probs: ArrayLike) -> Array:
     >>> agreement_with([[[0, 1, -1, 1]]], [[0.2, 0.8]])
     array([[0.45]])
     """
-    array, known = answers("draws", draws, "S P R"), known_law(probs, draws)
+    array, known = answers("draws", draws, "S P R"), known_distribution(probs, draws)
     classes = known.shape[1]
     inside = (array >= 0) & (array < classes)
     at = known[np.arange(len(known))[None, :, None], np.where(inside, array, 0)]
     return np.asarray(np.where(inside, at, 0.0).mean(axis=-1))
 
 
-def known_law(probs: ArrayLike, draws: Any) -> Array:
+def known_distribution(probs: ArrayLike, draws: Any) -> Array:
     """Known distributions (P, C) of as many prompts as the draws (S, P, R) have.
 
     Examples
     --------
-    >>> known_law([[0.5, 0.5]], [[[0, 1]]])
+    >>> known_distribution([[0.5, 0.5]], [[[0, 1]]])
     array([[0.5, 0.5]])
     """
     known = distributions("probs", probs)

@@ -13,7 +13,7 @@ from uqkd.estimators.answers.agreement import (
     cross_agreement,
     decompose_agreement,
     gini_from_draws,
-    known_law,
+    known_distribution,
 )
 from uqkd.estimators.answers.counting import answers
 from uqkd.estimators.variance.two_way import share_of, two_way_standard_error
@@ -95,7 +95,7 @@ def squared_distance(
         raise DataError("squared_distance needs either teacher=, draws of it, or probs=, its distribution; pass one.")
     if probs is not None:
         cross = agreement_with(array, probs)
-        own = (known_law(probs, draws) ** 2).sum(axis=-1)
+        own = (known_distribution(probs, draws) ** 2).sum(axis=-1)
     else:
         theirs = answers("teacher", teacher, "P k", need=(1, 2))
         if len(theirs) != array.shape[1]:
@@ -138,7 +138,7 @@ def conservation_from_draws(
     if (teacher is None) == (probs is None):
         raise DataError("conservation_from_draws needs either teacher=, draws of it, or probs=; pass one.")
     if probs is not None:
-        spread = 1.0 - (known_law(probs, draws) ** 2).sum(axis=-1)
+        spread = 1.0 - (known_distribution(probs, draws) ** 2).sum(axis=-1)
     else:
         spread = gini_from_draws(answers("teacher", teacher, "P k", need=(1, 2)))
     kappa, _ = share_of(parts.total[None], spread)

@@ -27,7 +27,7 @@ class Moments:
     Attributes
     ----------
     count : int
-        Replicates so far.
+        AtLeastTwo so far.
     centre : (P,) float
     powers : (4, P) float
         Sums over replicates of (x − centre)¹ ... (x − centre)⁴.

@@ -20,7 +20,7 @@ from uqkd.llm.bank.stored import Gathering
 from uqkd.llm.prompts.prompts import Prompts, turns_of
 from uqkd.llm.responses import Responses
 from uqkd.store import Report, Store
-from uqkd.store.unit_index import Shelf
+from uqkd.store.unit_index import UnitIndex
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class Bank:
         first: dict[str, Any] | None = None
         wanted = None if columns is None else {*columns, *(("token_ids",) if "tokens" in columns else ())}
         coded = CODED if columns is not None else ()
-        shelf = Shelf(self.store.folder, STUDY)
+        shelf = UnitIndex(self.store.folder, STUDY)
         for _, unit in shelf.verified(names, columns=wanted, coded=coded, threads=threads):
             params = dict(unit.inputs.params)
             first = first or params["bank"]

@@ -76,7 +76,7 @@ def true_distributions(prompts: Prompts, ids: Index, probabilities: Sequence[Seq
 
 
 @dataclass(frozen=True)
-class Marked:
+class Graded:
     """Normal forms of responses and whether a reference answer has the same; made by `mark`.
 
     Attributes
@@ -109,14 +109,14 @@ class Marked:
         return found
 
 
-def mark(*sources: Responses) -> list[Marked]:
+def grade(*sources: Responses) -> list[Graded]:
     """Mark the responses of several sources to the same prompts, all with reference answers.
 
     Examples
     --------
     >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
     >>> given = Responses(prompts, (Response((1,), "rome."), Response((2,), "Milan")), [[[0, 1, 1]]])
-    >>> marked, = mark(given)
+    >>> marked, = grade(given)
     >>> marked.supported.tolist(), marked.accuracy().tolist()
     ([[[True, False, False]]], [[0.0]])
     """
@@ -129,7 +129,7 @@ def mark(*sources: Responses) -> list[Marked]:
         if form in number
     ]
     places, wanted = np.array(right, dtype=np.int64).reshape(-1, 2).T
-    return [Marked(form, _among(form, places, wanted)) for form in forms]
+    return [Graded(form, _among(form, places, wanted)) for form in forms]
 
 
 def _numbered(source: Responses, number: dict[str, int]) -> Index:
@@ -162,7 +162,7 @@ def ratio(part: Array, whole: Array) -> Estimate:
     return value, two_way_standard_error(part - value * whole) / unit
 
 
-def shared_mistakes(students: Marked, teacher: Marked) -> Estimate:
+def shared_errors(students: Graded, teacher: Graded) -> Estimate:
     """Of the students' unsupported answers, the share that the teacher gave as well among its responses to the prompt.
 
     It grows with the teacher's k; standard error over students and prompts.
@@ -171,21 +171,21 @@ def shared_mistakes(students: Marked, teacher: Marked) -> Estimate:
     --------
     >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
     >>> words = tuple(Response((i,), text) for i, text in enumerate(["Rome", "Milan", "Turin"]))
-    >>> ours, teacher = mark(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
-    >>> round(shared_mistakes(ours, teacher)[0], 3)
+    >>> ours, teacher = grade(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
+    >>> round(shared_errors(ours, teacher)[0], 3)
     0.667
     """
     return ratio(given_by(students, teacher), students.wrong)
 
 
-def given_by(students: Marked, teacher: Marked) -> Array:
+def given_by(students: Graded, teacher: Graded) -> Array:
     """(S, P) share of responses that are unsupported and that the teacher gave too.
 
     Examples
     --------
     >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
     >>> words = tuple(Response((i,), text) for i, text in enumerate(["Rome", "Milan", "Turin"]))
-    >>> ours, teacher = mark(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
+    >>> ours, teacher = grade(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
     >>> given_by(ours, teacher)
     array([[0.5]])
     """
@@ -194,7 +194,7 @@ def given_by(students: Marked, teacher: Marked) -> Array:
     return np.asarray((given & ~students.supported).mean(axis=2))
 
 
-def error_correlation(students: Marked, teacher: Marked) -> Estimate:
+def error_correlation(students: Graded, teacher: Graded) -> Estimate:
     """Correlation over prompts of the students' and the teacher's rates of unsupported answers, cleared of sampling noise.
 
     Each variance over prompts is that of the observed rates less what finitely many draws and students add; the
@@ -205,7 +205,7 @@ def error_correlation(students: Marked, teacher: Marked) -> Estimate:
     --------
     >>> prompts = Prompts(("a", "b", "c"), ("?", "!", "."), (("x",),) * 3)
     >>> words = (Response((0,), "x"), Response((1,), "y"))
-    >>> ours, teacher = mark(*[Responses(prompts, words, [[[0, 0], [1, 1], [1, 1]]] * n) for n in (2, 1)])
+    >>> ours, teacher = grade(*[Responses(prompts, words, [[[0, 0], [1, 1], [1, 1]]] * n) for n in (2, 1)])
     >>> round(error_correlation(ours, teacher)[0], 6)
     1.0
     """
@@ -213,13 +213,13 @@ def error_correlation(students: Marked, teacher: Marked) -> Estimate:
     return (math.nan, math.nan) if found is None else (found[0], two_way_standard_error(found[1][None]))
 
 
-def correlation_values(students: Marked, teacher: Marked) -> tuple[tuple[float, Array] | None, str]:
+def correlation_values(students: Graded, teacher: Graded) -> tuple[tuple[float, Array] | None, str]:
     """The error correlation and pseudo-values (P,) of a jackknife over prompts, whose spread is its; or None, and why.
 
     Examples
     --------
     >>> prompts, words = Prompts(("a", "b"), ("?", "!"), (("x",),) * 2), (Response((0,), "x"), Response((1,), "y"))
-    >>> ours, teacher = mark(*[Responses(prompts, words, [[[0, 0], [1, 1]]] * n) for n in (2, 1)])
+    >>> ours, teacher = grade(*[Responses(prompts, words, [[[0, 0], [1, 1]]] * n) for n in (2, 1)])
     >>> correlation_values(ours, teacher)
     (None, 'a correlation over prompts needs 3 of them; there are 2')
     """

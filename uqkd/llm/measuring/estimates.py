@@ -30,7 +30,7 @@ Index = NDArray[np.int64]
 
 ENTROPIES = ("plug-in", "chao-shen")
 _CAPPED = 0.5  # share of sets of answers without a repetition from which entropies are remarked on
-CERTAIN = "the teacher gave one answer alone to every prompt: nothing to keep"
+NOTHING_TO_KEEP = "the teacher gave one answer alone to every prompt: nothing to keep"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _add_teacher(sheet: Sheet, grouped: Clusters, parts: VarianceDecomposition, 
     spread, k = gini_from_draws(drawn), drawn.shape[1]
     sheet.add("teacher_gini", Values.of(spread[None], chance=True), unit="probability", note=f"G_p from {k} draws")
     total = parts.per_student_intra + parts.per_student_inter
-    kappa, one = Values.missing(CERTAIN), None if base is None else Values.missing(CERTAIN)
+    kappa, one = Values.missing(NOTHING_TO_KEEP), None if base is None else Values.missing(NOTHING_TO_KEEP)
     if spread.mean() > 0:
         kappa = Values.of(ratio_values(total, spread), pair=ratio_values(parts.total[None], spread)[0])
         one = None if base is None else Values.of(ratio_values(gini_from_draws(base), spread))

@@ -12,11 +12,11 @@ from uqkd.estimators.answers.agreement import agreement_with, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
 from uqkd.estimators.variance.two_way import ratio_values
 from uqkd.llm.measuring.errors import (
-    Marked,
+    Graded,
     answered,
     correlation_values,
     given_by,
-    mark,
+    grade,
     references,
     true_distributions,
 )
@@ -74,10 +74,10 @@ def add_errors(
 ) -> Array:
     """Unsupported answers, accuracy, and what of the errors is the teacher's; returns the share of errors by prompt."""
     every = [students, teacher, undistilled]
-    marked = iter(mark(*(one.of_prompts(places) for one in every if one is not None)))
-    ours = next(marked)
-    theirs = next(marked) if teacher is not None else None
-    own = next(marked) if undistilled is not None else None
+    graded = iter(grade(*(one.of_prompts(places) for one in every if one is not None)))
+    ours = next(graded)
+    theirs = next(graded) if teacher is not None else None
+    own = next(graded) if undistilled is not None else None
     n = len(places)
     for name, note, table, base in (
         ("unsupported", "share of responses that no reference answer supports", ours.wrong, own and own.wrong),
@@ -91,7 +91,7 @@ def add_errors(
     return np.asarray(ours.wrong.mean(axis=0))
 
 
-def _add_shared(sheet: Sheet, ours: Marked, theirs: Marked, own: Marked | None, n: int) -> None:
+def _add_shared(sheet: Sheet, ours: Graded, theirs: Graded, own: Graded | None, n: int) -> None:
     rate = Values.of(theirs.wrong.mean(axis=0, keepdims=True), chance=True)
     sheet.add("teacher_unsupported", rate, unit="share", note="of the teacher's responses", prompts=n)
     draws = theirs.form.shape[0] * theirs.form.shape[2]
@@ -105,11 +105,11 @@ def _add_shared(sheet: Sheet, ours: Marked, theirs: Marked, own: Marked | None, 
     sheet.add("error_correlation", values, unit="correlation", note=note, base=alone, prompts=n)
 
 
-def _shared(ours: Marked, theirs: Marked) -> Values:
+def _shared(ours: Graded, theirs: Graded) -> Values:
     wrong = ours.wrong
     return Values.of(ratio_values(given_by(ours, theirs), wrong)) if wrong.any() else Values.missing(NONE_WRONG)
 
 
-def _correlation(ours: Marked, theirs: Marked) -> Values:
+def _correlation(ours: Graded, theirs: Graded) -> Values:
     found, why = correlation_values(ours, theirs)
     return Values.missing(why) if found is None else Values(found[1][None], found[0])

@@ -11,7 +11,7 @@ from uqkd.errors import ShapeError
 from uqkd.estimators.answers.agreement import from_spreads
 from uqkd.estimators.variance.moments import VarianceDecomposition
 from uqkd.llm.responses import Responses
-from uqkd.llm.similarity.similarity import alikenesses
+from uqkd.llm.similarity.similarity import similarities
 
 Array = NDArray[np.float64]
 
@@ -56,13 +56,13 @@ def components_beside(
     sources = [responses, *others]
     within: list[list[Array]] = [[] for _ in sources]
     about: list[Array] = []
-    for block in alikenesses(sources, embedding):
+    for block in similarities(sources, embedding):
         for place, source in enumerate(sources):
             shares, k = block.shares(place), source.shape[2]
-            norm = ((shares @ block.closeness) * shares).sum(axis=-1)
+            norm = ((shares @ block.similarity) * shares).sum(axis=-1)
             within[place].append(((1.0 - norm) * k / (k - 1)).T)
             if place == 0:
                 apart = shares - shares.mean(axis=1, keepdims=True)
-                about.append(((apart @ block.closeness) * apart).sum(axis=-1).T)
+                about.append(((apart @ block.similarity) * apart).sum(axis=-1).T)
     own, *rest = (np.concatenate(parts, axis=1) for parts in within)
     return from_spreads(own, np.concatenate(about, axis=1), draws), rest

@@ -21,7 +21,7 @@ MANY_TEXTS = 2**15  # up to here all texts are embedded at once (64 MB for 256 d
 
 
 @dataclass(frozen=True)
-class Alike:
+class Similarities:
     """P' prompts from `start` on, the u texts of each (fewer are padded), and how alike they are.
 
     Attributes
@@ -29,23 +29,23 @@ class Alike:
     start : int
     places : tuple of (S_i, P', k_i) int
         Which of the u texts each response is, by source.
-    closeness : (P', u, u) float
+    similarity : (P', u, u) float
         Inner products of unit vectors.
     """
 
     start: int
     places: tuple[Index, ...]
-    closeness: Array
+    similarity: Array
 
     @property
     def prompts(self) -> slice:
         """Where these prompts lie among all."""
-        return slice(self.start, self.start + len(self.closeness))
+        return slice(self.start, self.start + len(self.similarity))
 
     def shares(self, source: int) -> Array:
         """(P', S, u) shares of the texts among the responses of one source."""
         students, prompts, k = self.places[source].shape
-        texts = self.closeness.shape[1]
+        texts = self.similarity.shape[1]
         rows = np.arange(prompts)[None, :, None] * students + np.arange(students)[:, None, None]
         counts = np.bincount((rows * texts + self.places[source]).ravel(), minlength=prompts * students * texts)
         return np.asarray(counts.reshape(prompts, students, texts) / k)
@@ -53,11 +53,11 @@ class Alike:
     def between(self, first: int, second: int) -> Array:
         """(S, P', k, m) inner products of the responses of two sources (or one), student by student."""
         a, b = self.places[first], self.places[second]
-        prompts = np.arange(len(self.closeness))[None, :, None, None]
-        return self.closeness[prompts, a[..., :, None], b[..., None, :]]
+        prompts = np.arange(len(self.similarity))[None, :, None, None]
+        return self.similarity[prompts, a[..., :, None], b[..., None, :]]
 
 
-def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[Alike]:
+def similarities(sources: Sequence[Responses], embedding: str) -> Iterator[Similarities]:
     """Inner products of the embeddings of the distinct texts of each prompt, over all sources together.
 
     Responses are compared by their text: those that differ in their token ids alone are the same.
@@ -73,7 +73,7 @@ def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[Alike]
     --------
     >>> from uqkd.llm.responses import Prompts, Response
     >>> answers = Responses(Prompts(("a",), ("?",)), (Response((1,), "x"), Response((2,), "y")), [[[1, 0, 1]]])
-    >>> block = next(alikenesses([answers], "exact"))
+    >>> block = next(similarities([answers], "exact"))
     >>> block.between(0, 0).tolist()
     [[[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]]]
     """
@@ -94,12 +94,12 @@ def alikenesses(sources: Sequence[Responses], embedding: str) -> Iterator[Alike]
         texts = np.zeros((len(part), int(ranks.max()) + 1), dtype=np.int64)
         np.put_along_axis(texts, ranks, part, axis=1)
         if vectors is None:
-            closeness = np.broadcast_to(np.eye(texts.shape[1]), (len(part), texts.shape[1], texts.shape[1]))
+            similarity = np.broadcast_to(np.eye(texts.shape[1]), (len(part), texts.shape[1], texts.shape[1]))
         elif products is not None:
-            closeness = products[texts[:, :, None], texts[:, None, :]]
+            similarity = products[texts[:, :, None], texts[:, None, :]]
         else:
-            closeness = vectors[texts] @ vectors[texts].transpose(0, 2, 1)
-        yield Alike(start, _split(ranks, [source.shape for source in sources]), closeness)
+            similarity = vectors[texts] @ vectors[texts].transpose(0, 2, 1)
+        yield Similarities(start, _split(ranks, [source.shape for source in sources]), similarity)
 
 
 def _flat(sources: Sequence[Responses]) -> Index:

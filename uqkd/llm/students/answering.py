@@ -48,7 +48,7 @@ def draw_answers(
     >>> from transformers import GPT2Config, GPT2LMHeadModel
     >>> from uqkd.llm.synthetic.testbed import tokenizer
     >>> from uqkd.llm.synthetic.world import World
-    >>> world = World.make(clans=1, members=1, key=("doc",))
+    >>> world = World.make(groups=1, entities=1, key=("doc",))
     >>> coder = tokenizer(world)
     >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=len(coder), n_embd=4, n_layer=1, n_head=1))
     >>> prompts = world.prompts(relations=["home"])

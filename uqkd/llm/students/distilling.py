@@ -25,7 +25,7 @@ from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
 from uqkd.llm.students.training.choosing import TRAINERS, chosen_trainer
 from uqkd.llm.students.training.keeping import ABOUT, Keep
 from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
-from uqkd.stacked import Recipe, Sources, Training
+from uqkd.stacked import Recipe, SeedDesign, Training
 from uqkd.stacked.engines.sequential import Outcome
 from uqkd.store import commit_folder
 
@@ -126,7 +126,7 @@ def distill(
     *,
     encoder: Encoder,
     recipe: Recipe,
-    sources: Sources,
+    seed_design: SeedDesign,
     key: tuple[Any, ...],
     fresh: bool = False,
     lora: Lora | None = None,
@@ -152,7 +152,7 @@ def distill(
         Of the student.
     recipe : Recipe
         Optimiser steps, rows per step (at most a student's different rows), rates; the same steps whatever the method.
-    sources : Sources
+    seed_design : SeedDesign
         Levels of initialisation (or perturbation), order and bootstrap.
     key : tuple
         Names the streams of this set of students.
@@ -199,14 +199,14 @@ def distill(
     one_of("trainer", trainer, TRAINERS)
     how = compute or Compute()
     initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
-    split = _split(targets, validation, encoder=encoder, recipe=recipe, sources=sources, key=key)
+    split = _split(targets, validation, encoder=encoder, recipe=recipe, seed_design=seed_design, key=key)
     check_embedding(split.rows.tokens, initializer.template.model)
-    levels = sources.initialisation if adapter is None else np.asarray(adapter)
-    masks = sources.order if dropout is None else np.asarray(dropout)
+    levels = seed_design.initialisation if adapter is None else np.asarray(adapter)
+    masks = seed_design.order if dropout is None else np.asarray(dropout)
     job = _Job(
         initializer, split, recipe, encoder, key,
-        levels=[(int(a), int(b), int(c)) for a, b, c in zip(sources.initialisation, levels, masks, strict=True)],
-        recurs=sources.recurs("initialisation") or (perturbation == 0 and not fresh and lora is None),
+        levels=[(int(a), int(b), int(c)) for a, b, c in zip(seed_design.initialisation, levels, masks, strict=True)],
+        recurs=seed_design.recurs("initialisation") or (perturbation == 0 and not fresh and lora is None),
         compute=how, keep=keep, watch=watch,
     )  # fmt: skip
     way = chosen_trainer(trainer, initializer, how)
@@ -234,7 +234,7 @@ def _split(targets: TextTargets, validation: float, *, recipe: Recipe, key: tupl
     whole: TrainingRows = training_rows(
         targets.of_prompts(sorted(order[held:].tolist())), recipe=recipe, key=key, **how
     )
-    how["sources"] = replace(how["sources"], bootstrap=None)
+    how["seed_design"] = replace(how["seed_design"], bootstrap=None)
     out = training_rows(
         targets.of_prompts(sorted(order[:held].tolist())), recipe=replace(recipe, batch=None), key=key, **how
     )

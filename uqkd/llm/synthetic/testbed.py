@@ -1,4 +1,4 @@
-"""The embedded world as a test bed: tokenizer, teacher and base, small Llamas trained from scratch, and sample banks."""
+"""The embedded world as a test testbed: tokenizer, teacher and base, small Llamas trained from scratch, and sample banks."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Size:
 
 TEACHER, STUDENT = Size(128, 344, 4, 4), Size(32, 128, 1, 4)
 _MOST_CUT = 0.02  # share of answers that are no answer's beginning and go on until they are cut
-MOST = 8  # tokens of a response; the longest answer has four and its end
+MAX_TOKENS = 8  # tokens of a response; the longest answer has four and its end
 _SCHEDULE: dict[str, Any] = {"optimiser": "adamw", "schedule": "cosine", "warmup": 20, "clip_norm": 1.0}
 _MODELS: tuple[tuple[str, Size, Recipe, tuple[int, ...] | None], ...] = (
     ("teacher", TEACHER, Recipe(steps=250, batch=128, lr=3e-3, **_SCHEDULE), None),
@@ -91,7 +91,7 @@ def tokenizer(world: World) -> Any:
 
     Examples
     --------
-    >>> made = tokenizer(World.make(clans=1, members=1, key=("doc",)))
+    >>> made = tokenizer(World.make(groups=1, entities=1, key=("doc",)))
     >>> made.convert_ids_to_tokens(made("home of")["input_ids"])
     ['[BOS]', 'home', 'of']
     """
@@ -113,8 +113,8 @@ def tokenizer(world: World) -> Any:
 
 
 @dataclass(frozen=True)
-class Bed:
-    """The embedded world with its models and sample banks in one folder; made by `Bed.open`.
+class Testbed:
+    """The embedded world with its models and sample banks in one folder; made by `Testbed.open`.
 
     Attributes
     ----------
@@ -132,20 +132,20 @@ class Bed:
     world: World
 
     @classmethod
-    def open(cls, root: str | Path, *, clans: int = 8, members: int = 6) -> Bed:
-        """The bed below a results folder; teacher and base are trained if they are not there (a minute or two).
+    def open(cls, root: str | Path, *, groups: int = 8, entities: int = 6) -> Testbed:
+        """The testbed below a results folder; teacher and base are trained if they are not there (a minute or two).
 
         Parameters
         ----------
         root : path or URL
             Results folder. Models need a local folder: those of a URL are kept in the user's cache.
-        clans, members : int
+        groups, entities : int
             Size of the world.
         """
         from transformers.utils import logging
 
-        world = World.make(clans=clans, members=members, key=("llm", "world"))
-        name = f"embedded/world-{clans}x{members}-{_fingerprint(world)}"
+        world = World.make(groups=groups, entities=entities, key=("llm", "world"))
+        name = f"embedded/world-{groups}x{entities}-{_fingerprint(world)}"
         place = _local(root)
         for part, size, recipe, ways in _MODELS:
             known = range(world.phrasings) if ways is None else ways
@@ -166,11 +166,11 @@ class Bed:
         return cls(place / name, world)
 
     @classmethod
-    def at(cls, folder: str | Path) -> Bed:
-        """The bed that lies in a folder, as `open` made it."""
+    def at(cls, folder: str | Path) -> Testbed:
+        """The testbed that lies in a folder, as `open` made it."""
         path = Path(folder)
-        clans, members = path.name.split("-")[1].split("x")
-        return cls(path, World.make(clans=int(clans), members=int(members), key=("llm", "world")))
+        groups, entities = path.name.split("-")[1].split("x")
+        return cls(path, World.make(groups=int(groups), entities=int(entities), key=("llm", "world")))
 
     @property
     def teacher(self) -> Path:
@@ -184,7 +184,7 @@ class Bed:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The tokenizer of all models of the bed."""
+        """The tokenizer of all models of the testbed."""
         return Encoder.of(self.teacher)
 
     def probabilities(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
@@ -215,7 +215,7 @@ class Bed:
         bank, k = self.bank(temperature), students * per_student
         if bank.inventory(prompts, k).missing.size:
             teacher = shared_teacher(self.teacher, backend)
-            sampling = Sampling(temperature=temperature, max_tokens=MOST)
+            sampling = Sampling(temperature=temperature, max_tokens=MAX_TOKENS)
             respond(teacher, prompts, k, bank=bank, sampling=sampling, max_flagged=_MOST_CUT)
         audit(bank, prompts, students=students, k=per_student, per_student=per_student)
         drawn = bank.responses(prompts, students=students, k=per_student, per_student=per_student)

@@ -1,8 +1,8 @@
 """The embedded world: a small question-answering world whose answer distributions are known exactly.
 
-Entities have a clan and a name of their own. A relation is answered by the entity ("own": every entity has answers of its
-own, which can only be memorised) or by its clan ("clan": the rule is shared, and can be learned from other members of the
-clan). Answers are certain, ambiguous with two to five answers of known probabilities, or unanswerable: then the true
+Entities have a group and a name of their own. A relation is answered by the entity ("own": every entity has answers of its
+own, which can only be memorised) or by its group ("group": the rule is shared, and can be learned from other members of the
+group). Answers are certain, ambiguous with two to five answers of known probabilities, or unanswerable: then the true
 answer is to say so. Every question can be asked in several phrasings.
 """
 
@@ -23,7 +23,7 @@ from uqkd.llm.prompts.prompts import Prompts
 Array = NDArray[np.float64]
 
 KINDS = ("certain", "ambiguous", "unanswerable")
-LEVELS = ("own", "clan")
+LEVELS = ("own", "group")
 REFUSAL = "nobody knows"
 _ONSETS, _VOWELS, _CODAS = (
     ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z"],
@@ -42,8 +42,8 @@ class Relation:
     ----------
     name : str
     kind : {"certain", "ambiguous", "unanswerable"}
-    level : {"own", "clan"}
-        Whether every entity has answers of its own or a clan shares them.
+    level : {"own", "group"}
+        Whether every entity has answers of its own or a group shares them.
     phrasings : tuple of str
         Templates; `{}` stands for the entity.
     """
@@ -56,7 +56,7 @@ class Relation:
 
 RELATIONS = (
     Relation("home", "ambiguous", "own", ("home of {}", "where lives {}", "{} lives where", "{} has home")),
-    Relation("food", "ambiguous", "clan", ("food of {}", "what eats {}", "{} eats what", "{} has food")),
+    Relation("food", "ambiguous", "group", ("food of {}", "what eats {}", "{} eats what", "{} has food")),
     Relation("craft", "certain", "own", ("craft of {}", "what makes {}", "{} makes what", "{} has craft")),
     Relation("wish", "unanswerable", "own", ("wish of {}", "what wants {}", "{} wants what", "{} has wish")),
 )
@@ -69,7 +69,7 @@ class Question:
     Attributes
     ----------
     relation : Relation
-    clan, name : str
+    group, name : str
         The entity.
     answers : tuple of str
     probabilities : tuple of float
@@ -77,7 +77,7 @@ class Question:
     """
 
     relation: Relation
-    clan: str
+    group: str
     name: str
     answers: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -85,11 +85,11 @@ class Question:
     @property
     def id(self) -> str:
         """Relation and entity."""
-        return f"{self.relation.name}/{self.clan}-{self.name}"
+        return f"{self.relation.name}/{self.group}-{self.name}"
 
     def text(self, phrasing: int) -> str:
         """The question in words."""
-        return self.relation.phrasings[phrasing].format(f"{self.clan} {self.name}")
+        return self.relation.phrasings[phrasing].format(f"{self.group} {self.name}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class World:
 
     Examples
     --------
-    >>> world = World.make(clans=2, members=3, key=("doc",))
+    >>> world = World.make(groups=2, entities=3, key=("doc",))
     >>> len(world.questions), world.phrasings
     (24, 4)
     >>> prompts = world.prompts(phrasings=[0], relations=["wish"])
@@ -116,17 +116,17 @@ class World:
     def make(
         cls,
         *,
-        clans: int,
-        members: int,
+        groups: int,
+        entities: int,
         key: tuple[Any, ...],
         relations: Sequence[Relation] = RELATIONS,
         words: int = 24,
     ) -> World:
-        """A world of clans × members entities and all relations.
+        """A world of groups × members entities and all relations.
 
         Parameters
         ----------
-        clans, members : int
+        groups, entities : int
             Clans, and entities in each.
         key : tuple
             Names the streams; see `uqkd.seeds.generator`.
@@ -134,24 +134,28 @@ class World:
         words : int
             Different words of which the answers of one relation are made.
         """
-        if clans < 1 or members < 1 or words < 2 * _MOST_ANSWERS:
+        if groups < 1 or entities < 1 or words < 2 * _MOST_ANSWERS:
             raise OptionError(
-                f"a world needs clans >= 1, members >= 1 and words >= {2 * _MOST_ANSWERS}; got {clans}, {members}, {words}."
+                f"a world needs groups >= 1, entities >= 1 and words >= {2 * _MOST_ANSWERS}; got {groups}, {entities}, {words}."
             )
         for relation in relations:
             one_of("kind", relation.kind, KINDS)
             one_of("level", relation.level, LEVELS)
         taken = {w for r in relations for t in r.phrasings for w in t.split()} | set(REFUSAL.split())
-        vocabulary = _words(clans + members + words * len(relations), taken, key)
-        clan_names, names, rest = vocabulary[:clans], vocabulary[clans : clans + members], vocabulary[clans + members :]
+        vocabulary = _words(groups + entities + words * len(relations), taken, key)
+        group_names, names, rest = (
+            vocabulary[:groups],
+            vocabulary[groups : groups + entities],
+            vocabulary[groups + entities :],
+        )
         questions = []
         for place, relation in enumerate(relations):
             own_words = rest[place * words : (place + 1) * words]
-            for clan in clan_names:
+            for group in group_names:
                 for name in names:
-                    subject = (clan, name) if relation.level == "own" else (clan,)
+                    subject = (group, name) if relation.level == "own" else (group,)
                     rng = seeds.generator(*key, "answers", relation.name, *subject, shared=True)
-                    questions.append(Question(relation, clan, name, *_answers(relation.kind, own_words, rng)))
+                    questions.append(Question(relation, group, name, *_answers(relation.kind, own_words, rng)))
         return cls(tuple(questions))
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.errors import VarianceError, one_of
 from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
 from uqkd.llm.responses import Responses, TextTargets, side_by_side
-from uqkd.llm.similarity.similarity import alikenesses
+from uqkd.llm.similarity.similarity import similarities
 
 Array = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def _estimates(responses: Responses, second: Responses, embedding: str) -> tuple
     splits = SPLITS if k >= HALVABLE else 0
     ours, theirs = _masks(k, splits), _masks(m, splits)
     spreads, errors = [], []
-    for block in alikenesses([responses, second], embedding):
+    for block in similarities([responses, second], embedding):
         tt, ss = _agreement(block.between(0, 0), ours), _agreement(block.between(1, 1), theirs)
         st = ((ours @ block.between(0, 1)) * theirs).sum(axis=-1) / (ours.sum(axis=1) * theirs.sum(axis=1))
         spreads.append(1.0 - tt)
@@ -164,10 +164,10 @@ def _masks(draws: int, splits: int) -> Array:
     return np.stack(rows)
 
 
-def _agreement(closeness: Array, masks: Array) -> Array:
+def _agreement(similarity: Array, masks: Array) -> Array:
     """Mean over pairs of different draws (S, P, 1 + 2n) of (S, P, k, k) tables whose diagonal is one; 0 for one draw."""
     counts = masks.sum(axis=1)
-    pairs = ((masks @ closeness) * masks).sum(axis=-1) - counts
+    pairs = ((masks @ similarity) * masks).sum(axis=-1) - counts
     return np.asarray(pairs / np.maximum(counts * (counts - 1.0), 1.0))
 
 

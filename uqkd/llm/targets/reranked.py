@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.llm.responses import Responses, TextTargets
-from uqkd.llm.similarity.similarity import Alike
+from uqkd.llm.similarity.similarity import Similarities
 from uqkd.llm.targets.medoid import TIE, nearest
 
 Array = NDArray[np.float64]
@@ -24,16 +24,16 @@ def weighed(responses: Responses, *, second: Responses, embedding: str) -> TextT
     return nearest([responses, second], embedding, "reranked", _centre)
 
 
-def _centre(block: Alike) -> Array:
+def _centre(block: Similarities) -> Array:
     centre = block.shares(0)
     other = np.broadcast_to(block.shares(1), centre.shape)
-    weight = spread_weight(_spread(centre, block.closeness), _spread(other, block.closeness))[..., None]
+    weight = spread_weight(_spread(centre, block.similarity), _spread(other, block.similarity))[..., None]
     return np.asarray(weight * centre + (1 - weight) * other)
 
 
-def _spread(shares: Array, closeness: Array) -> Array:
+def _spread(shares: Array, similarity: Array) -> Array:
     """(P', S) variance of the embedding of one response, ddof 0: 1 − ‖mean‖² of unit vectors."""
-    spread = 1.0 - ((shares @ closeness) * shares).sum(axis=-1)
+    spread = 1.0 - ((shares @ similarity) * shares).sum(axis=-1)
     return np.where(spread > TIE, spread, 0.0)  # one text only: zero but for rounding
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from uqkd.stacked.engines.stepping import Carry, Data, Step
 
-KEPT = 64  # compiled steps held in memory; each is a small library
+CACHE_STEPS = 64  # compiled steps held in memory; each is a small library
 _CACHE: dict[str, Callable[..., list[Tensor]]] = {}
 
 
@@ -63,7 +63,7 @@ def build(function: Callable[..., list[Tensor]], example: list[Tensor]) -> Calla
         graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
         name = _fingerprint(graph, example)
         if name not in _CACHE:
-            while len(_CACHE) >= KEPT:
+            while len(_CACHE) >= CACHE_STEPS:
                 _CACHE.pop(next(iter(_CACHE)))
             _CACHE[name] = compile_graph(graph, list(example))
     return _CACHE[name]

@@ -1,4 +1,4 @@
-"""Leaf modules for S students at once: parameters lead with a student axis, activations are folded.
+"""StackedLayer modules for S students at once: parameters lead with a student axis, activations are folded.
 
 Students are folded into the batch axis: student s owns rows s·N … (s+1)·N of every activation. Code that treats rows
 independently (activations, `flatten(1)`, attention, pooling, residuals) therefore runs unchanged; only modules with
@@ -54,7 +54,7 @@ class Fold:
         return x.flatten(0, 1)
 
 
-class Leaf(nn.Module):
+class StackedLayer(nn.Module):
     """Base of the stacked leaves: the source module's parameters and buffers, with a leading student axis.
 
     Parameters
@@ -98,7 +98,7 @@ class Leaf(nn.Module):
         return self.fold.fold(rows)
 
 
-class Linear(Leaf):
+class Linear(StackedLayer):
     """`nn.Linear`: one batched product over students."""
 
     weight: Tensor
@@ -113,7 +113,7 @@ class Linear(Leaf):
         return found.reshape(*x.shape[:-1], outputs)
 
 
-class Embedding(Leaf):
+class Embedding(StackedLayer):
     """`nn.Embedding`: every student looks up its own rows of one table of S·V."""
 
     weight: Tensor
@@ -141,7 +141,7 @@ class Embedding(Leaf):
         return found
 
 
-class Convolution(Leaf):
+class Convolution(StackedLayer):
     """`nn.Conv1d` and `nn.Conv2d`: one grouped convolution, student by student."""
 
     weight: Tensor
@@ -181,7 +181,7 @@ def _mixed(h: Tensor) -> Tensor:
     return h ^ (h >> 15)
 
 
-class Dropout(Leaf):
+class Dropout(StackedLayer):
     """`nn.Dropout`: masks are a function of student, call and place alone, not of chunks, engines or devices.
 
     The buffer `seeds` (S,) is set from named keys when students are stacked; `calls` (S,) counts training passes.

@@ -11,19 +11,19 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from uqkd.errors import OptionError
-from uqkd.stacked.layers.basic import Fold, Leaf
+from uqkd.stacked.layers.basic import Fold, StackedLayer
 
 
-class Held(Leaf):
+class WithParameters(StackedLayer):
     """Parameters and buffers of a module and of what it is made of, under the names that they have there."""
 
     def __init__(self, source: nn.Module, fold: Fold, widen: Callable[[Tensor], Tensor]) -> None:
         super().__init__(source, fold, widen)
         for name, child in source.named_children():
-            self.add_module(name, Held(child, fold, widen))
+            self.add_module(name, WithParameters(child, fold, widen))
 
 
-class Mapped(Held):
+class Mapped(WithParameters):
     """Any module that keeps rows on the first axis of its first tensor and draws nothing at random.
 
     Vision transformers keep their class token and positions so, ConvNeXt its layer scales. Slower than the known leaves where

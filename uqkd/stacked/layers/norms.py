@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uqkd.errors import ShapeError
-from uqkd.stacked.layers.basic import Convolution, Dropout, Embedding, Leaf, Linear
+from uqkd.stacked.layers.basic import Convolution, Dropout, Embedding, Linear, StackedLayer
 
 
-class LayerNorm(Leaf):
+class LayerNorm(StackedLayer):
     """`nn.LayerNorm`."""
 
     def read(self, source: nn.LayerNorm) -> None:
@@ -24,7 +24,7 @@ class LayerNorm(Leaf):
         return self.scaled(F.layer_norm(x, self.shape, eps=self.eps))
 
 
-class RMSNorm(Leaf):
+class RMSNorm(StackedLayer):
     """`nn.RMSNorm`."""
 
     def read(self, source: nn.RMSNorm) -> None:
@@ -36,7 +36,7 @@ class RMSNorm(Leaf):
         return self.scaled(F.rms_norm(x, self.shape, eps=self.eps))
 
 
-class GroupNorm(Leaf):
+class GroupNorm(StackedLayer):
     """`nn.GroupNorm`."""
 
     def read(self, source: nn.GroupNorm) -> None:
@@ -48,7 +48,7 @@ class GroupNorm(Leaf):
         return self.scaled(F.group_norm(x, self.groups, eps=self.eps), channel=True)
 
 
-class BatchNorm(Leaf):
+class BatchNorm(StackedLayer):
     """`nn.BatchNorm1d` and `nn.BatchNorm2d`: statistics over the rows of one student, running ones (S, channels)."""
 
     running_mean: Tensor | None
@@ -94,7 +94,7 @@ class BatchNorm(Leaf):
         self.running_var = (1 - share) * self.running_var + share * (var * (count / (count - 1)))
 
 
-LEAVES: dict[type[nn.Module], type[Leaf]] = {
+LEAVES: dict[type[nn.Module], type[StackedLayer]] = {
     nn.Linear: Linear,
     nn.Embedding: Embedding,
     nn.Conv1d: Convolution,

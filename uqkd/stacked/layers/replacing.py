@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from uqkd.errors import OptionError
-from uqkd.stacked.layers.basic import Fold, Leaf
+from uqkd.stacked.layers.basic import Fold, StackedLayer
 from uqkd.stacked.layers.mapped import Mapped
 from uqkd.stacked.layers.norms import LEAVES
 
@@ -68,7 +68,7 @@ def replaced(module: nn.Module, fold: Fold, *, share_frozen: bool = False) -> nn
             widened[id(tensor)] = nn.Parameter(wide, requires_grad=tensor.requires_grad) if parameter else wide
         return widened[id(tensor)]
 
-    leaves: dict[int, Leaf] = {}
+    leaves: dict[int, StackedLayer] = {}
 
     def visit(part: nn.Module) -> nn.Module:
         kind = LEAVES.get(type(part), Mapped if _has_parameters(part) else None)

@@ -28,7 +28,7 @@ def batch_orders(
         often (to one) and none is left over.
     steps : int
     levels : (S,) int
-        `Sources.order`.
+        `SeedDesign.order`.
     key : tuple
         Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "order", l)`.
     shared : bool
@@ -66,7 +66,7 @@ def bootstrap_rows(
     rows : int
         Rows of the training part.
     levels : (S,) int
-        `Sources.bootstrap`.
+        `SeedDesign.bootstrap`.
     key : tuple
         Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "bootstrap", l)`.
     drawn : int, optional

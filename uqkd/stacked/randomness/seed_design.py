@@ -21,7 +21,7 @@ SOURCES = ("responses", "initialisation", "order", "bootstrap")
 
 
 @dataclass(frozen=True)
-class Sources:
+class SeedDesign:
     """The level of each source for each of S students; made by `independent` or `crossed`.
 
     Attributes
@@ -47,7 +47,7 @@ class Sources:
     @classmethod
     def independent(
         cls, students: int, *, first: int = 0, freeze: Iterable[str] = (), bootstrap: bool = False
-    ) -> Sources:
+    ) -> SeedDesign:
         """Students that share nothing but what is frozen.
 
         Parameters
@@ -63,7 +63,7 @@ class Sources:
 
         Examples
         --------
-        >>> some = Sources.independent(3, first=10, freeze=["order"])
+        >>> some = SeedDesign.independent(3, first=10, freeze=["order"])
         >>> some.responses, some.order, some.bootstrap
         (array([10, 11, 12]), array([0, 0, 0]), None)
         """
@@ -74,7 +74,7 @@ class Sources:
         return cls(level[0], level[1], level[2], level[3] if bootstrap else None, recurring=frozen)
 
     @classmethod
-    def crossed(cls, levels: Mapping[str, int]) -> Sources:
+    def crossed(cls, levels: Mapping[str, int]) -> SeedDesign:
         """Every combination of the levels 0 ... n − 1 of the named sources, one student each; the others are frozen.
 
         Parameters
@@ -84,7 +84,7 @@ class Sources:
 
         Examples
         --------
-        >>> both = Sources.crossed({"responses": 2, "initialisation": 3})
+        >>> both = SeedDesign.crossed({"responses": 2, "initialisation": 3})
         >>> both.responses, both.initialisation
         (array([0, 0, 0, 1, 1, 1]), array([0, 1, 2, 0, 1, 2]))
         """
@@ -105,24 +105,24 @@ class Sources:
         """S."""
         return len(self.responses)
 
-    def part(self, first: int, students: int) -> Sources:
+    def part(self, first: int, students: int) -> SeedDesign:
         """The sources of some students in a row: one chunk of a crossed design.
 
         Examples
         --------
-        >>> Sources.crossed({"responses": 2, "initialisation": 3}).part(2, 2).initialisation
+        >>> SeedDesign.crossed({"responses": 2, "initialisation": 3}).part(2, 2).initialisation
         array([2, 0])
         """
         own = slice(first, first + students)
         bootstrap = None if self.bootstrap is None else self.bootstrap[own]
-        return Sources(self.responses[own], self.initialisation[own], self.order[own], bootstrap, self.recurring)
+        return SeedDesign(self.responses[own], self.initialisation[own], self.order[own], bootstrap, self.recurring)
 
     def table(self) -> dict[str, Levels]:
         """Columns of the sources that vary, by name: the factors of `uqkd.estimators.variance_components`.
 
         Examples
         --------
-        >>> Sources.crossed({"responses": 1, "initialisation": 2}).table()
+        >>> SeedDesign.crossed({"responses": 1, "initialisation": 2}).table()
         {'initialisation': array([0, 1])}
         """
         columns = {name: getattr(self, name) for name in SOURCES}

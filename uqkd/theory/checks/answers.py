@@ -14,7 +14,7 @@ from uqkd.llm.similarity.embeddings import embed
 from uqkd.llm.targets import weigh
 from uqkd.theory.checks.check import Check, Key
 from uqkd.theory.checks.components import TEACHER_PROBS
-from uqkd.theory.statements.medoid import medoid_law
+from uqkd.theory.statements.medoid import medoid_distribution
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -60,8 +60,8 @@ def _last_of_ties(n: int, key: Key, *, k: int) -> Array:
 def medoid_checks() -> list[Check]:
     """T5: the law of the central answer, for texts that have nothing in common and for real embeddings."""
     spread = float(gini(TEACHER_PROBS))
-    sharp = {k: float(gini(medoid_law(TEACHER_PROBS, k))) for k in (3, 5, 10)}
-    alike = medoid_law(TEACHER_PROBS, 5, embed(WORDS))
+    sharp = {k: float(gini(medoid_distribution(TEACHER_PROBS, k))) for k in (3, 5, 10)}
+    alike = medoid_distribution(TEACHER_PROBS, 5, embed(WORDS))
     return [
         Check(
             "T5",
@@ -83,7 +83,7 @@ def medoid_checks() -> list[Check]:
         Check(
             "T5",
             "share of the mode, kept of k=10",
-            float(medoid_law(TEACHER_PROBS, 10)[0]),
+            float(medoid_distribution(TEACHER_PROBS, 10)[0]),
             partial(_is_mode, k=10),
             wrong_theory={"the law is kept": float(TEACHER_PROBS[0]), "the mode is certain": 1.0},
             wrong_simulation={"ties to the last": partial(_last_of_ties, k=10)},
@@ -94,7 +94,7 @@ def medoid_checks() -> list[Check]:
             "share of the mode, kept of k=5 by texts that are alike",
             float(alike[0]),
             partial(_is_mode, k=5, embedding="builtin"),
-            wrong_theory={"nothing in common": float(medoid_law(TEACHER_PROBS, 5)[0])},
+            wrong_theory={"nothing in common": float(medoid_distribution(TEACHER_PROBS, 5)[0])},
             wrong_simulation={"exact texts": partial(_is_mode, k=5, embedding="exact")},
             bias=0.02,
         ),

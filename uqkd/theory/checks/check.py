@@ -27,7 +27,7 @@ CHECKS = 100  # the number of checks that share it; a test holds the register to
 POWER = 0.99
 THRESHOLD = float(stats.norm.isf(FAMILY_ALPHA / CHECKS / 2))  # |z| above this rejects: 4.417
 PILOT = 2_000  # replicates that estimate the spread a check is sized from
-MOST = 2_000_000  # replicates a check may ask for before its δ is called too ambitious
+MAX_REPLICATES = 2_000_000  # replicates a check may ask for before its δ is called too ambitious
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,14 @@ def moment(values: Array, kind: str) -> tuple[float, float]:
 
 
 def replicates_needed(check: Check, *, salt: str = "") -> int:
-    """Replicates that see a bias of `check.bias` with power .99 at the family-wise level, from a pilot run."""
+    """AtLeastTwo that see a bias of `check.bias` with power .99 at the family-wise level, from a pilot run."""
     pilot = check.simulate(PILOT, ("checks", check.name, "pilot", salt))
     _, standard_error = moment(pilot, check.kind)
     reach = check.bias * abs(check.predicted if check.scale is None else check.scale)
     if reach == 0:
         raise OptionError(f"check {check.name!r} predicts 0; say what its bias is relative to with scale=.")
     needed = math.ceil(PILOT * (standard_error * (THRESHOLD + float(stats.norm.isf(1 - POWER))) / reach) ** 2)
-    if needed > MOST:
+    if needed > MAX_REPLICATES:
         raise OptionError(
             f"check {check.name!r} needs {needed} replicates to see {check.bias:.0%}; allow a larger bias."
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.mlp import Recipe, Sources, distill
+from uqkd.mlp import Recipe, SeedDesign, distill
 from uqkd.targets import weigh
 from uqkd.theory.checks.check import Check, Key, Simulation
 from uqkd.theory.statements import networks as theory
@@ -39,13 +39,13 @@ def _students(
         found = []
         for first in range(0, n, BLOCK):
             size = min(BLOCK, n - first)
-            sources = Sources.independent(size, first=first, freeze=freeze)
+            seed_design = SeedDesign.independent(size, first=first, freeze=freeze)
             noise = seeds.generator(*key, "noise", first).standard_normal((size, ROWS, k))
             if "responses" in freeze:
                 noise = np.broadcast_to(noise[:1], noise.shape)
             targets = weigh(ANSWERS[:, None] + np.sqrt(noise_var) * noise)
             students = distill(
-                X, targets, hidden=(), recipe=recipe, sources=sources, key=key, engine="auto", dtype="float64"
+                X, targets, hidden=(), recipe=recipe, seed_design=seed_design, key=key, engine="auto", dtype="float64"
             )
             found.append(students.means(POINT)[:, 0])
         return np.concatenate(found)

@@ -14,11 +14,11 @@ from uqkd.errors import OptionError, ShapeError
 
 Array = NDArray[np.float64]
 
-TIE = 1e-9  # closeness differences below this are rounding
-MOST = 2_000_000  # outcomes enumerated before k and C are called too large
+TIE = 1e-9  # similarity differences below this are rounding
+MAX_OUTCOMES = 2_000_000  # outcomes enumerated before k and C are called too large
 
 
-def medoid_law(probs: ArrayLike, k: int, embeddings: ArrayLike | None = None) -> Array:
+def medoid_distribution(probs: ArrayLike, k: int, embeddings: ArrayLike | None = None) -> Array:
     """Distribution of the answer whose embedding is nearest the mean of k sampled ones; the first drawn among ties.
 
     Parameters
@@ -48,22 +48,22 @@ def medoid_law(probs: ArrayLike, k: int, embeddings: ArrayLike | None = None) ->
 
     Examples
     --------
-    >>> medoid_law([0.75, 0.25], 2), medoid_law([0.75, 0.25], 3)
+    >>> medoid_distribution([0.75, 0.25], 2), medoid_distribution([0.75, 0.25], 3)
     (array([0.75, 0.25]), array([0.84375, 0.15625]))
     """
     p = distributions("probs", probs)
     if p.ndim != 1:
-        raise ShapeError(f"medoid_law needs one distribution (C,); got shape {p.shape}.")
+        raise ShapeError(f"medoid_distribution needs one distribution (C,); got shape {p.shape}.")
     classes = len(p)
-    if k < 1 or (outcomes := int(special.comb(k + classes - 1, classes - 1, exact=True))) > MOST:
+    if k < 1 or (outcomes := int(special.comb(k + classes - 1, classes - 1, exact=True))) > MAX_OUTCOMES:
         raise OptionError(
-            f"medoid_law enumerates all counts of k responses and needs k >= 1 and at most {MOST} of them; got k={k}, "
-            f"C={classes}{f', {outcomes} outcomes' if k >= 1 else ''}."
+            f"medoid_distribution enumerates all counts of k responses and needs k >= 1 and at most {MAX_OUTCOMES} of them; "
+            f"got k={k}, C={classes}{f', {outcomes} outcomes' if k >= 1 else ''}."
         )
     counts, chance = multinomial_outcomes(p, k)
-    closeness = counts / k @ _products(embeddings, classes)
-    closeness = np.where(counts > 0, closeness, -np.inf)  # only what was drawn can be kept
-    tied = counts * (closeness >= closeness.max(axis=1, keepdims=True) - TIE)
+    similarity = counts / k @ _products(embeddings, classes)
+    similarity = np.where(counts > 0, similarity, -np.inf)  # only what was drawn can be kept
+    tied = counts * (similarity >= similarity.max(axis=1, keepdims=True) - TIE)
     return np.asarray(chance @ (tied / tied.sum(axis=1, keepdims=True)))
 
 

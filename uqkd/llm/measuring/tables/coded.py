@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from uqkd.llm.measuring.errors import Marked
+from uqkd.llm.measuring.errors import Graded
 from uqkd.llm.responses import Responses
 from uqkd.llm.similarity.clusters import normalise
 
@@ -71,7 +71,7 @@ def numbered(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(answers=[" ".join(str(names[p][form]) for form in json.loads(own)) for p, own in pairs])
 
 
-def marked_of(table: pd.DataFrame) -> Marked:
+def marked_of(table: pd.DataFrame) -> Graded:
     """The numbered answers of one method as arrays: students in order, prompts in the order of their ids.
 
     Examples
@@ -84,4 +84,4 @@ def marked_of(table: pd.DataFrame) -> Marked:
     shape = table["student"].nunique(), table["prompt"].nunique()
     ids = [[int(n) for n in own.split()] for own in table["answers"]]
     supported = [[one == "1" for one in own] for own in table["supported"]]
-    return Marked(np.array(ids).reshape(*shape, -1), np.array(supported).reshape(*shape, -1))
+    return Graded(np.array(ids).reshape(*shape, -1), np.array(supported).reshape(*shape, -1))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.variance.two_way import ratio_values
-from uqkd.llm.measuring.errors import Marked, given_by
+from uqkd.llm.measuring.errors import Graded, given_by
 from uqkd.llm.measuring.tables.coded import marked_of
 from uqkd.llm.measuring.tables.sheet import Values
 
@@ -29,14 +29,14 @@ CHANCES = (
 COSTS = ("nats", "tokens")
 
 
-def answer_values(students: Marked, teacher: Marked) -> dict[str, Array]:
+def answer_values(students: Graded, teacher: Graded) -> dict[str, Array]:
     """Each quantity as a table (S, P) whose mean is its estimate and whose spread is that of the estimate.
 
     Parameters
     ----------
-    students : Marked
+    students : Graded
         (S, P, R), S >= 3 (S = 1: variances between students are left out), R >= 2.
-    teacher : Marked
+    teacher : Graded
         (1, P, k), k >= 2: draws that no student was trained on, their forms numbered as the students'.
 
     Returns
@@ -57,9 +57,9 @@ def answer_values(students: Marked, teacher: Marked) -> dict[str, Array]:
 
     Examples
     --------
-    >>> teacher = Marked(np.array([[[0, 1, 1, 2]]]), np.array([[[True, False, False, False]]]))
+    >>> teacher = Graded(np.array([[[0, 1, 1, 2]]]), np.array([[[True, False, False, False]]]))
     >>> ids, right = np.array([[[0, 0]], [[1, 1]], [[3, 0]]]), np.array([[[True, True]], [[False, False]], [[False, True]]])
-    >>> found = answer_values(Marked(ids, right), teacher)
+    >>> found = answer_values(Graded(ids, right), teacher)
     >>> {name: round(float(table.mean()), 3) for name, table in found.items()}  # doctest: +NORMALIZE_WHITESPACE
     {'accuracy': 0.5, 'unsupported': 0.5, 'repeated': 0.333, 'intra': 0.333, 'inter': 0.5, 'total': 0.833, 'kappa': 1.0,
      'shared': 0.667}

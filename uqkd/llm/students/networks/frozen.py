@@ -21,7 +21,7 @@ from uqkd.llm.students.networks.forwards import forwards_replaced, outputs_noted
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood
 from uqkd.llm.students.networks.low_rank import adapters_in_place
 from uqkd.stacked import Stacked
-from uqkd.stacked.layers.basic import Dropout, Leaf
+from uqkd.stacked.layers.basic import Dropout, StackedLayer
 
 GIB = 2**30
 MOST_BYTES, SHARE = 2 * GIB, 0.25  # of a cache, and of the memory that is free
@@ -284,7 +284,7 @@ def _drops(part: nn.Module) -> bool:
 
 def _students(module: nn.Module) -> int:
     """Students folded into the rows of a module."""
-    return next((part.fold.students for part in module.modules() if isinstance(part, Leaf)), 1)
+    return next((part.fold.students for part in module.modules() if isinstance(part, StackedLayer)), 1)
 
 
 def _is_state(made: Any) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uqkd.stacked.layers.basic import Leaf
+from uqkd.stacked.layers.basic import StackedLayer
 
 LOGITS = 2**25  # held at a time: 128 MiB in float32, of enough tokens for the products to run at full speed
 
@@ -18,7 +18,7 @@ def shared_head(model: Any) -> nn.Module | None:
     """The module that makes logits of hidden states; None where every stacked student has its own."""
     base = getattr(model, "get_base_model", lambda: model)()  # under adapters
     head = base.get_output_embeddings()
-    return None if isinstance(head, Leaf) else head
+    return None if isinstance(head, StackedLayer) else head
 
 
 def is_frozen(head: nn.Module) -> bool:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from uqkd.errors import OptionError
 from uqkd.llm.students.networks.heads import Head, shared_head
-from uqkd.stacked.layers.basic import Leaf
+from uqkd.stacked.layers.basic import StackedLayer
 from uqkd.stacked.layers.norms import LEAVES
 
 # Classes that scale by `weight` after dividing by the root mean square, in float32; those of other models (Gemma adds one
@@ -28,7 +28,7 @@ from uqkd.stacked.layers.norms import LEAVES
 RMS_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm", "OlmoRMSNorm")
 
 
-class LlamaNorm(Leaf):
+class LlamaNorm(StackedLayer):
     """The root-mean-square norm of Llama and its relatives."""
 
     def read(self, source: Any) -> None:

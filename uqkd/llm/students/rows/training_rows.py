@@ -15,7 +15,7 @@ from uqkd.errors import DataError, OptionError
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.responses import Responses, TextTargets
 from uqkd.llm.students.rows.tokenising import check_lengths, student_tokens
-from uqkd.stacked import Recipe, Sources, bootstrap_rows
+from uqkd.stacked import Recipe, SeedDesign, bootstrap_rows
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -103,7 +103,7 @@ class TrainingRows:
 
 
 def training_rows(
-    targets: TextTargets, encoder: Encoder, *, recipe: Recipe, sources: Sources, key: tuple[Any, ...]
+    targets: TextTargets, encoder: Encoder, *, recipe: Recipe, seed_design: SeedDesign, key: tuple[Any, ...]
 ) -> TrainingRows:
     """Bring weighted responses to rows: equal responses to one prompt are one row with the sum of their weights.
 
@@ -115,7 +115,7 @@ def training_rows(
         Of the student.
     recipe : Recipe
         Its batch size, at most the rows of a student; all rows at every step where it has none.
-    sources : Sources
+    seed_design : SeedDesign
         Levels of order and bootstrap; a bootstrap draws prompts with replacement.
     key : tuple
 
@@ -128,16 +128,16 @@ def training_rows(
     PreflightError
         A prompt or response that the student cannot be asked or taught: too long, or with a token that it does not have.
     """
-    students, (given, prompts, _) = sources.students, targets.responses.shape
+    students, (given, prompts, _) = seed_design.students, targets.responses.shape
     if given not in (1, students):
         raise OptionError(
             f"targets are of {given} students, sources of {students}; they must agree, or targets be of one."
         )
     said = student_tokens(targets.responses.distinct, encoder)
     weighted = _weighted(targets, said.same)
-    if sources.bootstrap is not None:
-        shared = sources.recurs("bootstrap")
-        drawn = bootstrap_rows(prompts, sources.bootstrap, key=key, shared=shared)
+    if seed_design.bootstrap is not None:
+        shared = seed_design.recurs("bootstrap")
+        drawn = bootstrap_rows(prompts, seed_design.bootstrap, key=key, shared=shared)
         counts = np.stack([np.bincount(rows, minlength=prompts) for rows in drawn])
         weighted = [
             {(p, i): w * counts[s, p] for (p, i), w in weighted[s % given].items() if counts[s, p]}
@@ -163,7 +163,7 @@ def training_rows(
         orders = np.broadcast_to(np.arange(len(number)), (students, 1, len(number)))
         weights = shares * (len(number) / (shares > 0).sum(axis=1, keepdims=True))
     else:
-        orders, weights = _orders(shares, recipe.batch, recipe.steps, sources, key), (shares > 0).astype(np.float64)
+        orders, weights = _orders(shares, recipe.batch, recipe.steps, seed_design, key), (shares > 0).astype(np.float64)
     pad = encoder.tokenizer.pad_token_id
     pad = encoder.eos_id if pad is None else int(pad)
     return TrainingRows(*rows, shares, weights, orders, ends, pad, said.notes)
@@ -199,16 +199,16 @@ def _weighted(targets: TextTargets, same: Index) -> list[dict[tuple[int, int], f
     return found
 
 
-def _orders(shares: Array, batch: int, steps: int, sources: Sources, key: tuple[Any, ...]) -> Index:
+def _orders(shares: Array, batch: int, steps: int, seed_design: SeedDesign, key: tuple[Any, ...]) -> Index:
     """Row numbers of every student's batches, all of one size: epochs in which a row comes as often as its share says.
 
     A share of 2.3 comes twice, and a third time in three epochs of ten: unbiased, with less noise in the gradient than
     taking rows alike and weighing their losses.
     """
     batch = min(batch, int((shares > 0).sum(axis=1).min()))
-    shared = sources.recurs("order")
+    shared = seed_design.recurs("order")
     found = np.empty((len(shares), steps, batch), dtype=np.int64)
-    for s, level in enumerate(sources.order.tolist()):
+    for s, level in enumerate(seed_design.order.tolist()):
         rng = seeds.generator(*key, "order", level, shared=shared)
         epochs: list[Index] = []
         while sum(map(len, epochs)) < steps * batch:

@@ -87,7 +87,7 @@ class TransformersTeacher:
         >>> from transformers import GPT2Config, GPT2LMHeadModel
         >>> from uqkd.llm.synthetic.world import World
         >>> from uqkd.llm.synthetic.testbed import tokenizer
-        >>> coder = tokenizer(World.make(clans=1, members=1, key=("doc",)))
+        >>> coder = tokenizer(World.make(groups=1, entities=1, key=("doc",)))
         >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=len(coder), n_embd=4, n_layer=1, n_head=1))
         >>> teacher = TransformersTeacher.around(model, Encoder(coder, False))
         >>> place, answer = next(teacher.stream([Request((1, 5), seed=7)], Sampling(max_tokens=3)))
