@@ -36,14 +36,14 @@ def one_chunk(X: np.ndarray, X_test: np.ndarray, teacher: Teacher, design: Desig
     """What a study does with one chunk of replicates: respond, weigh, distil, predict, measure."""
     responses = teacher.respond(X, 1, students=size, key=("bench", chunk))
     students = distill(design, weigh(responses, "single"))
-    return Moments.about(teacher.mean(X_test)).add(students.means(X_test))
+    return Moments.about(teacher.predict_mean(X_test)).add(students.predict_mean(X_test))
 
 
 def ours(replicates: int, *, worker: int = 0, workers: int = 1) -> Moments:
     """AtLeastTwo through the whole pipeline, chunk by chunk; of several workers each takes every n-th chunk."""
     X, X_test, teacher = problem()
     design = Design.of(X)
-    total = Moments.about(teacher.mean(X_test))
+    total = Moments.about(teacher.predict_mean(X_test))
     for chunk, size in seeds.chunks(replicates, values=ROWS):
         if chunk % workers == worker:
             total = total.merge(one_chunk(X, X_test, teacher, design, chunk, size))
@@ -71,7 +71,7 @@ def spread(work: Callable[..., Any], replicates: int, pool: ProcessPoolExecutor,
 def scikit_learn(replicates: int) -> None:
     """A loop of fits: draw the noisy responses, fit, predict the test rows."""
     X, X_test, teacher = problem()
-    mean, noise_sd = teacher.mean(X), np.sqrt(teacher.noise_var)
+    mean, noise_sd = teacher.predict_mean(X), np.sqrt(teacher.noise_var)
     generator = seeds.generator("bench", "scikit-learn", shared=True)
     for _ in range(replicates):
         fitted = LinearRegression(fit_intercept=False).fit(X, mean + noise_sd * generator.standard_normal(ROWS))

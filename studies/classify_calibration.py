@@ -76,7 +76,7 @@ def measure(cell: dict) -> pd.DataFrame:
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     teacher = replace(teacher, temperature=cell["sharpness"])
     students = distill(
-        task.X, teacher if mixed else weigh_probabilities(teacher.probabilities(task.X)),
+        task.X, teacher if mixed else weigh_probabilities(teacher.predict_proba(task.X)),
         factory=network(cell["student"], task), recipe=cell_recipe(cell),
         objective=Distillation(cell["temperature"], weight=1.0), seed_design=SeedDesign.independent(cell["students"]),
         mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),

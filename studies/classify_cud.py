@@ -96,7 +96,7 @@ def measure(cell: dict) -> pd.DataFrame:
         key=("classify cud", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     numbers = on_test(students, task)
-    numbers["nll_held"] = np.asarray(negative_log_likelihood(students.probabilities(task.X_held), task.labels_held))
+    numbers["nll_held"] = np.asarray(negative_log_likelihood(students.predict_proba(task.X_held), task.labels_held))
     about = {"data": data.label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
     about["fired"] = views.firing_rate(cell["method"])
     about["training_accuracy"] = float((views.probabilities.argmax(axis=1) == views.labels).mean())

@@ -103,8 +103,8 @@ def measure(cell: dict) -> pd.DataFrame:
         for name, (rows, truth) in inputs.items():
             found += tidy(performance(students, rows, truth), **about, part=name)
         found += tidy(doubts(students, whole), **about, part="ambiguous")
-        probabilities[method] = students.probabilities(whole.X_test)
-        apart = out_of_distribution_auroc(probabilities[method], students.probabilities(elsewhere(whole)))
+        probabilities[method] = students.predict_proba(whole.X_test)
+        apart = out_of_distribution_auroc(probabilities[method], students.predict_proba(elsewhere(whole)))
         found += tidy({"ood_auroc": np.asarray(apart)}, **about, part="elsewhere")
     for method in probabilities:
         if method != PLAIN:
@@ -134,7 +134,7 @@ def doubts(students: Classifiers, task: data.Task) -> dict[str, Array]:
         key = ("classify shift", task.fingerprint)
         both = data.ambiguous(task.X_test, task.labels_test, key=key, pairs=500, shared=True)
         X, truth = both.images, np.eye(len(task.classes))[both.annotators].mean(axis=1)
-    q = students.probabilities(X)
+    q = students.predict_proba(X)
     known = np.full(len(q), entropy(truth).mean())
     return {
         "kl": kl_divergence(truth, q, least=ROUNDING).mean(axis=1),

@@ -104,7 +104,7 @@ def measure(cell: dict) -> pd.DataFrame:
         objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), seed_design=SeedDesign.independent(students),
         mixing=Mixing() if method in MIXED else None, key=key,
     )  # fmt: skip
-    q, p = trained.probabilities(task.X_test), views.teacher.probabilities(task.X_test)
+    q, p = trained.predict_proba(task.X_test), views.teacher.predict_proba(task.X_test)
     parts, spread = decompose_categorical(q), gini(p)
     numbers = {
         "within one student": share_of(parts.per_student_intra, spread),

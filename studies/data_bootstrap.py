@@ -50,7 +50,7 @@ def cells(options: Options) -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     part = data.split(data.of_cell(cell))
     teacher = Teacher.fit(part.X, part.y, noise_var=0.0)
-    answers, centre = teacher.mean(part.X), teacher.mean(part.X_test)
+    answers, centre = teacher.predict_mean(part.X), teacher.predict_mean(part.X_test)
     drawn = round(cell["fraction"] * len(part.X))
     students = bootstrap_students(
         part.X,
@@ -60,7 +60,7 @@ def measure(cell: dict) -> pd.DataFrame:
         key=("data bootstrap", cell["data_fingerprint"], cell["fraction"], cell["labels"]),
         deficient="exclude",
     )
-    spread = Moments.about(centre).add(students.means(part.X_test))
+    spread = Moments.about(centre).add(students.predict_mean(part.X_test))
     unit = float(part.y.var())
     # T9 is a large-sample statement. By convention it is judged from 200 rows per coefficient; under that it is drawn
     # (dotted) but not judged.

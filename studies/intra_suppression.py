@@ -74,7 +74,7 @@ def measure(cell: dict) -> pd.DataFrame:
         )
         rows.append({"head": head, **comparison("T3", "intra-student variance", *numbers)})
 
-        inside = np.abs(fresh - students.means(X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
+        inside = np.abs(fresh - students.predict_mean(X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
         per_student = inside.mean(axis=1)
         expected = theory.interval_coverage(part.X, X_test, head, k).mean()
         numbers = expected, per_student.mean(), per_student.std(ddof=1) / np.sqrt(len(per_student))

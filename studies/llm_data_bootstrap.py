@@ -65,7 +65,7 @@ def measure(cell: dict) -> pd.DataFrame:
     students = distill(
         testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key
     )
-    q, p = students.probabilities(prompts), testbed.probabilities(prompts)
+    q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
     rows = []
     for relation in RELATIONS:
         own = np.array([name.startswith(f"{relation}/") for name in prompts.ids])

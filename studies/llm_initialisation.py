@@ -70,9 +70,9 @@ def measure(cell: dict) -> pd.DataFrame:
     students = distill(
         testbed.base, targets, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key, **start
     )
-    rows, p = [], testbed.probabilities(prompts)
+    rows, p = [], testbed.predict_proba(prompts)
     for when, made in (("before", untrained(testbed, S, key, start)), ("after", students)):
-        q = made.probabilities(prompts)
+        q = made.predict_proba(prompts)
         parts, spread = decompose_categorical(q), gini(p)
         for name, values in (("inter", parts.per_student_inter), ("intra", parts.per_student_intra)):
             rows.append({"when": when, **comparison("", name, float("nan"), *share_of(values, spread))})

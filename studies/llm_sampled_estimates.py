@@ -94,7 +94,7 @@ def measure(cell: dict) -> pd.DataFrame:
         testbed.student_config(), weigh(given, "multi"), encoder=testbed.encoder, recipe=recipe,
         seed_design=SeedDesign.independent(students), key=key,
     )  # fmt: skip
-    q, p, sampling = made.probabilities(prompts), testbed.probabilities(prompts), Sampling(max_tokens=MAX_TOKENS)
+    q, p, sampling = made.predict_proba(prompts), testbed.predict_proba(prompts), Sampling(max_tokens=MAX_TOKENS)
     answered = made.predict(prompts, draws, sampling=sampling, key=(*key, "answers"))
     teacher = Students.untrained(testbed.teacher, encoder=testbed.encoder)
     theirs = teacher.predict(prompts, draws, sampling=sampling, key=(*key, "teacher"))

@@ -279,7 +279,7 @@ def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     draws = counted(run.cells(cells(options, str(testbed.folder), model_revision(testbed.teacher)), measure))
     prompts = prompts_of(testbed, options.prompts)
-    p = testbed.probabilities(prompts)
+    p = testbed.predict_proba(prompts)
     table = compared({name: draws[name] for name in SEEDINGS if name in draws}, p, first_words(prompts))
     figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=210)
 

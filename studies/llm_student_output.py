@@ -95,7 +95,7 @@ def measure(cell: dict) -> pd.DataFrame:
     for where, prompts in (("training", training), ("unseen entities", unseen)):
         if prompts is None:
             continue
-        q, p = students.probabilities(prompts), testbed.probabilities(prompts)
+        q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
         for relation in RELATIONS if each else ["food"]:
             own = of_relation(prompts, relation)
             about = {"student": "transformer", "prompts": where, "relation": relation}
@@ -105,7 +105,7 @@ def measure(cell: dict) -> pd.DataFrame:
                 for name, pair in of_students(q[:, own], p[own]).items()
             ]
     if each:
-        p, labels = testbed.probabilities(training), answer_shares(targets, testbed.encoder)
+        p, labels = testbed.predict_proba(training), answer_shares(targets, testbed.encoder)
         medoid = cell["method"] == "medoid"
         judged = (
             of_medoids(labels, answer_classes(drawn, testbed.encoder), p, drawn)

@@ -74,8 +74,8 @@ def measure(cell: dict) -> pd.DataFrame:
         testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe,
         seed_design=SeedDesign.independent(cell["students"]), key=("llm teacher noise", temperature, k),
     )  # fmt: skip
-    p, plain = testbed.probabilities(prompts, temperature=temperature), testbed.probabilities(prompts)
-    rows = [{"of": "students", **row} for row in of_students(students.probabilities(prompts), p, plain, k=k)]
+    p, plain = testbed.predict_proba(prompts, temperature=temperature), testbed.predict_proba(prompts)
+    rows = [{"of": "students", **row} for row in of_students(students.predict_proba(prompts), p, plain, k=k)]
     rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, testbed.encoder), p, k)]
     about = {"temperature": temperature, "k": k, "students": cell["students"], "prompts": len(prompts)}
     return pd.DataFrame([{**about, **row} for row in rows])
@@ -163,7 +163,7 @@ def teacher_curve(testbed: Testbed, prompts: Prompts, temperatures: tuple[float,
     """The teacher's exact G_p and mass outside the valid answers over the range of temperatures."""
     low, high = min(temperatures), max(temperatures)
     dense = np.unique(np.concatenate([np.linspace(low, high, 13), temperatures]))
-    exact = [testbed.probabilities(prompts, temperature=float(one)) for one in dense]
+    exact = [testbed.predict_proba(prompts, temperature=float(one)) for one in dense]
     rows = [(one, gini(p).mean(), p[:, -1].mean()) for one, p in zip(dense, exact, strict=True)]
     return pd.DataFrame(rows, columns=["temperature", "G_p", "outside"])
 

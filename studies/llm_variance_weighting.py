@@ -96,8 +96,8 @@ def measure(cell: dict) -> pd.DataFrame:
     drawn = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
     targets = weighed(testbed, drawn, cell, how, key)
     labels = answer_shares(targets, testbed.encoder)
-    q = distill(testbed.student_config(), targets, key=key, **how).probabilities(prompts)
-    p, truth = testbed.probabilities(prompts), testbed.world.truth(prompts)
+    q = distill(testbed.student_config(), targets, key=key, **how).predict_proba(prompts)
+    p, truth = testbed.predict_proba(prompts), testbed.world.truth(prompts)
     parts = [of_answers(labels, p, truth).assign(of="responses"), of_answers(q, p, truth, labels).assign(of="students")]
     table = pd.concat(parts, ignore_index=True)
     alpha = np.asarray(targets.notes.get("alpha", np.full(drawn.shape[:2], np.nan)), dtype=np.float64)

@@ -68,8 +68,8 @@ def measure(cell: dict) -> pd.DataFrame:
     part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
     known, wide = ("mlp", "wide teacher", cell["data_fingerprint"]), tuple(cell["teacher"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=0.0, hidden=wide, recipe=recipe, key=known)
-    answers = part.y_standard if cell["labels"] == "truth" else teacher.mean(part.features)
-    centre = teacher.mean(part.features_test)
+    answers = part.y_standard if cell["labels"] == "truth" else teacher.predict_mean(part.features)
+    centre = teacher.predict_mean(part.features_test)
 
     everything = ("mlp data bootstrap", cell["data_fingerprint"], tuple(cell["student"]))
     drawn = max(1, round(cell["fraction"] * len(part.X)))
@@ -85,7 +85,7 @@ def measure(cell: dict) -> pd.DataFrame:
             drawn=None if seed_design.bootstrap is None else drawn,
             key=key,
         )
-        return students.means(part.features_test)
+        return students.predict_mean(part.features_test)
 
     if cell["vary"] == "rows":  # a few beginnings with several resamples each, the same at every fraction
         own = []

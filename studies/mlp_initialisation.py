@@ -59,7 +59,7 @@ def measure(cell: dict) -> pd.DataFrame:
     perturbation = None if cell["perturbation"] == INDEPENDENT else cell["perturbation"]
     known = ("mlp", "teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=0.0, hidden=hidden, recipe=recipe, key=known)
-    labels = weigh(teacher.mean(part.features)[None, :, None])
+    labels = weigh(teacher.predict_mean(part.features)[None, :, None])
     # The common network, and the directions in which students leave it, are the same at every level: only ε differs.
     key = ("mlp initialisation", cell["data_fingerprint"], hidden)
 

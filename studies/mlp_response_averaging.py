@@ -64,7 +64,7 @@ def measure(cell: dict) -> pd.DataFrame:
         seed_design = SeedDesign.independent(size, first=sum(map(len, found)))
         targets = weigh(teacher_sample(teacher, part.features, k, seed_design.responses, key=key), "average")
         students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=seed_design, key=key)
-        found.append(students.means(part.features_test))
+        found.append(students.predict_mean(part.features_test))
 
     answers = np.concatenate(found)
     spread = Moments.about(answers.mean(axis=0)).add(answers)  # networks are biased: the teacher's mean is no centre

@@ -62,7 +62,7 @@ def measure(cell: dict) -> pd.DataFrame:
     hidden, alpha = tuple(cell["hidden"]), cell["alpha"]
     known = ("mlp", "teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
-    centre = teacher.mean(part.features_test)
+    centre = teacher.predict_mean(part.features_test)
     key = ("mlp teacher noise", cell["data_fingerprint"], hidden, cell["steps"], cell["free"])
 
     def taught(seed_design: SeedDesign, begin: tuple) -> np.ndarray:
@@ -71,7 +71,7 @@ def measure(cell: dict) -> pd.DataFrame:
         students = distill(
             part.features, weigh(responses), hidden=hidden, recipe=recipe, seed_design=seed_design, key=begin
         )
-        return students.means(part.features_test)
+        return students.predict_mean(part.features_test)
 
     if cell["free"] == "all":
         found: list[np.ndarray] = []

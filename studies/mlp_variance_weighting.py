@@ -91,7 +91,7 @@ class Setting:
         self.teacher = Teacher.fit(
             self.X, part.y_standard, noise_var=cell["alpha"], hidden=self.hidden, recipe=self.recipe, key=teacher
         )
-        self.at_train, self.at_test = self.teacher.mean(self.X), self.teacher.mean(self.X_test)
+        self.at_train, self.at_test = self.teacher.predict_mean(self.X), self.teacher.predict_mean(self.X_test)
         self.network_var, self.network_bias = self.pilot(cell["pilot"])
 
     def responses(self, seed_design: SeedDesign, name: str) -> np.ndarray:
@@ -101,7 +101,7 @@ class Setting:
         """Predictive means at X of students distilled from the targets."""
         key = (*self.key, name)
         students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, seed_design=seed_design, key=key)
-        return students.means(X)
+        return students.predict_mean(X)
 
     def pilot(self, students: int) -> tuple[np.ndarray, np.ndarray]:
         """Variance at the training prompts of a network distilled from k responses, and its squared bias.

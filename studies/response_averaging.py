@@ -49,14 +49,14 @@ def measure(cell: dict) -> pd.DataFrame:
     part, k = data.split(data.of_cell(cell)), cell["k"]
     label_var = float(part.y.var())
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * label_var)
-    design, centre = Design.of(part.X), teacher.mean(part.X_test)
+    design, centre = Design.of(part.X), teacher.predict_mean(part.X_test)
 
     spread = Moments.about(centre)
     for chunk, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
         key = ("response averaging", cell["data_fingerprint"], cell["alpha"], k, chunk)
         responses = teacher.respond(part.X, k, students=size, key=key)
         students = distill(design, weigh(responses, "average"))
-        spread = spread.add(students.means(part.X_test))
+        spread = spread.add(students.predict_mean(part.X_test))
 
     between = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
     n = cell["replicates"]

@@ -98,15 +98,15 @@ def measure(cell: dict) -> pd.DataFrame:
         students = distill(part.X, targets, hidden=STUDENT, recipe=training, seed_design=seed_design, key=key)
         found["labels"].append(targets.probabilities[:, some])
         for where, (X, _) in prompts.items():
-            found[where].append(students.probabilities(X))
+            found[where].append(students.predict_proba(X))
         first += size
 
     rows, finished = [], cell["length"] == 1.0
     for where, (X, labels) in prompts.items():
-        q, p = np.concatenate(found[where]), teacher.probabilities(X)
+        q, p = np.concatenate(found[where]), teacher.predict_proba(X)
         rows += [{"prompts": where, **row} for row in by_answer(q, p, labels, k, finished=finished)]
     if k is not None and finished:
-        p = teacher.probabilities(prompts["training"][0])
+        p = teacher.predict_proba(prompts["training"][0])
         rows += [{"prompts": "training", **row} for row in of_labels(np.concatenate(found["labels"]), p, k)]
     about = {column: cell[column] for column in ("temperature", "students", "length")}
     about |= {"k": float(k or np.inf), "steps": training.steps}
@@ -115,7 +115,7 @@ def measure(cell: dict) -> pd.DataFrame:
 
 def drawn(teacher: ClassTeacher, X: Array, k: int | None, seed_design: SeedDesign, key: tuple) -> ClassTargets:
     """k labels per prompt and student, or the teacher's distribution for all students alike."""
-    p = teacher.probabilities(X)
+    p = teacher.predict_proba(X)
     if k is None:
         return weigh_probabilities(p, students=seed_design.students)
     return weigh_labels(teacher_sample(teacher, X, k, seed_design.responses, key=key), p.shape[1])

@@ -46,7 +46,7 @@ def measure(cell: dict) -> pd.DataFrame:
     part = data.split(data.of_cell(cell))
     label_var = float(part.y.var())
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * label_var)
-    design, centre = Design.of(part.X), teacher.mean(part.X_test)
+    design, centre = Design.of(part.X), teacher.predict_mean(part.X_test)
     residual = part.y_test - centre
 
     spread, error = Moments.about(centre), Moments.about([residual @ residual / len(residual)])
@@ -54,7 +54,7 @@ def measure(cell: dict) -> pd.DataFrame:
         key = ("teacher noise", cell["data_fingerprint"], cell["alpha"], chunk)
         responses = teacher.respond(part.X, k=1, students=size, key=key)
         students = distill(design, weigh(responses, "single"))
-        predictions = students.means(part.X_test)
+        predictions = students.predict_mean(part.X_test)
         spread = spread.add(predictions)
         error = error.add(((part.y_test - predictions) ** 2).mean(axis=1, keepdims=True))
 

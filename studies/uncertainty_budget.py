@@ -90,7 +90,7 @@ class Setting:
             students = distill(
                 self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, seed_design=part, key=key
             )
-            found.append(students.means(self.X_test))
+            found.append(students.predict_mean(self.X_test))
         return np.concatenate(found)
 
 

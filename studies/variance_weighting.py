@@ -64,7 +64,7 @@ def cells(options: Options) -> list[dict]:
 
 def omitted_bias(teacher: Teacher, design: Design, weak: Design) -> np.ndarray:
     """Bias at the training rows of a student that lacks a feature."""
-    truth = teacher.mean(design.X)
+    truth = teacher.predict_mean(design.X)
     return truth @ weak.projector @ weak.X.T - truth
 
 
@@ -74,16 +74,16 @@ def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: in
     key = ("variance weighting", cell["data_fingerprint"], cell["alpha"], k, chunk)
     mine = teacher.respond(design.X, k, students=size, key=(*key, "responses"))
     fresh = teacher.respond(design.X, k, students=size, key=(*key, "fresh"))
-    same_student = distill(design, weigh(mine)).means(design.X)
-    student = distill(design, weigh(fresh)).means(design.X)
-    biased = distill(weak, weigh(fresh)).means(weak.X)
+    same_student = distill(design, weigh(mine)).predict_mean(design.X)
+    student = distill(design, weigh(fresh)).predict_mean(design.X)
+    biased = distill(weak, weigh(fresh)).predict_mean(weak.X)
     bias = omitted_bias(teacher, design, weak)
     v_student, v_biased = v * design.leverage, v * weak.leverage
     known = {"response_var": teacher.noise_var}
     return {
         "average": weigh(mine, "average"),
         "average of 2k": weigh(np.concatenate([mine, fresh], axis=2), "average"),
-        "oracle": weigh(mine, "oracle", source=teacher.mean(design.X), source_var=teacher.noise_var),
+        "oracle": weigh(mine, "oracle", source=teacher.predict_mean(design.X), source_var=teacher.noise_var),
         "same draws": weigh(mine, "known", source=same_student, source_var=v_student, **known),
         "fresh, known": weigh(mine, "known", source=student, source_var=v_student, **known),
         "fresh, estimated": weigh(mine, "estimated", source=student, source_var=v_student),
@@ -128,7 +128,7 @@ def measure(cell: dict) -> pd.DataFrame:
     design = Design.of(part.X)
     strongest = 1 + int(np.argmax(np.abs(teacher.coef[1:])))
     weak = Design.of(np.delete(part.X, strongest, axis=1))
-    at_train, at_test = teacher.mean(part.X), teacher.mean(part.X_test)
+    at_train, at_test = teacher.predict_mean(part.X), teacher.predict_mean(part.X_test)
 
     label = {method: Moments.about(at_train) for method in METHODS}
     student = {method: Moments.about(at_test) for method in METHODS}
@@ -137,7 +137,7 @@ def measure(cell: dict) -> pd.DataFrame:
         for chunk, size in seeds.chunks(cell["replicates"], values=2 * k * len(part.X)):
             for method, targets in labels(teacher, design, weak, cell, chunk, size).items():
                 label[method] = label[method].add(targets.values)
-                student[method] = student[method].add(distill(design, targets).means(part.X_test))
+                student[method] = student[method].add(distill(design, targets).predict_mean(part.X_test))
 
     v = teacher.noise_var / k
     scale = {"label error": v, "student error": v * float(design.leverage_at(part.X_test).mean())}

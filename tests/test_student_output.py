@@ -29,11 +29,11 @@ class Known:
     def __init__(self, p):
         self.p = p
 
-    def probabilities(self, X):
+    def predict_proba(self, X):
         return self.p[: len(X)]
 
     def at(self, X):
-        return ClassAnswers(self.probabilities(X))
+        return ClassAnswers(self.predict_proba(X))
 
 
 def every_memoriser(k):
@@ -202,7 +202,7 @@ def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatc
         np.testing.assert_array_equal(getattr(named["seed_design"], source), np.arange(12))
     assert targets.labels.shape == (12, len(part.X), 4)
     for where, at, labels in (("training", part.X, part.labels), ("test", part.X_test, part.labels_test)):
-        p, q = teacher.probabilities(at), students.probabilities(at)
+        p, q = teacher.predict_proba(at), students.predict_proba(at)
         here = table[(table["prompts"] == where) & (table["student"] == "network") & (table["answered"] == "all")]
         about, found = here.iloc[0], here.set_index("quantity")["simulated"]
         assert about["teacher_gini"] == pytest.approx(gini(p).mean())
@@ -212,7 +212,7 @@ def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatc
         assert found["accuracy"] == pytest.approx((q.argmax(axis=-1) == labels).mean())
     judged_rows = table[table["student"] == "the labels"].set_index("quantity")
     shares = targets.probabilities
-    p = teacher.probabilities(part.X)
+    p = teacher.predict_proba(part.X)
     assert judged_rows.loc["intra", "simulated"] == pytest.approx(gini(shares).mean() / gini(p).mean())
     assert judged_rows.loc["expected entropy", "simulated"] == pytest.approx(entropy(shares).mean())
     assert judged_rows.loc["expected entropy", "predicted"] == pytest.approx(module.memorised_entropy(p, 4).mean())

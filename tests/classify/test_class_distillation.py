@@ -180,7 +180,7 @@ def test_a_floor_of_one_is_mixup_of_labels(teacher):
 def test_students_without_mixing_learn_a_teacher_that_mixed_ones_are_asked_about(teacher):
     """partial=0 mixes nothing: the teacher's answers to the rows themselves."""
     asked = train(teacher, mixing=Mixing(partial=0.0))
-    told = train(weigh_probabilities(teacher.probabilities(X)))
+    told = train(weigh_probabilities(teacher.predict_proba(X)))
     assert gap(asked, told) <= ROUNDING["atol"]
 
 

@@ -86,7 +86,7 @@ def test_any_module_gives_its_own_answers(name):
 
 def test_double_precision_is_taken(teacher):
     module = Teacher.of(network().double())
-    assert module.probabilities(X).shape == (P, C)
+    assert module.predict_proba(X).shape == (P, C)
 
 
 # ------------------------------------------------------------------------------------------------------------- fitting
@@ -123,7 +123,7 @@ def test_mixup_of_the_teacher_makes_it_less_sure():
     """On mixed labels no answer is certain: with λ uniform the mean largest share of a label is 3/4."""
     recipe = Recipe(steps=400, lr=0.02)
     plain, mixed = (fit(labels=SCORES.argmax(axis=1), recipe=recipe, mixing=m) for m in (None, Mixing()))
-    sure = [t.probabilities(X).max(axis=1).mean() for t in (plain, mixed)]
+    sure = [t.predict_proba(X).max(axis=1).mean() for t in (plain, mixed)]
     assert sure[0] > 0.95
     assert sure[1] < sure[0] - 0.05
 
@@ -162,7 +162,7 @@ def test_shaping_with_entropy_leaves_a_less_certain_teacher(teacher):
     recipe = Recipe(steps=200, lr=0.02)
     spread = [
         entropy(
-            teacher.shaped(X, LABELS, shaping=Shaping(gamma=0.0, entropy=amount), recipe=recipe, key=KEY).probabilities(
+            teacher.shaped(X, LABELS, shaping=Shaping(gamma=0.0, entropy=amount), recipe=recipe, key=KEY).predict_proba(
                 X
             )
         ).mean()
@@ -202,10 +202,10 @@ def test_calibrated_is_the_fitted_temperature_of_the_raw_logits(teacher):
     best = teacher.calibrated(X, LABELS)
     np.testing.assert_array_equal(best.logits(X), teacher.logits(X) / expected)
     np.testing.assert_allclose(
-        best.probabilities(X), torch.as_tensor(teacher.logits(X) / expected).softmax(-1), rtol=1e-14, atol=0
+        best.predict_proba(X), torch.as_tensor(teacher.logits(X) / expected).softmax(-1), rtol=1e-14, atol=0
     )
     loss = [
-        negative_log_likelihood(Teacher(teacher.model, t).probabilities(X), LABELS)
+        negative_log_likelihood(Teacher(teacher.model, t).predict_proba(X), LABELS)
         for t in (expected, expected * 1.05, expected / 1.05, 1.0)
     ]
     assert loss[0] < min(loss[1:])
@@ -235,16 +235,16 @@ def test_labels_come_with_the_teachers_probabilities_at_its_temperature(teacher)
     warm = Teacher(teacher.model, 2.0)
     drawn = warm.respond(X, 3_000, students=4, key=(*KEY, "answers"))
     assert drawn.shape == (4, P, 3_000)
-    assert p_value(drawn, warm.probabilities(X)) > ALPHA
+    assert p_value(drawn, warm.predict_proba(X)) > ALPHA
     for wrong in (Teacher(teacher.model, 2.2), Teacher(teacher.model, 1.0)):  # not quite, and the temperature forgotten
-        assert p_value(wrong.respond(X, 3_000, students=4, key=(*KEY, "wrong")), warm.probabilities(X)) < ALPHA
+        assert p_value(wrong.respond(X, 3_000, students=4, key=(*KEY, "wrong")), warm.predict_proba(X)) < ALPHA
 
 
 def test_students_get_labels_of_their_own_and_equal_keys_equal_ones(teacher):
     one, again = (teacher.respond(X, 40, students=3, key=(*KEY, "own")) for _ in range(2))
     np.testing.assert_array_equal(one, again)
     agreed = (one[0] == one[1]).mean()
-    expected = (teacher.probabilities(X) ** 2).sum(axis=1).mean()  # of two independent answers
+    expected = (teacher.predict_proba(X) ** 2).sum(axis=1).mean()  # of two independent answers
     # P · 40 pairs; the share has a standard error of at most ½/√n, and ALPHA is 4.42 of them
     assert abs(agreed - expected) < stats.norm.isf(ALPHA / 2) * 0.5 / np.sqrt(P * 40)
     np.testing.assert_array_equal(teacher.respond(X, 3, students=3, key=(*KEY, "own")), one[..., :3])
@@ -319,14 +319,14 @@ def test_teachers_that_cannot_answer(teacher):
     with pytest.raises(NotFiniteError, match="the first is row 2"):
         teacher.respond(broken(2), 3, students=1, key=KEY)
     with pytest.raises(ShapeError, match="at least one row"):
-        teacher.probabilities(X[:0])
+        teacher.predict_proba(X[:0])
     for temperature in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(OptionError, match=f"temperature must be a positive number; got {temperature}"):
             Teacher.of(network(), temperature=temperature)
     with pytest.raises(OptionError, match="a whole number of teachers >= 1; got 0"):
         Teacher.fit_many(X, LABELS, teachers=0, classes=C, factory=network, recipe=RECIPE, key=KEY)
     with pytest.raises(DataError, match="every label has the largest logit"):
-        teacher.calibrated(X, teacher.probabilities(X).argmax(axis=1))
+        teacher.calibrated(X, teacher.predict_proba(X).argmax(axis=1))
     with pytest.raises(ShapeError, match="labels needs shape"):
         teacher.shaped(X, LABELS[:3], shaping=Shaping(), recipe=RECIPE, key=KEY)
 
@@ -364,7 +364,7 @@ def test_a_factory_of_a_library_model_is_told_to_wrap_it():
 def test_the_remedy_for_a_library_model_works(tmp_path):
     transformers.BertForSequenceClassification(CONFIG).save_pretrained(tmp_path)
     tokens = seeds.generator(*KEY, "remedy").integers(1, 9, size=(5, 4))
-    assert Teacher.of(pretrained(tmp_path, 2, pad=0)).probabilities(tokens).shape == (5, 2)
+    assert Teacher.of(pretrained(tmp_path, 2, pad=0)).predict_proba(tokens).shape == (5, 2)
 
 
 # ------------------------------------------------------------------------------------------------- not logits at all
@@ -390,7 +390,7 @@ def test_networks_that_end_in_a_softmax_are_refused_before_training_and_in_askin
     asked = Teacher.of(with_softmax())
     for ask in (
         lambda: fit(factory=with_softmax, recipe=recipe),
-        lambda: asked.probabilities(X),
+        lambda: asked.predict_proba(X),
         lambda: asked.logits(X[:2]),
         lambda: asked.calibrated(X, LABELS),
         lambda: asked.respond(X, 1, students=1, key=KEY),
@@ -401,8 +401,8 @@ def test_networks_that_end_in_a_softmax_are_refused_before_training_and_in_askin
             ask()
         assert "\n" not in str(caught.value)
     sigmoid = Teacher.of(nn.Sequential(*network(), nn.Sigmoid()))
-    assert sigmoid.probabilities(X).shape == (P, C)  # a strange network, but its rows do not sum to one
-    Teacher.of(nn.Sequential(*network(), nn.LogSoftmax(-1))).probabilities(X)  # logits as good as any
+    assert sigmoid.predict_proba(X).shape == (P, C)  # a strange network, but its rows do not sum to one
+    Teacher.of(nn.Sequential(*network(), nn.LogSoftmax(-1))).predict_proba(X)  # logits as good as any
 
 
 class Wrapped(nn.Module):
@@ -417,14 +417,14 @@ class Wrapped(nn.Module):
 
 
 def test_networks_that_give_objects_are_refused_in_training_and_in_asking():
-    for ask in (lambda: fit(factory=Wrapped), lambda: Teacher.of(Wrapped()).probabilities(X)):
+    for ask in (lambda: fit(factory=Wrapped), lambda: Teacher.of(Wrapped()).predict_proba(X)):
         with pytest.raises(ShapeError, match="into one tensor of N rows; .* gave SequenceClassifierOutput"):
             ask()
 
 
 @pytest.mark.parametrize("axis", [True, False])
 def test_networks_of_one_logit_are_refused(axis):
-    for ask in (lambda: fit(factory=lambda: TwoOrOne(axis)), lambda: Teacher.of(TwoOrOne(axis)).probabilities(X)):
+    for ask in (lambda: fit(factory=lambda: TwoOrOne(axis)), lambda: Teacher.of(TwoOrOne(axis)).predict_proba(X)):
         with pytest.raises(ShapeError, match="C >= 2 logits a row; this network gives outputs of shape .*1,"):
             ask()
 

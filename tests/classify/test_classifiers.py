@@ -220,7 +220,7 @@ def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit():
     np.testing.assert_array_equal(students.kept, [0, 2, 3])
     np.testing.assert_array_equal(students.failed_at >= 0, [False, True, False, False])
     np.testing.assert_array_equal(students.logits(X), healthy[[0, 2, 3]])
-    assert students.probabilities(X).shape == students.predict(X, C, key=KEY).shape == (3, P, C)
+    assert students.predict_proba(X).shape == students.predict(X, C, key=KEY).shape == (3, P, C)
     assert students.features(X).shape == (3, P, 6)
     alone = students.alone(1)(torch.as_tensor(X, dtype=torch.float32)).detach()
     np.testing.assert_allclose(
@@ -297,8 +297,8 @@ def test_probabilities_are_those_of_the_logits_in_double():
     students = fit(SeedDesign.independent(3))
     z = students.logits(X)
     expected = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(students.probabilities(X), expected, rtol=1e-13, atol=0)
-    np.testing.assert_allclose(students.probabilities(X).sum(axis=-1), 1.0, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(students.predict_proba(X), expected, rtol=1e-13, atol=0)
+    np.testing.assert_allclose(students.predict_proba(X).sum(axis=-1), 1.0, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", [list, torch.as_tensor, np.float32, np.asfortranarray])
@@ -427,7 +427,7 @@ def test_targets_of_another_shape_are_refused():
 def test_answers_need_at_least_one():
     students = fit(SeedDesign.independent(2))
     for responses in (0, 2.5, True, "3"):
-        with pytest.raises(OptionError, match=f"responses >= 1; got {responses!r}"):
+        with pytest.raises(OptionError, match=f"draws >= 1; got {responses!r}"):
             students.predict(X, responses, key=KEY)
     with pytest.raises(OptionError, match=r"key must be a tuple of names, such as key=\('fkey',\); got 'fkey'"):
         students.predict(X, 2, key="fkey")

@@ -53,11 +53,11 @@ def views():
 def test_views_are_the_teacher_its_shaped_copy_and_its_folds(views):
     common = {"classes": C, "factory": lambda: perceptron(D, C, hidden=(6,)), "recipe": RECIPE}
     teacher = Teacher.fit(X, LABELS, key=(*KEY, "teacher"), **common)
-    np.testing.assert_array_equal(views.probabilities, teacher.probabilities(X))
-    np.testing.assert_array_equal(views.teacher.probabilities(X), views.probabilities)
+    np.testing.assert_array_equal(views.probabilities, teacher.predict_proba(X))
+    np.testing.assert_array_equal(views.teacher.predict_proba(X), views.probabilities)
     gentle = replace(RECIPE, steps=40, lr=0.02 / 3, warmup=4)  # a third of the steps at a third of the rate
     shaped = teacher.shaped(X, LABELS, shaping=Shaping(), recipe=gentle, key=KEY)
-    np.testing.assert_array_equal(views.shaped_probabilities, shaped.probabilities(X))
+    np.testing.assert_array_equal(views.shaped_probabilities, shaped.predict_proba(X))
     folds = out_of_fold(X, LABELS, key=KEY, **common)
     np.testing.assert_array_equal(views.folds.logits, folds.logits)
     assert views.temperature == folds.temperature(LABELS).temperature

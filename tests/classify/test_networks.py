@@ -569,7 +569,7 @@ def test_parameters_outside_of_layers_are_those_of_each_student(name):
         rows, labels, classes=C, factory=lambda: pretrained(SMALL_IMAGES[name], C, pad=None),
         recipe=Recipe(steps=60, lr=3e-3), key=(*KEY, name),
     )  # fmt: skip
-    assert (teacher.probabilities(rows).argmax(1) == labels).all()
+    assert (teacher.predict_proba(rows).argmax(1) == labels).all()
 
 
 @pytest.mark.parametrize("name", SMALL_IMAGES)

@@ -103,7 +103,7 @@ def test_mixing_nothing_has_no_nonlinearity_and_the_wrong_partner_has(students, 
 
 def test_on_pairs_is_plain_numpy(students, rows):
     seen = on_pairs(students, rows)
-    real, mixed = students.probabilities(X), students.probabilities(rows.mixed)
+    real, mixed = students.predict_proba(X), students.predict_proba(rows.mixed)
     f, g = students.features(X), students.features(rows.mixed)
     lam, j = rows.share, rows.partner
     for s in range(S):
@@ -125,7 +125,7 @@ def test_on_pairs_is_plain_numpy(students, rows):
 
 
 def wrong_nonlinearities(students, rows):
-    real, mixed = students.probabilities(X), students.probabilities(rows.mixed)
+    real, mixed = students.predict_proba(X), students.predict_proba(rows.mixed)
     lam, j = rows.share[:, None], rows.partner
     blend = lam * real + (1 - lam) * real[:, j]
     yield kl(mixed, blend)  # the other way round
@@ -148,7 +148,7 @@ def test_a_teacher_is_measured_as_one_student_at_its_temperature(teacher, rows):
     cold = on_pairs(alone, rows)  # at temperature 1
     assert np.abs(seen.entropy - cold.entropy).min() > 1e-2
     np.testing.assert_allclose(seen.feature_linearity, cold.feature_linearity, rtol=1e-12)
-    np.testing.assert_allclose(seen.entropy[0], h(teacher.probabilities(rows.mixed)).mean(), **EXACT)
+    np.testing.assert_allclose(seen.entropy[0], h(teacher.predict_proba(rows.mixed)).mean(), **EXACT)
 
 
 def unbiased_hsic(K, L):
@@ -170,7 +170,7 @@ def cka(f, g):
 def test_against_the_teacher_is_plain_numpy(students, teacher, rows):
     seen = against_teacher(students, teacher, rows)
     for data, apart, alike in ((X, seen.kl_real, seen.cka_real), (rows.mixed, seen.kl_mixed, seen.cka_mixed)):
-        p, q = teacher.probabilities(data), students.probabilities(data)
+        p, q = teacher.predict_proba(data), students.predict_proba(data)
         for s in range(S):
             np.testing.assert_allclose(apart[s], kl(p, q[s]).mean(), **EXACT)
             np.testing.assert_allclose(alike[s], cka(students.features(data)[s], teacher.features(data)), rtol=1e-9)
@@ -191,7 +191,7 @@ def test_a_softmax_that_underflows_is_no_infinite_divergence(rows):
     """Logits of size 1,000: probabilities of zero count as 1e-12, so a divergence is at most −log of it, plus entropy."""
     hard = classifiers(scale=300.0)
     seen = on_pairs(hard, rows)
-    assert (hard.probabilities(rows.mixed) == 0).any()
+    assert (hard.predict_proba(rows.mixed) == 0).any()
     assert np.isfinite(seen.per_pair).all()
     assert seen.per_pair.max() <= -np.log(ROUNDING) + 1e-9
     assert np.isfinite(against_teacher(hard, Teacher.of(hard.alone(0)), rows).kl_real).all()
@@ -202,7 +202,7 @@ def test_a_softmax_that_underflows_is_no_infinite_divergence(rows):
 
 def test_performance_is_plain_numpy(students, teacher):
     for asked in (students, teacher):
-        p = asked.probabilities(X).reshape(-1, P, C)
+        p = asked.predict_proba(X).reshape(-1, P, C)
         seen = performance(asked, X, LABELS)
         for s in range(len(p)):
             confidence, right = p[s].max(axis=1), p[s].argmax(axis=1) == LABELS

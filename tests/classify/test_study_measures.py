@@ -52,7 +52,7 @@ class Fakes:
 
     features = logits
 
-    def probabilities(self, X):
+    def predict_proba(self, X):
         weights = np.exp(self.logits(X) - self.logits(X).max(axis=-1, keepdims=True))
         return weights / weights.sum(axis=-1, keepdims=True)
 
@@ -122,7 +122,7 @@ def test_test_rows_judge_and_calibration_rows_set_the_temperature():
     own = {"held": (DIGITS.X_held, DIGITS.labels_held)}
     for name, expected in performance(asked, DIGITS.X_test, DIGITS.labels_test, **own).items():
         np.testing.assert_array_equal(found[name], expected)
-    nll = negative_log_likelihood(asked.probabilities(DIGITS.X_test), DIGITS.labels_test)
+    nll = negative_log_likelihood(asked.predict_proba(DIGITS.X_test), DIGITS.labels_test)
     np.testing.assert_array_equal(found["nll"], nll)
     assert np.isfinite(found["temperature"]).all()  # NaN would equal NaN
     other = replace(DIGITS, X_held=DIGITS.X_held[:200], labels_held=DIGITS.labels_held[:200])
@@ -140,7 +140,7 @@ def test_a_teacher_is_trained_once_for_each_task_architecture_and_recipe():
                       network="perceptron:4", recipe=recipe),
     ]  # fmt: skip
     for other in others:
-        assert (other.probabilities(DIGITS.X_test) != first.probabilities(DIGITS.X_test)).any()
+        assert (other.predict_proba(DIGITS.X_test) != first.predict_proba(DIGITS.X_test)).any()
     views = cached_target_factory(DIGITS, network="perceptron:4", recipe=recipe)
     assert isinstance(views, TargetFactory)
     assert cached_target_factory(DIGITS, network="perceptron:4", recipe=recipe) is views
@@ -253,7 +253,7 @@ def test_cud_gives_each_method_its_targets_and_counts_its_own_repairs(watched):
         assert set(table["training_accuracy"]) == {right}
         fakes = Fakes(str(call["key"]))
         assert_judged(table, fakes, DIGITS, views.teacher)
-        held = negative_log_likelihood(fakes.probabilities(DIGITS.X_held), DIGITS.labels_held)
+        held = negative_log_likelihood(fakes.predict_proba(DIGITS.X_held), DIGITS.labels_held)
         np.testing.assert_array_equal(values(table, "nll_held"), held)
     assert len(set(fired.values())) > 2  # so that a rate of another method is noticed
 
@@ -279,8 +279,8 @@ def test_variance_draws_labels_for_each_student_and_shares_all_else(watched):
         else:
             np.testing.assert_array_equal(call["targets"].probabilities, views.targets(method).probabilities)
         fakes = Fakes(str(call["key"]))
-        parts = decompose_categorical(fakes.probabilities(DIGITS.X_test))
-        spread = gini(views.teacher.probabilities(DIGITS.X_test))
+        parts = decompose_categorical(fakes.predict_proba(DIGITS.X_test))
+        spread = gini(views.teacher.predict_proba(DIGITS.X_test))
         for name, part in (
             ("within one student", parts.per_student_intra),
             ("between students", parts.per_student_inter),
@@ -321,11 +321,11 @@ def test_shift_trains_on_rarer_classes_and_judges_on_each_shift(watched):
             for part, X in shifted_digits(module).items():
                 expected = performance(fakes, X, DIGITS.labels_test)
                 np.testing.assert_array_equal(values(rows[rows["part"] == part], "nll"), expected["nll"])
-            inside, outside = fakes.probabilities(DIGITS.X_test), fakes.probabilities(module.elsewhere(DIGITS))
+            inside, outside = fakes.predict_proba(DIGITS.X_test), fakes.predict_proba(module.elsewhere(DIGITS))
             np.testing.assert_array_equal(values(rows, "ood_auroc"), out_of_distribution_auroc(inside, outside))
         told = table[table["part"] == "class by class"]
         assert set(told["method"]) == set(module.METHODS) - {"teacher"}
-        probabilities = {method: fakes.probabilities(DIGITS.X_test) for method, fakes in by.items()}
+        probabilities = {method: fakes.predict_proba(DIGITS.X_test) for method, fakes in by.items()}
         for method in set(module.METHODS) - {"teacher"}:
             changes = class_accuracy_changes(probabilities[method], probabilities["teacher"], DIGITS.labels_test)
             rows = told[told["method"] == method]
@@ -356,7 +356,7 @@ def test_texts_lose_words_and_are_judged_by_their_own_posterior():
     doubtful = spread >= np.sort(spread)[-(len(spread) // 3)]  # without ties a third
     fakes = Fakes("doubt", classes=6)
     found = shift.doubts(fakes, task)
-    q = fakes.probabilities(task.X_test[doubtful])
+    q = fakes.predict_proba(task.X_test[doubtful])
     kl = kl_divergence(task.posterior_test[doubtful], q, least=1e-12).mean(axis=1)
     np.testing.assert_allclose(found["kl"], kl, rtol=1e-12)  # means of the same numbers in another order
     np.testing.assert_allclose(found["entropy"], entropy(q).mean(axis=1), rtol=1e-12)
@@ -368,7 +368,7 @@ def test_averages_of_two_images_have_both_classes_as_their_truth():
     found = shift.doubts(fakes, DIGITS)
     key = ("classify shift", DIGITS.fingerprint)
     both = data.ambiguous(DIGITS.X_test, DIGITS.labels_test, key=key, pairs=500, shared=True)
-    q = fakes.probabilities(both.images)
+    q = fakes.predict_proba(both.images)
     cross = sum(-0.5 * np.log(q[:, np.arange(500), both.annotators[:, side]]) for side in (0, 1))
     np.testing.assert_allclose(found["kl"], cross.mean(axis=1) - np.log(2), rtol=1e-9)  # KL = cross-entropy − log 2
     np.testing.assert_allclose(found["true_entropy"], np.log(2))

@@ -112,7 +112,7 @@ def test_on_test_calibrates_on_held_out_rows_and_tests_on_the_others():
         np.testing.assert_array_equal(values, right[name])
     wrong = performance(teacher, task.X_test, task.labels_test, held=(task.X_test, task.labels_test))
     assert wrong["temperature"] != found["temperature"]
-    assert found["accuracy"][0] == (teacher.probabilities(task.X_test).argmax(1) == task.labels_test).mean()
+    assert found["accuracy"][0] == (teacher.predict_proba(task.X_test).argmax(1) == task.labels_test).mean()
 
 
 def test_only_classifiers_are_judged_on_a_task():

@@ -196,7 +196,7 @@ def test_t3_coverage_by_simulation_on_a_tiny_design(head):
         Design.of(X), weigh(teacher.respond(X, 3, students=40_000, key=("test", "coverage", head))), head=head
     )
     fresh = teacher.respond(X[:1], 1, students=40_000, key=("test", "coverage", head, "fresh"))[:, 0, 0]
-    inside = np.abs(fresh - students.means(X[:1])[:, 0]) <= 1.959964 * np.sqrt(students.head_var)
+    inside = np.abs(fresh - students.predict_mean(X[:1])[:, 0]) <= 1.959964 * np.sqrt(students.head_var)
     exact = theory.interval_coverage(X, X[:1], head, 3)[0]
     limit = 4.4 * np.sqrt(exact * (1 - exact) / 40_000)  # |z| of 4.4: chance 1e-5
     assert abs(inside.mean() - exact) < limit

@@ -188,7 +188,7 @@ def test_a_student_stops_early_and_takes_back_its_best(world, encoder, base):
             base, targets(world, encoder), encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(1), key=("t", "v"),
             validation=0.3, trainer=trainer, watch=lambda moment, steps=steps: steps.append(moment.step),
         )  # fmt: skip
-        seen.append((max(steps) + 1, students.probabilities(world.prompts(relations=["home"]))))
+        seen.append((max(steps) + 1, students.predict_proba(world.prompts(relations=["home"]))))
     assert seen[0][0] < 200
     # Float32 in another order; the chosen evaluation and its parameters are the same.
     np.testing.assert_allclose(seen[0][1], seen[1][1], atol=5e-3)

@@ -44,7 +44,7 @@ def bed(root):
 def test_the_teacher_knows_its_world(testbed):
     for way in range(testbed.world.phrasings):
         prompts = testbed.world.prompts(phrasings=[way])
-        p, truth = testbed.probabilities(prompts), testbed.world.truth(prompts)
+        p, truth = testbed.predict_proba(prompts), testbed.world.truth(prompts)
         assert p.shape == truth.shape
         assert p[:, -1].mean() < 0.05
         assert np.abs(p - truth).sum(axis=1).mean() < 0.2

@@ -263,7 +263,7 @@ def test_a_memorised_answer_is_answered_and_ended(world, encoder, config):
     students = distill(
         config, targets, encoder=encoder, recipe=long, seed_design=SeedDesign.independent(2), key=("t", "m")
     )
-    assert students.probabilities(prompts)[..., 0].min() > 0.9
+    assert students.predict_proba(prompts)[..., 0].min() > 0.9
     drawn = students.predict(prompts, 3, sampling=Sampling(max_tokens=6), key=("t", "draws"))
     assert drawn.shape == (2, len(prompts), 3)
     assert (
@@ -279,7 +279,7 @@ def test_draws_follow_the_exact_probabilities(world, encoder, config):
         config, beginning_targets, encoder=encoder, recipe=some, seed_design=SeedDesign.independent(1), key=("t", "d")
     )
     prompts, draws = world.prompts(relations=["food"]), 4_000
-    exact = students.probabilities(prompts)[0]
+    exact = students.predict_proba(prompts)[0]
     drawn = students.predict(prompts, draws, sampling=Sampling(max_tokens=8), key=("t", "exact draws"))
     judged = 0
     for p, options in enumerate(prompts.answers):
@@ -364,7 +364,7 @@ def test_saved_students_load_in_transformers(world, encoder, config, tmp_path):
         assert faults_of_folder(folder) == []
         loaded = AutoModelForCausalLM.from_pretrained(folder)
         np.testing.assert_allclose(
-            answer_probabilities(loaded, Encoder.of(folder), prompts)[0], students.probabilities(prompts)[s],
+            answer_probabilities(loaded, Encoder.of(folder), prompts)[0], students.predict_proba(prompts)[s],
             rtol=1e-4, atol=1e-12,
         )  # fmt: skip
         assert AutoTokenizer.from_pretrained(folder).eos_token_id == encoder.eos_id

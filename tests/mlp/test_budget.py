@@ -123,7 +123,7 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
         table = STUDY.measure(cell)
     monkeypatch.undo()
     setting = STUDY.Setting(cell)
-    teacher = setting.teacher.mean(setting.X)
+    teacher = setting.teacher.predict_mean(setting.X)
     by = {design: [c for c in calls if c[0] == design] for design in dict.fromkeys(c[0] for c in calls)}
     assert list(by) == ["crossed", "independent", *(f"all but {source}" for source in SOURCES)]
     judged = table[table["statement"] == "T11"].set_index("effect")
@@ -135,7 +135,7 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
     assert targets.responses.shape[2] == 3
     noise = targets.responses - teacher[:, None]
     assert abs((noise**2).mean() - 0.5) < 5 * 0.5 * np.sqrt(2 / noise.size)  # a variance of so many normal values
-    answers = students.means(setting.X_test)
+    answers = students.predict_mean(setting.X_test)
     square = ((answers - answers.mean(axis=0)) ** 2).mean(axis=1)
     total = judged.loc["total"]
     assert total["simulated"] == pytest.approx(answers.var(axis=0, ddof=1).mean(), rel=1e-9)
@@ -146,13 +146,13 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
         for frozen, (_, _, _, seed_design, students) in enumerate(groups):
             for other in set(SOURCES) - {source}:
                 np.testing.assert_array_equal(getattr(seed_design, other), np.full(4, frozen))
-            own.append(students.means(setting.X_test).var(axis=0, ddof=1).mean())
+            own.append(students.predict_mean(setting.X_test).var(axis=0, ddof=1).mean())
         varied = np.concatenate([getattr(group[3], source) for group in groups])
         np.testing.assert_array_equal(varied, np.arange(12))
         row = judged.loc[source]
         assert row["simulated"] == pytest.approx(np.mean(own), rel=1e-9)
         assert row["simulated_se"] == pytest.approx(np.std(own, ddof=1) / np.sqrt(3), rel=1e-9)
-    crossed = np.concatenate([c[4].means(setting.X_test) for c in by["crossed"]])
+    crossed = np.concatenate([c[4].predict_mean(setting.X_test) for c in by["crossed"]])
     factors = SeedDesign.crossed(dict(zip(SOURCES, cell["levels"], strict=True))).table()
     parts = mean_variance_components(crossed, factors)
     main = table[table["quantity"] == "component"].set_index("effect")

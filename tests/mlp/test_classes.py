@@ -39,13 +39,13 @@ def test_multi_labels_are_each_row_repeated_with_one_label():
     for name, values in multi.parameters.items():
         np.testing.assert_allclose(values, repeated.parameters[name], **ROUNDING)
     single = train(weigh_labels(drawn, 3, "single"), seed_design)
-    assert np.abs(single.probabilities(X) - multi.probabilities(X)).max() > 0.05
+    assert np.abs(single.predict_proba(X) - multi.predict_proba(X)).max() > 0.05
 
 
 def test_soft_labels_train_towards_the_teacher_and_hard_ones_beyond():
     seed_design, recipe = SeedDesign.independent(3), Recipe(steps=600, lr=0.02)
-    soft = train(weigh_probabilities(P, students=3), seed_design, recipe=recipe, hidden=(16,)).probabilities(X)
-    hard = train(weigh_probabilities(P, "hard"), seed_design, recipe=recipe, hidden=(16,)).probabilities(X)
+    soft = train(weigh_probabilities(P, students=3), seed_design, recipe=recipe, hidden=(16,)).predict_proba(X)
+    hard = train(weigh_probabilities(P, "hard"), seed_design, recipe=recipe, hidden=(16,)).predict_proba(X)
     assert np.abs(soft - P).mean() < 0.02
     assert hard.max(axis=-1).mean() > 0.97 > P.max(axis=-1).mean()
     np.testing.assert_allclose(soft.sum(axis=-1), 1.0, rtol=1e-13)
@@ -56,9 +56,9 @@ def test_answers_are_labels_drawn_from_the_probabilities():
     drawn = students.predict(X, 4_000, key=(*KEY, "answers"))
     assert drawn.shape == (2, 20, 4_000)
     share = np.stack([(drawn == c).mean(axis=2) for c in range(3)], axis=-1)
-    np.testing.assert_allclose(share, students.probabilities(X), atol=5 * np.sqrt(0.25 / 4_000))
+    np.testing.assert_allclose(share, students.predict_proba(X), atol=5 * np.sqrt(0.25 / 4_000))
     shared = (drawn[0] == drawn[1]).mean()  # of independent draws: Σ p·q
-    expected = np.einsum("pc,pc->p", *students.probabilities(X)).mean()
+    expected = np.einsum("pc,pc->p", *students.predict_proba(X)).mean()
     assert abs(shared - expected) < 5 * np.sqrt(0.25 / 80_000)
 
 
@@ -77,7 +77,7 @@ def test_t4_students_that_memorise_conserve_the_gini_variance():
         recipe=Recipe(steps=800, lr=0.02),
         dtype="float32",
     )
-    parts = decompose_categorical(students.probabilities(one_hot))
+    parts = decompose_categorical(students.predict_proba(one_hot))
     expected = memorised_gini(P, k)
     np.testing.assert_allclose(parts.mean.intra, expected.intra.mean(), rtol=0.12)
     np.testing.assert_allclose(parts.mean.inter, expected.inter.mean(), rtol=0.12)
@@ -93,11 +93,11 @@ def test_levels_work_as_for_regression():
     joined = Students.joined([train(weigh_labels(labels(2, p.responses), 3), p) for p in parts])
     whole = SeedDesign.independent(3)
     together = train(weigh_labels(labels(2, whole.responses), 3), whole)
-    np.testing.assert_allclose(joined.probabilities(X), together.probabilities(X), atol=1e-10)
+    np.testing.assert_allclose(joined.predict_proba(X), together.predict_proba(X), atol=1e-10)
 
 
 def test_classifiers_have_no_means():
     students = train(weigh_probabilities(P), SeedDesign.independent(1))
-    for ask in (students.means, students.variances):
+    for ask in (students.predict_mean, students.variances):
         with pytest.raises(OptionError, match="classifiers and have no means and variances"):
             ask(X)

@@ -54,7 +54,7 @@ def assert_equal_students(one, other, **tolerance):
 
 
 def assert_all_differ(students):
-    predictions = students.means(X)
+    predictions = students.predict_mean(X)
     assert len(np.unique(predictions[:, 0])) == len(predictions)
 
 
@@ -66,7 +66,7 @@ def test_training_on_the_average_is_training_on_all_responses():
     repeated = train(weigh(drawn.reshape(3, -1, 1)), seed_design, X=np.repeat(X, k, axis=0))
     assert_equal_students(average, repeated, **ROUNDING)
     assert_equal_students(average, train(weigh(drawn, "multi"), seed_design))
-    assert np.abs(average.means(X) - train(weigh(drawn, "single"), seed_design).means(X)).max() > 0.05
+    assert np.abs(average.predict_mean(X) - train(weigh(drawn, "single"), seed_design).predict_mean(X)).max() > 0.05
 
 
 def test_gaussian_head_on_mean_and_spread_is_the_head_on_all_responses():
@@ -209,7 +209,7 @@ def test_answers_of_students_prompts_and_responses_share_no_noise():
         weigh(responses(2, np.arange(30))), SeedDesign.independent(30), head="targets", recipe=Recipe(steps=5)
     )
     drawn = students.predict(X, 40, key=(*KEY, "noise"))
-    noise = (drawn - students.means(X)[..., None]) / np.sqrt(students.variances(X))[..., None]
+    noise = (drawn - students.predict_mean(X)[..., None]) / np.sqrt(students.variances(X))[..., None]
     assert abs((noise**2).mean() - 1) < 5 * np.sqrt(2 / noise.size)
     for axis, n in enumerate(noise.shape):
         averages = noise.mean(axis=axis)
@@ -232,7 +232,9 @@ def test_targets_of_one_serve_all_students():
 
 def test_perturbed_students_begin_near_one_another():
     seed_design, labels = SeedDesign.independent(4), weigh(MEAN[None, :, None])
-    spread = [train(labels, seed_design, perturbation=eps).means(X).var(axis=0).mean() for eps in (0.0, 0.01, None)]
+    spread = [
+        train(labels, seed_design, perturbation=eps).predict_mean(X).var(axis=0).mean() for eps in (0.0, 0.01, None)
+    ]
     assert spread[0] == 0
     assert 0 < spread[1] < 0.1 * spread[2]
 
@@ -257,7 +259,7 @@ def test_t3_what_a_head_reports_is_what_it_was_trained_on():
             answers.var(axis=2, ddof=1), own, rtol=0.5, atol=1e-25
         )  # 5 standard errors, √(2/199)·5
         np.testing.assert_allclose(
-            answers.mean(axis=2), students.means(plain[::30]), atol=5.5 * np.sqrt(own.max() / 200)
+            answers.mean(axis=2), students.predict_mean(plain[::30]), atol=5.5 * np.sqrt(own.max() / 200)
         )
 
 
@@ -271,12 +273,12 @@ def test_diverged_students_are_an_error_or_are_counted():
         train(targets, seed_design, dtype="float32")
     with pytest.warns(UqkdWarning, match="2 of 4 students diverged and are left out; 2 remain"):
         kept = train(targets, seed_design, dtype="float32", exclude_failed=True)
-    assert kept.means(X).shape == (2, 24)
+    assert kept.predict_mean(X).shape == (2, 24)
     np.testing.assert_array_equal(kept.kept, [0, 2])
     np.testing.assert_array_equal(kept.failed_at >= 0, [False, True, False, True])
     healthy = SeedDesign.independent(1, first=2)
     alone = train(weigh(MEAN[None, :, None]), healthy, dtype="float32")
-    np.testing.assert_allclose(kept.means(X)[1], alone.means(X)[0], atol=1e-5)
+    np.testing.assert_allclose(kept.predict_mean(X)[1], alone.predict_mean(X)[0], atol=1e-5)
     broken = Targets(values[[1, 3]], values[[1, 3], :, None], np.ones(()), "average")
     with pytest.raises(DivergedError):  # nobody is left
         train(broken, SeedDesign.independent(2), dtype="float32", exclude_failed=True)
@@ -294,8 +296,8 @@ def test_bad_calls_are_refused():
         train(labels, seed_design, drawn=5)
     students = train(labels, seed_design)
     with pytest.raises(OptionError, match="regressions and have no probabilities"):
-        students.probabilities(X)
-    with pytest.raises(OptionError, match="responses >= 1"):
+        students.predict_proba(X)
+    with pytest.raises(OptionError, match="draws >= 1"):
         students.predict(X, 0, key=KEY)
     gaussian = train(labels, seed_design, head="targets")
     with pytest.raises(OptionError, match="one kind"):

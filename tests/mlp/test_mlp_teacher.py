@@ -19,7 +19,7 @@ def fitted(**options):
 
 
 def test_it_learns_what_no_line_can():
-    residual = Y - fitted().mean(X)
+    residual = Y - fitted().predict_mean(X)
     line = Y - np.polyval(np.polyfit(X[:, 0], Y, 1), X[:, 0])
     assert (residual**2).mean() < 0.05 * (line**2).mean()
 
@@ -28,7 +28,7 @@ def test_equal_arguments_are_one_teacher_and_another_key_is_another():
     first, again, other = fitted(), fitted(noise_var=0.1), fitted(key=("another",))
     for name, values in first.parameters.items():
         np.testing.assert_array_equal(values, again.parameters[name])
-    assert not np.array_equal(first.mean(X), other.mean(X))
+    assert not np.array_equal(first.predict_mean(X), other.predict_mean(X))
     with seeds.ledger():  # several cells of a study fit the same teacher: no reuse of randomness
         fitted()
         fitted(recipe=Recipe(steps=20, batch=8))
@@ -40,8 +40,8 @@ def test_responses_scatter_about_its_mean():
     teacher = fitted()
     responses = teacher.respond(X, 50, students=400, key=(*KEY, "answers"))
     assert responses.shape == (400, 40, 50)
-    np.testing.assert_allclose(responses.mean(axis=(0, 2)), teacher.mean(X), atol=0.025)
-    noise = responses - teacher.mean(X)[:, None]
+    np.testing.assert_allclose(responses.mean(axis=(0, 2)), teacher.predict_mean(X), atol=0.025)
+    noise = responses - teacher.predict_mean(X)[:, None]
     assert abs(noise.var() - 0.5) < 0.005
     shared = np.corrcoef(noise[:, :2].reshape(400, -1), rowvar=False)[np.triu_indices(100, 1)]
     assert np.abs(shared).max() < 5.5 / np.sqrt(
@@ -49,7 +49,9 @@ def test_responses_scatter_about_its_mean():
     )  # 4,950 correlations: neither prompts nor responses share their noise
     sample = teacher_sample(teacher, X, 3, [0, 1], key=KEY)
     assert sample.shape == (2, 40, 3)
-    np.testing.assert_array_equal(fitted(noise_var=0.0).respond(X, 2, students=2, key=KEY)[1, :, 1], teacher.mean(X))
+    np.testing.assert_array_equal(
+        fitted(noise_var=0.0).respond(X, 2, students=2, key=KEY)[1, :, 1], teacher.predict_mean(X)
+    )
 
 
 def test_labels_are_picked_by_inversion():
@@ -61,19 +63,19 @@ def test_labels_are_picked_by_inversion():
 def test_class_teacher_learns_and_answers_by_its_probabilities():
     labels = np.searchsorted([-0.5, 0.5], X[:, 0])
     teacher = ClassTeacher.fit(X, labels, classes=3, hidden=(16,), recipe=RECIPE, key=KEY)
-    assert (teacher.probabilities(X).argmax(axis=1) == labels).mean() > 0.9
-    np.testing.assert_allclose(teacher.probabilities(X).sum(axis=1), 1.0, rtol=1e-14)
+    assert (teacher.predict_proba(X).argmax(axis=1) == labels).mean() > 0.9
+    np.testing.assert_allclose(teacher.predict_proba(X).sum(axis=1), 1.0, rtol=1e-14)
     drawn = teacher.respond(X, 50, students=200, key=(*KEY, "labels"))
     assert drawn.shape == (200, 40, 50)
     share = np.stack([(drawn == c).mean(axis=(0, 2)) for c in range(3)], axis=1)
-    np.testing.assert_allclose(share, teacher.probabilities(X), atol=5 * np.sqrt(0.25 / 10_000))
+    np.testing.assert_allclose(share, teacher.predict_proba(X), atol=5 * np.sqrt(0.25 / 10_000))
 
 
 def test_temperature_divides_the_logits():
     """Twice the temperature: the square roots of the probabilities, normalised."""
     labels = (X[:, 0] > 0).astype(int)
     cold, warm = (
-        ClassTeacher.fit(X, labels, classes=2, recipe=RECIPE, key=KEY, temperature=t).probabilities(X)
+        ClassTeacher.fit(X, labels, classes=2, recipe=RECIPE, key=KEY, temperature=t).predict_proba(X)
         for t in (1.0, 2.0)
     )
     root = np.sqrt(cold)
@@ -88,15 +90,17 @@ def test_a_teacher_is_trained_and_answers_with_its_activation():
     line = Y - np.polyval(np.polyfit(X[:, 0], Y, 1), X[:, 0])
     for name, act in (("tanh", np.tanh), ("relu", lambda z: np.maximum(z, 0))):
         teacher = fitted(activation=name)
-        np.testing.assert_allclose(teacher.mean(X), outputs(teacher.parameters, act)[:, 0], rtol=1e-6, atol=1e-6)
-        assert ((Y - teacher.mean(X)) ** 2).mean() < 0.05 * (line**2).mean()  # it answers by what was trained
+        np.testing.assert_allclose(
+            teacher.predict_mean(X), outputs(teacher.parameters, act)[:, 0], rtol=1e-6, atol=1e-6
+        )
+        assert ((Y - teacher.predict_mean(X)) ** 2).mean() < 0.05 * (line**2).mean()  # it answers by what was trained
         classes = ClassTeacher.fit(
             X, labels, classes=3, hidden=(16,), recipe=RECIPE, key=KEY, activation=name, temperature=2.0
         )
         odds = np.exp(outputs(classes.parameters, act) / 2.0)
-        np.testing.assert_allclose(classes.probabilities(X), odds / odds.sum(axis=1, keepdims=True), atol=1e-6)
-        assert (classes.probabilities(X).argmax(axis=1) == labels).mean() > 0.9
-    assert not np.array_equal(fitted(activation="tanh").mean(X), fitted().mean(X))
+        np.testing.assert_allclose(classes.predict_proba(X), odds / odds.sum(axis=1, keepdims=True), atol=1e-6)
+        assert (classes.predict_proba(X).argmax(axis=1) == labels).mean() > 0.9
+    assert not np.array_equal(fitted(activation="tanh").predict_mean(X), fitted().predict_mean(X))
 
 
 def test_bad_teachers_are_refused():

@@ -131,10 +131,10 @@ def test_averaging_trains_on_means_of_k_fresh_responses_and_reports_all_students
     for name in ("responses", "initialisation", "order"):
         np.testing.assert_array_equal(calls.joined(lambda c, name=name: getattr(c.seed_design, name)), np.arange(120))
     drawn = calls.joined(lambda c: c.arguments[1].responses)
-    assert_noise(drawn, a_teacher(cell, part, (4,)).mean(X), 0.8)
+    assert_noise(drawn, a_teacher(cell, part, (4,)).predict_mean(X), 0.8)
     np.testing.assert_allclose(calls.joined(lambda c: c.arguments[1].values), drawn.mean(axis=2), rtol=1e-12)
     assert all(np.array_equal(c.arguments[0], X) for c in calls.seen)
-    assert_row(row, spread_of(calls.joined(lambda c: c.found.means(X_test))))
+    assert_row(row, spread_of(calls.joined(lambda c: c.found.predict_mean(X_test))))
     assert (row["students"], row["alpha"], row["k"]) == (120, 0.8, 3)
 
 
@@ -160,8 +160,8 @@ def test_teacher_noise_of_all_sources_is_that_of_independent_students(rows, monk
     row = measured(noise, cell).iloc[0]
     for name in ("responses", "initialisation", "order"):
         np.testing.assert_array_equal(calls.joined(lambda c, name=name: getattr(c.seed_design, name)), np.arange(120))
-    assert_noise(calls.joined(lambda c: c.arguments[1].responses), a_teacher(cell, part, (4,)).mean(X), 0.7)
-    assert_row(row, spread_of(calls.joined(lambda c: c.found.means(X_test))))
+    assert_noise(calls.joined(lambda c: c.arguments[1].responses), a_teacher(cell, part, (4,)).predict_mean(X), 0.7)
+    assert_row(row, spread_of(calls.joined(lambda c: c.found.predict_mean(X_test))))
     assert row["students"] == 120
 
 
@@ -178,14 +178,14 @@ def test_students_that_begin_alike_differ_in_their_responses_alone(rows, monkeyp
         assert [np.unique(c.seed_design.initialisation).tolist() for c in calls.seen] == [[i] for i in range(6)]
         np.testing.assert_array_equal(calls.joined(lambda c: c.seed_design.responses), np.arange(60))
         drawn = calls.joined(lambda c: c.arguments[1].responses)
-        assert_noise(drawn, a_teacher(cell, part, (4,)).mean(X), alpha)
-        own = [c.found.means(X_test).var(axis=0, ddof=1).mean() for c in calls.seen]
+        assert_noise(drawn, a_teacher(cell, part, (4,)).predict_mean(X), alpha)
+        own = [c.found.predict_mean(X_test).var(axis=0, ddof=1).mean() for c in calls.seen]
         assert_row(row, (np.mean(own), np.std(own, ddof=1) / np.sqrt(6)))
         assert row["students"] == 60
     low, high = seen.values()
     assert [c.key for c in low.seen] == [c.key for c in high.seen]
     shared = np.corrcoef(*(c.joined(lambda c: c.arguments[1].values).ravel() - np.tile(a_teacher(
-        cell, part, (4,)).mean(X), 60) for c in (low, high)))[0, 1]  # fmt: skip
+        cell, part, (4,)).predict_mean(X), 60) for c in (low, high)))[0, 1]  # fmt: skip
     assert abs(shared) < 5 / np.sqrt(60 * len(X))
     # almost no noise, and one step only: what is left between students that begin alike is far below one beginning's reach
     silent = {**cell, "alpha": 1e-12, "steps": 1}
@@ -229,13 +229,13 @@ def test_bootstrap_students_vary_in_what_the_cell_says(rows, monkeypatch, labels
     options = {"hidden": (6,), "recipe": bootstrap.Recipe(steps=20)}
     key = ("mlp", "wide teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(X, part.y_standard, noise_var=0.0, key=key, **options)
-    wanted = part.y_standard if labels == "truth" else teacher.mean(X)
+    wanted = part.y_standard if labels == "truth" else teacher.predict_mean(X)
     for call in calls.seen:
         np.testing.assert_allclose(call.arguments[1].values, wanted[None], rtol=1e-12)
         assert call.drawn == (None if vary == "begin" else 16)
         assert (call.seed_design.bootstrap is None) == (vary == "begin")
         assert call.hidden == (4,)
-    answers = [c.found.means(X_test) for c in calls.seen]
+    answers = [c.found.predict_mean(X_test) for c in calls.seen]
     if vary != "begin":
         np.testing.assert_array_equal(calls.joined(lambda c: c.seed_design.bootstrap), np.arange(60))
     if vary == "rows":
@@ -246,7 +246,7 @@ def test_bootstrap_students_vary_in_what_the_cell_says(rows, monkeypatch, labels
         np.testing.assert_array_equal(calls.joined(lambda c: c.seed_design.initialisation), np.arange(60))
         assert_row(row, spread_of(np.concatenate(answers)))
     assert (row["drawn"], row["students"], row["rows"]) == (16 if vary != "begin" else 32, 60, 32)
-    assert row["teacher_error"] == pytest.approx(((part.y_test_standard - teacher.mean(X_test)) ** 2).mean())
+    assert row["teacher_error"] == pytest.approx(((part.y_test_standard - teacher.predict_mean(X_test)) ** 2).mean())
     residual = wanted - part.X @ np.linalg.lstsq(part.X, wanted, rcond=None)[0]
     sandwich = theory.bootstrap_variance(part.X, residual, part.X_test, drawn=row["drawn"])
     assert row["least_squares"] == pytest.approx(sandwich.mean(), rel=1e-6)
@@ -279,7 +279,7 @@ def test_before_and_after_are_of_the_same_students(rows, monkeypatch, epsilon):
     began, trained = Calls(monkeypatch, begin, "initialisation"), Calls(monkeypatch, begin, "distill")
     table = measured(begin, cell).set_index(["quantity", "when"])
     np.testing.assert_array_equal(trained.joined(lambda c: c.seed_design.initialisation), np.arange(120))
-    teacher = a_teacher(cell, part, (4,)).mean(X)
+    teacher = a_teacher(cell, part, (4,)).predict_mean(X)
     for call in trained.seen:
         np.testing.assert_allclose(call.arguments[1].values, teacher[None], rtol=1e-12)  # noise-free, the same for all
     for name in began.seen[0].found:
@@ -291,7 +291,7 @@ def test_before_and_after_are_of_the_same_students(rows, monkeypatch, epsilon):
         assert 0 < np.abs(after - before).max() <= 0.01 * (1 + 1e-4)
         for when, values in (("before", before), ("after", after)):
             assert_row(table.loc[name, when], spread_of(values.reshape(120, -1).astype(np.float64)))
-    assert_row(table.loc["answers", "after"], spread_of(trained.joined(lambda c: c.found.means(X_test))))
+    assert_row(table.loc["answers", "after"], spread_of(trained.joined(lambda c: c.found.predict_mean(X_test))))
     own = [begin.answers(c.found, X_test)[..., 0] for c in began.seen]
     assert_row(table.loc["answers", "before"], spread_of(np.concatenate(own)))
     assert set(table["students"]) == {120}
@@ -369,7 +369,7 @@ def test_the_pilot_estimates_variance_and_squared_bias_at_the_training_rows(rows
     setting = weighting.Setting(cell)
     part, X, _ = parts(cell)
     (pilot,) = calls.seen
-    means, mean = pilot.found.means(X), a_teacher(cell, part, (4,)).mean(X)
+    means, mean = pilot.found.predict_mean(X), a_teacher(cell, part, (4,)).predict_mean(X)
     variance = means.var(axis=0, ddof=1)
     np.testing.assert_allclose(setting.network_var, variance, rtol=1e-10)
     off = means - pilot.arguments[1].responses.mean(axis=2)  # against its own responses: the mean itself is not known
@@ -393,16 +393,16 @@ def test_errors_are_about_the_teachers_mean_and_of_networks_at_the_test_rows(row
         own = by_name[f"student, {method}"]
         np.testing.assert_array_equal(np.concatenate([c.seed_design.initialisation for c in own]), np.arange(60))
         labels = np.concatenate([c.arguments[1].values for c in own])
-        answers = np.concatenate([c.found.means(X_test) for c in own])
+        answers = np.concatenate([c.found.predict_mean(X_test) for c in own])
         for quantity, values, at in (("label error", labels, X), ("student error", answers, X_test)):
-            square = ((values - teacher.mean(at)) ** 2).mean(axis=1)
+            square = ((values - teacher.predict_mean(at)) ** 2).mean(axis=1)
             row = table.loc[method, quantity]
             assert_row(row, (square.mean(), square.std(ddof=1) / np.sqrt(60)))
             assert row["inter_var"] == pytest.approx(values.var(axis=0, ddof=1).mean(), rel=1e-9)
     mine = np.concatenate([c.arguments[1].responses for c in by_name["student, average"]])
     both = np.concatenate([c.arguments[1].responses for c in by_name["student, average of 2k"]])
     np.testing.assert_array_equal(both[:, :, :4], mine)
-    assert_noise(both, teacher.mean(X), 0.6)  # also: the second half shares nothing with the first
+    assert_noise(both, teacher.predict_mean(X), 0.6)  # also: the second half shares nothing with the first
     fresh = np.concatenate([c.arguments[1].responses for c in by_name["cross-fitted"]])
     np.testing.assert_array_equal(both[:, :, 4:], fresh)
     share = weighting.Setting(cell)

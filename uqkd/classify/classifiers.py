@@ -59,7 +59,7 @@ class Classifiers:
         """Logits at the rows of X (P, ...), as (S, P, C)."""
         return checked_logits(_blocks(self.model, X))[self.kept]
 
-    def probabilities(self, X: ArrayLike | Tensor) -> Array:
+    def predict_proba(self, X: ArrayLike | Tensor) -> Array:
         """Class probabilities at the rows of X (P, ...), as (S, P, C): rows sum to one in float64."""
         return torch.from_numpy(self.logits(X)).softmax(-1).numpy()
 
@@ -69,11 +69,11 @@ class Classifiers:
             _blocks(self.model, X)
         return np.concatenate(seen, axis=1)[self.kept].astype(np.float64)
 
-    def predict(self, X: ArrayLike | Tensor, responses: int, *, key: tuple[Any, ...]) -> Labels:
+    def predict(self, X: ArrayLike | Tensor, draws: int, *, key: tuple[Any, ...]) -> Labels:
         """Draw R class labels per prompt from the distribution of each, (S, P, R) int, from the stream named by `key`."""
-        if not is_int(responses, 1):
-            raise OptionError(f"predict needs a whole number of responses >= 1; got {responses!r}.")
-        return draw_labels(self.probabilities(X), responses, key=key)
+        if not is_int(draws, 1):
+            raise OptionError(f"predict needs draws >= 1; got {draws!r}.")
+        return draw_labels(self.predict_proba(X), draws, key=key)
 
     def alone(self, s: int) -> nn.Module:
         """Number s of those kept, as a plain module."""

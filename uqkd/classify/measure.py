@@ -164,7 +164,7 @@ def against_teacher(students: Classifiers, teacher: Teacher, rows: MixedRows) ->
 
     def apart(X: NDArray[Any]) -> Array:
         return np.asarray(
-            kl_divergence(teacher.probabilities(X), students.probabilities(X), least=ROUNDING).mean(axis=1)
+            kl_divergence(teacher.predict_proba(X), students.predict_proba(X), least=ROUNDING).mean(axis=1)
         )
 
     def alike(X: NDArray[Any]) -> Array:
@@ -175,7 +175,7 @@ def against_teacher(students: Classifiers, teacher: Teacher, rows: MixedRows) ->
 
 
 def _asked(asked: Any) -> Any:
-    if not callable(getattr(asked, "probabilities", None)):
+    if not callable(getattr(asked, "predict_proba", None)):
         raise OptionError(
             f"Classifiers or a Teacher are asked here; got {type(asked).__name__}. Make a Teacher of a module with Teacher.of; "
             "probabilities are measured by uqkd.estimators.summarise_classifier."
@@ -184,7 +184,7 @@ def _asked(asked: Any) -> Any:
 
 
 def _probabilities(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
-    found = _asked(asked).probabilities(X)
+    found = _asked(asked).predict_proba(X)
     return found[None] if isinstance(asked, Teacher) else found
 
 

@@ -88,7 +88,7 @@ def distill(
     ...     X, target, factory=lambda: perceptron(1, 2), objective=Distillation(1.0, weight=1.0),
     ...     recipe=Recipe(steps=300), seed_design=SeedDesign.independent(2), key=("doc",)
     ... )
-    >>> students.probabilities([[-1.0], [1.0]]).round(1)[:, :, 1]
+    >>> students.predict_proba([[-1.0], [1.0]]).round(1)[:, :, 1]
     array([[0.1, 0.9],
            [0.1, 0.9]])
     """
@@ -139,7 +139,7 @@ def _refuse_contradictions(
     if (mixing is not None) != isinstance(targets, Teacher):
         raise OptionError(
             "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without, such as "
-            "weigh_probabilities(teacher.probabilities(X))."
+            "weigh_probabilities(teacher.predict_proba(X))."
         )
     if not isinstance(targets, Teacher | ClassTargets):
         raise OptionError(

@@ -71,7 +71,7 @@ class Teacher:
         >>> teacher = Teacher.fit(
         ...     X, (X[:, 0] > 0).astype(int), classes=2, factory=lambda: perceptron(1, 2), recipe=Recipe(steps=100), key=("doc",)
         ... )
-        >>> teacher.probabilities([[-1.0], [1.0]]).argmax(axis=1)
+        >>> teacher.predict_proba([[-1.0], [1.0]]).argmax(axis=1)
         array([0, 1])
         >>> teacher.respond([[1.0]], 3, students=2, key=("doc", "answers")).shape
         (2, 1, 3)
@@ -160,7 +160,7 @@ class Teacher:
         """Its logits, divided by its temperature, at the rows of X (P, ...), as (P, C)."""
         return self._raw(X) / self.temperature
 
-    def probabilities(self, X: ArrayLike | Tensor) -> Array:
+    def predict_proba(self, X: ArrayLike | Tensor) -> Array:
         """Its distribution over classes at the rows of X (P, ...), as (P, C)."""
         return torch.from_numpy(self.logits(X)).softmax(-1).numpy()
 
@@ -172,7 +172,7 @@ class Teacher:
         """k labels per prompt for each of S students, (S, P, k) int, from the stream named by `key`."""
         if not (is_int(k, 1) and is_int(students, 1)):
             raise OptionError(f"respond needs whole k >= 1 and students >= 1; got k={k!r}, students={students!r}.")
-        answers = self.probabilities(X)
+        answers = self.predict_proba(X)
         return draw_labels(np.broadcast_to(answers, (students, *answers.shape)), k, key=key)
 
     def _raw(self, X: ArrayLike | Tensor) -> Array:

@@ -36,17 +36,17 @@ class Students:
         """Students of several chunks as one set, in the order given."""
         return cls(np.concatenate([p.coef for p in parts]), np.concatenate([p.head_var for p in parts]))
 
-    def means(self, X: ArrayLike) -> Array:
+    def predict_mean(self, X: ArrayLike) -> Array:
         """Predictive means at the rows of X (P, q), as (S, P)."""
         return np.asarray(self.coef @ np.asarray(X, dtype=np.float64).T)
 
-    def predict(self, X: ArrayLike, responses: int, *, key: tuple[Any, ...]) -> Array:
+    def predict(self, X: ArrayLike, draws: int, *, key: tuple[Any, ...]) -> Array:
         """Draw R responses per prompt from each student's predictive distribution.
 
         Parameters
         ----------
         X : (P, q) float
-        responses : int
+        draws : int
             R.
         key : tuple
             Names the stream; see `uqkd.seeds.generator`.
@@ -61,11 +61,11 @@ class Students:
         array([[3., 3.],
                [3., 3.]])
         """
-        means = self.means(X)
-        draws = seeds.generator(*key).standard_normal((*means.shape, responses))
-        draws *= np.sqrt(self.head_var)[:, None, None]
-        draws += means[:, :, None]
-        return draws
+        means = self.predict_mean(X)
+        drawn = seeds.generator(*key).standard_normal((*means.shape, draws))
+        drawn *= np.sqrt(self.head_var)[:, None, None]
+        drawn += means[:, :, None]
+        return drawn
 
 
 def distill(design: Design, targets: Targets, *, head: str = "point") -> Students:

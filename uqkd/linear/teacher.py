@@ -160,7 +160,7 @@ class Teacher:
             raise VarianceError(f"noise_var must be finite and >= 0 (squared units of y); got {noise_var}.")
         return cls(fit_ols(X, y).coef, float(noise_var))
 
-    def mean(self, X: ArrayLike) -> Array:
+    def predict_mean(self, X: ArrayLike) -> Array:
         """The teacher's noise-free answers at the rows of X (P, q), as (P,)."""
         return np.asarray(finite("X", X) @ self.coef)
 
@@ -190,7 +190,7 @@ class Teacher:
         """
         if k < 1 or students < 1:
             raise OptionError(f"respond needs k >= 1 and students >= 1; got k={k}, students={students}.")
-        mean = self.mean(X)
+        mean = self.predict_mean(X)
         responses = seeds.generator(*key).standard_normal((students, len(mean), k))
         responses *= np.sqrt(self.noise_var)
         responses += mean[:, None]

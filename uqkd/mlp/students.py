@@ -66,7 +66,7 @@ class Students:
         """(S,) places of the students kept among all that were trained."""
         return np.flatnonzero(self.failed_at < 0)
 
-    def means(self, X: ArrayLike) -> Array:
+    def predict_mean(self, X: ArrayLike) -> Array:
         """Predictive means at the rows of X (P, p), as (S, P)."""
         self._are(regression=True)
         return self._answers(X)[..., 0]
@@ -77,18 +77,18 @@ class Students:
         outputs = self._answers(X)
         return np.zeros(outputs.shape[:2]) if self.head == "point" else np.exp(outputs[..., 1])
 
-    def probabilities(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Class probabilities at the rows of X (P, p), as (S, P, C)."""
         self._are(regression=False)
         return np.asarray(special.softmax(self._answers(X), axis=-1))
 
-    def predict(self, X: ArrayLike, responses: int, *, key: tuple[Any, ...]) -> NDArray[Any]:
+    def predict(self, X: ArrayLike, draws: int, *, key: tuple[Any, ...]) -> NDArray[Any]:
         """Draw R responses per prompt from each student's predictive distribution.
 
         Parameters
         ----------
         X : (P, p) float
-        responses : int
+        draws : int
             R.
         key : tuple
             Names the stream; see `uqkd.seeds.generator`.
@@ -97,15 +97,15 @@ class Students:
         -------
         (S, P, R) float, or int class labels
         """
-        if responses < 1:
-            raise OptionError(f"predict needs responses >= 1; got {responses}.")
+        if draws < 1:
+            raise OptionError(f"predict needs draws >= 1; got {draws}.")
         generator = seeds.generator(*key)
         if self.head == "classes":
-            probabilities = self.probabilities(X)
-            uniform = generator.random((responses, *probabilities.shape[:2]))
+            probabilities = self.predict_proba(X)
+            uniform = generator.random((draws, *probabilities.shape[:2]))
             return np.moveaxis(labels_at(probabilities, uniform), 0, -1)
-        means, deviations = self.means(X)[..., None], np.sqrt(self.variances(X))[..., None]
-        return np.asarray(means + deviations * generator.standard_normal((*means.shape[:2], responses)))
+        means, deviations = self.predict_mean(X)[..., None], np.sqrt(self.variances(X))[..., None]
+        return np.asarray(means + deviations * generator.standard_normal((*means.shape[:2], draws)))
 
     def _answers(self, X: ArrayLike) -> Array:
         return answers(self.parameters, X, activation=self.activation)
@@ -257,11 +257,11 @@ def distill(
     >>> X, seed_design = np.linspace(-1, 1, 20)[:, None], SeedDesign.independent(2)
     >>> labels = weigh(np.broadcast_to(2 * X[:, 0], (1, 20))[..., None])
     >>> students = distill(X, labels, recipe=Recipe(steps=500), seed_design=seed_design, key=("doc",))
-    >>> students.means([[0.5]]).round()[:, 0], students.variances([[0.5]])[:, 0]
+    >>> students.predict_mean([[0.5]]).round()[:, 0], students.variances([[0.5]])[:, 0]
     (array([1., 1.]), array([0., 0.]))
     >>> classes = weigh_labels((X[None] > 0).astype(int), 2)
     >>> students = distill(X, classes, recipe=Recipe(steps=200), seed_design=seed_design, key=("doc",))
-    >>> students.probabilities([[-1.0], [1.0]]).argmax(axis=-1)
+    >>> students.predict_proba([[-1.0], [1.0]]).argmax(axis=-1)
     array([[0, 1],
            [0, 1]])
     """

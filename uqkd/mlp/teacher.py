@@ -116,7 +116,7 @@ class Teacher:
         --------
         >>> X = np.linspace(-1, 1, 20)[:, None]
         >>> teacher = Teacher.fit(X, 2 * X[:, 0], noise_var=0.25, key=("doc",))
-        >>> teacher.mean([[0.5]]).round(), teacher.respond(X, 3, students=2, key=("doc", "answers")).shape
+        >>> teacher.predict_mean([[0.5]]).round(), teacher.respond(X, 3, students=2, key=("doc", "answers")).shape
         (array([1.]), (2, 20, 3))
         """
         if not np.isfinite(noise_var) or noise_var < 0:
@@ -129,13 +129,13 @@ class Teacher:
         trained = _fit_one(rows, target[None, :, None], sizes, recipe or Recipe(steps=200), key, options)
         return cls(trained, float(noise_var), activation)
 
-    def mean(self, X: ArrayLike) -> Array:
+    def predict_mean(self, X: ArrayLike) -> Array:
         """The teacher's noise-free answers at the rows of X (P, p), as (P,)."""
         return answers(self.parameters, X, activation=self.activation)[0, :, 0]
 
     def at(self, X: ArrayLike) -> GaussianAnswers:
         """What it answers at the rows of X."""
-        return GaussianAnswers(self.mean(X), self.noise_var)
+        return GaussianAnswers(self.predict_mean(X), self.noise_var)
 
     def respond(self, X: ArrayLike, k: int, *, students: int, key: tuple[Any, ...]) -> Array:
         """k independent responses per prompt for each of S students, (S, P, k), from the stream named by `key`."""
@@ -191,7 +191,7 @@ class ClassTeacher:
         --------
         >>> X = np.linspace(-1, 1, 20)[:, None]
         >>> teacher = ClassTeacher.fit(X, (X[:, 0] > 0).astype(int), classes=2, hidden=(8,), key=("doc",))
-        >>> teacher.probabilities([[-1.0], [1.0]]).argmax(axis=1)
+        >>> teacher.predict_proba([[-1.0], [1.0]]).argmax(axis=1)
         array([0, 1])
         """
         if not (np.isfinite(temperature) and temperature > 0):
@@ -210,14 +210,14 @@ class ClassTeacher:
         trained = _fit_one(rows, target, sizes, recipe or Recipe(steps=200), key, options)
         return cls(trained, float(temperature), activation)
 
-    def probabilities(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Its distribution over classes at the rows of X (P, p), as (P, C)."""
         logits = answers(self.parameters, X, activation=self.activation)[0]
         return np.asarray(special.softmax(logits / self.temperature, axis=-1))
 
     def at(self, X: ArrayLike) -> ClassAnswers:
         """What it answers at the rows of X."""
-        return ClassAnswers(self.probabilities(X))
+        return ClassAnswers(self.predict_proba(X))
 
     def respond(self, X: ArrayLike, k: int, *, students: int, key: tuple[Any, ...]) -> Labels:
         """k labels per prompt for each of S students, (S, P, k) int, from the stream named by `key`."""

@@ -75,8 +75,8 @@ class TargetFactory:
         return cls(
             teacher=teacher,
             shaped=shaped,
-            probabilities=teacher.probabilities(X),
-            shaped_probabilities=shaped.probabilities(X),
+            probabilities=teacher.predict_proba(X),
+            shaped_probabilities=shaped.predict_proba(X),
             folds=folds,
             labels=truth,
         )

@@ -70,9 +70,9 @@ class Students:
         """(S,) places of the students kept among all that were trained."""
         return np.flatnonzero(self.failed_at < 0)
 
-    def probabilities(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
+    def predict_proba(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
         """Exact probability of every reference answer, and of anything else, (S, P, C + 1); see `answer_probabilities`."""
-        return self.models.probabilities(self.encoder, prompts, temperature=temperature)[self.kept]
+        return self.models.predict_proba(self.encoder, prompts, temperature=temperature)[self.kept]
 
     def predict(
         self, prompts: Prompts, draws: int, *, sampling: Sampling | None = None, key: tuple[Any, ...]

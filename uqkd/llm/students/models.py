@@ -25,7 +25,7 @@ class Models(Protocol):
     def alone(self, s: int) -> Any:
         """Student s as a transformers model (with PEFT adapters where it was trained with them)."""
 
-    def probabilities(self, encoder: Encoder, prompts: Prompts, *, temperature: float) -> Array:
+    def predict_proba(self, encoder: Encoder, prompts: Prompts, *, temperature: float) -> Array:
         """(S, P, C + 1); see `answer_probabilities`."""
 
 
@@ -39,7 +39,7 @@ class Together:
         """See `Models.alone`."""
         return self.stacked.student(s).model
 
-    def probabilities(self, encoder: Encoder, prompts: Prompts, *, temperature: float) -> Array:
+    def predict_proba(self, encoder: Encoder, prompts: Prompts, *, temperature: float) -> Array:
         """See `Models.probabilities`."""
         return answer_probabilities(self.stacked, encoder, prompts, temperature=temperature)
 
@@ -62,7 +62,7 @@ class Apart:
         place = self.places[s]
         return saved(place) if isinstance(place, Path) else self.initializer.alone(place).model
 
-    def probabilities(self, encoder: Encoder, prompts: Prompts, *, temperature: float) -> Array:
+    def predict_proba(self, encoder: Encoder, prompts: Prompts, *, temperature: float) -> Array:
         """See `Models.probabilities`."""
         every = range(len(self.places))
         return np.concatenate(

@@ -187,7 +187,7 @@ class Testbed:
         """The tokenizer of all models of the testbed."""
         return Encoder.of(self.teacher)
 
-    def probabilities(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
+    def predict_proba(self, prompts: Prompts, *, temperature: float = 1.0) -> Array:
         """The teacher's exact answer distribution, (P, C + 1); see `answer_probabilities`."""
         return _teacher_probabilities(self.teacher, self.encoder, prompts, temperature)
 

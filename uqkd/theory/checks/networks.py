@@ -47,7 +47,7 @@ def _students(
             students = distill(
                 X, targets, hidden=(), recipe=recipe, seed_design=seed_design, key=key, engine="auto", dtype="float64"
             )
-            found.append(students.means(POINT)[:, 0])
+            found.append(students.predict_mean(POINT)[:, 0])
         return np.concatenate(found)
 
     return simulate

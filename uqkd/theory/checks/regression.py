@@ -52,7 +52,7 @@ def _students(replicates: int, key: Key, *, k: int = K, head: str = "point", dra
 
 
 def _prediction(**options: Any) -> Simulation:
-    return lambda n, key: np.concatenate([s.means(POINT)[:, 0] for s in _students(n, key, **options)])
+    return lambda n, key: np.concatenate([s.predict_mean(POINT)[:, 0] for s in _students(n, key, **options)])
 
 
 def _slope(n: int, key: Key) -> Array:
@@ -61,7 +61,7 @@ def _slope(n: int, key: Key) -> Array:
 
 def _mean_square_on_training_rows(n: int, key: Key) -> Array:
     centre = X @ COEF
-    return np.concatenate([((s.means(X) - centre) ** 2).mean(axis=1) for s in _students(n, key)])
+    return np.concatenate([((s.predict_mean(X) - centre) ** 2).mean(axis=1) for s in _students(n, key)])
 
 
 def _unconditional(n: int, key: Key) -> Array:
@@ -72,7 +72,7 @@ def _unconditional(n: int, key: Key) -> Array:
         teachers = labels @ DESIGN.projector
         noise = Teacher(np.zeros(WIDTH), NOISE_VAR).respond(X, K, students=size, key=(*key, "responses", block))
         students = distill(DESIGN, weigh(noise + (teachers @ X.T)[:, :, None]))
-        values.append(students.means(POINT)[:, 0])
+        values.append(students.predict_mean(POINT)[:, 0])
     return np.concatenate(values)
 
 
@@ -129,7 +129,8 @@ def error_checks() -> list[Check]:
 
     def excess(n: int, key: Key) -> Array:
         return (
-            np.concatenate([((s.means(X_TEST) - labels) ** 2).mean(axis=1) for s in _students(n, key)]) - teacher_error
+            np.concatenate([((s.predict_mean(X_TEST) - labels) ** 2).mean(axis=1) for s in _students(n, key)])
+            - teacher_error
         )
 
     moments = theory.expected_error(X, X_TEST, RESIDUAL, NOISE_VAR, K)
@@ -225,7 +226,7 @@ def bootstrap_checks() -> list[Check]:
                 bootstrap_students(design, labels, drawn=drawn, students=size, key=(*key, block))
                 for block, size in _blocks(n)
             )
-            return np.concatenate([s.means(point)[:, 0] for s in blocks])
+            return np.concatenate([s.predict_mean(point)[:, 0] for s in blocks])
 
         return simulate
 
