@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from bench.measuring import Row, paired
 from uqkd import data, seeds
-from uqkd.classify import Classifiers, Distillation, Recipe, SeedDesign, distill, network, weigh_probabilities
+from uqkd.classify import Classifiers, Distillation, Recipe, SeedDesign, distill, network, weigh
 from uqkd.classify.networks.plain import Factory
 
 STUDENTS, STEPS, BATCH = 8, 40, 32
@@ -21,7 +21,7 @@ OBJECTIVE = Distillation(2.0, weight=0.8)
 def stacked(factory: Factory, task: data.Task, soft: np.ndarray) -> Classifiers:
     """All students in one pass, drawing of their orders and beginnings included."""
     return distill(
-        task.X, weigh_probabilities(soft), labels=task.labels, factory=factory, objective=OBJECTIVE, recipe=RECIPE,
+        task.X, weigh(soft, "soft"), labels=task.labels, factory=factory, objective=OBJECTIVE, recipe=RECIPE,
         seed_design=SeedDesign.independent(STUDENTS), key=("bench", "classify"),
     )  # fmt: skip
 

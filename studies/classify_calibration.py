@@ -27,7 +27,7 @@ from uqkd.classify import (
     network,
     on_test,
     tidy,
-    weigh_probabilities,
+    weigh,
 )
 from uqkd.estimators import half_width
 from uqkd.report import figures
@@ -76,7 +76,7 @@ def measure(cell: dict) -> pd.DataFrame:
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     teacher = replace(teacher, temperature=cell["sharpness"])
     students = distill(
-        task.X, teacher if mixed else weigh_probabilities(teacher.predict_proba(task.X)),
+        task.X, teacher if mixed else weigh(teacher.predict_proba(task.X), "soft"),
         factory=network(cell["student"], task), recipe=cell_recipe(cell),
         objective=Distillation(cell["temperature"], weight=1.0), seed_design=SeedDesign.independent(cell["students"]),
         mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),

@@ -31,7 +31,7 @@ from uqkd.classify import (
     on_pairs,
     on_test,
     tidy,
-    weigh_probabilities,
+    weigh,
 )
 from uqkd.estimators import by_share, difference_half_width, half_width
 from uqkd.report import figures
@@ -82,7 +82,7 @@ def measure(cell: dict) -> pd.DataFrame:
     task, (taught, mixed) = data.of_cell_task(cell), METHODS[cell["method"]]
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
-        task.X, teacher if mixed else weigh_probabilities(teacher.predict_proba(task.X)), labels=task.labels,
+        task.X, teacher if mixed else weigh(teacher.predict_proba(task.X), "soft"), labels=task.labels,
         factory=network(cell["student"], task), recipe=cell_recipe(cell),
         objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0),
         seed_design=SeedDesign.independent(cell["students"]), mixing=Mixing() if mixed else None,

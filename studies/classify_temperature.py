@@ -26,7 +26,7 @@ from uqkd.classify import (
     network,
     on_test,
     tidy,
-    weigh_probabilities,
+    weigh,
 )
 from uqkd.estimators import half_width
 from uqkd.report import figures
@@ -86,7 +86,7 @@ def measure(cell: dict) -> pd.DataFrame:
     task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=cell["replicate"])
     students = distill(
-        task.X, teacher if mixed else weigh_probabilities(teacher.predict_proba(task.X)), labels=task.labels,
+        task.X, teacher if mixed else weigh(teacher.predict_proba(task.X), "soft"), labels=task.labels,
         factory=network(cell["student"], task), recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight),
         seed_design=SeedDesign.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),

@@ -29,8 +29,7 @@ from uqkd.classify import (
     distill,
     network,
     on_test,
-    weigh_labels,
-    weigh_precision,
+    weigh,
 )
 from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
 from uqkd.report import figures
@@ -40,14 +39,17 @@ Sampled = Callable[[TargetFactory, Any, int, tuple], ClassTargets]
 
 
 def sampled(k: int) -> Sampled:
-    return lambda views, X, students, key: weigh_labels(
-        views.teacher.respond(X, k, students=students, key=key), views.probabilities.shape[1]
+    return lambda views, X, students, key: weigh(
+        views.teacher.respond(X, k, students=students, key=key), classes=views.probabilities.shape[1]
     )
 
 
 def blended(k: int) -> Sampled:
-    return lambda views, X, students, key: weigh_precision(
-        views.teacher.respond(X, k, students=students, key=key), views.folds.probabilities
+    return lambda views, X, students, key: weigh(
+        views.teacher.respond(X, k, students=students, key=key),
+        "precision",
+        second=views.folds.probabilities,
+        classes=views.folds.probabilities.shape[1],
     )
 
 

@@ -25,7 +25,7 @@ from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
-from uqkd.targets import Targets
+from uqkd.targets import NumberTargets
 
 METHODS = {
     "average": "average of k",
@@ -97,7 +97,7 @@ class Setting:
     def responses(self, seed_design: SeedDesign, name: str) -> np.ndarray:
         return teacher_sample(self.teacher, self.X, self.k, seed_design.responses, key=(*self.key, name))
 
-    def answers(self, targets: Targets, seed_design: SeedDesign, name: str, X: np.ndarray) -> np.ndarray:
+    def answers(self, targets: NumberTargets, seed_design: SeedDesign, name: str, X: np.ndarray) -> np.ndarray:
         """Predictive means at X of students distilled from the targets."""
         key = (*self.key, name)
         students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, seed_design=seed_design, key=key)
@@ -116,22 +116,22 @@ class Setting:
         return means.var(axis=0, ddof=1), np.maximum(bias_square, 0.0)
 
 
-def labels(setting: Setting, cell: dict, seed_design: SeedDesign) -> dict[str, Targets]:
+def labels(setting: Setting, cell: dict, seed_design: SeedDesign) -> dict[str, NumberTargets]:
     """The blended labels of every method, all from the same k responses per prompt."""
     wanted, mine = cell["methods"], setting.responses(seed_design, "responses")
-    known = {"response_var": setting.teacher.noise_var}
+    known: dict[str, Any] = {"response_var": setting.teacher.noise_var}
     found = {"average": weigh(mine, "average")}
-    found["oracle"] = weigh(mine, "oracle", source=setting.at_train, source_var=setting.teacher.noise_var)
+    found["oracle"] = weigh(mine, "oracle", second=setting.at_train, second_var=setting.teacher.noise_var)
     if not set(wanted) <= set(found):
         variance, told = setting.network_var, setting.network_var + setting.network_bias
         fresh = setting.responses(seed_design, "fresh responses")
         second = setting.answers(weigh(fresh), seed_design, "cross-fitted", setting.X)
         same = setting.answers(found["average"], seed_design, "same draws", setting.X)
         found["average of 2k"] = weigh(np.concatenate([mine, fresh], axis=2), "average")
-        found["same draws"] = weigh(mine, "known", source=same, source_var=variance, **known)
-        found["fresh, known"] = weigh(mine, "known", source=second, source_var=variance, **known)
-        found["fresh, bias counted"] = weigh(mine, "known", source=second, source_var=told, **known)
-        found["fresh, estimated"] = weigh(mine, "estimated", source=second, source_var=told)
+        found["same draws"] = weigh(mine, "known", second=same, second_var=variance, **known)
+        found["fresh, known"] = weigh(mine, "known", second=second, second_var=variance, **known)
+        found["fresh, bias counted"] = weigh(mine, "known", second=second, second_var=told, **known)
+        found["fresh, estimated"] = weigh(mine, "estimated", second=second, second_var=told)
     return {method: found[method] for method in METHODS if method in wanted}
 
 

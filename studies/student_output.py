@@ -28,8 +28,7 @@ from uqkd.mlp import (
     SeedDesign,
     distill,
     teacher_sample,
-    weigh_labels,
-    weigh_probabilities,
+    weigh,
 )
 from uqkd.report import figures
 from uqkd.run import Fraction, PositiveInt, Run
@@ -117,8 +116,8 @@ def drawn(teacher: ClassTeacher, X: Array, k: int | None, seed_design: SeedDesig
     """k labels per prompt and student, or the teacher's distribution for all students alike."""
     p = teacher.predict_proba(X)
     if k is None:
-        return weigh_probabilities(p, students=seed_design.students)
-    return weigh_labels(teacher_sample(teacher, X, k, seed_design.responses, key=key), p.shape[1])
+        return weigh(p, "soft", students=seed_design.students)
+    return weigh(teacher_sample(teacher, X, k, seed_design.responses, key=key), classes=p.shape[1])
 
 
 def recipe(rows: int, epochs: float) -> Recipe:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning
 from uqkd.estimators import Moments, comparison
-from uqkd.linear import Design, Targets, Teacher, distill, weigh
+from uqkd.linear import Design, NumberTargets, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
@@ -68,7 +68,9 @@ def omitted_bias(teacher: Teacher, design: Design, weak: Design) -> np.ndarray:
     return truth @ weak.projector @ weak.X.T - truth
 
 
-def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: int, size: int) -> dict[str, Targets]:
+def labels(
+    teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: int, size: int
+) -> dict[str, NumberTargets]:
     """The blended labels of every method, all from the same k responses per prompt."""
     k, v = cell["k"], teacher.noise_var / cell["k"]
     key = ("variance weighting", cell["data_fingerprint"], cell["alpha"], k, chunk)
@@ -79,18 +81,18 @@ def labels(teacher: Teacher, design: Design, weak: Design, cell: dict, chunk: in
     biased = distill(weak, weigh(fresh)).predict_mean(weak.X)
     bias = omitted_bias(teacher, design, weak)
     v_student, v_biased = v * design.leverage, v * weak.leverage
-    known = {"response_var": teacher.noise_var}
+    known: dict[str, Any] = {"response_var": teacher.noise_var}
     return {
         "average": weigh(mine, "average"),
         "average of 2k": weigh(np.concatenate([mine, fresh], axis=2), "average"),
-        "oracle": weigh(mine, "oracle", source=teacher.predict_mean(design.X), source_var=teacher.noise_var),
-        "same draws": weigh(mine, "known", source=same_student, source_var=v_student, **known),
-        "fresh, known": weigh(mine, "known", source=student, source_var=v_student, **known),
-        "fresh, estimated": weigh(mine, "estimated", source=student, source_var=v_student),
-        "fresh, shrunk": weigh(mine, "shrunk", source=student, source_var=v_student),
-        "fresh, equal": weigh(mine, "known", source=student, source_var=v, **known),
-        "biased, ignored": weigh(mine, "known", source=biased, source_var=v_biased, **known),
-        "biased, counted": weigh(mine, "known", source=biased, source_var=v_biased + bias**2, **known),
+        "oracle": weigh(mine, "oracle", second=teacher.predict_mean(design.X), second_var=teacher.noise_var),
+        "same draws": weigh(mine, "known", second=same_student, second_var=v_student, **known),
+        "fresh, known": weigh(mine, "known", second=student, second_var=v_student, **known),
+        "fresh, estimated": weigh(mine, "estimated", second=student, second_var=v_student),
+        "fresh, shrunk": weigh(mine, "shrunk", second=student, second_var=v_student),
+        "fresh, equal": weigh(mine, "known", second=student, second_var=v, **known),
+        "biased, ignored": weigh(mine, "known", second=biased, second_var=v_biased, **known),
+        "biased, counted": weigh(mine, "known", second=biased, second_var=v_biased + bias**2, **known),
     }
 
 

@@ -28,9 +28,7 @@ from uqkd.classify import (
     smooth_labels,
     soften,
     wclip,
-    weigh_labels,
-    weigh_precision,
-    weigh_probabilities,
+    weigh,
 )
 from uqkd.classify import students as students_module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
@@ -100,7 +98,7 @@ def alone(level, batch_of):
 
 
 def test_students_are_those_of_a_plain_loop():
-    students = train(weigh_probabilities(TARGET)).logits(X)
+    students = train(weigh(TARGET, "soft")).logits(X)
     softened = TARGET ** (1 / 2.0) / (TARGET ** (1 / 2.0)).sum(axis=1, keepdims=True)
     for s in range(3):
         expected = alone(s, lambda _, rows: (X[rows], softened[rows], np.eye(C)[LABELS[rows]]))
@@ -137,18 +135,18 @@ def test_students_on_mixed_rows_are_those_of_a_plain_loop(teacher):
 
 
 def test_targets_of_one_serve_all_students_and_own_ones_are_own():
-    shared, each = train(weigh_probabilities(TARGET)), train(weigh_probabilities(np.array(TARGET), students=3))
+    shared, each = train(weigh(TARGET, "soft")), train(weigh(np.array(TARGET), "soft", students=3))
     np.testing.assert_array_equal(shared.logits(X), each.logits(X))
     drawn = draw_labels(np.broadcast_to(TARGET, (3, P, C)), 4, key=(*KEY, "drawn"))
-    own = train(weigh_labels(drawn, C)).logits(X)
+    own = train(weigh(drawn, classes=C)).logits(X)
     for s in range(3):
-        one = train(weigh_labels(drawn[s : s + 1], C), seed_design=SeedDesign.independent(1, first=s))
+        one = train(weigh(drawn[s : s + 1], classes=C), seed_design=SeedDesign.independent(1, first=s))
         np.testing.assert_allclose(one.logits(X)[0], own[s], **ROUNDING)
-    assert np.abs(train(weigh_labels(drawn[:1], C)).logits(X)[1] - own[1]).max() > OTHER
+    assert np.abs(train(weigh(drawn[:1], classes=C)).logits(X)[1] - own[1]).max() > OTHER
 
 
 def test_weights_leave_a_part_out():
-    target = weigh_probabilities(TARGET)
+    target = weigh(TARGET, "soft")
     labels_alone = train(target, objective=Distillation(2.0, 0.0))
     plain = fit_classifiers(
         X,
@@ -180,12 +178,12 @@ def test_a_floor_of_one_is_mixup_of_labels(teacher):
 def test_students_without_mixing_learn_a_teacher_that_mixed_ones_are_asked_about(teacher):
     """partial=0 mixes nothing: the teacher's answers to the rows themselves."""
     asked = train(teacher, mixing=Mixing(partial=0.0))
-    told = train(weigh_probabilities(teacher.predict_proba(X)))
+    told = train(weigh(teacher.predict_proba(X), "soft"))
     assert gap(asked, told) <= ROUNDING["atol"]
 
 
 def test_equal_keys_equal_bits_with_and_without_mixing(teacher):
-    for options in ({"targets": weigh_probabilities(TARGET)}, {"targets": teacher, "mixing": Mixing()}):
+    for options in ({"targets": weigh(TARGET, "soft")}, {"targets": teacher, "mixing": Mixing()}):
         one, again, other = (train(**options, key=k) for k in (KEY, KEY, (*KEY, 1)))
         np.testing.assert_array_equal(one.logits(X), again.logits(X))
         assert gap(one, other) > OTHER
@@ -199,11 +197,11 @@ def test_mixing_does_not_depend_on_how_many_students_there_are(teacher):
 
 def test_students_that_diverge_are_named_or_counted():
     with pytest.raises(DivergedError, match="3 of 3 students diverged: student 0 at step"):
-        train(weigh_probabilities(TARGET), recipe=Recipe(steps=5, optimiser="sgd", lr=1e30))
+        train(weigh(TARGET, "soft"), recipe=Recipe(steps=5, optimiser="sgd", lr=1e30))
     with pytest.warns(UqkdWarning, match="2 of 3 classifiers are kept"):
-        students = train(weigh_probabilities(TARGET), exclude_failed=True, objective=OneFails(2.0, 0.8))
+        students = train(weigh(TARGET, "soft"), exclude_failed=True, objective=OneFails(2.0, 0.8))
     np.testing.assert_array_equal(students.kept, [0, 2])
-    np.testing.assert_array_equal(students.logits(X), train(weigh_probabilities(TARGET)).logits(X)[[0, 2]])
+    np.testing.assert_array_equal(students.logits(X), train(weigh(TARGET, "soft")).logits(X)[[0, 2]])
 
 
 class OneFails(Distillation):
@@ -311,7 +309,7 @@ def squared(q, truth):
 def test_precision_by_hand():
     truth, source = case(20.0, rows=7)
     drawn = labels_of(truth, 2, 3)
-    found = weigh_precision(drawn, source).probabilities
+    found = weigh(drawn, "precision", second=source, classes=source.shape[1]).probabilities
     for s in range(2):
         shares = np.stack([np.bincount(row, minlength=4) / 3 for row in drawn[s]])
         differ = [np.mean([a != b for i, a in enumerate(row) for j, b in enumerate(row) if i != j]) for row in drawn[s]]
@@ -331,7 +329,7 @@ def test_the_squared_error_of_a_source_is_estimated_without_bias():
     """E‖shares − source‖² − E[G]/k is ‖source − p‖²: over 4,000 rows and 60 students, to its standard error."""
     truth, source = case(8.0)
     drawn = labels_of(truth, STUDENTS)
-    shares = weigh_labels(drawn, 4).probabilities
+    shares = weigh(drawn, classes=4).probabilities
     each = squared(shares, source).mean(axis=1)
     spread = gini_from_draws(drawn).mean(axis=1) / K
     seen, known = (each - spread), squared(source, truth).mean()
@@ -352,8 +350,8 @@ def test_a_blend_is_nearer_the_teacher_than_labels_or_source_alone(concentration
     """
     truth, source = case(concentration)
     drawn = labels_of(truth, STUDENTS)
-    shares = weigh_labels(drawn, 4).probabilities
-    ours = squared(weigh_precision(drawn, source).probabilities, truth).mean(axis=1)
+    shares = weigh(drawn, classes=4).probabilities
+    ours = squared(weigh(drawn, "precision", second=source, classes=source.shape[1]).probabilities, truth).mean(axis=1)
     a, b = float(gini(truth).mean()) / K, float(squared(source, truth).mean())
     for alone_ in (squared(shares, truth).mean(axis=1), np.full(STUDENTS, b)):
         better = alone_ - ours
@@ -383,12 +381,12 @@ def test_rows_whose_labels_agree_by_chance_are_not_taken_for_certain():
     """With each row's own G from its labels, the third of rows that agree would get no share of the source."""
     truth, source = case(20.0)
     drawn = labels_of(truth, STUDENTS)
-    shares = weigh_labels(drawn, 4).probabilities
+    shares = weigh(drawn, classes=4).probabilities
     own = gini_from_draws(drawn) / K
     b = squared(source, truth).mean()
     weight = (b / (own + b))[..., None]
     naive = squared(weight * shares + (1 - weight) * source, truth).mean(axis=1)
-    ours = squared(weigh_precision(drawn, source).probabilities, truth).mean(axis=1)
+    ours = squared(weigh(drawn, "precision", second=source, classes=source.shape[1]).probabilities, truth).mean(axis=1)
     better = naive - ours
     assert better.mean() / (better.std(ddof=1) / np.sqrt(STUDENTS)) > Z
 
@@ -396,8 +394,8 @@ def test_rows_whose_labels_agree_by_chance_are_not_taken_for_certain():
 def test_a_perfect_source_is_kept_and_a_useless_one_left():
     truth, _ = case(20.0)
     drawn = labels_of(truth, STUDENTS)
-    shares = weigh_labels(drawn, 4).probabilities
-    found = weigh_precision(drawn, truth).probabilities
+    shares = weigh(drawn, classes=4).probabilities
+    found = weigh(drawn, "precision", second=truth, classes=truth.shape[1]).probabilities
     # The source's error is estimated as a mean over rows of zero mean: its standard error bounds the weight on labels.
     each = squared(shares, truth) - gini_from_draws(drawn) / K
     own = gini(truth).mean() / K
@@ -405,10 +403,12 @@ def test_a_perfect_source_is_kept_and_a_useless_one_left():
     assert largest < 0.15
     assert np.abs(found - truth).max() <= largest * np.abs(shares - truth).max()
     useless = np.eye(4)[truth.argmin(axis=1)]  # sure of the least probable class: nothing is known of its doubt
-    np.testing.assert_allclose(weigh_precision(drawn, useless).probabilities, shares, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        weigh(drawn, "precision", second=useless, classes=useless.shape[1]).probabilities, shares, rtol=0, atol=1e-12
+    )
     poor = 0.97 * useless + 0.0075
     weight = squared(poor, truth).mean() / (squared(poor, truth).mean() + own)
-    found = weigh_precision(drawn, poor).probabilities
+    found = weigh(drawn, "precision", second=poor, classes=poor.shape[1]).probabilities
     assert weight > 0.85
     assert abs(np.sqrt(squared(found, poor) / squared(shares, poor)).mean() - weight) < 0.01  # 2,000 rows: ± .2 %
 
@@ -416,12 +416,14 @@ def test_a_perfect_source_is_kept_and_a_useless_one_left():
 def test_equal_targets_of_labels_that_all_agree():
     """No spread at all: labels are certain, whatever the source says."""
     drawn = np.ones((2, 3, 4), dtype=np.int64)
-    np.testing.assert_array_equal(weigh_precision(drawn, np.full((3, 2), 0.5)).probabilities[..., 1], 1.0)
+    np.testing.assert_array_equal(
+        weigh(drawn, "precision", second=np.full((3, 2), 0.5), classes=2).probabilities[..., 1], 1.0
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ what is asked
 
-SOFT = weigh_probabilities(TARGET)
+SOFT = weigh(TARGET, "soft")
 BROKEN = np.where(np.arange(P)[:, None] > 20, np.inf, X)
 
 
@@ -429,7 +431,7 @@ BROKEN = np.where(np.arange(P)[:, None] > 20, np.inf, X)
     ("options", "error", "message"),
     [
         ({"targets": SOFT, "labels": None}, OptionError, "weight=0.8 and floor=0.0 needs labels; pass them, or weight=1"),
-        ({"targets": SOFT, "mixing": Mixing()}, OptionError, r"such as weigh_probabilities\(teacher.probabilities\(X\)\)"),
+        ({"targets": SOFT, "mixing": Mixing()}, OptionError, r"such as weigh\(teacher.predict_proba\(X\), 'soft'\)"),
         ({"targets": SOFT, "seed_design": 2}, OptionError, r"seed_design must be SeedDesign; got 2. Pass SeedDesign.independent\("),
         ({"targets": SOFT, "factory": "perceptron:64"}, OptionError, r"factory must be .*; got 'perceptron:64'. Pass by_name\("),
         ({"targets": SOFT, "factory": network()}, OptionError, "so that each begins anew; got a Sequential, which is one"),
@@ -440,9 +442,9 @@ BROKEN = np.where(np.arange(P)[:, None] > 20, np.inf, X)
         ({"targets": SOFT, "key": "fkey"}, OptionError, r"key must be a tuple of names, such as key=\('fkey',\); got 'fkey'"),
         ({"targets": SOFT, "floor": 0.5}, OptionError, "floor=0.5 is that of mixed pairs; it needs mixing"),
         ({"targets": TARGET}, OptionError, "takes ClassTargets or a Teacher; got ndarray"),
-        ({"targets": weigh_probabilities(TARGET[:4])}, ShapeError, r"\(S=3 or 1, P=24, C\) .* got \(1, 4, 3\)"),
-        ({"targets": weigh_probabilities(TARGET, students=2)}, ShapeError, r"got \(2, 24, 3\)"),
-        ({"targets": weigh_probabilities(np.full((P, 4), 0.25))}, ShapeError, "gives 3 logits a row, but .* of 4 classes"),
+        ({"targets": weigh(TARGET[:4], "soft")}, ShapeError, r"\(S=3 or 1, P=24, C\) .* got \(1, 4, 3\)"),
+        ({"targets": weigh(TARGET, "soft", students=2)}, ShapeError, r"got \(2, 24, 3\)"),
+        ({"targets": weigh(np.full((P, 4), 0.25), "soft")}, ShapeError, "gives 3 logits a row, but .* of 4 classes"),
         ({"targets": SOFT, "labels": LABELS + 1}, DataError, "labels must lie in 0 to 2; got 3 at index"),
         ({"targets": SOFT, "labels": LABELS * 1.0}, DataError, "labels must be integers"),
         ({"targets": SOFT, "labels": LABELS[:3]}, ShapeError, r"labels needs shape \(P=24,\)"),
@@ -499,12 +501,28 @@ def test_a_teacher_needs_mixing_and_numbers(teacher):
         (lambda: project(2 * TARGET, "wclip", labels=LABELS), DataError, "must sum to one"),
         (lambda: changed_rows(TARGET, TARGET[:3]), ShapeError, "they must be equal"),
         (lambda: changed_rows(TARGET, TARGET * np.nan), NotFiniteError, "targets holds"),
-        (lambda: weigh_precision(LABELS[None, :, None], TARGET), VarianceError, "k >= 2 labels per prompt; got k=1"),
-        (lambda: weigh_precision(LABELS[None, :5, None], TARGET), ShapeError, r"got \(1, 5, 1\) and \(24, 3\)"),
-        (lambda: weigh_precision(LABELS[None], TARGET), ShapeError, r"labels \(S, P, k\)"),
-        (lambda: weigh_precision(np.full((1, P, 2), 3), TARGET), DataError, "labels must lie in 0 ... 2; got 3"),
-        (lambda: weigh_precision(np.zeros((1, P, 2)), TARGET), DataError, "got dtype float64"),
-        (lambda: weigh_precision(np.zeros((1, P, 2), int), 2 * TARGET), DataError, "source must sum to one"),
+        (
+            lambda: weigh(LABELS[None, :, None], "precision", second=TARGET, classes=C),
+            VarianceError,
+            "k >= 2 labels per prompt; got k=1",
+        ),
+        (
+            lambda: weigh(LABELS[None, :5, None], "precision", second=TARGET, classes=C),
+            ShapeError,
+            r"got \(1, 5, 1\) and \(24, 3\)",
+        ),
+        (lambda: weigh(LABELS[None], "precision", second=TARGET, classes=C), ShapeError, r"labels needs axes \(S, P, k\)"),
+        (
+            lambda: weigh(np.full((1, P, 2), 3), "precision", second=TARGET, classes=C),
+            DataError,
+            "labels must lie in 0 ... 2; got 3",
+        ),
+        (lambda: weigh(np.zeros((1, P, 2)), "precision", second=TARGET, classes=C), DataError, "got dtype float64"),
+        (
+            lambda: weigh(np.zeros((1, P, 2), int), "precision", second=2 * TARGET, classes=C),
+            DataError,
+            "second must sum to one",
+        ),
     ],
 )
 def test_targets_that_cannot_be_made(ask, error, message):
@@ -537,7 +555,7 @@ def test_one_distribution_for_all_students_is_softened_and_held_once(monkeypatch
         "factory": lambda: perceptron(1, 2), "objective": Distillation(2.0, weight=1.0), "recipe": Recipe(steps=3),
         "seed_design": SeedDesign.independent(3), "key": ("test", "held once"),
     }  # fmt: skip
-    shared = distill(X, weigh_probabilities(p, students=3), **how)
+    shared = distill(X, weigh(p, "soft", students=3), **how)
     own = distill(X, ClassTargets(np.stack([p, p, p]), None, "soft"), **how)
     assert seen == [(1, 8, 4), (3, 8, 4)]
     np.testing.assert_allclose(shared.logits(X), own.logits(X), rtol=1e-5)  # three float32 steps on equal numbers

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import nn
 
 from uqkd import seeds
-from uqkd.classify import Distillation, distill, perceptron, pretrained, residual, weigh_probabilities
+from uqkd.classify import Distillation, distill, perceptron, pretrained, residual, weigh
 from uqkd.classify import classifiers as module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, SeedReuseError, ShapeError, UqkdWarning
@@ -449,7 +449,7 @@ def test_a_network_with_statistics_is_asked_with_those_it_has():
     """Batch norm in evaluation: the answer to a row does not depend on the rows beside it."""
     images = seeds.generator(*KEY, "residual").standard_normal((P, 1, 8, 8))
     students = distill(
-        images, weigh_probabilities(TARGET[0]), factory=lambda: residual(1, C, depth=8, width=4),
+        images, weigh(TARGET[0], "soft"), factory=lambda: residual(1, C, depth=8, width=4),
         objective=Distillation(1.0, 1.0), recipe=Recipe(steps=4, batch=8), seed_design=SeedDesign.independent(2), key=KEY,
     )  # fmt: skip
     whole = students.logits(images)

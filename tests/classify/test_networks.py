@@ -24,7 +24,7 @@ from uqkd.classify import (
     perceptron,
     pretrained,
     residual,
-    weigh_probabilities,
+    weigh,
 )
 from uqkd.classify.networks import naming
 from uqkd.errors import DataError, OptionError, ShapeError
@@ -154,7 +154,7 @@ def test_students_together_are_plain_torch_alone(name):
     P = draw("targets").dirichlet(np.ones(C), ROWS)
     y = draw("labels").integers(C, size=ROWS)
     students = distill(
-        X, weigh_probabilities(P), labels=y, factory=FACTORIES[name], objective=Distillation(2.0, 0.8), recipe=RECIPE,
+        X, weigh(P, "soft"), labels=y, factory=FACTORIES[name], objective=Distillation(2.0, 0.8), recipe=RECIPE,
         seed_design=seed_design, key=KEY,
     )  # fmt: skip
     orders = batch_orders(ROWS, 8, RECIPE.steps, seed_design.order, key=KEY)
@@ -200,7 +200,7 @@ def test_bert_with_dropout_trains_reproducibly_and_students_drop_their_own():
 
     def trained(seed_design, steps=4):
         recipe = Recipe(steps=steps, optimiser="sgd", lr=0.05)  # all rows at every step: order is that of the masks
-        return distill(X, weigh_probabilities(P), recipe=recipe, seed_design=seed_design, **common).logits(X)
+        return distill(X, weigh(P, "soft"), recipe=recipe, seed_design=seed_design, **common).logits(X)
 
     one, again = (trained(SeedDesign.independent(3)) for _ in range(2))
     np.testing.assert_array_equal(one, again)

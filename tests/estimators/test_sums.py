@@ -21,7 +21,7 @@ from uqkd.estimators import (
     signed_gap,
     summarise_classifier,
 )
-from uqkd.targets import weigh_probabilities
+from uqkd.targets import weigh
 
 HALVES = {"float16": (torch.float16, 2.0**-10), "bfloat16": (torch.bfloat16, 2.0**-7)}
 WAYS = {
@@ -33,7 +33,7 @@ WAYS = {
     ),
     "pairs": lambda p: project_pairs(p, np.zeros(len(p), int), np.ones(len(p), int), 0.5, floor=0.25),
     "decompose": lambda p: decompose_categorical([p, p] if isinstance(p, list) else _twice(p)).total,
-    "weigh": lambda p: weigh_probabilities(p).probabilities[0],
+    "weigh": lambda p: weigh(p, "soft").probabilities[0],
     "gap": lambda p: signed_gap(p, np.zeros(len(p), int)),
     "mass": lambda p: off_pair_mass(p, np.zeros(len(p), int), np.ones(len(p), int)),
 }
@@ -106,12 +106,12 @@ def test_targets_sum_to_one_in_float64_and_are_otherwise_as_they_were():
     for kind in (torch.float16, torch.bfloat16):
         p = softmaxes(1000).to(kind)
         for method in ("soft", "hard"):
-            found = weigh_probabilities(p, method).probabilities
+            found = weigh(p, method).probabilities
             np.testing.assert_allclose(found.sum(axis=-1), 1.0, rtol=0, atol=1000 * 2.0**-52)  # rounding of the sum
-        weigh_probabilities(weigh_probabilities(p).probabilities[0])
-        np.testing.assert_allclose(weigh_probabilities(p).probabilities[0], p.double(), rtol=2.0**-6)  # of bfloat16
+        weigh(weigh(p, "soft").probabilities[0], "soft")
+        np.testing.assert_allclose(weigh(p, "soft").probabilities[0], p.double(), rtol=2.0**-6)  # of bfloat16
     exact = seeds.generator("test", "sums", "exact").dirichlet(np.ones(5), 40)
-    np.testing.assert_array_equal(weigh_probabilities(exact).probabilities[0], exact)
+    np.testing.assert_array_equal(weigh(exact, "soft").probabilities[0], exact)
     assert normalised(exact) is exact
 
 
@@ -128,7 +128,7 @@ def test_tensors_of_any_kind_are_taken():
     logits = p.log().bfloat16()
     assert fit_temperature(logits, labels).temperature > 0
     double = torch.tensor([[0.1, 0.9]], dtype=torch.float64, requires_grad=True)
-    np.testing.assert_array_equal(weigh_probabilities(double).probabilities[0], [[0.1, 0.9]])  # not through float32
+    np.testing.assert_array_equal(weigh(double, "soft").probabilities[0], [[0.1, 0.9]])  # not through float32
     with pytest.raises(DataError, match="probs does not become an array .*Pass one NumPy array or one tensor"):
         entropy([torch.tensor([0.5, 0.5], requires_grad=True), torch.tensor([0.5, 0.5])])
     with pytest.raises((DataError, ShapeError), match="labels"):

@@ -1,25 +1,25 @@
-"""Targets: spreads and class labels with weights. Weighing by variance is tested in tests/linear/test_students.py."""
+"""NumberTargets: spreads and class labels with weights. Weighing by variance is tested in tests/linear/test_students.py."""
 
 import numpy as np
 import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.linear import Targets
+from uqkd.linear import NumberTargets
 from uqkd.linear import weigh as linear_weigh
-from uqkd.targets import weigh, weigh_labels, weigh_probabilities
+from uqkd.targets import weigh
 
 
 def test_layer_one_hands_on_the_same_functions():
     assert linear_weigh is weigh
-    assert isinstance(weigh(np.ones((1, 2, 3))), Targets)
+    assert isinstance(weigh(np.ones((1, 2, 3))), NumberTargets)
 
 
 def test_spread_by_hand():
     responses = np.array([[[1.0, 3.0], [4.0, 4.0]]])
     np.testing.assert_array_equal(weigh(responses).spread, [[1.0, 0.0]])
     np.testing.assert_array_equal(weigh(responses, "single").spread, [[0.0, 0.0]])  # the other was never seen
-    blended = weigh(responses, "known", source=np.array([5.0, 4.0]), source_var=1.0, response_var=2.0)
+    blended = weigh(responses, "known", second=np.array([5.0, 4.0]), second_var=1.0, response_var=2.0)
     np.testing.assert_array_equal(blended.values, [[3.5, 4.0]])
     np.testing.assert_array_equal(blended.spread, [[((1 - 3.5) ** 2 + (3 - 3.5) ** 2) / 2, 0.0]])  # about the target
 
@@ -36,11 +36,11 @@ def test_spread_is_what_a_squared_error_leaves_out():
 
 def test_labels_by_hand():
     labels = np.array([[[0, 2, 2, 1], [1, 1, 1, 1]], [[2, 2, 2, 0], [0, 1, 2, 2]]])
-    multi = weigh_labels(labels, 3)
+    multi = weigh(labels, classes=3)
     np.testing.assert_array_equal(
         multi.probabilities, [[[0.25, 0.25, 0.5], [0, 1, 0]], [[0.25, 0, 0.75], [0.25, 0.25, 0.5]]]
     )
-    single = weigh_labels(labels, 4, "single")  # a class that none was drawn of
+    single = weigh(labels, "single", classes=4)  # a class that none was drawn of
     np.testing.assert_array_equal(single.probabilities, np.eye(4)[[[0, 1], [2, 0]]])
     np.testing.assert_array_equal(single.labels, labels[..., :1])
     np.testing.assert_array_equal(multi.labels, labels)
@@ -48,9 +48,9 @@ def test_labels_by_hand():
 
 def test_the_teachers_own_distribution():
     probabilities = np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2]])
-    soft = weigh_probabilities(probabilities, students=3)
+    soft = weigh(probabilities, "soft", students=3)
     np.testing.assert_array_equal(soft.probabilities, np.stack([probabilities] * 3))
-    hard = weigh_probabilities(probabilities, "hard", students=2)
+    hard = weigh(probabilities, "hard", students=2)
     np.testing.assert_array_equal(hard.probabilities[1], [[0, 1, 0], [1, 0, 0]])  # the first of equal ones
     assert soft.labels is None
     assert (soft.method, hard.method) == ("soft", "hard")
@@ -58,22 +58,22 @@ def test_the_teachers_own_distribution():
 
 def test_bad_labels_are_named():
     with pytest.raises(DataError, match=r"lie in 0 \.\.\. 2; got 3 at index \(0, 1, 0\)"):
-        weigh_labels([[[0], [3]]], 3)
+        weigh([[[0], [3]]], classes=3)
     with pytest.raises(DataError, match="got -1"):
-        weigh_labels([[[-1]]], 3)
+        weigh([[[-1]]], classes=3)
     with pytest.raises(DataError, match="dtype float64"):
-        weigh_labels([[[0.0]]], 3)
+        weigh([[[0.0]]], classes=3)
     with pytest.raises(ShapeError, match=r"axes \(S, P, k\)"):
-        weigh_labels([[0, 1]], 3)
+        weigh([[0, 1]], classes=3)
     with pytest.raises(ShapeError, match="none of them empty"):
-        weigh_labels(np.zeros((1, 2, 0), dtype=int), 3)
+        weigh(np.zeros((1, 2, 0), dtype=int), classes=3)
     with pytest.raises(OptionError, match="at least 2"):
-        weigh_labels([[[0]]], 1)
+        weigh([[[0]]], classes=1)
     with pytest.raises(OptionError, match="did you mean 'multi'"):
-        weigh_labels([[[0]]], 2, "mutli")
+        weigh([[[0]]], "mutli", classes=2)
     with pytest.raises(DataError, match="sum to one"):
-        weigh_probabilities([[0.2, 0.9]])
+        weigh([[0.2, 0.9]], "soft")
     with pytest.raises(ShapeError, match="students=0"):
-        weigh_probabilities([[0.2, 0.8]], students=0)
-    with pytest.raises(ShapeError, match=r"needs \(P, C\)"):
-        weigh_probabilities([[[0.2, 0.8]]])
+        weigh([[0.2, 0.8]], "soft", students=0)
+    with pytest.raises(ShapeError, match=r"needs distributions \(P, C\)"):
+        weigh([[[0.2, 0.8]]], "soft")

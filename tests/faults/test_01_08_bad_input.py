@@ -100,9 +100,9 @@ def test_02_shapes_are_named(call, shape, letter):
         lambda: est.inverse_variance_weight([1.0, 2.0], [1.0, 0.0]),
         lambda: est.inverse_variance_weight([1.0, 2.0], [1.0, -1.0]),
         lambda: est.blue([1.0, 2.0], [[1.0, 1.0], [1.0, 1.0]]),
-        lambda: weigh(DRAWS[:, :, :1], "estimated", source=np.zeros(3), source_var=1.0),
-        lambda: weigh(np.ones((2, 3, 4)), "estimated", source=np.zeros(3), source_var=1.0),
-        lambda: weigh(DRAWS, "known", source=np.zeros(3), source_var=1.0, response_var=0.0),
+        lambda: weigh(DRAWS[:, :, :1], "estimated", second=np.zeros(3), second_var=1.0),
+        lambda: weigh(np.ones((2, 3, 4)), "estimated", second=np.zeros(3), second_var=1.0),
+        lambda: weigh(DRAWS, "known", second=np.zeros(3), second_var=1.0, response_var=0.0),
     ],
 )
 def test_03_variances_that_cannot_weigh_are_an_error(call):

@@ -51,21 +51,21 @@ def test_weights_by_hand():
     single = weigh(responses, "single")
     np.testing.assert_array_equal(single.values, [[1.0]])
     np.testing.assert_array_equal(single.responses, [[[1.0]]])  # the others were never drawn: no head may see them
-    known = weigh(responses, "known", source=source, source_var=var, response_var=2.0)
+    known = weigh(responses, "known", second=source, second_var=var, response_var=2.0)
     np.testing.assert_allclose(known.weights, [[0.75]])  # 3 / (2/2 + 3)
     np.testing.assert_allclose(known.values, [[0.75 * 2 + 0.25 * 5]])
     with pytest.warns(FewResponsesWarning, match=r"k=2 .* 1\.38 times"):
-        estimated = weigh(responses, "estimated", source=source, source_var=var)
+        estimated = weigh(responses, "estimated", second=source, second_var=var)
     np.testing.assert_allclose(estimated.weights, [[0.75]])  # s²/k = 1
-    oracle = weigh(responses, "oracle", source=source, source_var=var)
+    oracle = weigh(responses, "oracle", second=source, second_var=var)
     np.testing.assert_allclose(oracle.weights, [[0.75]])  # s₀² = 1, the variance of one response
 
 
 def test_shrunk_weights_lie_between_own_and_pooled():
     source, var = np.zeros(9), 0.1
     with pytest.warns(FewResponsesWarning):
-        own = weigh(RESPONSES, "estimated", source=source, source_var=var).weights
-    shrunk = weigh(RESPONSES, "shrunk", source=source, source_var=var).weights
+        own = weigh(RESPONSES, "estimated", second=source, second_var=var).weights
+    shrunk = weigh(RESPONSES, "shrunk", second=source, second_var=var).weights
     assert (shrunk.max(axis=1) <= own.max(axis=1)).all()
     assert (shrunk.min(axis=1) >= own.min(axis=1)).all()
 
@@ -73,7 +73,7 @@ def test_shrunk_weights_lie_between_own_and_pooled():
 def test_shrunk_weights_by_hand():
     """Each student's prompts shrink among themselves, on k − 1 degrees of freedom; then v/k against the source's."""
     source, var = np.zeros(9), 0.1
-    weights = weigh(RESPONSES, "shrunk", source=source, source_var=var).weights
+    weights = weigh(RESPONSES, "shrunk", second=source, second_var=var).weights
     for seen, responses in zip(weights, RESPONSES, strict=True):
         own = shrink_variances(responses.var(axis=1, ddof=1), 3).variance / 4
         np.testing.assert_allclose(seen, var / (own + var), rtol=1e-13)
@@ -82,18 +82,18 @@ def test_shrunk_weights_by_hand():
 def test_few_responses_warn_up_to_fifteen():
     many = Teacher(np.zeros(3), 0.5).respond(X, 16, students=1, key=("test", "many"))
     with pytest.warns(FewResponsesWarning, match="k=15"):
-        weigh(many[:, :, :15], "estimated", source=np.zeros(9), source_var=0.1)
-    weigh(many, "estimated", source=np.zeros(9), source_var=0.1)  # a warning would be an error here
+        weigh(many[:, :, :15], "estimated", second=np.zeros(9), second_var=0.1)
+    weigh(many, "estimated", second=np.zeros(9), second_var=0.1)  # a warning would be an error here
 
 
 def test_weighing_refuses_what_it_cannot_estimate():
     with pytest.raises(VarianceError, match="k >= 2"):
-        weigh(RESPONSES[:, :, :1], "estimated", source=np.zeros(9), source_var=1.0)
-    with pytest.raises(VarianceError, match="source_var must be given and positive"):
-        weigh(RESPONSES, "known", source=np.zeros(9), source_var=0.0, response_var=1.0)
+        weigh(RESPONSES[:, :, :1], "estimated", second=np.zeros(9), second_var=1.0)
+    with pytest.raises(VarianceError, match="second_var must be given and positive"):
+        weigh(RESPONSES, "known", second=np.zeros(9), second_var=0.0, response_var=1.0)
     with pytest.raises(VarianceError, match="sample variance"):
-        weigh(np.ones((1, 2, 3)), "oracle", source=np.zeros(2), source_var=1.0)
-    with pytest.raises(OptionError, match="pass source and source_var"):
+        weigh(np.ones((1, 2, 3)), "oracle", second=np.zeros(2), second_var=1.0)
+    with pytest.raises(OptionError, match="pass second= and second_var="):
         weigh(RESPONSES, "known")
     with pytest.raises(OptionError, match="did you mean 'average'"):
         weigh(RESPONSES, "averge")

@@ -6,7 +6,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.estimators import decompose_categorical
-from uqkd.mlp import Recipe, SeedDesign, Students, distill, teacher_sample, weigh_labels, weigh_probabilities
+from uqkd.mlp import Recipe, SeedDesign, Students, distill, teacher_sample, weigh
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.theory.statements.memorising import memorised_gini
 
@@ -34,25 +34,25 @@ def train(targets, seed_design, **options):
 def test_multi_labels_are_each_row_repeated_with_one_label():
     k, seed_design = 5, SeedDesign.independent(3)
     drawn = labels(k, seed_design.responses)
-    multi = train(weigh_labels(drawn, 3), seed_design)
-    repeated = train(weigh_labels(drawn.reshape(3, -1, 1), 3), seed_design, X=np.repeat(X, k, axis=0))
+    multi = train(weigh(drawn, classes=3), seed_design)
+    repeated = train(weigh(drawn.reshape(3, -1, 1), classes=3), seed_design, X=np.repeat(X, k, axis=0))
     for name, values in multi.parameters.items():
         np.testing.assert_allclose(values, repeated.parameters[name], **ROUNDING)
-    single = train(weigh_labels(drawn, 3, "single"), seed_design)
+    single = train(weigh(drawn, "single", classes=3), seed_design)
     assert np.abs(single.predict_proba(X) - multi.predict_proba(X)).max() > 0.05
 
 
 def test_soft_labels_train_towards_the_teacher_and_hard_ones_beyond():
     seed_design, recipe = SeedDesign.independent(3), Recipe(steps=600, lr=0.02)
-    soft = train(weigh_probabilities(P, students=3), seed_design, recipe=recipe, hidden=(16,)).predict_proba(X)
-    hard = train(weigh_probabilities(P, "hard"), seed_design, recipe=recipe, hidden=(16,)).predict_proba(X)
+    soft = train(weigh(P, "soft", students=3), seed_design, recipe=recipe, hidden=(16,)).predict_proba(X)
+    hard = train(weigh(P, "hard"), seed_design, recipe=recipe, hidden=(16,)).predict_proba(X)
     assert np.abs(soft - P).mean() < 0.02
     assert hard.max(axis=-1).mean() > 0.97 > P.max(axis=-1).mean()
     np.testing.assert_allclose(soft.sum(axis=-1), 1.0, rtol=1e-13)
 
 
 def test_answers_are_labels_drawn_from_the_probabilities():
-    students = train(weigh_probabilities(P), SeedDesign.independent(2))
+    students = train(weigh(P, "soft"), SeedDesign.independent(2))
     drawn = students.predict(X, 4_000, key=(*KEY, "answers"))
     assert drawn.shape == (2, 20, 4_000)
     share = np.stack([(drawn == c).mean(axis=2) for c in range(3)], axis=-1)
@@ -70,7 +70,7 @@ def test_t4_students_that_memorise_conserve_the_gini_variance():
     k, seed_design = 2, SeedDesign.independent(40)
     one_hot = np.eye(20) * 3.0  # prompts that have nothing in common
     students = train(
-        weigh_labels(labels(k, seed_design.responses), 3),
+        weigh(labels(k, seed_design.responses), classes=3),
         seed_design,
         X=one_hot,
         hidden=(32,),
@@ -86,18 +86,18 @@ def test_t4_students_that_memorise_conserve_the_gini_variance():
 
 def test_levels_work_as_for_regression():
     frozen = SeedDesign.independent(3, freeze=["responses", "initialisation"])
-    students = train(weigh_labels(labels(2, frozen.responses), 3), frozen)
+    students = train(weigh(labels(2, frozen.responses), classes=3), frozen)
     for values in students.parameters.values():
         assert (values == values[0]).all()
     parts = [SeedDesign.independent(2), SeedDesign.independent(1, first=2)]
-    joined = Students.joined([train(weigh_labels(labels(2, p.responses), 3), p) for p in parts])
+    joined = Students.joined([train(weigh(labels(2, p.responses), classes=3), p) for p in parts])
     whole = SeedDesign.independent(3)
-    together = train(weigh_labels(labels(2, whole.responses), 3), whole)
+    together = train(weigh(labels(2, whole.responses), classes=3), whole)
     np.testing.assert_allclose(joined.predict_proba(X), together.predict_proba(X), atol=1e-10)
 
 
 def test_classifiers_have_no_means():
-    students = train(weigh_probabilities(P), SeedDesign.independent(1))
+    students = train(weigh(P, "soft"), SeedDesign.independent(1))
     for ask in (students.predict_mean, students.variances):
         with pytest.raises(OptionError, match="classifiers and have no means and variances"):
             ask(X)

@@ -7,10 +7,10 @@ import torch
 from uqkd import seeds
 from uqkd.errors import DivergedError, OptionError, SeedReuseError, ShapeError, UqkdWarning
 from uqkd.mlp import (
+    NumberTargets,
     Recipe,
     SeedDesign,
     Students,
-    Targets,
     batch_orders,
     bootstrap_rows,
     distill,
@@ -267,7 +267,7 @@ def test_diverged_students_are_an_error_or_are_counted():
     values = np.repeat(MEAN[None], 4, axis=0)
     values[1] *= 1e30  # squares beyond float32
     values[3, 5] = np.inf
-    targets = Targets(values, values[..., None], np.ones(()), "average")
+    targets = NumberTargets(values, values[..., None], np.ones(()), "average")
     seed_design = SeedDesign.independent(4)
     with pytest.raises(DivergedError, match="1.*3"):
         train(targets, seed_design, dtype="float32")
@@ -279,7 +279,7 @@ def test_diverged_students_are_an_error_or_are_counted():
     healthy = SeedDesign.independent(1, first=2)
     alone = train(weigh(MEAN[None, :, None]), healthy, dtype="float32")
     np.testing.assert_allclose(kept.predict_mean(X)[1], alone.predict_mean(X)[0], atol=1e-5)
-    broken = Targets(values[[1, 3]], values[[1, 3], :, None], np.ones(()), "average")
+    broken = NumberTargets(values[[1, 3]], values[[1, 3], :, None], np.ones(()), "average")
     with pytest.raises(DivergedError):  # nobody is left
         train(broken, SeedDesign.independent(2), dtype="float32", exclude_failed=True)
 

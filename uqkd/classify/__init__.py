@@ -30,19 +30,11 @@ from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusi
 from uqkd.classify.targets.methods import METHODS, TargetFactory
 from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip, wclip_fired
-from uqkd.classify.targets.weighted import (
-    ClassTargets,
-    changed_rows,
-    project,
-    smooth_labels,
-    soften,
-    weigh_labels,
-    weigh_precision,
-    weigh_probabilities,
-)
+from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
 from uqkd.classify.tasks import cached_target_factory, cached_teacher, cell_recipe, check_networks, network, on_test
 from uqkd.classify.teacher import Teacher
 from uqkd.stacked import Recipe, SeedDesign
+from uqkd.targets import ClassTargets, weigh
 
 __all__ = [
     "METHODS",
@@ -100,7 +92,5 @@ __all__ = [
     "tidy",
     "wclip",
     "wclip_fired",
-    "weigh_labels",
-    "weigh_precision",
-    "weigh_probabilities",
+    "weigh",
 ]

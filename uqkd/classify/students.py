@@ -81,9 +81,9 @@ def distill(
 
     Examples
     --------
-    >>> from uqkd.classify import perceptron, weigh_probabilities
+    >>> from uqkd.classify import perceptron, weigh
     >>> X = np.linspace(-1, 1, 40)[:, None]
-    >>> target = weigh_probabilities(np.stack([X[:, 0] < 0, X[:, 0] >= 0], axis=1) * 0.8 + 0.1)
+    >>> target = weigh(np.stack([X[:, 0] < 0, X[:, 0] >= 0], axis=1) * 0.8 + 0.1, "soft")
     >>> students = distill(
     ...     X, target, factory=lambda: perceptron(1, 2), objective=Distillation(1.0, weight=1.0),
     ...     recipe=Recipe(steps=300), seed_design=SeedDesign.independent(2), key=("doc",)
@@ -139,11 +139,11 @@ def _refuse_contradictions(
     if (mixing is not None) != isinstance(targets, Teacher):
         raise OptionError(
             "mixing asks a teacher about rows it never saw: pass the Teacher with mixing, and ClassTargets without, such as "
-            "weigh_probabilities(teacher.predict_proba(X))."
+            "weigh(teacher.predict_proba(X), 'soft')."
         )
     if not isinstance(targets, Teacher | ClassTargets):
         raise OptionError(
-            f"distill takes ClassTargets or a Teacher; got {type(targets).__name__}. Pass weigh_probabilities(probabilities)."
+            f"distill takes ClassTargets or a Teacher; got {type(targets).__name__}. Pass weigh(probabilities, 'soft')."
         )
     if floor > 0 and mixing is None:
         raise OptionError(f"floor={floor} is that of mixed pairs; it needs mixing.")

@@ -3,14 +3,14 @@
 from uqkd.linear.bootstrap import bootstrap_students
 from uqkd.linear.students import Design, Students, distill
 from uqkd.linear.teacher import OLS, Teacher, fit_ols
-from uqkd.targets import Targets, weigh
+from uqkd.targets import NumberTargets, weigh
 from uqkd.theory import statements as theory
 
 __all__ = [
     "OLS",
     "Design",
+    "NumberTargets",
     "Students",
-    "Targets",
     "Teacher",
     "bootstrap_students",
     "distill",

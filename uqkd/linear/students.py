@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd import seeds
 from uqkd.errors import ShapeError, one_of
-from uqkd.targets import Targets, sample_variance
+from uqkd.targets import NumberTargets
+from uqkd.targets.numbers import sample_variance
 from uqkd.theory.statements.design import HEADS, Design
 
 Array = NDArray[np.float64]
@@ -68,13 +69,13 @@ class Students:
         return drawn
 
 
-def distill(design: Design, targets: Targets, *, head: str = "point") -> Students:
+def distill(design: Design, targets: NumberTargets, *, head: str = "point") -> Students:
     """Train one least-squares student per row of targets, all in one product.
 
     Parameters
     ----------
     design : Design
-    targets : Targets
+    targets : NumberTargets
     head : {"point", "targets", "responses", "carried"}
         What the student reports as its predictive variance: nothing; the residual variance of its (averaged) targets,
         dof P − q; the residual variance of all k·P raw responses, dof kP − q; or the pooled within-prompt spread

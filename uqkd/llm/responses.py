@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.llm.prompts.prompts import Prompts
+from uqkd.targets import Targets
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -121,7 +122,7 @@ class Responses:
 
 
 @dataclass(frozen=True)
-class TextTargets:
+class TextTargets(Targets):
     """Weighted responses: what each student is trained on; made by `weigh`.
 
     Attributes
@@ -158,6 +159,11 @@ class TextTargets:
                 f"weight of {weights.min():.3g} and sums off by up to {off.max():.3g}."
             )
         object.__setattr__(self, "weights", weights)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, P, m)."""
+        return self.responses.shape
 
     def of_prompts(self, places: Iterable[int]) -> TextTargets:
         """Those of the prompts at these places."""

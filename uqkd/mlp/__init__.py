@@ -5,16 +5,16 @@ from uqkd.mlp.network import mlp
 from uqkd.mlp.students import Students, distill
 from uqkd.mlp.teacher import ClassTeacher, Teacher
 from uqkd.stacked import SOURCES, Recipe, SeedDesign, batch_orders, bootstrap_rows
-from uqkd.targets import ClassTargets, Targets, weigh, weigh_labels, weigh_probabilities
+from uqkd.targets import ClassTargets, NumberTargets, weigh
 
 __all__ = [
     "SOURCES",
     "ClassTargets",
     "ClassTeacher",
+    "NumberTargets",
     "Recipe",
     "SeedDesign",
     "Students",
-    "Targets",
     "Teacher",
     "batch_orders",
     "bootstrap_rows",
@@ -23,6 +23,4 @@ __all__ = [
     "mlp",
     "teacher_sample",
     "weigh",
-    "weigh_labels",
-    "weigh_probabilities",
 ]

@@ -19,7 +19,7 @@ from uqkd.mlp.fitting import fit
 from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import answers
 from uqkd.stacked import Recipe, SeedDesign, batch_orders, bootstrap_rows
-from uqkd.targets import ClassTargets, Targets
+from uqkd.targets import ClassTargets, NumberTargets
 
 Array = NDArray[np.float64]
 
@@ -190,7 +190,7 @@ def _fewest(levels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def distill(
     X: ArrayLike,
-    targets: Targets | ClassTargets,
+    targets: NumberTargets | ClassTargets,
     *,
     hidden: tuple[int, ...] = (16,),
     activation: str = "relu",
@@ -211,7 +211,7 @@ def distill(
     ----------
     X : (P, p) float
         Features, standardised, without an intercept column.
-    targets : Targets or ClassTargets
+    targets : NumberTargets or ClassTargets
         Of S students, or of one where all train on the same labels (ground truth, noise-free answers). Class targets make
         classifiers, trained by cross-entropy with their target distributions.
     hidden, activation
@@ -253,13 +253,13 @@ def distill(
 
     Examples
     --------
-    >>> from uqkd.targets import weigh, weigh_labels
+    >>> from uqkd.targets import weigh
     >>> X, seed_design = np.linspace(-1, 1, 20)[:, None], SeedDesign.independent(2)
     >>> labels = weigh(np.broadcast_to(2 * X[:, 0], (1, 20))[..., None])
     >>> students = distill(X, labels, recipe=Recipe(steps=500), seed_design=seed_design, key=("doc",))
     >>> students.predict_mean([[0.5]]).round()[:, 0], students.variances([[0.5]])[:, 0]
     (array([1., 1.]), array([0., 0.]))
-    >>> classes = weigh_labels((X[None] > 0).astype(int), 2)
+    >>> classes = weigh((X[None] > 0).astype(int), classes=2)
     >>> students = distill(X, classes, recipe=Recipe(steps=200), seed_design=seed_design, key=("doc",))
     >>> students.predict_proba([[-1.0], [1.0]]).argmax(axis=-1)
     array([[0, 1],

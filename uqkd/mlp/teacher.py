@@ -17,7 +17,7 @@ from uqkd.mlp.fitting import fit
 from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import answers
 from uqkd.stacked import Recipe, batch_orders
-from uqkd.targets import weigh_labels
+from uqkd.targets import weigh
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -199,7 +199,7 @@ class ClassTeacher:
         rows, seen = shaped("X", X, "P p"), np.asarray(labels)
         if seen.shape != (len(rows),):
             raise ShapeError(f"X has {len(rows)} rows but labels has shape {seen.shape}; one label per row is needed.")
-        target = weigh_labels(seen[None, :, None], classes).probabilities
+        target = weigh(seen[None, :, None], classes=classes).probabilities
         if not target.any(axis=(0, 1)).all():
             absent = int(np.argmin(target.any(axis=(0, 1))))
             raise DataError(

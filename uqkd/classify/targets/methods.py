@@ -20,7 +20,7 @@ from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels,
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import DataError, UqkdWarning, one_of
 from uqkd.stacked import Recipe
-from uqkd.targets import ClassTargets, weigh_probabilities
+from uqkd.targets import ClassTargets, weigh
 
 Array = NDArray[np.float64]
 
@@ -141,7 +141,7 @@ def _labels(amount: float) -> Callable[[TargetFactory], Array]:
 
 
 def _as_it_is(pick: Callable[[TargetFactory], Array]) -> Callable[[TargetFactory], Array]:
-    return lambda views: weigh_probabilities(pick(views)).probabilities
+    return lambda views: weigh(pick(views), "soft").probabilities
 
 
 METHODS: dict[str, Callable[[TargetFactory], Array]] = {

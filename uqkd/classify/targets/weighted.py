@@ -17,21 +17,10 @@ from uqkd.classify.projections.projection import project_groups
 from uqkd.classify.targets.evidence import Evidence
 from uqkd.classify.targets.objectives import STANDARD_DEVIATION, Temperature, checked_temperature
 from uqkd.classify.targets.wclip import wclip
-from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
-from uqkd.estimators import gini, gini_from_draws
-from uqkd.targets import ClassTargets, weigh_labels, weigh_probabilities
+from uqkd.errors import OptionError, ShapeError, one_of
+from uqkd.targets import ClassTargets
 
 Array = NDArray[np.float64]
-
-__all__ = [
-    "ClassTargets",
-    "project",
-    "smooth_labels",
-    "soften",
-    "weigh_labels",
-    "weigh_precision",
-    "weigh_probabilities",
-]
 
 CHANGED = 1e-9  # a probability that a repair moves by less is as it was: the accuracy that projections promise
 
@@ -152,59 +141,3 @@ def changed_rows(probs: ArrayLike, targets: ArrayLike) -> NDArray[np.bool_]:
     before, after = finite("probs", probs), finite("targets", targets)
     same_shape("targets", after, "probs", before)
     return np.asarray((np.abs(after - before) > CHANGED).any(axis=-1))
-
-
-def weigh_precision(labels: ArrayLike, source: ArrayLike) -> ClassTargets:
-    """A teacher's k sampled labels blended with an independent source, weighted by the inverse of their squared errors.
-
-    Parameters
-    ----------
-    labels : (S, P, k) int
-        Needs k >= 2.
-    source : (P, C) float
-        Distributions made without these labels, such as those of cross-fitted students.
-
-    Returns
-    -------
-    ClassTargets
-        weight · (share of each label) + (1 − weight) · source, row by row.
-
-    Raises
-    ------
-    VarianceError
-        k = 1, of which no variance is known.
-    ShapeError
-        Other prompts.
-
-    Notes
-    -----
-    T6 with both errors estimated. The shares of k labels have the squared error G/k, G the chance that two answers of the
-    teacher differ.
-    Rows on which all k agree by chance must not be taken for certain, so a row's G is the source's own, times one
-    factor that makes the average that of the labels, which is unbiased. The source's squared error, its bias included, is
-    E‖shares − source‖² − E[G]/k, the same for every row; below zero it counts as zero.
-
-    Examples
-    --------
-    >>> weigh_precision([[[0, 1], [0, 0]]], [[0.5, 0.5], [0.5, 0.5]]).probabilities
-    array([[[0.5, 0.5],
-            [0.5, 0.5]]])
-    """
-    second = distributions("source", source)
-    drawn = np.asarray(numpy_of(labels))
-    if drawn.ndim != 3 or second.ndim != 2 or drawn.shape[1] != len(second):
-        raise ShapeError(
-            f"weigh_precision needs labels (S, P, k) and source (P, C) of the same prompts; got {drawn.shape} and {second.shape}."
-        )
-    k = drawn.shape[2]
-    if k < 2:
-        raise VarianceError(
-            "weights by inverse variance need k >= 2 labels per prompt; got k=1. Draw more, or use 'single'."
-        )
-    shares = weigh_labels(drawn, second.shape[1]).probabilities
-    spread = gini_from_draws(drawn).mean(axis=1, keepdims=True) / k
-    doubt = gini(second)
-    own = spread * doubt / max(float(doubt.mean()), np.finfo(float).tiny)
-    error = np.maximum(((shares - second) ** 2).sum(axis=-1).mean(axis=1, keepdims=True) - spread, 0.0)
-    weight = np.divide(error, own + error, out=np.ones_like(own), where=own + error > 0)[..., None]
-    return ClassTargets(weight * shares + (1.0 - weight) * second, drawn, "precision")

@@ -72,10 +72,10 @@ def _file(method: str) -> Any:
 
 def weigh(
     responses: Responses,
-    method: str,
+    method: str = "multi",
     *,
-    embedding: str = "builtin",
     second: Responses | None = None,
+    embedding: str = "builtin",
     fold: ArrayLike | None = None,
     independent: bool = False,
     **options: Any,
@@ -91,11 +91,11 @@ def weigh(
         teacher's distribution. "medoid" (the published "averaging"): the response whose embedding is nearest the mean
         embedding. "reranked" (the published "variance-weighting"): the response nearest the mean of both sources' mean
         embeddings. "precision": teacher responses and those of an independent student, weighted by their errors.
-    embedding : str
-        Of `embed`, or "exact": texts are equal or have nothing in common. For the methods that compare texts.
     second : Responses
         (S or 1, P, m), where the method has a second source (`second_source`): of an undistilled student, or of a student
         that has not seen the responses it is combined with.
+    embedding : str
+        Of `embed`, or "exact": texts are equal or have nothing in common. For the methods that compare texts.
     fold : (P,) int
         `second` answers prompt p by a student trained on the other folds (cross-fitting, see `folds`).
     independent : bool

@@ -131,10 +131,10 @@ def _labels(n: int, key: Key, *, source: str) -> Array:
     """Labels at one training row: k responses blended with a second source by `weigh`, as (n,)."""
     responses = TEACHER.respond(X, K, students=n, key=(*key, "responses"))
     if source == "oracle":
-        return weigh(responses, "oracle", source=TEACHER.predict_mean(X), source_var=NOISE_VAR).values[:, ROW]
+        return weigh(responses, "oracle", second=TEACHER.predict_mean(X), second_var=NOISE_VAR).values[:, ROW]
     other = TEACHER.respond(X, K, students=n, key=(*key, "fresh")) if source == "fresh" else responses
     student = distill(DESIGN, weigh(other)).predict_mean(X)
-    blended = weigh(responses, "known", source=student, source_var=V * DESIGN.leverage, response_var=NOISE_VAR)
+    blended = weigh(responses, "known", second=student, second_var=V * DESIGN.leverage, response_var=NOISE_VAR)
     return blended.values[:, ROW]
 
 
