@@ -243,14 +243,14 @@ def published() -> Row:
 def students_of_a_study(students: int) -> None:
     """So many students through the layer's own verbs, chunk by chunk."""
     from uqkd.estimators import Moments
-    from uqkd.mlp import SeedDesign, Teacher, distill, teacher_sample, weigh
+    from uqkd.mlp import SeedDesign, Teacher, distill, weigh
 
     X = seeds.generator("bench", "memory", shared=True).standard_normal((404, 13))
     teacher = Teacher.fit(X, X[:, 0], noise_var=0.5, key=("bench",))
     spread = Moments.about(teacher.predict_mean(X))
     for chunk, size in seeds.chunks(students, values=5 * len(X)):
         seed_design = SeedDesign.independent(size, first=chunk * seeds.CHUNK)
-        targets = weigh(teacher_sample(teacher, X, 5, seed_design.responses, key=("bench",)))
+        targets = weigh(teacher.respond(X, 5, students=seed_design, key=("bench",)))
         spread = spread.add(
             distill(X, targets, recipe=Recipe(steps=20), seed_design=seed_design, key=("bench",)).predict_mean(X)
         )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
-from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
@@ -62,7 +62,7 @@ def measure(cell: dict) -> pd.DataFrame:
     key = ("mlp response averaging", cell["data_fingerprint"], hidden, cell["steps"], alpha, k)
     for _, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
         seed_design = SeedDesign.independent(size, first=sum(map(len, found)))
-        targets = weigh(teacher_sample(teacher, part.features, k, seed_design.responses, key=key), "average")
+        targets = weigh(teacher.respond(part.features, k, students=seed_design, key=key), "average")
         students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=seed_design, key=key)
         found.append(students.predict_mean(part.features_test))
 

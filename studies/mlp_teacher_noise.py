@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law
-from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
@@ -67,7 +67,7 @@ def measure(cell: dict) -> pd.DataFrame:
 
     def taught(seed_design: SeedDesign, begin: tuple) -> np.ndarray:
         """Answers at the test rows of students that begin as this key says."""
-        responses = teacher_sample(teacher, part.features, 1, seed_design.responses, key=(*key, alpha))
+        responses = teacher.respond(part.features, 1, students=seed_design, key=(*key, alpha))
         students = distill(
             part.features, weigh(responses), hidden=hidden, recipe=recipe, seed_design=seed_design, key=begin
         )

@@ -11,7 +11,7 @@ the fair rival.
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
 from uqkd.estimators import Moments, comparison
-from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
@@ -95,7 +95,7 @@ class Setting:
         self.network_var, self.network_bias = self.pilot(cell["pilot"])
 
     def responses(self, seed_design: SeedDesign, name: str) -> np.ndarray:
-        return teacher_sample(self.teacher, self.X, self.k, seed_design.responses, key=(*self.key, name))
+        return self.teacher.respond(self.X, self.k, students=seed_design, key=(*self.key, name))
 
     def answers(self, targets: NumberTargets, seed_design: SeedDesign, name: str, X: np.ndarray) -> np.ndarray:
         """Predictive means at X of students distilled from the targets."""

@@ -23,11 +23,10 @@ from uqkd.estimators import comparison, decompose_categorical, entropy, gini, sh
 from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.mlp import (
     ClassTargets,
-    ClassTeacher,
     Recipe,
     SeedDesign,
+    Teacher,
     distill,
-    teacher_sample,
     weigh,
 )
 from uqkd.report import figures
@@ -77,7 +76,7 @@ def cells(options: Options) -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     part, k = data.split_classes(data.of_cell_classes(cell)), cell["k"]
     name = ("student output", cell["data_fingerprint"])
-    teacher = ClassTeacher.fit(
+    teacher = Teacher.fit(
         part.X, part.labels, classes=len(part.classes), hidden=TEACHER, recipe=recipe(len(part.X), TEACHER_EPOCHS),
         temperature=cell["temperature"], key=(*name, "teacher"),
     )  # fmt: skip
@@ -112,12 +111,12 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{"data": data.label(cell), **about, **row} for row in rows])
 
 
-def drawn(teacher: ClassTeacher, X: Array, k: int | None, seed_design: SeedDesign, key: tuple) -> ClassTargets:
+def drawn(teacher: Teacher, X: Array, k: int | None, seed_design: SeedDesign, key: tuple) -> ClassTargets:
     """k labels per prompt and student, or the teacher's distribution for all students alike."""
     p = teacher.predict_proba(X)
     if k is None:
         return weigh(p, "soft", students=seed_design.students)
-    return weigh(teacher_sample(teacher, X, k, seed_design.responses, key=key), classes=p.shape[1])
+    return weigh(teacher.respond(X, k, students=seed_design, key=key), classes=p.shape[1])
 
 
 def recipe(rows: int, epochs: float) -> Recipe:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.estimators import comparison, mean_variance_components
-from uqkd.mlp import SOURCES, Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import SOURCES, Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
@@ -85,8 +85,7 @@ class Setting:
         key, done, found = (*self.key, design), 0, []
         for _, size in seeds.chunks(seed_design.students, values=self.recipe.steps * self.batch):
             part, done = seed_design.part(done, size), done + size
-            shared = part.recurs("responses")
-            responses = teacher_sample(self.teacher, self.X, self.k, part.responses, key=key, shared=shared)
+            responses = self.teacher.respond(self.X, self.k, students=part, key=key)
             students = distill(
                 self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, seed_design=part, key=key
             )

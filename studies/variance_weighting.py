@@ -10,6 +10,7 @@ draws costs k more responses, so averaging 2k is the fair rival.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd

@@ -186,9 +186,9 @@ def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatc
     )
     (cell,) = [cell for cell in module.cells(options) if cell["k"] == 4]
     part = data.split_classes(data.of_cell_classes(cell))
-    calls, fits, train, fit = [], [], module.distill, module.ClassTeacher.fit
+    calls, fits, train, fit = [], [], module.distill, module.Teacher.fit
     monkeypatch.setattr(module, "distill", lambda *a, **o: calls.append((a, o, train(*a, **o))) or calls[-1][2])
-    monkeypatch.setattr(module.ClassTeacher, "fit", lambda *a, **o: fits.append((a, o, fit(*a, **o))) or fits[-1][2])
+    monkeypatch.setattr(module.Teacher, "fit", lambda *a, **o: fits.append((a, o, fit(*a, **o))) or fits[-1][2])
     with seeds.ledger():
         table = module.measure(cell)
     [(rows, asked, teacher)], [((X, targets), named, students)] = fits, calls

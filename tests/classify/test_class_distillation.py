@@ -198,7 +198,7 @@ def test_mixing_does_not_depend_on_how_many_students_there_are(teacher):
 def test_students_that_diverge_are_named_or_counted():
     with pytest.raises(DivergedError, match="3 of 3 students diverged: student 0 at step"):
         train(weigh(TARGET, "soft"), recipe=Recipe(steps=5, optimiser="sgd", lr=1e30))
-    with pytest.warns(UqkdWarning, match="2 of 3 classifiers are kept"):
+    with pytest.warns(UqkdWarning, match="2 of 3 students are kept"):
         students = train(weigh(TARGET, "soft"), exclude_failed=True, objective=OneFails(2.0, 0.8))
     np.testing.assert_array_equal(students.kept, [0, 2])
     np.testing.assert_array_equal(students.logits(X), train(weigh(TARGET, "soft")).logits(X)[[0, 2]])
@@ -511,7 +511,11 @@ def test_a_teacher_needs_mixing_and_numbers(teacher):
             ShapeError,
             r"got \(1, 5, 1\) and \(24, 3\)",
         ),
-        (lambda: weigh(LABELS[None], "precision", second=TARGET, classes=C), ShapeError, r"labels needs axes \(S, P, k\)"),
+        (
+            lambda: weigh(LABELS[None], "precision", second=TARGET, classes=C),
+            ShapeError,
+            r"labels needs axes \(S, P, k\)",
+        ),
         (
             lambda: weigh(np.full((1, P, 2), 3), "precision", second=TARGET, classes=C),
             DataError,

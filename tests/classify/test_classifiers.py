@@ -167,7 +167,7 @@ def orders_of(monkeypatch, **options):
 def test_batches_are_drawn_from_the_rows_that_are_allowed_equally_often(monkeypatch):
     allowed = np.arange(P) % 3 != np.arange(3)[:, None]
     orders = orders_of(
-        monkeypatch, seed_design=SeedDesign.independent(3), rows=allowed, recipe=Recipe(steps=40, batch=5)
+        monkeypatch, seed_design=SeedDesign.independent(3), allowed=allowed, recipe=Recipe(steps=40, batch=5)
     )
     assert orders.shape == (3, 40, 5)
     for s in range(3):
@@ -178,9 +178,9 @@ def test_batches_are_drawn_from_the_rows_that_are_allowed_equally_often(monkeypa
 
 def test_rows_that_are_not_allowed_have_no_effect():
     allowed = np.arange(P) % 3 != np.arange(3)[:, None]
-    before = fit(SeedDesign.independent(3), rows=allowed)
+    before = fit(SeedDesign.independent(3), allowed=allowed)
     changed = np.where((np.arange(P) % 3 == 1)[:, None], X + 3.0, X)  # those that student 1 does not see
-    after = fit(SeedDesign.independent(3), rows=allowed, X=changed)
+    after = fit(SeedDesign.independent(3), allowed=allowed, X=changed)
     differ = [
         not all(
             torch.equal(a, b) for a, b in zip(before.alone(s).parameters(), after.alone(s).parameters(), strict=True)
@@ -191,13 +191,13 @@ def test_rows_that_are_not_allowed_have_no_effect():
 
 
 def test_rows_must_fit():
-    with pytest.raises(ShapeError, match=r"rows must be \(S=2, P=24\) bool; got \(2, 5\)"):
-        fit(SeedDesign.independent(2), rows=np.ones((2, 5), dtype=bool))
+    with pytest.raises(ShapeError, match=r"allowed must be \(S=2, P=24\) bool; got \(2, 5\)"):
+        fit(SeedDesign.independent(2), allowed=np.ones((2, 5), dtype=bool))
     uneven = np.arange(P) < np.array([[10], [12]])
     with pytest.raises(OptionError, match="different numbers of rows need a recipe with a batch size"):
-        fit(SeedDesign.independent(2), rows=uneven, recipe=Recipe(steps=2))
+        fit(SeedDesign.independent(2), allowed=uneven, recipe=Recipe(steps=2))
     with pytest.raises(OptionError, match="batch=7, rows=5"):
-        fit(SeedDesign.independent(1), rows=np.arange(P)[None] < 5)
+        fit(SeedDesign.independent(1), allowed=np.arange(P)[None] < 5)
 
 
 # ---------------------------------------------------------------------------------------------------------- divergence
@@ -215,7 +215,7 @@ def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit():
         DivergedError, match=r"1 of 4 students diverged: student 1 at step \d+\. Lower the learning rate"
     ):
         fit(SeedDesign.independent(4), targets=poisoned())
-    with pytest.warns(UqkdWarning, match="3 of 4 classifiers are kept; the others diverged"):
+    with pytest.warns(UqkdWarning, match="3 of 4 students are kept; the others diverged"):
         students = fit(SeedDesign.independent(4), targets=poisoned(), exclude_failed=True)
     np.testing.assert_array_equal(students.kept, [0, 2, 3])
     np.testing.assert_array_equal(students.failed_at >= 0, [False, True, False, False])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.run import Run, Workers, load_study
 from uqkd.seeds import generator
 from uqkd.store import Store
@@ -43,7 +43,7 @@ def students(problem, total, chunk, *, engine="auto"):
     found = []
     for first in range(0, total, chunk):
         sources = SeedDesign.independent(min(chunk, total - first), first=first)
-        responses = teacher_sample(teacher, X, 3, sources.responses, key=("test",))
+        responses = teacher.respond(X, 3, students=sources, key=("test",))
         options = {"recipe": Recipe(steps=100), "seed_design": sources, "key": ("test",), "engine": engine}
         found.append(distill(X, weigh(responses), **options).parameters)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}

@@ -22,7 +22,7 @@ from uqkd.llm import (
 )
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood, only_supervised, row_table
-from uqkd.llm.students.rows.training_rows import systematic, training_rows
+from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn
 from uqkd.llm.synthetic.exact import answer_probabilities
 from uqkd.llm.synthetic.testbed import Size, tokenizer

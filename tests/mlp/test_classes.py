@@ -6,7 +6,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import OptionError
 from uqkd.estimators import decompose_categorical
-from uqkd.mlp import Recipe, SeedDesign, Students, distill, teacher_sample, weigh
+from uqkd.mlp import Answering, Recipe, SeedDesign, Students, distill, weigh
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.theory.statements.memorising import memorised_gini
 
@@ -17,13 +17,13 @@ P = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
 ROUNDING = {"rtol": 0, "atol": 1e-10}  # as in test_mlp_students
 
 
-class Known:
+class Known(Answering):
     def at(self, X):
         return ClassAnswers(P)
 
 
 def labels(k, levels):
-    return teacher_sample(Known(), X, k, levels, key=KEY)
+    return Known().respond(X, k, students=SeedDesign(levels, levels, levels), key=KEY)
 
 
 def train(targets, seed_design, **options):

@@ -7,6 +7,7 @@ import torch
 from uqkd import seeds
 from uqkd.errors import DivergedError, OptionError, SeedReuseError, ShapeError, UqkdWarning
 from uqkd.mlp import (
+    Answering,
     NumberTargets,
     Recipe,
     SeedDesign,
@@ -15,7 +16,6 @@ from uqkd.mlp import (
     bootstrap_rows,
     distill,
     initialisation,
-    teacher_sample,
     weigh,
 )
 from uqkd.mlp.fitting import fit
@@ -28,7 +28,7 @@ RECIPE = Recipe(steps=60)
 ROUNDING = {"rtol": 0, "atol": 1e-10}  # parameters of size 1 in float64 after 60 steps; two sums in another order
 
 
-class Known:
+class Known(Answering):
     """A teacher whose mean is known."""
 
     def __init__(self, mean, noise_var):
@@ -38,8 +38,15 @@ class Known:
         return self.answers
 
 
+def at_levels(teacher, X, k, levels, *, key, shared=False):
+    """Responses of students at these levels of the responses."""
+    levels = np.asarray(levels)
+    design = SeedDesign(levels, levels, levels, recurring=("responses",) if shared else ())
+    return teacher.respond(X, k, students=design, key=key)
+
+
 def responses(k, levels, noise_var=0.5):
-    return teacher_sample(Known(MEAN, noise_var), X, k, levels, key=KEY)
+    return at_levels(Known(MEAN, noise_var), X, k, levels, key=KEY)
 
 
 def train(targets, seed_design, **options):
@@ -109,7 +116,7 @@ def test_crossed_students_of_equal_levels_are_equal_and_others_are_not():
     assert_all_differ(whole)
     parts = [seed_design.part(0, 4), seed_design.part(4, 2)]
     with seeds.ledger():  # levels recur from part to part, on purpose
-        drawn = [teacher_sample(Known(MEAN, 0.5), X, 2, p.responses, key=KEY, shared=True) for p in parts]
+        drawn = [at_levels(Known(MEAN, 0.5), X, 2, p.responses, key=KEY, shared=True) for p in parts]
         joined = Students.joined([train(weigh(d), p) for d, p in zip(drawn, parts, strict=True)])
     assert_equal_students(whole, joined, **ROUNDING)
 
@@ -248,7 +255,7 @@ def test_t3_what_a_head_reports_is_what_it_was_trained_on():
     rows, k, noise_var = 600, 4, 0.5
     plain, seed_design = np.linspace(-1, 1, rows)[:, None], SeedDesign.independent(40)
     network = {"hidden": (4,), "activation": "tanh", "recipe": Recipe(steps=600, lr=0.02), "dtype": "float32"}
-    drawn = teacher_sample(Known(plain[:, 0], noise_var), plain, k, seed_design.responses, key=(*KEY, "T3"))
+    drawn = at_levels(Known(plain[:, 0], noise_var), plain, k, seed_design.responses, key=(*KEY, "T3"))
     for head, expected in (("point", 0.0), ("targets", noise_var / k), ("responses", noise_var)):
         students = train(weigh(drawn), seed_design, X=plain, head=head, **network)
         assert abs(students.variances(plain).mean() - expected) <= 0.06 * expected
@@ -271,7 +278,7 @@ def test_diverged_students_are_an_error_or_are_counted():
     seed_design = SeedDesign.independent(4)
     with pytest.raises(DivergedError, match="1.*3"):
         train(targets, seed_design, dtype="float32")
-    with pytest.warns(UqkdWarning, match="2 of 4 students diverged and are left out; 2 remain"):
+    with pytest.warns(UqkdWarning, match="2 of 4 students are kept; the others diverged"):
         kept = train(targets, seed_design, dtype="float32", exclude_failed=True)
     assert kept.predict_mean(X).shape == (2, 24)
     np.testing.assert_array_equal(kept.kept, [0, 2])
@@ -288,7 +295,7 @@ def test_bad_calls_are_refused():
     seed_design, labels = SeedDesign.independent(3), weigh(MEAN[None, :, None])
     with pytest.raises(OptionError, match="did you mean 'targets'"):
         train(labels, seed_design, head="target")
-    with pytest.raises(ShapeError, match="2 students and 24 prompts, but sources for 3"):
+    with pytest.raises(ShapeError, match="2 students and 24 prompts, but a seed design of 3"):
         train(weigh(np.zeros((2, 24, 1))), seed_design)
     with pytest.raises(ShapeError, match="X of 20 rows"):
         train(labels, seed_design, X=X[:20])

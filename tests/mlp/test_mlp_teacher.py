@@ -5,7 +5,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, DivergedError, OptionError, ShapeError, VarianceError
-from uqkd.mlp import ClassTeacher, Recipe, Teacher, teacher_sample
+from uqkd.mlp import Recipe, SeedDesign, Teacher
 from uqkd.mlp.teacher import labels_at
 
 X = np.linspace(-1.5, 1.5, 40)[:, None]
@@ -47,7 +47,7 @@ def test_responses_scatter_about_its_mean():
     assert np.abs(shared).max() < 5.5 / np.sqrt(
         400
     )  # 4,950 correlations: neither prompts nor responses share their noise
-    sample = teacher_sample(teacher, X, 3, [0, 1], key=KEY)
+    sample = teacher.respond(X, 3, students=SeedDesign.independent(2), key=KEY)
     assert sample.shape == (2, 40, 3)
     np.testing.assert_array_equal(
         fitted(noise_var=0.0).respond(X, 2, students=2, key=KEY)[1, :, 1], teacher.predict_mean(X)
@@ -62,7 +62,7 @@ def test_labels_are_picked_by_inversion():
 
 def test_class_teacher_learns_and_answers_by_its_probabilities():
     labels = np.searchsorted([-0.5, 0.5], X[:, 0])
-    teacher = ClassTeacher.fit(X, labels, classes=3, hidden=(16,), recipe=RECIPE, key=KEY)
+    teacher = Teacher.fit(X, labels, classes=3, hidden=(16,), recipe=RECIPE, key=KEY)
     assert (teacher.predict_proba(X).argmax(axis=1) == labels).mean() > 0.9
     np.testing.assert_allclose(teacher.predict_proba(X).sum(axis=1), 1.0, rtol=1e-14)
     drawn = teacher.respond(X, 50, students=200, key=(*KEY, "labels"))
@@ -75,8 +75,7 @@ def test_temperature_divides_the_logits():
     """Twice the temperature: the square roots of the probabilities, normalised."""
     labels = (X[:, 0] > 0).astype(int)
     cold, warm = (
-        ClassTeacher.fit(X, labels, classes=2, recipe=RECIPE, key=KEY, temperature=t).predict_proba(X)
-        for t in (1.0, 2.0)
+        Teacher.fit(X, labels, classes=2, recipe=RECIPE, key=KEY, temperature=t).predict_proba(X) for t in (1.0, 2.0)
     )
     root = np.sqrt(cold)
     np.testing.assert_allclose(warm, root / root.sum(axis=1, keepdims=True), rtol=1e-12)
@@ -94,7 +93,7 @@ def test_a_teacher_is_trained_and_answers_with_its_activation():
             teacher.predict_mean(X), outputs(teacher.parameters, act)[:, 0], rtol=1e-6, atol=1e-6
         )
         assert ((Y - teacher.predict_mean(X)) ** 2).mean() < 0.05 * (line**2).mean()  # it answers by what was trained
-        classes = ClassTeacher.fit(
+        classes = Teacher.fit(
             X, labels, classes=3, hidden=(16,), recipe=RECIPE, key=KEY, activation=name, temperature=2.0
         )
         odds = np.exp(outputs(classes.parameters, act) / 2.0)
@@ -109,11 +108,11 @@ def test_bad_teachers_are_refused():
     with pytest.raises(ShapeError, match="X has 40 rows but y has 39"):
         Teacher.fit(X, Y[:-1], noise_var=0.0, key=KEY)
     with pytest.raises(ShapeError, match=r"labels has shape \(39,\)"):
-        ClassTeacher.fit(X, np.zeros(39, dtype=int), classes=2, key=KEY)
+        Teacher.fit(X, np.zeros(39, dtype=int), classes=2, key=KEY)
     with pytest.raises(DataError, match="no row has label 1 of 2"):
-        ClassTeacher.fit(X, np.zeros(40, dtype=int), classes=2, key=KEY)
+        Teacher.fit(X, np.zeros(40, dtype=int), classes=2, key=KEY)
     with pytest.raises(OptionError, match="temperature"):
-        ClassTeacher.fit(X, (X[:, 0] > 0).astype(int), classes=2, key=KEY, temperature=0.0)
+        Teacher.fit(X, (X[:, 0] > 0).astype(int), classes=2, key=KEY, temperature=0.0)
     with pytest.raises(OptionError, match="students=0"):
         fitted().respond(X, 1, students=0, key=KEY)
     with pytest.raises(DivergedError):

@@ -6,7 +6,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import OptionError, SeedReuseError
 from uqkd.estimators import variance_components
-from uqkd.mlp import SeedDesign, batch_orders, bootstrap_rows, initialisation, teacher_sample
+from uqkd.mlp import Answering, SeedDesign, batch_orders, bootstrap_rows, initialisation
 from uqkd.mlp.network import parameter_shapes
 from uqkd.mlp.teacher import ClassAnswers, GaussianAnswers
 
@@ -15,7 +15,7 @@ LEVELS = np.array([4, 0, 4, 7])
 SIZES = (13, 16, 1)
 
 
-class Known:
+class Known(Answering):
     """A teacher whose answers are known."""
 
     def __init__(self, answers):
@@ -25,12 +25,19 @@ class Known:
         return self.answers
 
 
+def at_levels(teacher, X, k, levels, *, key, shared=False):
+    """Responses of students at these levels of the responses."""
+    levels = np.asarray(levels)
+    design = SeedDesign(levels, levels, levels, recurring=("responses",) if shared else ())
+    return teacher.respond(X, k, students=design, key=key)
+
+
 GAUSSIAN = Known(GaussianAnswers(np.array([0.0, 10.0, -5.0]), 4.0))
 LABELS = Known(ClassAnswers(np.array([[0.2, 0.8, 0.0], [0.1, 0.2, 0.7]])))
 
 DRAWS = {
-    "responses": lambda levels, **o: teacher_sample(GAUSSIAN, None, 6, levels, key=KEY, **o),
-    "labels": lambda levels, **o: teacher_sample(LABELS, None, 40, levels, key=KEY, **o),
+    "responses": lambda levels, **o: at_levels(GAUSSIAN, None, 6, levels, key=KEY, **o),
+    "labels": lambda levels, **o: at_levels(LABELS, None, 40, levels, key=KEY, **o),
     "initialisation": lambda levels, **o: initialisation(SIZES, levels, key=KEY, **o)["0.weight"],
     "kaiming": lambda levels, **o: initialisation(SIZES, levels, key=KEY, scheme="kaiming", **o)["2.weight"],
     "perturbed": lambda levels, **o: initialisation(SIZES, levels, key=KEY, perturbation=0.1, **o)["2.bias"],
@@ -81,14 +88,14 @@ def test_sources_of_one_key_share_no_stream():
 
 @pytest.mark.parametrize("teacher", [GAUSSIAN, LABELS])
 def test_samples_are_nested_in_k(teacher):
-    large = teacher_sample(teacher, None, 50, LEVELS, key=KEY)
+    large = at_levels(teacher, None, 50, LEVELS, key=KEY)
     for k in (1, 2, 13):
-        np.testing.assert_array_equal(teacher_sample(teacher, None, k, LEVELS, key=KEY), large[:, :, :k])
+        np.testing.assert_array_equal(at_levels(teacher, None, k, LEVELS, key=KEY), large[:, :, :k])
 
 
 def test_responses_have_the_teachers_mean_and_variance():
     """12,000 per prompt: 5 standard errors of a mean are .09, of a variance (4·√(2/n)) .26."""
-    responses = teacher_sample(GAUSSIAN, None, 60, np.arange(200), key=KEY)
+    responses = at_levels(GAUSSIAN, None, 60, np.arange(200), key=KEY)
     assert responses.shape == (200, 3, 60)
     flat = responses.transpose(1, 0, 2).reshape(3, -1)
     np.testing.assert_allclose(flat.mean(axis=1), [0, 10, -5], atol=0.09)
@@ -100,7 +107,7 @@ def test_responses_have_the_teachers_mean_and_variance():
 
 
 def test_labels_have_the_teachers_distribution():
-    labels = teacher_sample(LABELS, None, 50, np.arange(200), key=KEY)
+    labels = at_levels(LABELS, None, 50, np.arange(200), key=KEY)
     for prompt, p in enumerate(LABELS.answers.probabilities):
         seen = np.bincount(labels[:, prompt].ravel(), minlength=3) / 10_000
         np.testing.assert_allclose(seen, p, atol=5 * np.sqrt(0.25 / 10_000))
@@ -212,7 +219,7 @@ def test_bad_sources_are_refused():
     with pytest.raises(OptionError, match="students >= 1"):
         SeedDesign.independent(0)
     with pytest.raises(OptionError, match="k=0"):
-        teacher_sample(GAUSSIAN, None, 0, [0], key=KEY)
+        at_levels(GAUSSIAN, None, 0, [0], key=KEY)
     with pytest.raises(OptionError, match="batch=8, rows=7"):
         batch_orders(7, 8, 2, [0], key=KEY)
     with pytest.raises(OptionError, match="perturbation"):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uqkd import seeds
-from uqkd.errors import DivergedError, OptionError, ShapeError, UqkdError
+from uqkd.errors import DivergedError, OptionError, ShapeError, UqkdError, UqkdWarning
 from uqkd.stacked import Recipe, Stacked, Training, stack, train
 from uqkd.stacked.engines import chunking, stepping
 from uqkd.stacked.losses import cross_entropy, gaussian, mse
@@ -329,7 +329,8 @@ def test_failed_students_are_refused_or_excluded():
     seen = Training(np.zeros(3), np.array([-1, 4, -1]), np.array([9, 4, 9]), "eager")
     with pytest.raises(DivergedError, match="1 of 3 students diverged: student 1 at step 4"):
         seen.refuse_failed()
-    assert seen.refuse_failed(exclude_failed=True).tolist() == [True, False, True]
+    with pytest.warns(UqkdWarning, match="2 of 3 students are kept; the others diverged"):
+        assert seen.refuse_failed(exclude_failed=True).tolist() == [True, False, True]
     many = Training(np.zeros(30), np.arange(30), np.arange(30), "eager")
     with pytest.raises(DivergedError, match="student 19 at step 19 and 10 more"):
         many.refuse_failed()

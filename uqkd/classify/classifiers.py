@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from uqkd.classify.arguments import check_type, checked_factory, checked_key, ch
 from uqkd.classify.networks.outputs import PROBE_ROWS, checked_logits, refuse_classes
 from uqkd.classify.networks.plain import Factory
 from uqkd.classify.networks.rows import checked_rows, refused
-from uqkd.errors import OptionError, ShapeError, UqkdWarning
+from uqkd.errors import OptionError
 from uqkd.estimators.variance.categorical import labels_at
-from uqkd.stacked import Recipe, SeedDesign, Stacked, batch_orders, bootstrap_rows, check_stacking, train
+from uqkd.stacked import Recipe, SeedDesign, Stacked, check_stacking, train
 from uqkd.stacked.jobs import Transform
 from uqkd.stacked.layers.basic import Linear
+from uqkd.stacked.randomness.orders import training_orders
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -116,10 +116,12 @@ def fit_classifiers(
     recipe: Recipe,
     seed_design: SeedDesign,
     key: tuple[Any, ...],
-    rows: NDArray[np.bool_] | None = None,
+    allowed: NDArray[np.bool_] | None = None,
     transform: Transform | None = None,
-    device: str = "cpu",
     engine: str = "auto",
+    device: str = "cpu",
+    dtype: str = "float32",
+    chunk: int | None = None,
     exclude_failed: bool = False,
     classes: int | None = None,
     who: str = "student",
@@ -141,11 +143,12 @@ def fit_classifiers(
         Levels of initialisation, order and bootstrap.
     key : tuple
         Names the streams.
-    rows : (S, P) bool, optional
+    allowed : (S, P) bool, optional
         Which rows each may see; all if not given.
     transform : callable, optional
         See `uqkd.stacked.train`.
-    device, engine : str
+    engine, device, dtype, chunk
+        See `distill`.
     exclude_failed : bool
         Leave out those that diverge, with a warning that says how many remain. Otherwise they are an error.
     classes : int, optional
@@ -171,9 +174,9 @@ def fit_classifiers(
     factory, key = checked_factory(factory), checked_key(key)
     check_type("seed_design", seed_design, SeedDesign, "Pass SeedDesign.independent(students).")
     check_type("recipe", recipe, Recipe, "Pass Recipe(steps=...).")
-    model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, seed_design, key, device)
+    model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, seed_design, key, device, dtype)
     values = checked_rows(model, X)
-    orders = _orders(len(values), recipe, seed_design, key, rows)
+    orders = training_orders(len(values), recipe.batch, recipe.steps, seed_design, key=key, allowed=allowed)
     begun = checked_logits(_blocks(model, values[:PROBE_ROWS]))
     if classes is not None:
         refuse_classes(begun, targets, classes)
@@ -181,15 +184,9 @@ def fit_classifiers(
         check_stacking(model, values[:3], students=2, modes=(False,))
     with refused(values, (IndexError,)):
         done = train(
-            model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine
+            model, values, targets, recipe, loss=loss, orders=orders, transform=transform, engine=engine, chunk=chunk
         )  # fmt: skip
-    healthy = done.refuse_failed(exclude_failed=exclude_failed, who=who)
-    if not healthy.all():
-        warnings.warn(
-            f"{int(healthy.sum())} of {len(healthy)} classifiers are kept; the others diverged.",
-            UqkdWarning,
-            stacklevel=3,
-        )
+    done.refuse_failed(exclude_failed=exclude_failed, who=who, stacklevel=4)
     return Classifiers(model, done.failed_at, done.loss)
 
 
@@ -201,7 +198,7 @@ def _copied(model: Stacked, key: tuple[Any, ...]) -> Stacked:
     return copied
 
 
-def _begun(factory: Factory, seed_design: SeedDesign, key: tuple[Any, ...], device: str) -> Stacked:
+def _begun(factory: Factory, seed_design: SeedDesign, key: tuple[Any, ...], device: str, dtype: str) -> Stacked:
     """S classifiers, each as the factory builds it from the stream of its level of initialisation."""
     shared = seed_design.recurs("initialisation")
     with seeds.torch_stream(*key, "initialisation", int(seed_design.initialisation[0]), shared=True):
@@ -210,6 +207,7 @@ def _begun(factory: Factory, seed_design: SeedDesign, key: tuple[Any, ...], devi
         template,
         seed_design.students,
         key=(*key, "dropout"),
+        dtype=dtype,
         device=device,
         dropout=[int(level) for level in seed_design.order],
     )
@@ -224,36 +222,6 @@ def _begun(factory: Factory, seed_design: SeedDesign, key: tuple[Any, ...], devi
                 if name in held:
                     held[name][s].copy_(value)
     return model
-
-
-def _orders(
-    rows: int, recipe: Recipe, seed_design: SeedDesign, key: tuple[Any, ...], seen: NDArray[np.bool_] | None
-) -> NDArray[np.int64] | None:
-    """Rows of every step (S or 1, T, B), drawn from those that each may see."""
-    allowed: list[NDArray[np.int64]] | None = None
-    if seen is not None:
-        if seen.shape != (seed_design.students, rows):
-            raise ShapeError(f"rows must be (S={seed_design.students}, P={rows}) bool; got {seen.shape}.")
-        allowed = [np.flatnonzero(mask) for mask in seen]
-    elif seed_design.bootstrap is not None:
-        allowed = list(
-            bootstrap_rows(rows, seed_design.bootstrap, key=key, shared=seed_design.recurs("bootstrap")).astype(
-                np.int64
-            )
-        )
-    if recipe.batch is None:
-        if allowed is not None and len({len(part) for part in allowed}) > 1:
-            raise OptionError("classifiers that see different numbers of rows need a recipe with a batch size.")
-        return None if allowed is None else np.stack(allowed)[:, None]
-    shared = seed_design.recurs("order")
-    if allowed is None:
-        return batch_orders(rows, recipe.batch, recipe.steps, seed_design.order, key=key, shared=shared).astype(
-            np.int64
-        )
-    return np.concatenate([
-        part[batch_orders(len(part), recipe.batch, recipe.steps, [level], key=key, shared=shared or level in seed_design.order[:s])]
-        for s, (part, level) in enumerate(zip(allowed, seed_design.order, strict=True))
-    ])  # fmt: skip
 
 
 @torch.inference_mode()

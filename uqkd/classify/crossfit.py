@@ -110,7 +110,7 @@ def out_of_fold(
     transform = None if mixing is None else MixedBatches(mixing, seed_design.order, (*key, "folds"))
     trained = fit_classifiers(
         X, target, factory=factory, loss=cross_entropy, recipe=recipe, seed_design=seed_design, key=(*key, "folds"),
-        rows=place[None] != np.arange(folds)[:, None], transform=transform, classes=classes, who="fold",
+        allowed=place[None] != np.arange(folds)[:, None], transform=transform, classes=classes, who="fold",
     )  # fmt: skip
     logits = np.take_along_axis(trained.logits(X), place[None, :, None], axis=0)[0]
     return OutOfFold(logits, place, trained)

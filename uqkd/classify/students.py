@@ -33,8 +33,10 @@ def distill(
     key: tuple[Any, ...],
     mixing: Mixing | None = None,
     floor: float = 0.0,
-    device: str = "cpu",
     engine: str = "auto",
+    device: str = "cpu",
+    dtype: str = "float32",
+    chunk: int | None = None,
     exclude_failed: bool = False,
 ) -> Classifiers:
     """Train S students in one pass, on weighted responses or on a teacher's answers to mixed rows.
@@ -59,8 +61,14 @@ def distill(
     mixing : Mixing, optional
     floor : float
         c of mixed pairs, see `MixedBatches`.
-    device, engine : str
+    engine : str
         See `uqkd.stacked.train`.
+    device : str
+        "cpu", "cuda" or "cuda:1".
+    dtype : {"float32", "float64"}
+        Precision of training. Predictions are float64 always.
+    chunk : int, optional
+        Students trained at a time; as many as memory and caches hold if not given.
     exclude_failed : bool
         Leave diverged students out, with a warning that says how many remain. Otherwise they are an error.
 
@@ -99,8 +107,8 @@ def distill(
     _refuse_contradictions(targets, labels, objective, mixing=mixing, floor=floor)
     rows = np.asarray(X)
     how: dict[str, Any] = {
-        "factory": factory, "loss": objective, "recipe": recipe, "seed_design": seed_design, "key": key, "device": device,
-        "engine": engine, "exclude_failed": exclude_failed,
+        "factory": factory, "loss": objective, "recipe": recipe, "seed_design": seed_design, "key": key, "engine": engine,
+        "device": device, "dtype": dtype, "chunk": chunk, "exclude_failed": exclude_failed,
     }  # fmt: skip
     if isinstance(targets, Teacher):
         classes = targets.classes(rows)

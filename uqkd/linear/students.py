@@ -69,12 +69,13 @@ class Students:
         return drawn
 
 
-def distill(design: Design, targets: NumberTargets, *, head: str = "point") -> Students:
+def distill(X: ArrayLike | Design, targets: NumberTargets, *, head: str = "point") -> Students:
     """Train one least-squares student per row of targets, all in one product.
 
     Parameters
     ----------
-    design : Design
+    X : (P, q) float, or Design
+        Features as they are, no column added; a `Design` of them is factored once for many calls.
     targets : NumberTargets
     head : {"point", "targets", "responses", "carried"}
         What the student reports as its predictive variance: nothing; the residual variance of its (averaged) targets,
@@ -92,14 +93,15 @@ def distill(design: Design, targets: NumberTargets, *, head: str = "point") -> S
     Examples
     --------
     >>> from uqkd.targets import weigh
-    >>> design = Design.of([[1.0], [1.0]])
+    >>> X = [[1.0], [1.0]]
     >>> targets = weigh(np.array([[[1.0, 3.0], [5.0, 7.0]]]))
-    >>> distill(design, targets).coef
+    >>> distill(X, targets).coef
     array([[4.]])
-    >>> [float(distill(design, targets, head=h).head_var[0].round(2)) for h in HEADS]
+    >>> [float(distill(Design.of(X), targets, head=h).head_var[0].round(2)) for h in HEADS]
     [0.0, 8.0, 6.67, 2.0]
     """
     one_of("head", head, HEADS)
+    design = X if isinstance(X, Design) else Design.of(X)
     rows, width = design.X.shape
     if targets.values.shape[-1] != rows:
         raise ShapeError(f"distill got targets for {targets.values.shape[-1]} prompts but a design of {rows} rows.")

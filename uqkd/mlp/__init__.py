@@ -1,16 +1,17 @@
 """Layer 2: neural students on tabular data, by Monte Carlo; the verbs of layer 1."""
 
-from uqkd.mlp.initialisation import initialisation, teacher_sample
+from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import mlp
+from uqkd.mlp.responding import Answering
 from uqkd.mlp.students import Students, distill
-from uqkd.mlp.teacher import ClassTeacher, Teacher
+from uqkd.mlp.teacher import Teacher
 from uqkd.stacked import SOURCES, Recipe, SeedDesign, batch_orders, bootstrap_rows
 from uqkd.targets import ClassTargets, NumberTargets, weigh
 
 __all__ = [
     "SOURCES",
+    "Answering",
     "ClassTargets",
-    "ClassTeacher",
     "NumberTargets",
     "Recipe",
     "SeedDesign",
@@ -21,6 +22,5 @@ __all__ = [
     "distill",
     "initialisation",
     "mlp",
-    "teacher_sample",
     "weigh",
 ]

@@ -42,7 +42,9 @@ def fit(
     orders: Array | None = None,
     activation: str = "relu",
     engine: str = "auto",
+    device: str = "cpu",
     dtype: str = "float32",
+    chunk: int | None = None,
 ) -> Fitted:
     """Train networks that share their rows.
 
@@ -57,7 +59,7 @@ def fit(
     loss : {"mse", "gaussian", "cross_entropy"}
     orders : (S or 1, T, B) int, optional
         Rows of each step; all rows if not given.
-    activation, engine, dtype : str
+    activation, engine, device, dtype, chunk
         See `distill`.
 
     Returns
@@ -75,13 +77,20 @@ def fit(
     sizes = (weights[0].shape[2], *(weight.shape[1] for weight in weights))
     # torch draws a module's first weights from its global state, which must not move; the weights are replaced below
     with seeds.torch_stream("mlp", "module", shared=True):
-        model = Stacked.of(mlp(sizes, activation), len(weights[0]), dtype=dtype)
+        model = Stacked.of(mlp(sizes, activation), len(weights[0]), dtype=dtype, device=device)
     model.load(begin)
     # torch wants arrays that it may write to, though nothing does
     rows, labels = (np.require(array, dtype=dtype, requirements=["C", "W"]) for array in (X, targets))
     labels = labels[None] if labels.ndim == 2 else labels
     training = train(
-        model, torch.from_numpy(rows), torch.from_numpy(labels), recipe, loss=loss, orders=orders, engine=engine
+        model,
+        torch.from_numpy(rows),
+        torch.from_numpy(labels),
+        recipe,
+        loss=loss,
+        orders=orders,
+        engine=engine,
+        chunk=chunk,
     )
     trained = {name: tensor.detach().cpu().numpy() for name, tensor in model.parameters_by_name().items()}
     return Fitted(trained, training)

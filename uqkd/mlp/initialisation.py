@@ -1,9 +1,9 @@
-"""Sources of randomness in distillation, one function each (T11): level l of a source is always the same draw."""
+"""Where networks begin: a source of randomness (T11), level l of which is always the same draw."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,62 +16,6 @@ from uqkd.stacked.randomness.orders import by_level
 Array = NDArray[np.float64]
 
 SCHEMES = ("default", "kaiming")
-
-
-class Answers(Protocol):
-    """What a teacher answers at fixed prompts: something that responses can be drawn from."""
-
-    def draw(self, k: int, generator: np.random.Generator) -> NDArray[Any]:
-        """k responses to each prompt, (k, P): the first ones are the same whatever k."""
-        ...
-
-
-class Answering(Protocol):
-    """A teacher: `uqkd.mlp.Teacher`, `uqkd.mlp.ClassTeacher` or one of your own."""
-
-    def at(self, X: ArrayLike) -> Answers:
-        """Its answers at the rows of X."""
-        ...
-
-
-def teacher_sample(
-    teacher: Answering, X: ArrayLike, k: int, levels: ArrayLike, *, key: tuple[Any, ...], shared: bool = False
-) -> NDArray[Any]:
-    """k responses per prompt for each student; students of equal level get the same ones.
-
-    Parameters
-    ----------
-    teacher : Teacher or ClassTeacher
-    X : (P, p) float
-        Prompts.
-    k : int
-        Responses per prompt, >= 1. The first k responses of a level are the same whatever k: samples are nested.
-    levels : (S,) int
-        `SeedDesign.responses`.
-    key : tuple
-        Names the stream; level l is drawn from `uqkd.seeds.generator(*key, "responses", l)`.
-    shared : bool
-        The levels recur on purpose; see `uqkd.seeds.generator`.
-
-    Returns
-    -------
-    (S, P, k) float, or int for class labels
-
-    Examples
-    --------
-    >>> from uqkd.mlp import Recipe, Teacher
-    >>> teacher = Teacher.fit([[0.0], [1.0]], [0.0, 1.0], noise_var=1.0, recipe=Recipe(steps=1), key=("doc",))
-    >>> two = teacher_sample(teacher, [[5.0]], 2, [3, 3, 4], key=("doc",))
-    >>> bool((two[0] == two[1]).all()), bool((two[0] == two[2]).any())
-    (True, False)
-    >>> bool((teacher_sample(teacher, [[5.0]], 1, [3], key=("doc",))[0] == two[0, :, :1]).all())
-    True
-    """
-    if k < 1:
-        raise OptionError(f"teacher_sample needs k >= 1 responses per prompt; got k={k}.")
-    drawn = teacher.at(X)
-    found = by_level(levels, lambda rng: drawn.draw(k, rng), key=(*key, "responses"), shared=shared)
-    return np.ascontiguousarray(found.transpose(0, 2, 1))
 
 
 def initialisation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,13 @@ from scipy import special
 
 from uqkd import seeds
 from uqkd.checking.arrays import shaped
-from uqkd.errors import OptionError, ShapeError, UqkdWarning, one_of
+from uqkd.errors import OptionError, ShapeError, one_of
 from uqkd.estimators.variance.categorical import labels_at
 from uqkd.mlp.fitting import fit
 from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import answers
-from uqkd.stacked import Recipe, SeedDesign, batch_orders, bootstrap_rows
+from uqkd.stacked import Recipe, SeedDesign
+from uqkd.stacked.randomness.orders import training_orders
 from uqkd.targets import ClassTargets, NumberTargets
 
 Array = NDArray[np.float64]
@@ -128,8 +128,7 @@ class _Method:
     scheme: str
     perturbation: float | None
     drawn: int | None
-    engine: str
-    dtype: str
+    compute: dict[str, Any]
     exclude_failed: bool
 
     def train(self, X: Array, target: Array, *, outputs: int, loss: str, head: str) -> Students:
@@ -137,8 +136,8 @@ class _Method:
         students = self.seed_design.students
         if target.shape[1] != len(X) or len(target) not in (1, students):
             raise ShapeError(
-                f"distill got targets for {len(target)} students and {target.shape[1]} prompts, but sources for {students} "
-                f"students and X of {len(X)} rows. Draw the targets with the levels seed_design.responses, at the rows of X."
+                f"distill got targets for {len(target)} students and {target.shape[1]} prompts, but a seed design of {students} "
+                f"students and X of {len(X)} rows. Draw the targets with respond(X, k, students=seed_design, key=...)."
             )
         sizes, shared = (X.shape[1], *self.hidden, outputs), self.seed_design.recurs("initialisation")
         begin = initialisation(
@@ -149,43 +148,16 @@ class _Method:
             perturbation=self.perturbation,
             shared=shared,
         )
+        orders = training_orders(
+            len(X), self.recipe.batch, self.recipe.steps, self.seed_design, key=self.key, drawn=self.drawn
+        )
         fitted = fit(
-            begin, X, target, self.recipe, loss=loss, orders=self._orders(len(X)),
-            activation=self.activation, engine=self.engine, dtype=self.dtype,
+            begin, X, target, self.recipe, loss=loss, orders=orders,
+            activation=self.activation, **self.compute,
         )  # fmt: skip
         failed_at = np.asarray(fitted.training.failed_at, dtype=np.int64)
-        fitted.training.refuse_failed(exclude_failed=self.exclude_failed)
-        kept = failed_at < 0
-        if not kept.all():
-            lost = f"{(~kept).sum()} of {students} students diverged and are left out; {kept.sum()} remain."
-            warnings.warn(lost, UqkdWarning, stacklevel=3)
+        kept = fitted.training.refuse_failed(exclude_failed=self.exclude_failed, stacklevel=4)
         return Students({name: a[kept] for name, a in fitted.parameters.items()}, head, self.activation, failed_at)
-
-    def _orders(self, rows: int) -> NDArray[np.int32] | None:
-        """Rows of every step (S or 1, T, B): an order points into the resample, if there is one."""
-        resample: NDArray[np.int32] | None = None
-        if self.seed_design.bootstrap is not None:
-            levels, shared = _fewest(self.seed_design.bootstrap), self.seed_design.recurs("bootstrap")
-            resample = bootstrap_rows(rows, levels, key=self.key, drawn=self.drawn, shared=shared)[:, None, :]
-            rows = resample.shape[2]
-        elif self.drawn is not None:
-            raise OptionError(
-                f"drawn={self.drawn} is the size of a bootstrap resample; use sources with bootstrap=True."
-            )
-        if self.recipe.batch is None:
-            return resample
-        levels, shared = _fewest(self.seed_design.order), self.seed_design.recurs("order")
-        order = batch_orders(rows, self.recipe.batch, self.recipe.steps, levels, key=self.key, shared=shared)
-        if resample is None:
-            return order
-        students = max(len(order), len(resample))
-        order = np.broadcast_to(order, (students, *order.shape[1:]))
-        return np.take_along_axis(np.broadcast_to(resample, (students, 1, rows)), order, axis=2)
-
-
-def _fewest(levels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One level where all are equal: what all students share is held once."""
-    return levels[:1] if (levels == levels[0]).all() else levels
 
 
 def distill(
@@ -194,15 +166,17 @@ def distill(
     *,
     hidden: tuple[int, ...] = (16,),
     activation: str = "relu",
+    head: str = "point",
+    scheme: str = "default",
     recipe: Recipe,
     seed_design: SeedDesign,
     key: tuple[Any, ...],
-    head: str = "point",
-    scheme: str = "default",
     perturbation: float | None = None,
     drawn: int | None = None,
     engine: str = "auto",
+    device: str = "cpu",
     dtype: str = "float32",
+    chunk: int | None = None,
     exclude_failed: bool = False,
 ) -> Students:
     """Train one network per row of targets, all in one pass.
@@ -216,23 +190,29 @@ def distill(
         classifiers, trained by cross-entropy with their target distributions.
     hidden, activation
         Widths of the hidden layers; see `mlp`.
-    recipe : Recipe
-    seed_design : SeedDesign
-        Levels of the students; the targets were drawn with `seed_design.responses`.
-    key : tuple
-        Names the streams of initialisation, order and bootstrap.
     head : {"point", "targets", "responses"}
         Of regressions. "point": one output, mean squared error. The others have a mean and a log-variance, trained by the Gaussian
         likelihood: "targets" of the target values alone, so that the student reports the variance of a k-mean;
         "responses" of the k raw responses, so that it reports that of one response.
-    scheme, perturbation
+    scheme : {"default", "kaiming"}
         How networks begin; see `initialisation`.
+    recipe : Recipe
+    seed_design : SeedDesign
+        Levels of the students; the targets were drawn with `seed_design`.
+    key : tuple
+        Names the streams of initialisation, order and bootstrap.
+    perturbation : float, optional
+        None: students begin as `seed_design` says. A number ε >= 0: all near one beginning, parameters times 1 + ε·N(0, 1).
     drawn : int, optional
         Rows of each bootstrap resample; as many as there are if not given.
     engine : str
         See `uqkd.stacked.train`.
+    device : str
+        "cpu", "cuda" or "cuda:1".
     dtype : {"float32", "float64"}
         Precision of training. Predictions are float64 always.
+    chunk : int, optional
+        Students trained at a time; as many as memory and caches hold if not given.
     exclude_failed : bool
         Leave diverged students out, with a warning that says how many remain. Otherwise they are an error.
 
@@ -268,9 +248,8 @@ def distill(
     one_of("head", head, HEADS)
     if isinstance(targets, ClassTargets) and head != "point":
         raise OptionError(f"classifiers have a head of their own; leave head={head!r} out.")
-    method = _Method(
-        hidden, activation, recipe, seed_design, key, scheme, perturbation, drawn, engine, dtype, exclude_failed
-    )
+    compute = {"engine": engine, "device": device, "dtype": dtype, "chunk": chunk}
+    method = _Method(hidden, activation, recipe, seed_design, key, scheme, perturbation, drawn, compute, exclude_failed)
     rows = shaped("X", X, "P p")
     if isinstance(targets, ClassTargets):
         distribution = targets.probabilities

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from uqkd.errors import DivergedError, OptionError, one_of
+from uqkd.errors import DivergedError, OptionError, UqkdWarning, one_of
 from uqkd.stacked.engines.in_turn import LARGE, run_in_turn
 from uqkd.stacked.engines.running import Checkpoints, Runner, Watch, run_chunks, run_fused
 from uqkd.stacked.engines.stepping import Stepper
@@ -56,11 +57,13 @@ class Training:
         """(S,) True where the student did not fail."""
         return self.failed_at < 0
 
-    def refuse_failed(self, *, exclude_failed: bool = False, who: str = "student") -> NDArray[np.bool_]:
+    def refuse_failed(
+        self, *, exclude_failed: bool = False, who: str = "student", stacklevel: int = 2
+    ) -> NDArray[np.bool_]:
         """Raise `DivergedError` if any student failed, or return `healthy`, (S,) bool.
 
-        With `exclude_failed=True` the caller goes on with the healthy ones, if there are any, and must report their number.
-        `who` is what the message calls one of them; only students can be excluded.
+        With `exclude_failed=True` a `UqkdWarning` says how many are kept, and the caller goes on with these, if there are any.
+        `who` is what the message calls one of them; only students can be excluded. `stacklevel` is that of the warning.
         """
         failed = np.flatnonzero(~self.healthy)
         if len(failed) and not (exclude_failed and self.healthy.any()):
@@ -70,6 +73,13 @@ class Training:
             offer = rest if who == "student" and not exclude_failed else ""
             raise DivergedError(
                 f"{len(failed)} of {len(self.failed_at)} {who}s diverged: {named}{more}. Lower the learning rate or clip{offer}."
+            )
+        if len(failed):
+            kept = len(self.failed_at) - len(failed)
+            warnings.warn(
+                f"{kept} of {len(self.failed_at)} {who}s are kept; the others diverged.",
+                UqkdWarning,
+                stacklevel=stacklevel,
             )
         return self.healthy
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.errors import OptionError, UqkdWarning, one_of
+from uqkd.errors import OptionError, one_of
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.sampling import Sampling
@@ -211,11 +210,7 @@ def distill(
     )  # fmt: skip
     way = chosen_trainer(trainer, initializer, how)
     models, training = job.stacked() if way == "stacked" else job.sequential()
-    healthy = training.refuse_failed(exclude_failed=exclude_failed)
-    if not healthy.all():
-        warnings.warn(
-            f"{int(healthy.sum())} of {len(healthy)} students are kept; the others diverged.", UqkdWarning, stacklevel=2
-        )
+    training.refuse_failed(exclude_failed=exclude_failed, stacklevel=3)
     return Students(models, encoder, training.failed_at, training.loss, training.engine, split.rows.notes)
 
 

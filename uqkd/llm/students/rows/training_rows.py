@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd import seeds
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.responses import Responses, TextTargets
 from uqkd.llm.students.rows.tokenising import check_lengths, student_tokens
 from uqkd.stacked import Recipe, SeedDesign, bootstrap_rows
+from uqkd.stacked.randomness.orders import proportional_orders
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -163,7 +163,8 @@ def training_rows(
         orders = np.broadcast_to(np.arange(len(number)), (students, 1, len(number)))
         weights = shares * (len(number) / (shares > 0).sum(axis=1, keepdims=True))
     else:
-        orders, weights = _orders(shares, recipe.batch, recipe.steps, seed_design, key), (shares > 0).astype(np.float64)
+        orders = proportional_orders(shares, recipe.batch, recipe.steps, seed_design, key=key)
+        weights = (shares > 0).astype(np.float64)
     pad = encoder.tokenizer.pad_token_id
     pad = encoder.eos_id if pad is None else int(pad)
     return TrainingRows(*rows, shares, weights, orders, ends, pad, said.notes)
@@ -197,36 +198,3 @@ def _weighted(targets: TextTargets, same: Index) -> list[dict[tuple[int, int], f
                 own[pair] = own.get(pair, 0.0) + float(weight)
         found.append(own)
     return found
-
-
-def _orders(shares: Array, batch: int, steps: int, seed_design: SeedDesign, key: tuple[Any, ...]) -> Index:
-    """Row numbers of every student's batches, all of one size: epochs in which a row comes as often as its share says.
-
-    A share of 2.3 comes twice, and a third time in three epochs of ten: unbiased, with less noise in the gradient than
-    taking rows alike and weighing their losses.
-    """
-    batch = min(batch, int((shares > 0).sum(axis=1).min()))
-    shared = seed_design.recurs("order")
-    found = np.empty((len(shares), steps, batch), dtype=np.int64)
-    for s, level in enumerate(seed_design.order.tolist()):
-        rng = seeds.generator(*key, "order", level, shared=shared)
-        epochs: list[Index] = []
-        while sum(map(len, epochs)) < steps * batch:
-            epochs.append(rng.permutation(systematic(shares[s], rng.random())))
-        found[s] = np.concatenate(epochs)[: steps * batch].reshape(steps, batch)
-    return found
-
-
-def systematic(shares: Array, offset: float) -> Index:
-    """Rows of one epoch: row n comes ⌊share⌋ or ⌈share⌉ times, its share on average over offsets in [0, 1).
-
-    Examples
-    --------
-    >>> systematic(np.array([2.0, 0.0, 0.5, 0.5]), 0.7)
-    array([0, 0, 2])
-    >>> systematic(np.array([2.0, 0.0, 0.5, 0.5]), 0.2)
-    array([0, 0, 3])
-    """
-    edges = np.concatenate([[0.0], np.cumsum(shares)])
-    edges[-1] = round(edges[-1])  # shares of own rows have mean one: what is off is rounding
-    return np.repeat(np.arange(len(shares)), np.diff(np.floor(edges + offset)).astype(np.int64))
