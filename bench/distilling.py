@@ -30,8 +30,8 @@ bank = Bank(place, create=False)
 students, per_student = int(students), int(per_student)
 responses = bank.responses(bank.prompts()[0], students=students, k=per_student, per_student=per_student)
 recipe = Recipe(steps=int(steps), batch=1, optimiser="adamw", lr=1e-3)
-distill(config, weigh(responses, "multi"), encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(students),
-        key=("bench", trainer), trainer=trainer)
+distill(weigh(responses, "multi"), student=config, encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(students),
+        key=("bench", trainer), engine=trainer)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -1,4 +1,4 @@
-"""Where `trainer="auto"` changes from all students in one pass to one after another: both ways, by the size of a student."""
+"""Where `engine="auto"` changes from all students in one pass to one after another: both ways, by the size of a student."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.llm_training import some_rows
 from bench.measuring import Row, paired
 from uqkd.llm import Recipe
 from uqkd.llm.students.networks.initializer import Initializer
-from uqkd.llm.students.training.choosing import chosen_trainer
+from uqkd.llm.students.training.choosing import chosen_engine
 from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn, train_stacked
 
 STUDENTS, STEPS, BATCH, ROUNDS = 4, 6, 8, 3
@@ -48,7 +48,7 @@ def compared(vocabulary: int, width: int, layers: int) -> Row:
         )  # fmt: skip
 
     together, one_by_one, _ = paired(stacked, in_turn, rounds=ROUNDS)
-    chosen = chosen_trainer("auto", initializer, Compute())
+    chosen = chosen_engine("auto", initializer, Compute())
     times = {"stacked": together, "sequential": one_by_one}
     ratio = times[chosen] / min(times.values())
     size = sum(p.numel() for p in initializer.template.parameters() if p.requires_grad)

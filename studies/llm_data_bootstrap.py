@@ -63,7 +63,12 @@ def measure(cell: dict) -> pd.DataFrame:
     seed_design = SeedDesign.independent(S, bootstrap=cell["bootstrap"])
     key = ("llm data bootstrap", cell["bootstrap"], cell["responses"])
     students = distill(
-        testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key
+        targets,
+        student=testbed.student_config(),
+        encoder=testbed.encoder,
+        recipe=recipe,
+        seed_design=seed_design,
+        key=key,
     )
     q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
     rows = []

@@ -65,10 +65,10 @@ def measure(cell: dict) -> pd.DataFrame:
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     key = ("llm initialisation", level)
     fresh = level == INDEPENDENT
-    start = {"fresh": fresh, "perturbation": 0.0 if fresh else level}
+    start = {"fresh": fresh, "perturbation": None if fresh else level}
     seed_design = SeedDesign.independent(S, freeze=["order"])
     students = distill(
-        testbed.base, targets, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key, **start
+        targets, student=testbed.base, encoder=testbed.encoder, recipe=recipe, seed_design=seed_design, key=key, **start
     )
     rows, p = [], testbed.predict_proba(prompts)
     for when, made in (("before", untrained(testbed, S, key, start)), ("after", students)):

@@ -75,7 +75,7 @@ class Options(Base):
     batch: PositiveInt = 8
     lr: Annotated[float, pydantic.Field(gt=0)] = 1e-3
     schedule: str = "cosine"
-    trainer: str = "auto"
+    engine: str = "auto"
     backend: str = "vllm"
 
     @pydantic.model_validator(mode="after")
@@ -97,7 +97,7 @@ PRESETS = {
     # The published setting.
     "paper": Options(
         teacher="openai-community/gpt2", student="distilbert/distilgpt2", examples=(), form="Question: {}\nAnswer:",
-        lora=None, layers=None, steps=None, epochs=3, batch=10, lr=5e-5, schedule="linear", trainer="sequential",
+        lora=None, layers=None, steps=None, epochs=3, batch=10, lr=5e-5, schedule="linear", engine="sequential",
     ),
     "full": Options(students=16, ks=(2, 4, 8, 16, 32), k=16, reference=64, costed=16, draws=16, steps=400),
 }  # fmt: skip
@@ -190,12 +190,14 @@ def of_students(cell: dict) -> pd.DataFrame:
     lora = None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"])
     how = {
         "encoder": Encoder.of(cell["student"]), "recipe": recipe, "seed_design": SeedDesign.independent(cell["students"]),
-        "lora": lora, "trainer": cell["trainer"],
+        "lora": lora, "engine": cell["engine"],
     }  # fmt: skip
     keep = Keep(Path(cell["data"]) / "students" / place_of(cell), {"inputs": place_of(cell)})
     key = (*KEY, cell["method"], cell["k"])
-    targets = targets_of(cell["method"], drawn, cell["student"], sampling=sampling_of(cell), key=key, keep=keep, **how)
-    kept = distill(cell["student"], targets, key=key, keep=keep, **how).kept
+    targets = targets_of(
+        drawn, cell["method"], student=cell["student"], sampling=sampling_of(cell), key=key, keep=keep, **how
+    )
+    kept = distill(targets, student=cell["student"], key=key, keep=keep, **how).kept
     return of_models(cell, [keep.root / f"student-{s}" for s in kept])
 
 

@@ -91,7 +91,7 @@ def measure(cell: dict) -> pd.DataFrame:
     given = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     made = distill(
-        testbed.student_config(), weigh(given, "multi"), encoder=testbed.encoder, recipe=recipe,
+        weigh(given, "multi"), student=testbed.student_config(), encoder=testbed.encoder, recipe=recipe,
         seed_design=SeedDesign.independent(students), key=key,
     )  # fmt: skip
     q, p, sampling = made.predict_proba(prompts), testbed.predict_proba(prompts), Sampling(max_tokens=MAX_TOKENS)

@@ -87,7 +87,7 @@ def measure(cell: dict) -> pd.DataFrame:
     targets = weigh(drawn, cell["method"])
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     students = distill(
-        testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe,
+        targets, student=testbed.student_config(), encoder=testbed.encoder, recipe=recipe,
         seed_design=SeedDesign.independent(cell["students"]),
         key=("llm student output", cell["asked"], cell["method"], k, cell["steps"]),
     )  # fmt: skip

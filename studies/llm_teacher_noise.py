@@ -71,7 +71,7 @@ def measure(cell: dict) -> pd.DataFrame:
     targets = weigh(drawn, "multi")
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     students = distill(
-        testbed.student_config(), targets, encoder=testbed.encoder, recipe=recipe,
+        targets, student=testbed.student_config(), encoder=testbed.encoder, recipe=recipe,
         seed_design=SeedDesign.independent(cell["students"]), key=("llm teacher noise", temperature, k),
     )  # fmt: skip
     p, plain = testbed.predict_proba(prompts, temperature=temperature), testbed.predict_proba(prompts)

@@ -96,7 +96,7 @@ def measure(cell: dict) -> pd.DataFrame:
     drawn = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
     targets = weighed(testbed, drawn, cell, how, key)
     labels = answer_shares(targets, testbed.encoder)
-    q = distill(testbed.student_config(), targets, key=key, **how).predict_proba(prompts)
+    q = distill(targets, student=testbed.student_config(), key=key, **how).predict_proba(prompts)
     p, truth = testbed.predict_proba(prompts), testbed.world.truth(prompts)
     parts = [of_answers(labels, p, truth).assign(of="responses"), of_answers(q, p, truth, labels).assign(of="students")]
     table = pd.concat(parts, ignore_index=True)
@@ -119,7 +119,7 @@ def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any],
     if method == "precision":
         half = replace(how["recipe"], steps=max(1, cell["steps"] // 2))  # of half the prompts: each is seen as often
         second, fold = cross_fitted(
-            testbed.student_config(), drawn, answers=cell["answers"], sampling=sampling, key=(*key, "cross"),
+            drawn, student=testbed.student_config(), answers=cell["answers"], sampling=sampling, key=(*key, "cross"),
             **{**how, "recipe": half},
         )  # fmt: skip
         estimates = "own" if k > 1 else "pooled"

@@ -23,7 +23,9 @@ def answered(encoder, *texts):
 
 
 def rows_of(encoder, targets):
-    made = training_rows(targets, encoder, recipe=Recipe(steps=1), sources=SeedDesign.independent(1), key=("t", "rows"))
+    made = training_rows(
+        targets, encoder, recipe=Recipe(steps=1), seed_design=SeedDesign.independent(1), key=("t", "rows")
+    )
     return [[int(n) for n in row[0]] for row in made.table()]
 
 
@@ -42,12 +44,12 @@ def test_a_tokenizer_larger_than_the_embedding_is_noted_and_trains_until_a_text_
         "seed_design": SeedDesign.independent(1),
         "key": ("t", "larger"),
     }
-    made = distill(path, answered(encoder, "w1", "w2"), **how)
+    made = distill(answered(encoder, "w1", "w2"), student=path, **how)
     assert np.isfinite(made.loss).all()
     with pytest.raises(
         PreflightError, match=r"1 of 2 distinct responses hold a token for which the student has no row: token 256"
     ):
-        distill(path, answered(encoder, "w1", "w2 <tool>"), **how)
+        distill(answered(encoder, "w1", "w2 <tool>"), student=path, **how)
 
 
 def test_a_student_whose_template_writes_bos_at_every_turn_is_taught(make_model, tmp_path):
@@ -73,8 +75,8 @@ def test_tied_weights_are_saved_once_and_read_again_equal(make_model, tmp_path):
     encoder = Encoder.of(path)
     for trainer in ("stacked", "sequential"):
         made = distill(
-            path, answered(encoder, "w1", "w2"), encoder=encoder, recipe=Recipe(steps=2), sources=SeedDesign.independent(2),
-            key=("t", trainer), trainer=trainer, perturbation=0.1,
+            answered(encoder, "w1", "w2"), student=path, encoder=encoder, recipe=Recipe(steps=2), seed_design=SeedDesign.independent(2),
+            key=("t", trainer), engine=trainer, perturbation=0.1,
         )  # fmt: skip
         for s, folder in enumerate(made.save(tmp_path / trainer)):
             assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is True

@@ -36,7 +36,7 @@ def given(world, encoder, *, changed=None):
 
 def answers(responses, encoder):
     second, fold = cross_fitted(
-        Size(16, 32, 1, 2).config(len(encoder.tokenizer)), responses, answers=ANSWERS, encoder=encoder, recipe=RECIPE,
+        responses, student=Size(16, 32, 1, 2).config(len(encoder.tokenizer)), answers=ANSWERS, encoder=encoder, recipe=RECIPE,
         seed_design=SeedDesign.independent(STUDENTS), sampling=Sampling(max_tokens=6), key=KEY,
     )  # fmt: skip
     texts = np.array([[second.texts(s, p) for p in range(len(second.prompts))] for s in range(STUDENTS)], dtype=object)
@@ -58,6 +58,6 @@ def test_other_responses_to_a_prompt_change_no_answer_to_its_part(world, encoder
 
 def test_two_parts_at_least(world, encoder):
     with pytest.raises(OptionError, match=r"2 <= parts <= P=6; got 1"):
-        cross_fitted(None, given(world, encoder), answers=1, parts=1, key=KEY)
+        cross_fitted(given(world, encoder), student=None, answers=1, parts=1, key=KEY)
     with pytest.raises(OptionError, match=r"2 <= parts <= P=6; got 7"):
-        cross_fitted(None, given(world, encoder), answers=1, parts=7, key=KEY)
+        cross_fitted(given(world, encoder), student=None, answers=1, parts=7, key=KEY)

@@ -19,7 +19,7 @@ from uqkd.llm import Encoder, Lora, Recipe, Responses, SeedDesign, World, distil
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.students.training.checkpoints import FolderCheckpoint
-from uqkd.llm.students.training.choosing import chosen_trainer
+from uqkd.llm.students.training.choosing import chosen_engine
 from uqkd.llm.students.training.keeping import Keep
 from uqkd.llm.students.training.micro_batches import micro_batches
 from uqkd.llm.students.training.ways_to_train import Compute, _parts
@@ -146,8 +146,8 @@ def test_bfloat16_keeps_master_weights(world, encoder, base):
     made = {}
     for precision in ("float32", "bfloat16"):
         made[precision] = distill(
-            base, targets(world, encoder), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t", "p"),
-            compute=Compute(precision=precision), trainer="sequential",
+            targets(world, encoder), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t", "p"),
+            dtype=precision, engine="sequential",
         )  # fmt: skip
     parameters = {name: dict(one.student(0).named_parameters()) for name, one in made.items()}
     assert {p.dtype for p in parameters["bfloat16"].values()} == {torch.float32}
@@ -168,11 +168,11 @@ def test_recomputed_activations_change_nothing(world, encoder, base, lora):
         "encoder": encoder,
         "recipe": RECIPE,
         "seed_design": SeedDesign.independent(1),
-        "trainer": "sequential",
+        "engine": "sequential",
         "lora": lora,
     }
     made = [
-        distill(base, targets(world, encoder), key=("t", "r"), compute=Compute(recompute=recompute), **how)
+        distill(targets(world, encoder), student=base, key=("t", "r"), recompute=recompute, **how)
         for recompute in (False, True)
     ]
     one, other = (dict(m.student(0).named_parameters()) for m in made)
@@ -185,15 +185,15 @@ def test_a_student_stops_early_and_takes_back_its_best(world, encoder, base):
     for trainer in ("sequential", "stacked"):
         steps = []
         students = distill(
-            base, targets(world, encoder), encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(1), key=("t", "v"),
-            validation=0.3, trainer=trainer, watch=lambda moment, steps=steps: steps.append(moment.step),
+            targets(world, encoder), student=base, encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(1), key=("t", "v"),
+            validation=0.3, engine=trainer, watch=lambda moment, steps=steps: steps.append(moment.step),
         )  # fmt: skip
         seen.append((max(steps) + 1, students.predict_proba(world.prompts(relations=["home"]))))
     assert seen[0][0] < 200
     # Float32 in another order; the chosen evaluation and its parameters are the same.
     np.testing.assert_allclose(seen[0][1], seen[1][1], atol=5e-3)
     with pytest.raises(OptionError, match="early stopping needs a share"):
-        distill(base, targets(world, encoder), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",),
+        distill(targets(world, encoder), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",),
                 validation=0.3)  # fmt: skip
 
 
@@ -204,8 +204,8 @@ def test_tied_embeddings_stay_tied_in_both_trainers(world, encoder, base, tmp_pa
 
     for trainer in ("stacked", "sequential"):
         students = distill(
-            base, targets(world, encoder, 2), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(2),
-            key=("t", "tied"), trainer=trainer,
+            targets(world, encoder, 2), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(2),
+            key=("t", "tied"), engine=trainer,
         )  # fmt: skip
         (folder, _) = students.save(tmp_path / trainer)
         with safe_open(folder / "model.safetensors", "pt") as file:
@@ -222,12 +222,12 @@ def test_the_way_is_chosen_by_size_and_by_what_is_asked(base):
 
     small, adapters = Initializer.of(base), Initializer.of(base, lora=Lora(rank=2))
     other = Initializer.of(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=1))
-    assert chosen_trainer("auto", small, Compute()) == "stacked"
-    assert chosen_trainer("auto", adapters, Compute()) == "stacked"
-    assert chosen_trainer("auto", small, Compute(micro_batch=2)) == "sequential"
-    assert chosen_trainer("auto", other, Compute()) == "sequential"  # its Conv1D is no stacked layer
-    with pytest.raises(OptionError, match="trainer 'stacked' computes in float32"):
-        chosen_trainer("stacked", small, Compute(precision="bfloat16"))
+    assert chosen_engine("auto", small, Compute()) == "stacked"
+    assert chosen_engine("auto", adapters, Compute()) == "stacked"
+    assert chosen_engine("auto", small, Compute(micro_batch=2)) == "sequential"
+    assert chosen_engine("auto", other, Compute()) == "sequential"  # its Conv1D is no stacked layer
+    with pytest.raises(OptionError, match="engine 'stacked' computes in float32"):
+        chosen_engine("stacked", small, Compute(dtype="bfloat16"))
 
 
 KILLED = """
@@ -248,8 +248,8 @@ LORAS = {"no": None, "all": Lora(rank=2, dropout=0.1), "last": Lora(rank=2, laye
 Initializer.of(base, lora=Lora(rank=2))  # what the children need is imported once
 
 def trained(told):
-    distill(base, targets, encoder=Encoder.of(base), recipe=recipe, seed_design=SeedDesign.independent(2), key=("t", "killed"),
-            trainer=trainer, lora=LORAS[lora],
+    distill(targets, student=base, encoder=Encoder.of(base), recipe=recipe, seed_design=SeedDesign.independent(2), key=("t", "killed"),
+            engine=trainer, lora=LORAS[lora],
             keep=Keep(Path(out), {"inputs": "a"}, every_s=0.0),
             watch=lambda moment: os.write(told, bytes([moment.student, moment.step])))
 
@@ -425,10 +425,10 @@ def test_a_student_in_place_is_a_part_of_the_model():
 def test_what_cannot_be_stacked_names_a_trainer_that_there_is():
     """It named trainer='transformers' after that was gone."""
     from uqkd.llm.students.networks.likelihood import know_leaves
-    from uqkd.llm.students.training.choosing import TRAINERS
+    from uqkd.llm.students.training.choosing import ENGINES
 
     odd = type("OddRMSNorm", (torch.nn.Module,), {})
     with pytest.raises(OptionError, match="'0' of class OddRMSNorm: its formula was not checked") as told:
         know_leaves(torch.nn.Sequential(odd()))
-    (named,) = re.findall(r"trainer='(\w+)'", str(told.value))
-    assert named in TRAINERS
+    (named,) = re.findall(r"engine='(\w+)'", str(told.value))
+    assert named in ENGINES

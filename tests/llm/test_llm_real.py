@@ -209,7 +209,7 @@ def test_options_say_what_is_wrong(tmp_path):
 def test_the_paper_preset_is_the_published_setting():
     options = STUDY.options("paper")
     assert (options.teacher.split("/")[-1], options.student.split("/")[-1]) == ("gpt2", "distilgpt2")
-    assert (options.epochs, options.batch, options.lr, options.lora, options.trainer) == (
+    assert (options.epochs, options.batch, options.lr, options.lora, options.engine) == (
         3,
         10,
         5e-5,

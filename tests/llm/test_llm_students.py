@@ -261,7 +261,7 @@ def test_a_memorised_answer_is_answered_and_ended(world, encoder, config):
     targets = weigh(Responses.gather(prompts, made, (1, len(prompts), 1)), "single")
     long = Recipe(steps=250, optimiser="adamw", lr=1e-2, clip_norm=1.0, schedule="cosine")
     students = distill(
-        config, targets, encoder=encoder, recipe=long, seed_design=SeedDesign.independent(2), key=("t", "m")
+        targets, student=config, encoder=encoder, recipe=long, seed_design=SeedDesign.independent(2), key=("t", "m")
     )
     assert students.predict_proba(prompts)[..., 0].min() > 0.9
     drawn = students.predict(prompts, 3, sampling=Sampling(max_tokens=6), key=("t", "draws"))
@@ -276,7 +276,12 @@ def test_draws_follow_the_exact_probabilities(world, encoder, config):
     beginning_targets = weigh(answers(world, encoder, k=2, students=1), "multi")
     some = Recipe(steps=60, optimiser="adamw", lr=1e-2)
     students = distill(
-        config, beginning_targets, encoder=encoder, recipe=some, seed_design=SeedDesign.independent(1), key=("t", "d")
+        beginning_targets,
+        student=config,
+        encoder=encoder,
+        recipe=some,
+        seed_design=SeedDesign.independent(1),
+        key=("t", "d"),
     )
     prompts, draws = world.prompts(relations=["food"]), 4_000
     exact = students.predict_proba(prompts)[0]
@@ -337,7 +342,7 @@ def test_perturbed_students_begin_near_one_model(base):
 
 def test_adapters_share_one_frozen_base(base, world, encoder):
     students = distill(
-        base, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(STUDENTS),
+        weigh(answers(world, encoder), "multi"), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(STUDENTS),
         key=("t", "lora"), lora=Lora(rank=2),
     )  # fmt: skip
     one, other = students.student(0), students.student(1)
@@ -353,7 +358,7 @@ def test_saved_students_load_in_transformers(world, encoder, config, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     students = distill(
-        config, weigh(answers(world, encoder), "multi"), encoder=encoder, recipe=RECIPE,
+        weigh(answers(world, encoder), "multi"), student=config, encoder=encoder, recipe=RECIPE,
         seed_design=SeedDesign.independent(STUDENTS), key=("t", "save"),
     )  # fmt: skip
     folders = students.save(tmp_path)

@@ -234,7 +234,7 @@ def trained(path, responses, *, steps):
     """One student of these responses, and what it answers by transformers' own `generate`, ended or not."""
     encoder = Encoder.of(path)
     made = distill(
-        path, weigh(responses, "single"), encoder=encoder, seed_design=SeedDesign.independent(1), key=("t", "says"),
+        weigh(responses, "single"), student=path, encoder=encoder, seed_design=SeedDesign.independent(1), key=("t", "says"),
         recipe=Recipe(steps=steps, optimiser="adamw", lr=1e-2, clip_norm=1.0, schedule="cosine"),
     )  # fmt: skip
     model, said = made.student(0).eval(), []
@@ -301,7 +301,7 @@ def one_answer(encoder, *prompts):
 
 def distilled(path, targets, encoder, **more):
     options = {"recipe": Recipe(steps=1), "seed_design": SeedDesign.independent(1), "key": ("t", "refused")}
-    return distill(path, targets, encoder=encoder, **options, **more)
+    return distill(targets, student=path, encoder=encoder, **options, **more)
 
 
 def test_prompts_that_a_student_has_no_room_for_are_all_named_before_any_work(tmp_path):

@@ -126,9 +126,9 @@ def taught(path: Path, folder: Path, encoder: Encoder, *, kind: str, trainer: st
     seen = Seen(before=before, errors=[error])
     try:
         made = distill(
-            path, weigh(answers, "single"), encoder=encoder, recipe=recipe(path, kind),
+            weigh(answers, "single"), student=path, encoder=encoder, recipe=recipe(path, kind),
             seed_design=SeedDesign.independent(STUDENTS),
-            lora=LORA if kind == "LoRA" else None, key=("tests", "student families", folder.name), trainer=trainer,
+            lora=LORA if kind == "LoRA" else None, key=("tests", "student families", folder.name), engine=trainer,
             perturbation=0.01,
         )  # fmt: skip
     except OptionError as refusal:

@@ -41,7 +41,7 @@ def distill(
     fresh: Annotated[bool, typer.Option("--fresh", help="use the architecture, not the parameters")] = False,
     lora: Annotated[int | None, typer.Option(help="rank of adapters on the frozen model")] = None,
     lora_layers: Annotated[int | None, typer.Option(help="blocks, from the last, with adapters; default: all")] = None,
-    perturbation: Annotated[float, typer.Option(help="begin at θ + ε·|θ|·N(0, 1)")] = 0.0,
+    perturbation: Annotated[float | None, typer.Option(help="ε: begin at θ + ε·|θ|·N(0, 1)")] = None,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="draw prompts with replacement")] = False,
     freeze: Annotated[list[str] | None, typer.Option(help="initialisation or order: the same for all")] = None,
     validation: Annotated[float, typer.Option(help="share of the prompts held out, to stop early by")] = 0.0,
@@ -49,11 +49,11 @@ def distill(
         int, typer.Option(help="evaluations without a lower validation loss before a student stops")
     ] = 5,
     validate_every: Annotated[int, typer.Option(help="steps between evaluations")] = 20,
-    trainer: Annotated[
+    engine: Annotated[
         str, typer.Option(help="auto, stacked (all in one pass) or sequential (one after another)")
     ] = "auto",
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    precision: Annotated[str, typer.Option(help="of the computation: float32 or bfloat16")] = "float32",
+    dtype: Annotated[str, typer.Option(help="of the computation: float32 or bfloat16")] = "float32",
     micro_batch: Annotated[int | None, typer.Option(help="rows at a time; default: what fits")] = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="keep no activations (activation checkpointing)")
@@ -71,7 +71,6 @@ def distill(
     from uqkd.llm.students.rows.tokenising import student_tokens
     from uqkd.llm.students.second_source import targets_of
     from uqkd.llm.students.training.keeping import Keep
-    from uqkd.llm.students.training.ways_to_train import Compute
     from uqkd.llm.targets import method_names, responses_kept
 
     one_of("weights", weights, method_names())
@@ -97,7 +96,7 @@ def distill(
         "students": students, "weights": weights, "k": responses.shape[2], "per_student": per_student, "steps": count,
         "batch": batch, "lr": lr, "optimiser": optimiser, "schedule": schedule, "fresh": fresh, "lora": lora,
         "lora_layers": lora_layers, "perturbation": perturbation, "bootstrap": bootstrap, "freeze": sorted(freeze or []),
-        "validation": validation, "stop": [patience, validate_every] if validation else None, "precision": precision,
+        "validation": validation, "stop": [patience, validate_every] if validation else None, "dtype": dtype,
         "seed_key": seed_key, "bank": held.fingerprint, "model": model_revision(check_model(student)),
     }  # fmt: skip
     about = {**options, "inputs": _digest(options), "base": student, "sampling": _sampling_of(identity)}
@@ -107,16 +106,22 @@ def distill(
         return
     how: dict[str, Any] = {
         "encoder": encoder, "recipe": recipe, "fresh": fresh, "lora": adapters,
-        "perturbation": perturbation, "trainer": trainer, "validation": validation,
-        "compute": Compute(device, precision, micro_batch, recompute),
+        "perturbation": perturbation, "engine": engine, "validation": validation,
+        "device": device, "dtype": dtype, "micro_batch": micro_batch, "recompute": recompute,
         "seed_design": SeedDesign.independent(students, freeze=freeze or [], bootstrap=bootstrap),
     }  # fmt: skip
     key = (*_KEY, seed_key)
     sampling = Sampling(max_tokens=said.longest + 1)
-    targets = targets_of(weights, responses, student, sampling=sampling, key=key, keep=keep, **how)
+    targets = targets_of(responses, weights, student=student, sampling=sampling, key=key, keep=keep, **how)
     print(f"distilling {students} students of {len(prompts)} prompts, k = {responses.shape[2]}, {weights}", flush=True)
     made = train(
-        student, targets, key=key, exclude_failed=exclude_failed, keep=keep, watch=_Watch(students, count), **how
+        targets,
+        student=student,
+        key=key,
+        exclude_failed=exclude_failed,
+        keep=keep,
+        watch=_Watch(students, count),
+        **how,
     )
     mean = float(made.loss[made.kept].mean())
     print(f"{out}: {len(made.kept)} students saved, mean loss {mean:.4g} nats a token, trained {made.engine}")

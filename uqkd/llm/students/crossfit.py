@@ -16,9 +16,9 @@ from uqkd.llm.targets import folds, weigh
 
 
 def cross_fitted(
-    student: Any,
     responses: Responses,
     *,
+    student: Any,
     answers: int,
     parts: int = 2,
     sampling: Sampling | None = None,
@@ -34,10 +34,10 @@ def cross_fitted(
 
     Parameters
     ----------
-    student, **training
-        As for `distill`: encoder, recipe, sources, ...
     responses : Responses
         (S, P, k) of the teacher.
+    student, **training
+        As for `distill`: encoder, recipe, seed_design, ...
     answers : int
         m, drawn per prompt.
     parts : int
@@ -64,7 +64,7 @@ def cross_fitted(
         held, others = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
         targets = weigh(responses.of_prompts(others.tolist()), "multi")
         below = None if keep is None else keep.below(f"fold-{part}")
-        made = distill(student, targets, key=(*key, part), keep=below, **training)
+        made = distill(targets, student=student, key=(*key, part), keep=below, **training)
         drawn = made.predict(prompts.select(held.tolist()), answers, sampling=sampling, key=(*key, part, "answers"))
         for s in range(students):
             for place, p in enumerate(held.tolist()):

@@ -21,7 +21,7 @@ from uqkd.llm.students.networks.initializer import Initializer, Lora
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood
 from uqkd.llm.students.rows.tokenising import check_embedding
 from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
-from uqkd.llm.students.training.choosing import TRAINERS, chosen_trainer
+from uqkd.llm.students.training.choosing import ENGINES, chosen_engine
 from uqkd.llm.students.training.keeping import ABOUT, Keep
 from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
 from uqkd.stacked import Recipe, SeedDesign, Training
@@ -74,7 +74,7 @@ class Students:
         return self.models.predict_proba(self.encoder, prompts, temperature=temperature)[self.kept]
 
     def predict(
-        self, prompts: Prompts, draws: int, *, sampling: Sampling | None = None, key: tuple[Any, ...]
+        self, prompts: Prompts, draws: int, *, key: tuple[Any, ...], sampling: Sampling | None = None
     ) -> Responses:
         """Draw R responses to each prompt from each student.
 
@@ -83,10 +83,10 @@ class Students:
         prompts : Prompts
         draws : int
             R.
-        sampling : Sampling, optional
-            The students' own distribution, up to 16 tokens, if not given.
         key : tuple
             Names the streams: one for each student, prompt and draw.
+        sampling : Sampling, optional
+            The students' own distribution, up to 16 tokens, if not given.
 
         Returns
         -------
@@ -120,21 +120,25 @@ class Students:
 
 
 def distill(
-    student: Any,
     targets: TextTargets,
     *,
+    student: Any,
     encoder: Encoder,
+    fresh: bool = False,
+    lora: Lora | None = None,
     recipe: Recipe,
     seed_design: SeedDesign,
     key: tuple[Any, ...],
-    fresh: bool = False,
-    lora: Lora | None = None,
-    perturbation: float = 0.0,
+    perturbation: float | None = None,
     adapter: Sequence[int] | None = None,
     dropout: Sequence[int] | None = None,
     validation: float = 0.0,
-    trainer: str = "auto",
-    compute: Compute | None = None,
+    engine: str = "auto",
+    device: str = "cpu",
+    dtype: str = "float32",
+    chunk: int | None = None,
+    micro_batch: int | None = None,
+    recompute: bool = False,
     keep: Keep | None = None,
     watch: Watch | None = None,
     exclude_failed: bool = False,
@@ -143,32 +147,41 @@ def distill(
 
     Parameters
     ----------
+    targets : TextTargets
+        Of S students, or of one for all alike; the prompts are those of its responses. Where the tokenizer is not the
+        teacher's, texts are encoded anew.
     student : path, name or transformers configuration
         Any causal language model; a configuration begins fresh.
-    targets : TextTargets
-        Of S students, or of one for all alike. Where the tokenizer is not the teacher's, texts are encoded anew.
     encoder : Encoder
         Of the student.
+    fresh : bool
+        Begin anew with the architecture of a saved model.
+    lora : Lora, optional
+        Train adapters on the frozen model; otherwise all parameters.
     recipe : Recipe
         Optimiser steps, rows per step (at most a student's different rows), rates; the same steps whatever the method.
     seed_design : SeedDesign
         Levels of initialisation (or perturbation), order and bootstrap.
     key : tuple
         Names the streams of this set of students.
-    fresh : bool
-        Begin anew with the architecture of a saved model.
-    lora : Lora, optional
-        Train adapters on the frozen model; otherwise all parameters.
-    perturbation : float
-        Begin at θ + ε·|θ|·N(0, 1).
+    perturbation : float, optional
+        None: students begin as `student`, `fresh` and `seed_design` say. A number ε >= 0: all near one beginning θ, at
+        θ + ε·|θ|·N(0, 1).
     adapter, dropout : (S,) int, optional
-        Levels of the adapters' initialisation and of the dropout masks; those of initialisation and order if not given.
+        Levels of the adapters' initialisation and of the dropout masks. If not given those of initialisation (one for all near
+        one beginning) and of order.
     validation : float
         Share of the prompts that is held out of training; with `recipe.patience` students stop early by their loss on it.
-    trainer : {"auto", "stacked", "sequential"}
-        All in one pass, one after another in place, or whichever is faster for this student (see `chosen_trainer`).
-    compute : Compute, optional
-        Device, precision, micro-batches.
+    engine : {"auto", "stacked", "sequential"}
+        All in one pass, one after another in place, or whichever is faster for this student (see `chosen_engine`).
+    device : str
+        "cpu", "cuda" or "cuda:1".
+    dtype : {"float32", "bfloat16"}
+        Precision of training; parameters and the optimiser's state stay in float32.
+    chunk : int, optional
+        Students trained at a time; as many as memory and caches hold if not given.
+    micro_batch, recompute
+        See `Compute`.
     keep : Keep, optional
         Folder in which students are saved as they are trained, and checkpoints while they are: a stopped call is begun again
         and goes on. Without it students stay in memory.
@@ -195,20 +208,20 @@ def distill(
     The loss of a student is the weighted negative log-likelihood of its responses, their ends included, averaged over
     prompts: with weights 1/k of k responses, the cross-entropy to their empirical distribution (T4).
     """
-    one_of("trainer", trainer, TRAINERS)
-    how = compute or Compute()
+    one_of("engine", engine, ENGINES)
+    how = Compute(device, dtype, micro_batch, recompute, chunk)
     initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
     split = _split(targets, validation, encoder=encoder, recipe=recipe, seed_design=seed_design, key=key)
     check_embedding(split.rows.tokens, initializer.template.model)
-    levels = seed_design.initialisation if adapter is None else np.asarray(adapter)
+    own = np.asarray(seed_design.initialisation * (perturbation is None) if adapter is None else adapter)
     masks = seed_design.order if dropout is None else np.asarray(dropout)
     job = _Job(
         initializer, split, recipe, encoder, key,
-        levels=[(int(a), int(b), int(c)) for a, b, c in zip(seed_design.initialisation, levels, masks, strict=True)],
-        recurs=seed_design.recurs("initialisation") or (perturbation == 0 and not fresh and lora is None),
+        levels=[(int(a), int(b), int(c)) for a, b, c in zip(seed_design.initialisation, own, masks, strict=True)],
+        recurs=seed_design.recurs("initialisation") or (not perturbation and not fresh and lora is None),
         compute=how, keep=keep, watch=watch,
     )  # fmt: skip
-    way = chosen_trainer(trainer, initializer, how)
+    way = chosen_engine(engine, initializer, how)
     models, training = job.stacked() if way == "stacked" else job.sequential()
     training.refuse_failed(exclude_failed=exclude_failed, stacklevel=3)
     return Students(models, encoder, training.failed_at, training.loss, training.engine, split.rows.notes)

@@ -14,10 +14,10 @@ from uqkd.llm.targets import second_source, weigh
 
 
 def targets_of(
-    method: str,
     responses: Responses,
-    student: Any,
+    method: str,
     *,
+    student: Any,
     sampling: Sampling,
     key: tuple[Any, ...],
     keep: Keep | None = None,
@@ -30,10 +30,10 @@ def targets_of(
 
     Parameters
     ----------
-    method : str
-        Of `weigh`.
     responses : Responses
         (S, P, k) of the teacher.
+    method : str
+        Of `weigh`.
     student, **training
         As for `distill`: encoder, recipe, sources, ...
     sampling : Sampling
@@ -59,7 +59,7 @@ def targets_of(
         recipe = training["recipe"]
         half = replace(recipe, steps=max(1, recipe.steps // 2), warmup=min(recipe.warmup, recipe.steps // 2 // 2))
         second, fold = cross_fitted(
-            student, responses, answers=responses.shape[2], sampling=sampling, key=(*key, "cross"), keep=keep,
+            responses, student=student, answers=responses.shape[2], sampling=sampling, key=(*key, "cross"), keep=keep,
             **{**training, "recipe": half},
         )  # fmt: skip
         return weigh(responses, method, second=second, fold=fold, embedding="exact")

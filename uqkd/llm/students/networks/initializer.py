@@ -31,8 +31,8 @@ class Initializer:
         One student; of the base under adapters there is no other copy.
     fresh : bool
         Every level is a new initialisation; otherwise students begin at the template's parameters.
-    perturbation : float
-        Trained parameters θ begin at θ + ε·|θ|·N(0, 1), drawn per level.
+    perturbation : float or None
+        ε: trained parameters begin near one θ, the same for all levels, at θ + ε·|θ|·N(0, 1), drawn per level.
     lora : Lora or None
     folder : Path or None
         Of the saved model; None where a configuration was given.
@@ -40,13 +40,13 @@ class Initializer:
 
     template: SequenceLikelihood
     fresh: bool
-    perturbation: float
+    perturbation: float | None
     lora: Lora | None
     folder: Path | None = None
 
     @classmethod
     def of(
-        cls, student: Any, *, fresh: bool = False, lora: Lora | None = None, perturbation: float = 0.0
+        cls, student: Any, *, fresh: bool = False, lora: Lora | None = None, perturbation: float | None = None
     ) -> Initializer:
         """Load or build one student.
 
@@ -57,8 +57,8 @@ class Initializer:
         fresh : bool
             Use the architecture of a saved model and none of its parameters.
         lora : Lora, optional
-        perturbation : float
-            ε >= 0.
+        perturbation : float, optional
+            ε >= 0; None for students that begin as their levels say.
 
         Raises
         ------
@@ -69,8 +69,8 @@ class Initializer:
         """
         from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-        if not perturbation >= 0:
-            raise OptionError(f"perturbation must be a number >= 0; got {perturbation}.")
+        if perturbation is not None and not perturbation >= 0:
+            raise OptionError(f"perturbation must be None or a number >= 0; got {perturbation}.")
         config = student if isinstance(student, PretrainedConfig) else None
         path: Path | None = None
         if lora is not None and (fresh or config is not None):
@@ -106,7 +106,9 @@ class Initializer:
         if self.fresh:
             from transformers import AutoModelForCausalLM
 
-            with seeds.torch_stream(*key, "initialisation", level, shared=shared):
+            near = self.perturbation is not None
+            begin = "common" if near else level
+            with seeds.torch_stream(*key, "initialisation", begin, shared=shared or near):
                 model = AutoModelForCausalLM.from_config(self.template.model.config, dtype=torch.float32)
             return dict(self._near(_trained(SequenceLikelihood(model)), level, key, shared))
         return dict(self._near(_trained(self.template), level, key, shared))
@@ -132,18 +134,18 @@ class Initializer:
     def _near(
         self, parameters: Parameters, level: int, key: tuple[Any, ...], shared: bool
     ) -> Iterator[tuple[str, Tensor]]:
-        if self.perturbation == 0:
+        if not self.perturbation:
             yield from parameters.items()
             return
-        noise = seeds.generator(*key, "perturbation", level, shared=shared)
+        epsilon, noise = self.perturbation, seeds.generator(*key, "perturbation", level, shared=shared)
         for name, value in parameters.items():
             drawn = torch.from_numpy(noise.standard_normal(tuple(value.shape))).to(value)
-            yield name, value + self.perturbation * value.abs() * drawn
+            yield name, value + epsilon * value.abs() * drawn
 
     def _adapters(self, key: tuple[Any, ...], level: int, shared: bool) -> Parameters:
         from peft.tuners.lora import LoraLayer
 
-        with seeds.torch_stream(*key, "adapter", level, shared=shared):
+        with seeds.torch_stream(*key, "adapter", level, shared=shared or self.perturbation is not None):
             for part in self.template.modules():
                 if isinstance(part, LoraLayer):
                     part.reset_lora_parameters("default", init_lora_weights=True)

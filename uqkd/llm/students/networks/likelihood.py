@@ -169,7 +169,7 @@ def know_leaves(model: nn.Module) -> None:
             if kind.__name__ not in RMS_NORMS or not hasattr(part, "variance_epsilon"):
                 raise OptionError(
                     f"cannot stack {path!r} of class {kind.__name__}: its formula was not checked. Known: "
-                    f"{', '.join(RMS_NORMS)}; or train with trainer='sequential'."
+                    f"{', '.join(RMS_NORMS)}; or train with engine='sequential'."
                 )
             LEAVES[kind] = LlamaNorm
 

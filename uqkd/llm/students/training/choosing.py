@@ -13,11 +13,11 @@ from uqkd.llm.students.training.ways_to_train import Compute
 from uqkd.stacked.engines.in_turn import LARGE
 from uqkd.stacked.layers.replacing import refuse_unknown
 
-TRAINERS = ("auto", "stacked", "sequential")
+ENGINES = ("auto", "stacked", "sequential")
 
 
-def chosen_trainer(trainer: str, initializer: Initializer, compute: Compute) -> str:
-    """The trainer that is asked for, or the faster one: "stacked" or "sequential".
+def chosen_engine(engine: str, initializer: Initializer, compute: Compute) -> str:
+    """The engine that is asked for, or the faster one: "stacked" or "sequential".
 
     Small students, and adapters on one shared base, go through in one pass, if their layers can be stacked and nothing is asked
     that only students trained one after another have; all others in place one after another.
@@ -25,15 +25,15 @@ def chosen_trainer(trainer: str, initializer: Initializer, compute: Compute) -> 
     Raises
     ------
     OptionError
-        The stacked trainer was asked for what it does not have.
+        The stacked engine was asked for what it does not have.
     """
-    if trainer == "stacked" and not compute.plain:
+    if engine == "stacked" and not compute.plain:
         raise OptionError(
-            "trainer 'stacked' computes in float32 and whole batches; leave precision, micro_batch and recompute out, or say "
-            "trainer='sequential'."
+            "engine 'stacked' computes in float32 and whole batches; leave dtype, micro_batch and recompute out, or say "
+            "engine='sequential'."
         )
-    if trainer != "auto":
-        return trainer
+    if engine != "auto":
+        return engine
     template = initializer.template
     trained = sum(p.numel() for p in template.parameters() if p.requires_grad)
     if not compute.plain or (initializer.lora is None and trained >= LARGE):

@@ -60,7 +60,7 @@ class Compute:
     ----------
     device : str
         "cpu", "cuda" or "cuda:1".
-    precision : {"float32", "bfloat16"}
+    dtype : {"float32", "bfloat16"}
         Of the computation; parameters and the optimiser's state stay in float32.
     micro_batch : int, optional
         Rows that pass through a student at a time, of similar length; as many as some 16,000 tokens if not given. The
@@ -72,7 +72,7 @@ class Compute:
     """
 
     device: str = "cpu"
-    precision: str = "float32"
+    dtype: str = "float32"
     micro_batch: int | None = None
     recompute: bool = False
     chunk: int | None = None
@@ -88,7 +88,7 @@ class Compute:
     @property
     def plain(self) -> bool:
         """Whether nothing is asked that only students trained one after another have."""
-        return self.precision == "float32" and self.micro_batch is None and not self.recompute
+        return self.dtype == "float32" and self.micro_batch is None and not self.recompute
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def train_in_turn(
 
             checkpoint = None if keep is None else keep.checkpoint(f"{s}", write=processes.number == 0)
             done = train_alone(
-                student, recipe, parts, precision=compute.precision, checkpoint=checkpoint, processes=processes,
+                student, recipe, parts, precision=compute.dtype, checkpoint=checkpoint, processes=processes,
                 evaluate=_evaluation(student, split.held_out, s, compute),
                 stream=partial(_stream, key, mask),
                 watch=_told(watch, rows, s),
