@@ -75,7 +75,8 @@ def test_tied_weights_are_saved_once_and_read_again_equal(make_model, tmp_path):
     encoder = Encoder.of(path)
     for trainer in ("stacked", "sequential"):
         made = distill(
-            answered(encoder, "w1", "w2"), student=path, encoder=encoder, recipe=Recipe(steps=2), seed_design=SeedDesign.independent(2),
+            answered(encoder, "w1", "w2"), student=path, encoder=encoder, recipe=Recipe(steps=2),
+            seed_design=SeedDesign.independent(2),
             key=("t", trainer), engine=trainer, perturbation=0.1,
         )  # fmt: skip
         for s, folder in enumerate(made.save(tmp_path / trainer)):

@@ -146,7 +146,8 @@ def test_bfloat16_keeps_master_weights(world, encoder, base):
     made = {}
     for precision in ("float32", "bfloat16"):
         made[precision] = distill(
-            targets(world, encoder), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t", "p"),
+            targets(world, encoder), student=base, encoder=encoder, recipe=RECIPE,
+            seed_design=SeedDesign.independent(1), key=("t", "p"),
             dtype=precision, engine="sequential",
         )  # fmt: skip
     parameters = {name: dict(one.student(0).named_parameters()) for name, one in made.items()}
@@ -185,7 +186,8 @@ def test_a_student_stops_early_and_takes_back_its_best(world, encoder, base):
     for trainer in ("sequential", "stacked"):
         steps = []
         students = distill(
-            targets(world, encoder), student=base, encoder=encoder, recipe=recipe, seed_design=SeedDesign.independent(1), key=("t", "v"),
+            targets(world, encoder), student=base, encoder=encoder, recipe=recipe,
+            seed_design=SeedDesign.independent(1), key=("t", "v"),
             validation=0.3, engine=trainer, watch=lambda moment, steps=steps: steps.append(moment.step),
         )  # fmt: skip
         seen.append((max(steps) + 1, students.predict_proba(world.prompts(relations=["home"]))))
@@ -193,7 +195,8 @@ def test_a_student_stops_early_and_takes_back_its_best(world, encoder, base):
     # Float32 in another order; the chosen evaluation and its parameters are the same.
     np.testing.assert_allclose(seen[0][1], seen[1][1], atol=5e-3)
     with pytest.raises(OptionError, match="early stopping needs a share"):
-        distill(targets(world, encoder), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(1), key=("t",),
+        distill(targets(world, encoder), student=base, encoder=encoder, recipe=RECIPE,
+            seed_design=SeedDesign.independent(1), key=("t",),
                 validation=0.3)  # fmt: skip
 
 
@@ -248,7 +251,8 @@ LORAS = {"no": None, "all": Lora(rank=2, dropout=0.1), "last": Lora(rank=2, laye
 Initializer.of(base, lora=Lora(rank=2))  # what the children need is imported once
 
 def trained(told):
-    distill(targets, student=base, encoder=Encoder.of(base), recipe=recipe, seed_design=SeedDesign.independent(2), key=("t", "killed"),
+    distill(targets, student=base, encoder=Encoder.of(base), recipe=recipe,
+            seed_design=SeedDesign.independent(2), key=("t", "killed"),
             engine=trainer, lora=LORAS[lora],
             keep=Keep(Path(out), {"inputs": "a"}, every_s=0.0),
             watch=lambda moment: os.write(told, bytes([moment.student, moment.step])))

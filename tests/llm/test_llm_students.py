@@ -27,6 +27,7 @@ from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of,
 from uqkd.llm.synthetic.exact import answer_probabilities
 from uqkd.llm.synthetic.testbed import Size, tokenizer
 from uqkd.stacked import Stacked, train
+from uqkd.stacked.randomness.orders import systematic
 from uqkd.store import faults_of_folder
 
 SIZE, STUDENTS = Size(16, 32, 2, 2), 3
@@ -342,7 +343,8 @@ def test_perturbed_students_begin_near_one_model(base):
 
 def test_adapters_share_one_frozen_base(base, world, encoder):
     students = distill(
-        weigh(answers(world, encoder), "multi"), student=base, encoder=encoder, recipe=RECIPE, seed_design=SeedDesign.independent(STUDENTS),
+        weigh(answers(world, encoder), "multi"), student=base, encoder=encoder, recipe=RECIPE,
+        seed_design=SeedDesign.independent(STUDENTS),
         key=("t", "lora"), lora=Lora(rank=2),
     )  # fmt: skip
     one, other = students.student(0), students.student(1)
