@@ -16,7 +16,7 @@ from bench.measuring import Row
 from uqkd import seeds
 from uqkd.llm.bank import STUDY, Bank
 from uqkd.llm.bank.columns.rows import column_types
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.prompts.rendering import Rendered
 from uqkd.llm.sampling import Sampling
@@ -137,12 +137,12 @@ import resource, sys
 import pandas, pyarrow.parquet, numpy
 from bench.bank_reading import Instant, some_prompts
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.sampling import Sampling
 teacher = Instant(16)
-respond(teacher, some_prompts(200), 16, bank=Bank(sys.argv[2] + "-warm"), sampling=Sampling())
+fill_bank(teacher, some_prompts(200), 16, bank=Bank(sys.argv[2] + "-warm"), sampling=Sampling())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-respond(teacher, some_prompts(int(sys.argv[1])), 16, bank=Bank(sys.argv[2]), sampling=Sampling())
+fill_bank(teacher, some_prompts(int(sys.argv[1])), 16, bank=Bank(sys.argv[2]), sampling=Sampling())
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
@@ -171,12 +171,12 @@ def memory(place: Path) -> Row:
 
 
 def added(place: Path, *, prompts: int = 1024, tokens: int = 256) -> Row:
-    """Milliseconds that `respond` adds to a response: request, seed, row, flags, compressed and synced unit, inventory."""
+    """Milliseconds that `fill_bank` adds to a response: request, seed, row, flags, compressed and synced unit, inventory."""
     teacher: Any = Instant(tokens)
     asked, best = some_prompts(prompts), float("inf")
     for turn in range(5):  # the least of five: what is added, not what others on the machine take
         started = time.perf_counter()
-        respond(teacher, asked, K, bank=Bank(place / f"added-{turn}"), sampling=Sampling(max_tokens=tokens))
+        fill_bank(teacher, asked, K, bank=Bank(place / f"added-{turn}"), sampling=Sampling(max_tokens=tokens))
         best = min(best, 1e3 * (time.perf_counter() - started) / (prompts * K))
     what = f"added to a response of {tokens} tokens beside the engine"
     return Row(

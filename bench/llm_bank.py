@@ -12,7 +12,7 @@ from bench import bank_reading
 from bench.measuring import Row, paired
 from uqkd import seeds
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 
@@ -70,7 +70,7 @@ def throughput(path: Path, place: Path) -> list[Row]:
         nonlocal done
         done += 1
         bank = Bank(place / f"bank-{done}")
-        respond(teacher, prompts, K, bank=bank, sampling=Sampling(max_tokens=TOKENS), max_flagged=1.0)
+        fill_bank(teacher, prompts, K, bank=bank, sampling=Sampling(max_tokens=TOKENS), max_flagged=1.0)
 
     ours_s, raw_s, ratio = paired(ours, raw(teacher, prompts), rounds=3)
     teacher.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.measuring import Row, paired
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
@@ -75,7 +75,7 @@ def _row(teacher: Any, engine: Any, length: int, count: int) -> Row:
         def ours() -> None:
             bank = Bank(Path(folder) / str(len(drawn["ours"])))
             # Another key each time, so that no draw and no cached block of a response is met again.
-            respond(
+            fill_bank(
                 teacher,
                 prompts,
                 K,

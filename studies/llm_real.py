@@ -339,7 +339,7 @@ def of_file(path: str) -> str:
 
 def draw(options: Options) -> str:
     """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
-    from uqkd.llm import Bank, audit, open_teacher, respond
+    from uqkd.llm import Bank, audit, fill_bank, open_teacher
     from uqkd.llm.models.revision import check_model, model_revision
 
     every = {**options.model_dump(), "data": options.folder, "per_student": most(options), "k": most(options)}
@@ -351,7 +351,7 @@ def draw(options: Options) -> str:
         k = options.reference + (own if part == "trained" else 0)
         if bank.inventory(wanted, k).missing.size:
             teacher = teacher or open_teacher(options.teacher, backend=options.backend, dtype="float32")
-            respond(teacher, wanted, k, bank=bank, sampling=sampling_of(every), key=(*KEY, "teacher"))
+            fill_bank(teacher, wanted, k, bank=bank, sampling=sampling_of(every), key=(*KEY, "teacher"))
     if teacher is not None:
         teacher.close()
     audit(bank, asked(every, "trained")[0], students=options.students, k=most(options), per_student=most(options))

@@ -11,7 +11,7 @@ from uqkd import seeds
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.prompts.rendering import Rendered, ids_hash
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, Refusal, Request, TeacherInfo
+from uqkd.llm.teachers.teacher import Completion, Refusal, Request, Responding, TeacherInfo
 
 INFO = TeacherInfo("toy", "rev-1", "toy", "1", "float64", "processed", False)
 Answer = Callable[[Request], Completion | Refusal]
@@ -53,7 +53,7 @@ class ToyEncoder:
         return " ".join(map(str, token_ids))
 
 
-class ToyTeacher:
+class ToyTeacher(Responding):
     """Answers each request by a function, one by one.
 
     Parameters
@@ -67,7 +67,7 @@ class ToyTeacher:
     Attributes
     ----------
     asked : list of int
-        Requests taken by each stream, that is by each `respond` that had something to draw.
+        Requests taken by each stream, that is by each `fill_bank` that had something to draw.
     requests : list of Request
         All of them, in the order in which they were taken.
     """

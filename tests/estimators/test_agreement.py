@@ -1,6 +1,7 @@
 """Gini variances and distances from draws: by hand, against one-hot rows, by exact enumeration, by simulation."""
 
 import itertools
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_standard_errors_are_those_of_the_means():
     different students' deviations, which is nearly all there is where the bias is small."""
     found = []
     for i in range(400):
-        found.append(squared_distance(students(60, ("se", i)), probs=np.tile(P, (60, 1))).mean())
+        found.append(astuple(squared_distance(students(60, ("se", i)), probs=np.tile(P, (60, 1))).mean))
     mean, error, bias, bias_error = np.array(found).T
     ratio, bias_ratio = (np.sqrt((e**2).mean()) / m.std(ddof=1) for m, e in ((mean, error), (bias, bias_error)))
     assert abs(ratio - 1) < 4 * 0.035 + 0.05

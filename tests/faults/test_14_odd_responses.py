@@ -7,7 +7,7 @@ from toys import ToyEncoder, ToyTeacher
 
 from uqkd.errors import DataError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion
@@ -34,7 +34,7 @@ def odd_teacher(odd):
 
 
 def drawn(bank, odd, **options):
-    return respond(odd_teacher(odd), PROMPTS, 1, bank=bank, sampling=Sampling(), **options)
+    return fill_bank(odd_teacher(odd), PROMPTS, 1, bank=bank, sampling=Sampling(), **options)
 
 
 @pytest.mark.parametrize("kind", ODD)

@@ -10,7 +10,7 @@ from toys import Around, failing
 
 from uqkd.errors import LibraryError, WorkerError
 from uqkd.llm.bank import Bank, responding
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
@@ -24,24 +24,24 @@ def test_what_was_drawn_is_kept_and_a_rerun_asks_for_the_rest(transformers_teach
     bank = Bank(tmp_path / "a")
     dying = failing(transformers_teacher, after=25, problem=WorkerError("engine died."))
     with pytest.raises(WorkerError) as caught:
-        respond(dying, PROMPTS, 4, bank=bank, **OPTIONS)
+        fill_bank(dying, PROMPTS, 4, bank=bank, **OPTIONS)
     assert str(caught.value) == (
         "engine died: 25 of 40 responses are committed, 15 remain; run the same again to draw those."
     )
     assert bank.rows == 25
     asked = []
     rest = Around(transformers_teacher, request=lambda place, one: asked.append(place) or one)
-    respond(rest, PROMPTS, 4, bank=bank, **OPTIONS)
+    fill_bank(rest, PROMPTS, 4, bank=bank, **OPTIONS)
     assert len(asked) == 15
-    whole = respond(transformers_teacher, PROMPTS, 4, bank=Bank(tmp_path / "b"), **OPTIONS)
+    whole = fill_bank(transformers_teacher, PROMPTS, 4, bank=Bank(tmp_path / "b"), **OPTIONS)
     assert bank.fingerprint == whole.fingerprint
 
 
 @pytest.mark.parametrize(("problem", "what"), [(WorkerError("died."), "died"), (KeyboardInterrupt(), "interrupted")])
 def test_a_stopped_top_up_counts_what_was_there_before(transformers_teacher, tmp_path, problem, what):
-    bank = respond(transformers_teacher, PROMPTS, 1, bank=Bank(tmp_path), **OPTIONS)
+    bank = fill_bank(transformers_teacher, PROMPTS, 1, bank=Bank(tmp_path), **OPTIONS)
     with pytest.raises(type(problem)) as caught:
-        respond(failing(transformers_teacher, after=13, problem=problem), PROMPTS, 4, bank=bank, **OPTIONS)
+        fill_bank(failing(transformers_teacher, after=13, problem=problem), PROMPTS, 4, bank=bank, **OPTIONS)
     assert bank.rows == 23
     assert str(caught.value) == (
         f"{what}: 23 of 40 responses are committed, 17 remain; run the same again to draw those."
@@ -54,7 +54,7 @@ def test_what_has_come_is_committed_every_few_seconds(transformers_teacher, tmp_
     monkeypatch.setattr(responding.time, "monotonic", lambda: next(clock))
     seen = []
     options = {**OPTIONS, "chunk": 10**6}
-    respond(
+    fill_bank(
         transformers_teacher, PROMPTS, 4, bank=Bank(tmp_path), progress=lambda done, _: seen.append(done), **options
     )
     assert len(seen) > 5
@@ -79,7 +79,7 @@ def test_a_signal_beside_a_commit_is_counted_as_the_bank_stands(
 
     monkeypatch.setattr(bank.store, "commit", stopped)
     with pytest.raises(KeyboardInterrupt) as caught:
-        respond(transformers_teacher, PROMPTS, 4, bank=bank, **OPTIONS)
+        fill_bank(transformers_teacher, PROMPTS, 4, bank=bank, **OPTIONS)
     assert bank.rows == done
     assert str(caught.value) == (
         f"interrupted: {done} of 40 responses are committed, {40 - done} remain; run the same again to draw those."

@@ -8,7 +8,7 @@ import pytest
 
 from uqkd.errors import PreflightError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
@@ -83,5 +83,5 @@ def test_respond_refuses_before_it_draws(transformers_teacher, tmp_path):
     bank = Bank(tmp_path / "bank")
     long = Prompts(("a",), (" ".join(["w2"] * 60),))
     with pytest.raises(PreflightError, match="beyond the context"):
-        respond(transformers_teacher, long, 2, bank=bank, sampling=Sampling())
+        fill_bank(transformers_teacher, long, 2, bank=bank, sampling=Sampling())
     assert bank.rows == 0

@@ -25,13 +25,13 @@ torch.set_num_threads(1)  # a forked child has none of its parent's threads
 from uqkd import seeds
 from uqkd.llm.bank import Bank
 from uqkd.llm.prompts import read_prompts
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
 model, prompts, root, kills = sys.argv[1], read_prompts(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 teacher = open_teacher(model, backend="transformers", dtype="float32", device="cpu")
 def fill(place):
-    respond(teacher, prompts, 4, bank=Bank(place), sampling=Sampling(max_tokens=6), max_flagged=1.0, chunk=3)
+    fill_bank(teacher, prompts, 4, bank=Bank(place), sampling=Sampling(max_tokens=6), max_flagged=1.0, chunk=3)
 started = time.monotonic()
 fill(root + "-reference")
 duration_s = time.monotonic() - started
@@ -131,7 +131,7 @@ def test_command_killed_and_continued(command, tiny, prompts, tmp_path):
 
 
 def test_command_with_vllm_killed_and_continued(command, tiny, prompts, tmp_path, vllm_teacher):
-    from uqkd.llm.bank.responding import respond
+    from uqkd.llm.bank.responding import fill_bank
     from uqkd.llm.sampling import Sampling
 
     whole, root = tmp_path / "whole", tmp_path / "bank"
@@ -140,8 +140,8 @@ def test_command_with_vllm_killed_and_continued(command, tiny, prompts, tmp_path
     assert 0 < units <= 40
     options = {"sampling": Sampling(max_tokens=6), "max_flagged": 1.0, "chunk": 3}
     wanted = read_prompts(prompts)
-    respond(vllm_teacher, wanted, 4, bank=Bank(root), **options)
-    respond(vllm_teacher, wanted, 4, bank=Bank(whole), **options)
+    fill_bank(vllm_teacher, wanted, 4, bank=Bank(root), **options)
+    fill_bank(vllm_teacher, wanted, 4, bank=Bank(whole), **options)
     assert same(root, whole, prompts)
 
 

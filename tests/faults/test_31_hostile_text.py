@@ -12,7 +12,7 @@ from toys import ToyEncoder, ToyTeacher
 from uqkd.cli import main
 from uqkd.estimators import comparison
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts import Prompts, read_prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion
@@ -38,7 +38,7 @@ def hostile_teacher():
 
 
 def test_text_is_kept_to_the_letter(tmp_path):
-    bank = respond(hostile_teacher(), PROMPTS, 1, bank=Bank(tmp_path), sampling=Sampling())
+    bank = fill_bank(hostile_teacher(), PROMPTS, 1, bank=Bank(tmp_path), sampling=Sampling())
     table = bank.table(PROMPTS)
     assert tuple(table["text"]) == tuple(table["prompt"]) == HOSTILE
     assert tuple(bank.responses(PROMPTS, students=1, k=1, per_student=1).texts(0, i)[0] for i in range(10)) == HOSTILE

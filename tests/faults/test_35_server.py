@@ -15,7 +15,7 @@ from fake_server import drawn, fake_server, said
 from uqkd.errors import OptionError, WorkerError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.left_out import read_left_out
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, open_teacher
@@ -46,7 +46,7 @@ def opened(request, fake, tiny):
 
 
 def fill(teacher, bank, prompts=PROMPTS, k=K, **options):
-    return respond(teacher, prompts, k, bank=bank, sampling=SAMPLING, **options)
+    return fill_bank(teacher, prompts, k, bank=bank, sampling=SAMPLING, **options)
 
 
 def check_rows(teacher, bank, prompts=PROMPTS):

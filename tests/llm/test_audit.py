@@ -11,7 +11,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, IndependenceError, OptionError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import UNKNOWN, Draws, audit, audit_draws, audit_rerun
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Completion
@@ -181,7 +181,7 @@ def text_bank(place, answer, *, prompts, k, name="llm"):
         return Completion(None, answer(request.seed), None, "stop", tokens=2)
 
     teacher = ToyTeacher(said, seeds="unknown", logprobs="none")
-    return respond(teacher, prompts, k, bank=Bank(place), sampling=Sampling(), key=(name,))
+    return fill_bank(teacher, prompts, k, bank=Bank(place), sampling=Sampling(), key=(name,))
 
 
 def test_a_bank_of_texts_is_audited_by_its_words(tmp_path):
@@ -225,7 +225,7 @@ def some_prompts(count=12):
 def real_bank(transformers_teacher, tmp_path):
     def make(name, *key, k=4):
         options = {"sampling": Sampling(max_tokens=6), "key": key or ("llm", "bank")}
-        return respond(transformers_teacher, some_prompts(), k, bank=Bank(tmp_path / name), **options)
+        return fill_bank(transformers_teacher, some_prompts(), k, bank=Bank(tmp_path / name), **options)
 
     return make
 
@@ -250,7 +250,7 @@ def test_reruns_of_an_engine_that_ignores_seeds_are_seen(transformers_teacher, t
 
     options = {"sampling": Sampling(max_tokens=6)}
     banks = [
-        respond(
+        fill_bank(
             deaf(transformers_teacher, same_each_time),
             some_prompts(),
             4,
@@ -268,7 +268,7 @@ def test_reruns_of_an_engine_that_ignores_seeds_are_seen(transformers_teacher, t
 def test_reruns_of_another_teacher_are_not_compared(tmp_path, name):
     options = {"k": 1, "sampling": Sampling(max_tokens=4)}
     one, two = (
-        respond(dice(**about), some_prompts(), bank=Bank(tmp_path / f"{key}"), key=(key,), **options)
+        fill_bank(dice(**about), some_prompts(), bank=Bank(tmp_path / f"{key}"), key=(key,), **options)
         for key, about in enumerate(({}, {name: "another"}))
     )
     with pytest.raises(OptionError, match=f"these differ in {name}"):
@@ -277,7 +277,7 @@ def test_reruns_of_another_teacher_are_not_compared(tmp_path, name):
 
 def test_reruns_of_other_sampling_are_not_compared(real_bank, transformers_teacher, tmp_path):
     warm = Sampling(max_tokens=6, temperature=2.0)
-    other = respond(
+    other = fill_bank(
         transformers_teacher,
         some_prompts(),
         1,

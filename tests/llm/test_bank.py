@@ -18,7 +18,7 @@ from uqkd.errors import DataError, OptionError, PreflightError, ProvenanceError
 from uqkd.llm.bank import STUDY, Bank, responding
 from uqkd.llm.bank.inventory import without_gap
 from uqkd.llm.bank.left_out import LeftOut
-from uqkd.llm.bank.responding import KEY, respond
+from uqkd.llm.bank.responding import KEY, fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.teacher import Completion, Refusal
@@ -41,7 +41,7 @@ def made(tmp_path):
     def make(*steps, teacher=None, prompts=None, **options):
         bank = Bank(tmp_path / f"bank-{next(number)}")
         for k in steps:
-            respond(teacher or dice(), prompts or some_prompts(6), k, bank=bank, sampling=SAMPLING, **options)
+            fill_bank(teacher or dice(), prompts or some_prompts(6), k, bank=bank, sampling=SAMPLING, **options)
         return bank
 
     return make
@@ -54,7 +54,7 @@ def test_top_up_draws_only_the_difference_and_ends_the_same(made):
     at_once = made(5)
     assert stepwise.fingerprint == at_once.fingerprint
     pd.testing.assert_frame_equal(stepwise.table(some_prompts(6)), at_once.table(some_prompts(6)))
-    made_again = respond(teacher, some_prompts(6), 5, bank=stepwise, sampling=SAMPLING)
+    made_again = fill_bank(teacher, some_prompts(6), 5, bank=stepwise, sampling=SAMPLING)
     assert teacher.asked == [12, 18]
     assert made_again.rows == 30
 
@@ -62,7 +62,7 @@ def test_top_up_draws_only_the_difference_and_ends_the_same(made):
 def test_more_prompts_draw_only_theirs(made):
     teacher = dice()
     bank = made(3, teacher=teacher)
-    respond(teacher, some_prompts(8), 3, bank=bank, sampling=SAMPLING)
+    fill_bank(teacher, some_prompts(8), 3, bank=bank, sampling=SAMPLING)
     assert teacher.asked == [18, 6]
     assert bank.fingerprint == made(3, prompts=some_prompts(8)).fingerprint
 
@@ -147,7 +147,7 @@ def test_another_teacher_sampling_or_key_is_refused_and_nothing_is_touched(made,
     if not isinstance(changed, ToyTeacher):
         options["sampling" if isinstance(changed, Sampling) else "key"] = changed
     with pytest.raises(ProvenanceError) as caught:
-        respond(teacher, some_prompts(6), 3, bank=bank, **options)
+        fill_bank(teacher, some_prompts(6), 3, bank=bank, **options)
     assert named in str(caught.value)
     assert (bank.fingerprint, teacher.asked) == (before, [])
 
@@ -155,19 +155,19 @@ def test_another_teacher_sampling_or_key_is_refused_and_nothing_is_touched(made,
 def test_other_tokens_that_end_a_response_are_another_way_of_drawing(made):
     longer = dice(encoder=ToyEncoder((2, 3)))
     with pytest.raises(ProvenanceError, match=r"stop_ids: \[2\] there, \[2, 3\] now"):
-        respond(longer, some_prompts(6), 2, bank=made(1), sampling=SAMPLING)
+        fill_bank(longer, some_prompts(6), 2, bank=made(1), sampling=SAMPLING)
 
 
 def test_a_folder_of_another_name_is_the_same_teacher(made):
     bank = made(1)
-    respond(dice(name="renamed"), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+    fill_bank(dice(name="renamed"), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
     assert bank.rows == 12
 
 
 def test_a_prompt_id_that_stands_for_another_text_is_refused(made):
     bank = made(1)
     with pytest.raises(ProvenanceError, match=r"prompt id 'q0' stands for 'question 0' in the bank .* 'another' now"):
-        respond(dice(), Prompts(("q0",), ("another",)), 1, bank=bank, sampling=SAMPLING)
+        fill_bank(dice(), Prompts(("q0",), ("another",)), 1, bank=bank, sampling=SAMPLING)
 
 
 def test_students_get_disjoint_responses_nested_in_k(made):
@@ -200,9 +200,9 @@ def test_responses_that_are_missing_are_named(made):
 
 def test_wrong_options(made):
     for options in ({"max_flagged": 1.5}, {"max_flagged": -0.1}, {"chunk": 0}):
-        with pytest.raises(OptionError, match="respond needs"):
+        with pytest.raises(OptionError, match="fill_bank needs"):
             made(1, **options)
-    with pytest.raises(OptionError, match="respond needs"):
+    with pytest.raises(OptionError, match="fill_bank needs"):
         made(0)
     assert made(1, max_flagged=0.0).rows == 6
 
@@ -216,7 +216,7 @@ def test_progress_counts_what_is_committed(made):
 def test_progress_of_a_top_up_starts_from_what_is_there(made):
     seen, bank = [], made(1)
     options = {"chunk": 4, "progress": lambda done, total: seen.append((done, total))}
-    respond(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING, **options)
+    fill_bank(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING, **options)
     assert seen == [(10, 12), (12, 12)]
 
 
@@ -267,7 +267,7 @@ def test_unfinished_files_of_dead_writers_are_swept(made, tmp_path):
     bank = made(1)
     left = tmp_path / "bank-0" / ".tmp" / f"{durable._PREFIX}dead"
     left.write_bytes(b"half of a unit")
-    respond(dice(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+    fill_bank(dice(), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
     assert not left.exists()
 
 
@@ -283,7 +283,7 @@ def test_a_corrupt_unit_is_found_and_drawn_again(made, tmp_path, damage, capsys)
     assert [path for path, _ in report.bad] == [f"units/bank/{file.name}"]
     assert report.ok == 4
     teacher = dice()
-    respond(teacher, some_prompts(6), 3, bank=bank, sampling=SAMPLING)
+    fill_bank(teacher, some_prompts(6), 3, bank=bank, sampling=SAMPLING)
     assert teacher.asked == [rows]
     assert bank.fingerprint == before
     assert bank.verify().bad == ()
@@ -307,9 +307,9 @@ def test_two_processes_that_draw_the_same_are_one_bank(made):
         bank = made()
 
         def other(bank=bank, chunk=chunk):
-            respond(dice(rounded), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=chunk)
+            fill_bank(dice(rounded), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=chunk)
 
-        respond(while_drawing(other), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=4)
+        fill_bank(while_drawing(other), some_prompts(6), 3, bank=bank, sampling=SAMPLING, chunk=4)
         assert bank.rows == 36
         assert bank.fingerprint == made(3).fingerprint
         assert len(bank.table(some_prompts(6))) == 18
@@ -320,10 +320,10 @@ def test_two_processes_that_draw_the_same_are_one_bank(made):
 def test_two_different_responses_of_one_index_are_an_error(made):
     def other():
         another = dice(lambda request: throw(dataclasses.replace(request, seed=request.seed // 2)))
-        respond(another, some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+        fill_bank(another, some_prompts(6), 1, bank=bank, sampling=SAMPLING)
 
     bank = made()
-    respond(while_drawing(other), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
+    fill_bank(while_drawing(other), some_prompts(6), 1, bank=bank, sampling=SAMPLING)
     for read in (
         lambda: bank.inventory(some_prompts(6), 1),
         lambda: bank.responses(some_prompts(6), students=1, k=1, per_student=1),
@@ -336,11 +336,11 @@ def test_the_same_prompt_in_another_form_is_refused_and_nothing_is_drawn(made):
     bank = made(1)
     other = dice(encoder=ToyEncoder(form="Answer in one word. {}"))
     with pytest.raises(ProvenanceError, match=r"prompt 'q0' was asked in another form .*--system.*--template-arg"):
-        respond(other, some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+        fill_bank(other, some_prompts(6), 2, bank=bank, sampling=SAMPLING)
     assert other.asked == []
     system = some_prompts(6).with_system("Answer in one word.")
     with pytest.raises(ProvenanceError, match="prompt 'q0' was asked in another form"):
-        respond(dice(), system, 2, bank=bank, sampling=SAMPLING)
+        fill_bank(dice(), system, 2, bank=bank, sampling=SAMPLING)
     with pytest.raises(ProvenanceError, match="prompt 'q0' was asked with other turns"):
         bank.responses(system, students=1, k=1, per_student=1)
     one_turn = dataclasses.replace(some_prompts(6), chats=tuple((("user", text),) for text in some_prompts(6).texts))
@@ -414,7 +414,7 @@ def test_what_a_run_left_out_is_listed(made):
 
     bank = made(2, teacher=dice(choosy))
     assert bank.left_out() == tuple(LeftOut("q2", j, "too hot") for j in range(2))
-    respond(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
+    fill_bank(dice(), some_prompts(6), 2, bank=bank, sampling=SAMPLING)
     assert bank.left_out() == ()
     assert bank.rows == 12
 
@@ -448,8 +448,8 @@ def test_topped_up_equals_one_made_in_one_go_with_a_real_engine(request, engine,
     sampling = Sampling(max_tokens=8)
     stepwise, at_once = Bank(tmp_path / "steps"), Bank(tmp_path / "once")
     for k in (1, 4):
-        respond(teacher, prompts, k, bank=stepwise, sampling=sampling, chunk=13)
-    respond(teacher, prompts, 4, bank=at_once, sampling=sampling)
+        fill_bank(teacher, prompts, k, bank=stepwise, sampling=sampling, chunk=13)
+    fill_bank(teacher, prompts, 4, bank=at_once, sampling=sampling)
     a, b = stepwise.table(prompts), at_once.table(prompts)
     # Rounding flips a token where two are within 1e-6: some 600 tokens, once in a thousand choices of seeds.
     pd.testing.assert_frame_equal(a[EXACT], b[EXACT])

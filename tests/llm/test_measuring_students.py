@@ -11,7 +11,7 @@ import torch
 
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.measuring import HeldOut
 from uqkd.llm.measuring.answers.drawing import draw_students
 from uqkd.llm.measuring.answers.kept import answers_of, finished
@@ -118,7 +118,7 @@ def test_answers_of_several_students_are_held_once_and_as_they_are(tiny, tmp_pat
     banks = [Bank(tmp_path / str(s)) for s in range(3)]
     for s, bank in enumerate(banks):
         key = ("tests", "answers", s % 2)  # the third says what the first says
-        respond(teacher, PROMPTS, 5, bank=bank, sampling=Sampling(max_tokens=4), key=key)
+        fill_bank(teacher, PROMPTS, 5, bank=bank, sampling=Sampling(max_tokens=4), key=key)
     found = answers_of(banks, PROMPTS, 4)
     assert found.shape == (3, 2, 4)
     assert np.array_equal(found.index[0], found.index[2])

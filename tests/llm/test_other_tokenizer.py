@@ -15,7 +15,7 @@ from uqkd.errors import PreflightError
 from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sampling, SeedDesign, distill, weigh
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.importing.importing import import_responses
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.students.rows import tokenising
 from uqkd.llm.students.rows.tokenising import student_tokens
 from uqkd.llm.students.rows.training_rows import training_rows
@@ -264,7 +264,9 @@ def test_a_gpt_2_says_what_smollm2_said(smollm2, tmp_path):
     asked = [json.loads(line) for line in lines][:3]
     prompts = Prompts(tuple(line["id"] for line in asked), tuple(line["prompt"] for line in asked))
     teacher = open_teacher(smollm2, backend="transformers", dtype="float32", device="cpu")
-    bank = respond(teacher, prompts, 1, bank=Bank(tmp_path / "bank"), sampling=Sampling(temperature=0.5, max_tokens=24))
+    bank = fill_bank(
+        teacher, prompts, 1, bank=Bank(tmp_path / "bank"), sampling=Sampling(temperature=0.5, max_tokens=24)
+    )
     teacher.close()
     responses = bank.responses(prompts, students=1, k=1, per_student=1)
     assert student_tokens(responses.distinct, Encoder.of(smollm2)).notes == ()
@@ -349,7 +351,7 @@ def test_a_tokenizer_that_ends_every_prompt_is_refused(students, tmp_path):
 def test_the_command_says_before_training_that_text_is_encoded_anew(transformers_teacher, tmp_path, capsys):
     """Exit 0 and "students saved", trained on other words: that was row R4."""
     prompts = Prompts(("a", "b"), ("w1 w2", "w3 w4"))
-    respond(transformers_teacher, prompts, 16, bank=Bank(tmp_path / "bank"), sampling=Sampling(max_tokens=50))
+    fill_bank(transformers_teacher, prompts, 16, bank=Bank(tmp_path / "bank"), sampling=Sampling(max_tokens=50))
     words = [f"w{n} w{n + 1}" for n in range(0, 250, 2)]
     student = save_gpt2(tmp_path / "student", byte_bpe(words, 400))
     options = {

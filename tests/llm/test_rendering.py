@@ -9,7 +9,7 @@ from toys import dice
 
 from uqkd.errors import DataError, OptionError, PreflightError, ProvenanceError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
@@ -115,7 +115,7 @@ def test_a_template_that_prints_the_date_is_told_one_day(templated):
 
 def drawn(encoder, bank, *, k, day, prompts=WORDS):
     teacher = dice(encoder=encoder.on_day(day))
-    return respond(teacher, prompts, k, bank=bank, sampling=Sampling(max_tokens=4)), teacher
+    return fill_bank(teacher, prompts, k, bank=bank, sampling=Sampling(max_tokens=4)), teacher
 
 
 def test_a_bank_topped_up_on_another_day_asks_what_it_asked_on_its_first(templated, tmp_path):
@@ -185,10 +185,10 @@ def test_prompts_that_are_too_long_are_skipped_listed_and_tried_again(make_model
     with pytest.raises(
         PreflightError, match=r"1 of 51 prompts are too long: prompt 'q50' has 30 tokens.*--too-long skip"
     ):
-        respond(dice(encoder=encoder), prompts, 2, bank=bank, sampling=sampling)
+        fill_bank(dice(encoder=encoder), prompts, 2, bank=bank, sampling=sampling)
     assert bank.rows == 0
     seen = []
-    respond(
+    fill_bank(
         dice(encoder=encoder), prompts, 2, bank=bank, sampling=sampling, too_long="skip", show=lines.append,
         progress=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
@@ -198,10 +198,10 @@ def test_prompts_that_are_too_long_are_skipped_listed_and_tried_again(make_model
     assert [(one.prompt_id, one.response_index) for one in bank.left_out()] == [("q50", -1)]
     shorter = Prompts(prompts.ids, (*texts, "w2"))
     teacher = dice(encoder=encoder)
-    respond(teacher, shorter, 2, bank=bank, sampling=sampling, too_long="skip")
+    fill_bank(teacher, shorter, 2, bank=bank, sampling=sampling, too_long="skip")
     assert (bank.rows, len(teacher.requests), bank.left_out()) == (102, 2, ())
     with pytest.raises(OptionError, match="too_long got 'skipp'; did you mean 'skip'"):
-        respond(teacher, shorter, 2, bank=bank, sampling=sampling, too_long="skipp")
+        fill_bank(teacher, shorter, 2, bank=bank, sampling=sampling, too_long="skipp")
 
 
 def test_what_is_shown_before_sampling_is_a_prompt_that_is_asked_as_text(make_model, tmp_path):

@@ -14,7 +14,7 @@ from fake_server import drawn, fake_server, said
 
 from uqkd.errors import DataError, OptionError, WorkerError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Refusal, Request, complete, open_teacher
@@ -558,7 +558,7 @@ def test_both_apis_of_a_real_server_give_the_same_text_for_the_same_seed(real_te
 def test_a_bank_of_text_only_from_a_real_server(real_teachers, tmp_path):
     text, _ = real_teachers
     sampling = Sampling(max_tokens=24)
-    bank = respond(text, CAPITALS, 2, bank=Bank(tmp_path / "bank"), sampling=sampling)
+    bank = fill_bank(text, CAPITALS, 2, bank=Bank(tmp_path / "bank"), sampling=sampling)
     table = bank.table(CAPITALS)
     assert len(table) == 40
     assert table["token_ids"].isna().all()
@@ -573,7 +573,7 @@ def test_a_bank_of_text_only_from_a_real_server(real_teachers, tmp_path):
     # As above: of 40 texts one may tip over, two do in one of 2e4 runs; under a neighbour's seed or prompt none is equal.
     assert (table["text"].to_numpy() == redrawn).sum() >= 39
     asked = text.spent.requests
-    respond(text, CAPITALS, 2, bank=bank, sampling=sampling)
+    fill_bank(text, CAPITALS, 2, bank=bank, sampling=sampling)
     assert text.spent.requests == asked
 
 

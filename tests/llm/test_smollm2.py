@@ -12,7 +12,7 @@ from uqkd import seeds
 from uqkd.errors import IndependenceError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import audit
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
@@ -53,7 +53,7 @@ def test_more_prompts_than_one_step_holds_are_drawn_in_one_call_and_audited(teac
     """R1, R2, R3: refused for its BOS; a crash with 0 of 800 drawn; an error after sampling because answers were cut."""
     prompts, bank = questions(200), Bank(tmp_path)
     assert sum(len(ids) for ids in teacher.encoder.encode_prompts(prompts)) > 8192
-    respond(teacher, prompts, 2, bank=bank, sampling=Sampling(max_tokens=3))
+    fill_bank(teacher, prompts, 2, bank=bank, sampling=Sampling(max_tokens=3))
     assert bank.rows == 400
     assert bank.inventory(prompts, 2).flags["length"] > 40  # far more than 1 % are cut, and that stops nothing
     found = audit(bank, prompts, students=2, k=1, per_student=1)
@@ -86,9 +86,9 @@ def p_value(seen, exact):
 
 def test_first_tokens_follow_the_model_across_top_ups_chunks_and_batches(teacher, smollm2, exact, tmp_path):
     prompt, sampling, bank = one_beyond_a_block(teacher.encoder), Sampling(max_tokens=1), Bank(tmp_path / "a")
-    respond(teacher, prompt, DRAWS // 2, bank=bank, sampling=sampling, chunk=300)
+    fill_bank(teacher, prompt, DRAWS // 2, bank=bank, sampling=sampling, chunk=300)
     small = open_teacher(smollm2, backend="vllm", max_sequences=48)
-    respond(small, prompt, DRAWS, bank=bank, sampling=sampling)
+    fill_bank(small, prompt, DRAWS, bank=bank, sampling=sampling)
     small.close()
     table = bank.table(prompt)
     assert len(table) == DRAWS
@@ -115,16 +115,16 @@ def test_broken_seedings_of_the_real_model_are_rejected(teacher, tmp_path, broke
     seed_of, named = BROKEN[broken]
 
     bank, prompts = Bank(tmp_path), questions(30)
-    respond(deaf(teacher, lambda i: seed_of(i // 8, i % 8)), prompts, 8, bank=bank, sampling=Sampling(max_tokens=6))
+    fill_bank(deaf(teacher, lambda i: seed_of(i // 8, i % 8)), prompts, 8, bank=bank, sampling=Sampling(max_tokens=6))
     with pytest.raises(IndependenceError, match=named):
         audit(bank, prompts, students=4, k=2, per_student=2)
 
 
 def test_the_same_rows_whether_in_one_go_or_topped_up(teacher, tmp_path):
     prompts, sampling = questions(12), Sampling(max_tokens=8)
-    whole = respond(teacher, prompts, 4, bank=Bank(tmp_path / "a"), sampling=sampling)
-    half = respond(teacher, prompts, 1, bank=Bank(tmp_path / "b"), sampling=sampling, key=("llm", "bank"))
-    respond(teacher, prompts, 4, bank=half, sampling=sampling, chunk=5)
+    whole = fill_bank(teacher, prompts, 4, bank=Bank(tmp_path / "a"), sampling=sampling)
+    half = fill_bank(teacher, prompts, 1, bank=Bank(tmp_path / "b"), sampling=sampling, key=("llm", "bank"))
+    fill_bank(teacher, prompts, 4, bank=half, sampling=sampling, chunk=5)
     a, b = whole.table(prompts), half.table(prompts)
     exact = ["prompt_id", "prompt_hash", "response_index", "seed"]
     assert a[exact].equals(b[exact])

@@ -89,7 +89,7 @@ def _draw(
 ) -> None:
     """Draw with a progress bar, audit what students would get, and say what there is."""
     from uqkd.llm.bank.auditing import audit
-    from uqkd.llm.bank.responding import flags_line, respond
+    from uqkd.llm.bank.responding import fill_bank, flags_line
     from uqkd.run.progress import Progress
 
     held = bank.inventory(wanted, students * k)
@@ -105,7 +105,7 @@ def _draw(
             progress.total, progress.done = total, done - 1
             progress.advance()
 
-        respond(
+        fill_bank(
             teacher, wanted, students * k, bank=bank, sampling=sampling, key=key, progress=advance,
             show=lambda line: print(line, flush=True), **options,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uqkd.llm.bank import Bank
     from uqkd.llm.bank.auditing import audit, audit_rerun
-    from uqkd.llm.bank.responding import respond
+    from uqkd.llm.bank.responding import fill_bank
     from uqkd.llm.measuring import measure
     from uqkd.llm.models.encoding import Encoder
     from uqkd.llm.prompts import Prompts, read_prompts
@@ -57,7 +57,7 @@ _HOME = {
     "measure": "uqkd.llm.measuring",
     "open_teacher": "uqkd.llm.teachers",
     "read_prompts": "uqkd.llm.prompts",
-    "respond": "uqkd.llm.bank.responding",
+    "fill_bank": "uqkd.llm.bank.responding",
     "weigh": "uqkd.llm.targets",
 }
 
@@ -85,11 +85,11 @@ __all__ = [
     "cross_fitted",
     "distill",
     "embed",
+    "fill_bank",
     "folds",
     "measure",
     "open_teacher",
     "read_prompts",
-    "respond",
     "weigh",
 ]
 

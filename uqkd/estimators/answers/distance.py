@@ -22,6 +22,24 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class MeanDistance:
+    """A squared distance averaged over prompts; made by `SquaredDistance.mean`.
+
+    Attributes
+    ----------
+    mean_square, mean_square_se : float
+        Mean over students of ‖q_s − p‖², and its two-way standard error.
+    bias_square, bias_square_se : float
+        ‖E q_s − p‖², and its standard error; NaN where S = 2.
+    """
+
+    mean_square: float
+    mean_square_se: float
+    bias_square: float
+    bias_square_se: float
+
+
+@dataclass(frozen=True)
 class SquaredDistance:
     """Distance of students from what they should say, ‖q_s − p‖², and its two parts; made by `squared_distance`.
 
@@ -44,9 +62,10 @@ class SquaredDistance:
     per_student: Array
     per_student_bias: Array
 
-    def mean(self) -> tuple[float, float, float, float]:
-        """Averages over prompts: mean square, its two-way standard error, bias square, its standard error."""
-        return (
+    @property
+    def mean(self) -> MeanDistance:
+        """Averages over prompts, with standard errors over students and prompts."""
+        return MeanDistance(
             float(self.mean_square.mean()),
             two_way_standard_error(self.per_student),
             float(self.bias_square.mean()),

@@ -30,7 +30,7 @@ KEY = ("llm", "bank")
 TOO_LONG = ("error", "skip")
 
 
-def respond(
+def fill_bank(
     teacher: Teacher,
     prompts: Prompts,
     k: int,
@@ -94,7 +94,7 @@ def respond(
     """
     if k < 1 or chunk < 1 or not 0.0 <= max_flagged <= 1.0:
         raise OptionError(
-            f"respond needs k >= 1, chunk >= 1 and max_flagged in [0, 1]; got k={k}, chunk={chunk}, max_flagged={max_flagged}."
+            f"fill_bank needs k >= 1, chunk >= 1 and max_flagged in [0, 1]; got k={k}, chunk={chunk}, max_flagged={max_flagged}."
         )
     one_of("too_long", too_long, TOO_LONG)
     say = show or (lambda _line: None)

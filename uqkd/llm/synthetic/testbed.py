@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import audit
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.models.revision import model_revision
 from uqkd.llm.prompts.prompts import Prompts
@@ -216,7 +216,7 @@ class Testbed:
         if bank.inventory(prompts, k).missing.size:
             teacher = shared_teacher(self.teacher, backend)
             sampling = Sampling(temperature=temperature, max_tokens=MAX_TOKENS)
-            respond(teacher, prompts, k, bank=bank, sampling=sampling, max_flagged=_MOST_CUT)
+            fill_bank(teacher, prompts, k, bank=bank, sampling=sampling, max_flagged=_MOST_CUT)
         audit(bank, prompts, students=students, k=per_student, per_student=per_student)
         drawn = bank.responses(prompts, students=students, k=per_student, per_student=per_student)
         parts = (model_revision(self.teacher), model_revision(self.base), drawn.fingerprint)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from uqkd.errors import WorkerError
-from uqkd.llm.prompts.prompts import Turns
+from uqkd.errors import OptionError, WorkerError
+from uqkd.llm.prompts.prompts import Prompts, Turns
+from uqkd.llm.responses import Responses
 from uqkd.llm.sampling import Sampling
+
+if TYPE_CHECKING:
+    from uqkd.llm.bank.bank import Bank
 
 Ids = tuple[int, ...]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -124,6 +128,45 @@ class Teacher(Protocol):
 
     def close(self) -> None:
         """Let go of the engine and its memory."""
+
+    def respond(
+        self, prompts: Prompts, k: int, *, students: int, key: tuple[Any, ...], sampling: Sampling, bank: Bank
+    ) -> Responses:
+        """See `Responding.respond`."""
+
+
+class Responding:
+    """The verb of all teachers of text, in terms of what a `Teacher` streams."""
+
+    def respond(
+        self: Teacher, prompts: Prompts, k: int, *, students: int, key: tuple[Any, ...], sampling: Sampling, bank: Bank
+    ) -> Responses:
+        """k independent responses per prompt for each of S students; those that the bank has are not drawn again.
+
+        Parameters
+        ----------
+        prompts : Prompts
+        k : int
+            Responses per prompt, >= 1.
+        students : int
+            S, the number of independent sets of responses.
+        key : tuple
+            Names the draws: one seed for each response.
+        sampling : Sampling
+        bank : Bank
+            Of this teacher, sampling and key, or empty. `uqkd.llm.fill_bank`, which fills it, has options for long runs.
+
+        Returns
+        -------
+        Responses
+            (S, P, k).
+        """
+        from uqkd.llm.bank.responding import fill_bank
+
+        if k < 1 or students < 1:
+            raise OptionError(f"respond needs k >= 1 and students >= 1; got k={k}, students={students}.")
+        fill_bank(self, prompts, students * k, bank=bank, sampling=sampling, key=key)
+        return bank.responses(prompts, students=students, k=k, per_student=k)
 
 
 def complete(teacher: Teacher, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:

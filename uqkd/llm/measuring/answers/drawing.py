@@ -9,7 +9,7 @@ from typing import Any
 
 from uqkd.errors import ProvenanceError
 from uqkd.llm.bank.bank import Bank
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.measuring.answers.kept import answers_of
 from uqkd.llm.models.revision import whole_revision
 from uqkd.llm.prompts.prompts import Prompts
@@ -49,7 +49,7 @@ def draw_students(
     progress : callable, optional
         Called with the counts of responses committed and wanted, of all models.
     max_flagged : float
-        See `respond`.
+        See `fill_bank`.
     **engine
         Of `open_students`: backend, device, ...
 
@@ -80,7 +80,7 @@ def draw_students(
                 if progress is not None:
                     progress(sum(done), size * len(models))
 
-            respond(
+            fill_bank(
                 teacher, prompts, draws, bank=banks[place], sampling=sampling, key=(*KEY, name), progress=advance,
                 max_flagged=max_flagged,
             )  # fmt: skip

@@ -18,7 +18,7 @@ from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.decoding.exactness import Exactness, exactness
 from uqkd.llm.teachers.decoding.generating import PAD, generated
 from uqkd.llm.teachers.decoding.processor import Chooser
-from uqkd.llm.teachers.teacher import Answers, Completion, Request, TeacherInfo
+from uqkd.llm.teachers.teacher import Answers, Completion, Request, Responding, TeacherInfo
 
 _WINDOW = 4096  # requests taken at once and sorted by length
 _CELLS = 2**23  # logits of one step held at once (32 MB in float32)
@@ -29,7 +29,7 @@ _ACTIVATIONS = 2**29  # bytes of the widest layer for all tokens of the prompts
 Asked = list[tuple[int, Request]]
 
 
-class TransformersTeacher:
+class TransformersTeacher(Responding):
     """A causal language model of transformers, of any family: its own `generate` runs it, each token is chosen here.
 
     Nothing of a model's generation_config is followed but the tokens that end a response.

@@ -18,7 +18,7 @@ from uqkd.llm.teachers.servers.in_flight import Ask, in_flight
 from uqkd.llm.teachers.servers.limits import Gate, PerMinute
 from uqkd.llm.teachers.servers.problems import refused
 from uqkd.llm.teachers.servers.spending import Spent
-from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, TeacherInfo
+from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, Responding, TeacherInfo
 
 CONCURRENCY = 64  # requests under way: keeps a small engine's batch full, and a large one answers as fast
 RETRIES = 5  # pauses of 0.5, 1, 2, 4 and 8 s, unless the server names others
@@ -86,7 +86,7 @@ class ServerOptions:
         )
 
 
-class ServedTeacher(ABC):
+class ServedTeacher(Responding, ABC):
     """A model behind a server, asked with one request for each response.
 
     A request that the server refuses is a `Refusal` and the others go on; so is one whose retries are used up, until eight of

@@ -16,7 +16,7 @@ from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts.rendering import Ids
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.backends.vllm.engine import Engine
-from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, TeacherInfo
+from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, Responding, TeacherInfo
 
 WINDOW = 8192  # requests that are looked at for the longest prompt before an engine is started
 
@@ -33,7 +33,7 @@ class Prompting:
         return Encoder.of(path, chat=self.chat, template_args=self.template_args)
 
 
-class VllmTeacher:
+class VllmTeacher(Responding):
     """A model that vLLM samples offline; made by `open_backend` and `open_together`.
 
     The engine starts with the first request, sized for the prompts there are: a model with a context of a million tokens that
