@@ -31,14 +31,14 @@ ROUNDS = 3
 
 _MEASURE = """
 import resource, sys, time
-from uqkd.llm import measure
+from uqkd.llm import estimate
 from uqkd.llm.bank import Bank
 from uqkd.llm.measuring.answers.kept import answers_of
 place, students, draws, clusters = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 started = time.perf_counter()
 banks = [Bank(f"{place}/{s}", create=False) for s in range(students)]
 answers = answers_of(banks, banks[0].prompts()[0], draws)
-measure(answers, undistilled=answers.of_students(0), clusters=clusters)
+estimate(answers, undistilled=answers.of_students(0), clusters=clusters)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -8,7 +8,7 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import decompose_agreement, decompose_variance, gini, gini_from_draws
-from uqkd.llm.measuring import COLUMNS, HeldOut, embedding_components, measure
+from uqkd.llm.measuring import COLUMNS, HeldOut, embedding_components, estimate
 from uqkd.llm.measuring.errors import error_correlation, grade, ratio, shared_errors, true_distributions
 from uqkd.llm.measuring.tables.printing import lines
 from uqkd.llm.responses import Prompts, Response, Responses
@@ -45,7 +45,7 @@ def test_needs_two_students_and_two_responses():
     with pytest.raises(ShapeError, match=r"got \(S=1, R=2\)"):
         embedding_components(responses([[[0, 1]]]))
     with pytest.raises(ShapeError, match="R >= 2"):
-        measure(responses([[[0]], [[1]]]))
+        estimate(responses([[[0]], [[1]]]))
 
 
 def worlds(n, key, *, sharpen=False):
@@ -61,7 +61,7 @@ def worlds(n, key, *, sharpen=False):
 def test_known_laws_by_simulation():
     """T4 at k = 2: intra = inter = G_p/2, κ = 1, no bias, distance G_p/2 from teacher and truth alike."""
     n, spread = 3_000, float(gini(P))
-    found = measure(*worlds(n, ("right",)), probabilities=[tuple(P)] * n, embedding="exact")
+    found = estimate(*worlds(n, ("right",)), probabilities=[tuple(P)] * n, embedding="exact")
     stated = {
         "intra_gini": spread / 2,
         "inter_gini": spread / 2,
@@ -75,21 +75,21 @@ def test_known_laws_by_simulation():
         "bias_from_truth": 0.0,
     }
     for name, truth in stated.items():
-        estimate, error = found.of(name)
+        value, error = found.of(name)
         assert 0 < error < 0.05, name
-        assert abs(estimate - truth) < Z * error, name
+        assert abs(value - truth) < Z * error, name
     # Wrong versions: no memorising; everything between; the teacher's variance for the distance.
     for name, truth in (("intra_gini", spread), ("inter_gini", spread), ("distance_from_truth", spread / 6)):
-        estimate, error = found.of(name)
-        assert abs(estimate - truth) > Z * error
+        value, error = found.of(name)
+        assert abs(value - truth) > Z * error
 
 
 def test_students_sharpened_towards_the_mode_are_seen():
-    found = measure(*worlds(3_000, ("sharp",), sharpen=True), probabilities=[tuple(P)] * 3_000)
+    found = estimate(*worlds(3_000, ("sharp",), sharpen=True), probabilities=[tuple(P)] * 3_000)
     sharp = P**2 / (P @ P)
     for name, truth in (("bias_from_truth", float(((sharp - P) ** 2).sum())), ("kappa", float(gini(sharp) / gini(P)))):
-        estimate, error = found.of(name)
-        assert abs(estimate - truth) < Z * error
+        value, error = found.of(name)
+        assert abs(value - truth) < Z * error
     assert found.of("kappa")[0] < 1 - Z * found.of("kappa")[1]
     assert found.of("bias_from_teacher")[0] > Z * found.of("bias_from_teacher")[1]
 
@@ -99,14 +99,14 @@ def test_a_teacher_whose_draws_the_students_memorised_looks_too_near():
     rng = seeds.generator("test", "measure", "same")
     memory = rng.choice(5, p=P, size=(4, 2_000, 2))
     drawn = np.take_along_axis(memory, rng.integers(2, size=(4, 2_000, 6)), axis=2)
-    found = measure(responses(drawn), responses(memory))
-    estimate, error = found.of("distance_from_teacher")
-    assert estimate < float(gini(P)) / 2 - Z * error
+    found = estimate(responses(drawn), responses(memory))
+    value, error = found.of("distance_from_teacher")
+    assert value < float(gini(P)) / 2 - Z * error
 
 
 def test_entropies_add_up_and_name_their_rule():
     students, _ = worlds(40, ("entropy",))
-    found = measure(students)
+    found = estimate(students)
     for rule in ("plug_in", "chao_shen"):
         total, intra, inter = (found.of(f"{name}_entropy_{rule}")[0] for name in ("total", "intra", "inter"))
         assert total == pytest.approx(intra + inter, rel=1e-12)
@@ -138,7 +138,7 @@ def test_marks_and_accuracy_by_hand():
 def test_rows_of_answers_count_the_prompts_that_have_some():
     prompts = Prompts(("a", "b", "c"), ("?", "!", "."), (("Rome",), (), ("fog",)))
     students = Responses(prompts, SAID, [[[0, 1], [2, 2], [3, 4]], [[2, 5], [3, 3], [4, 4]], [[0, 0], [1, 1], [4, 3]]])
-    found = measure(students)
+    found = estimate(students)
     columns = found.quantities
     counts = dict(zip(columns["quantity"], columns["n_prompts"], strict=True))
     assert (counts["unsupported"], counts["inter_gini"]) == (2, 3)
@@ -151,7 +151,7 @@ def test_rows_of_answers_count_the_prompts_that_have_some():
 
 
 def test_cut_responses_are_counted():
-    found = measure(responses([[[0, 1], [1, 1]], [[0, 0], [2, 0]]], cut=(1,)))
+    found = estimate(responses([[[0, 1], [1, 1]], [[0, 0], [2, 0]]], cut=(1,)))
     assert found.of("length_cut")[0] == 3 / 8
 
 
@@ -162,7 +162,7 @@ def test_prompts_where_students_differ_come_first():
         [[1] * 6, [4, 3, 2, 1, 0, 0], [2] * 6],
         [[3] * 6, [0, 1, 2, 3, 4, 0], [2] * 6],
     ]
-    found = measure(responses(index)).prompts
+    found = estimate(responses(index)).prompts
     assert found["prompt_id"][0] == "p0"
     assert found["answer"][found["prompt_id"].index("p2")] == "rain"
     assert found["inter_gini"][0] == 1.0
@@ -205,7 +205,7 @@ def test_what_cannot_be_estimated_is_nan_and_not_a_number_of_some_kind():
     assert all(math.isnan(v) for v in error_correlation(certain, certain))
     assert all(math.isnan(v) for v in shared_errors(certain, certain))
     assert math.isnan(
-        measure(responses(np.zeros((2, 2, 2), dtype=int)), responses(np.zeros((1, 2, 2), dtype=int))).of("kappa")[0]
+        estimate(responses(np.zeros((2, 2, 2), dtype=int)), responses(np.zeros((1, 2, 2), dtype=int))).of("kappa")[0]
     )
 
 
@@ -221,21 +221,21 @@ def test_truth_adds_answers_of_one_cluster():
     students, _ = worlds(3, ("bad",))
     for wrong in ([(0.5, 0.5)] * 3, [(0.5, 0.5, 0.2, 0.0, -0.2)] * 3, [(0.3,) * 5] * 3):
         with pytest.raises(DataError, match="probabilities of prompt 'p0'"):
-            measure(students, probabilities=wrong)
+            estimate(students, probabilities=wrong)
     with pytest.raises(DataError, match="one row for each of P=3"):
-        measure(students, probabilities=[tuple(P)])
+        estimate(students, probabilities=[tuple(P)])
     with pytest.raises(DataError, match="no prompt that has reference answers"):
-        measure(students, probabilities=[()] * 3)
+        estimate(students, probabilities=[()] * 3)
 
 
 def test_bad_input():
     students, teacher = worlds(3, ("bad input",))
     with pytest.raises(ShapeError, match="same order"):
-        measure(students, teacher.of_prompts([2, 1, 0]))
+        estimate(students, teacher.of_prompts([2, 1, 0]))
     with pytest.raises(OptionError, match="how got 'semantic'"):
-        measure(students, clusters="semantic")
+        estimate(students, clusters="semantic")
     with pytest.raises(ShapeError, match="k >= 2"):
-        measure(students, teacher.first(1))
+        estimate(students, teacher.first(1))
 
 
 def every(found):
@@ -255,7 +255,7 @@ def shown_without_nan(found):
 def test_two_students_say_what_cannot_be_estimated_from_a_pair():
     """R14: `± nan` without a word."""
     students, teacher = worlds(40, ("pair",))
-    found = measure(students.of_students([0, 1]), teacher, probabilities=[tuple(P)] * 40)
+    found = estimate(students.of_students([0, 1]), teacher, probabilities=[tuple(P)] * 40)
     shown_without_nan(found)
     pair = decompose_agreement(students.of_students([0, 1]).index)
     row = found.row("inter_gini")
@@ -266,7 +266,7 @@ def test_two_students_say_what_cannot_be_estimated_from_a_pair():
         assert found.row(name)["over"] == "prompts"
         assert found.of(name)[1] > 0
     assert found.row("intra_gini")["over"] == "students, prompts"
-    three = measure(students.of_students([0, 1, 2]))
+    three = estimate(students.of_students([0, 1, 2]))
     assert {row["over"] for row in every(three)} == {"students, prompts"}
 
 
@@ -277,7 +277,7 @@ def test_the_interval_of_a_pair_is_that_of_these_two_over_prompts():
         rng = seeds.generator("test", "measure", "pair", trial)
         own = rng.dirichlet(np.ones(5), size=2)  # what the two always say, whatever the prompt
         drawn = np.stack([rng.choice(5, p=q, size=(60, 6)) for q in own])
-        row = measure(responses(drawn), embedding="exact", clusters="exact").row("inter_gini")
+        row = estimate(responses(drawn), embedding="exact", clusters="exact").row("inter_gini")
         truth = ((own[0] - own[1]) ** 2).sum() / 2
         inside += row["low"] <= truth <= row["high"]
     assert 0.91 < inside / 400 < 0.99
@@ -286,8 +286,8 @@ def test_the_interval_of_a_pair_is_that_of_these_two_over_prompts():
 def test_the_undistilled_student_stands_beside_the_students_prompt_by_prompt():
     students, teacher = worlds(30, ("beside",))
     base = responses(seeds.generator("test", "base").integers(5, size=(1, 30, 4)), (WORDS,) * 30, cut=(4,))
-    alone = measure(students, teacher, probabilities=[tuple(P)] * 30)
-    found = measure(students, teacher, undistilled=base, probabilities=[tuple(P)] * 30)
+    alone = estimate(students, teacher, probabilities=[tuple(P)] * 30)
+    found = estimate(students, teacher, undistilled=base, probabilities=[tuple(P)] * 30)
     for name in found.quantities["quantity"]:
         assert found.of(name) == pytest.approx(alone.of(name), abs=1e-12, nan_ok=True), name
     own = gini_from_draws(base.index[0])
@@ -315,16 +315,16 @@ def test_the_undistilled_student_stands_beside_the_students_prompt_by_prompt():
 def test_an_undistilled_student_of_other_prompts_or_of_several_is_refused():
     students, _ = worlds(3, ("others",))
     with pytest.raises(ShapeError, match="undistilled student must have answered"):
-        measure(students, undistilled=students.of_students([0]).of_prompts([2, 1, 0]))
+        estimate(students, undistilled=students.of_students([0]).of_prompts([2, 1, 0]))
     with pytest.raises(ShapeError, match="one undistilled student; got responses of 4"):
-        measure(students, undistilled=students)
+        estimate(students, undistilled=students)
     with pytest.raises(ShapeError, match="undistilled student needs R >= 2"):
-        measure(students, undistilled=students.of_students([0]).first(1))
+        estimate(students, undistilled=students.of_students([0]).first(1))
 
 
 def test_what_was_never_or_always_seen_has_a_bound_and_not_zero():
     """20 prompts, one trial each: 1 - .05 ** (1 / 20) = .139."""
-    found = measure(responses(np.zeros((3, 20, 4), dtype=int), (("sea",),) * 20))
+    found = estimate(responses(np.zeros((3, 20, 4), dtype=int), (("sea",),) * 20))
     bound = 1 - 0.05 ** (1 / 20)
     for name, low, high in (("unsupported", 1 - bound, 1), ("accuracy", 0, bound), ("intra_gini", 0, bound)):
         row = found.row(name)
@@ -338,15 +338,15 @@ def test_what_was_never_or_always_seen_has_a_bound_and_not_zero():
 def test_entropies_that_only_tell_how_many_were_drawn_say_so():
     texts = [str(i) for i in range(3 * 4 * 5)]
     index = np.arange(60).reshape(3, 4, 5)
-    found = measure(responses(index, words=texts))
+    found = estimate(responses(index, words=texts))
     assert "100% of the students' 5 answers" in found.row("inter_entropy_plug_in")["why"]
-    assert "answers" not in measure(worlds(5, ("few",))[0]).row("inter_entropy_plug_in")["why"]
+    assert "answers" not in estimate(worlds(5, ("few",))[0]).row("inter_entropy_plug_in")["why"]
 
 
 def test_losses_are_ratios_of_nats_and_tokens():
     students, _ = worlds(4, ("loss",))
     nats, tokens = np.array([[8.0, 6.0, 2.0, 4.0]] * 4) + np.arange(4)[:, None], np.array([[4.0, 3.0, 1.0, 2.0]] * 4)
-    found = measure(students, held_out=HeldOut(nats, tokens, 2 * nats[0], "note"))
+    found = estimate(students, held_out=HeldOut(nats, tokens, 2 * nats[0], "note"))
     row = found.row("held_out_loss")
     assert (row["estimate"], row["unit"]) == (pytest.approx(nats.sum() / tokens.sum()), "nats a token")
     assert (row["undistilled"], row["change"]) == (pytest.approx(4.0), pytest.approx(nats.sum() / tokens.sum() - 4.0))

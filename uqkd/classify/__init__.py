@@ -33,6 +33,7 @@ from uqkd.classify.targets.wclip import wclip, wclip_fired
 from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
 from uqkd.classify.tasks import cached_target_factory, cached_teacher, cell_recipe, check_networks, network, on_test
 from uqkd.classify.teacher import Teacher
+from uqkd.estimators import estimate
 from uqkd.stacked import Recipe, SeedDesign
 from uqkd.targets import ClassTargets, weigh
 
@@ -67,6 +68,7 @@ __all__ = [
     "convolutional",
     "distill",
     "duality_gap",
+    "estimate",
     "evidence_from",
     "group_projection",
     "label_first_gap",

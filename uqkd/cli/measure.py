@@ -58,8 +58,7 @@ def measure(
     max_flagged: Annotated[float, typer.Option(help="greatest share of flagged responses")] = 1.0,
 ) -> None:
     """Draw answers of every student and of the undistilled one, kept beside the table; measure what they do not know."""
-    from uqkd.llm import measure as estimate
-    from uqkd.llm import read_prompts
+    from uqkd.llm import estimate, read_prompts
     from uqkd.llm.measuring.answers.recorded import recorded
     from uqkd.llm.measuring.tables.printing import lines
 

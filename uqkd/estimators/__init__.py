@@ -34,6 +34,7 @@ from uqkd.estimators.calibration.summary import ClassifierSummary, accuracy, sum
 from uqkd.estimators.calibration.temperature import Temperature, apply_temperature, fit_temperature
 from uqkd.estimators.comparing.claims import Claim, judge_claim, two_way_interval
 from uqkd.estimators.comparing.theory_rows import comparison
+from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
 from uqkd.estimators.intervals.half_widths import difference_half_width, half_width
 from uqkd.estimators.intervals.mean_squares import (
@@ -120,6 +121,7 @@ __all__ = [
     "entropy",
     "entropy_excess",
     "entropy_from_counts",
+    "estimate",
     "expected_calibration_error",
     "feature_linearity",
     "fit_averaging_law",

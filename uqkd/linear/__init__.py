@@ -1,5 +1,6 @@
 """Layer 1: linear regression, where every claim has a closed form."""
 
+from uqkd.estimators import estimate
 from uqkd.linear.bootstrap import bootstrap_students
 from uqkd.linear.students import Design, Students, distill
 from uqkd.linear.teacher import OLS, Teacher, fit_ols
@@ -14,6 +15,7 @@ __all__ = [
     "Teacher",
     "bootstrap_students",
     "distill",
+    "estimate",
     "fit_ols",
     "theory",
     "weigh",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uqkd.llm.bank import Bank
     from uqkd.llm.bank.auditing import audit, audit_rerun
     from uqkd.llm.bank.responding import fill_bank
-    from uqkd.llm.measuring import measure
+    from uqkd.llm.measuring import estimate
     from uqkd.llm.models.encoding import Encoder
     from uqkd.llm.prompts import Prompts, read_prompts
     from uqkd.llm.responses import Response, Responses, TextTargets
@@ -52,9 +52,9 @@ _HOME = {
     "cluster": "uqkd.llm.similarity.clusters",
     "cross_fitted": "uqkd.llm.students.crossfit",
     "distill": "uqkd.llm.students.distilling",
+    "estimate": "uqkd.llm.measuring",
     "embed": "uqkd.llm.similarity.embeddings",
     "folds": "uqkd.llm.targets",
-    "measure": "uqkd.llm.measuring",
     "open_teacher": "uqkd.llm.teachers",
     "read_prompts": "uqkd.llm.prompts",
     "fill_bank": "uqkd.llm.bank.responding",
@@ -85,9 +85,9 @@ __all__ = [
     "cross_fitted",
     "distill",
     "embed",
+    "estimate",
     "fill_bank",
     "folds",
-    "measure",
     "open_teacher",
     "read_prompts",
     "weigh",

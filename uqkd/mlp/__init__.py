@@ -1,5 +1,6 @@
 """Layer 2: neural students on tabular data, by Monte Carlo; the verbs of layer 1."""
 
+from uqkd.estimators import estimate
 from uqkd.mlp.initialisation import initialisation
 from uqkd.mlp.network import mlp
 from uqkd.mlp.responding import Answering
@@ -20,6 +21,7 @@ __all__ = [
     "batch_orders",
     "bootstrap_rows",
     "distill",
+    "estimate",
     "initialisation",
     "mlp",
     "weigh",

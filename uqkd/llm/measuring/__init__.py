@@ -1,11 +1,11 @@
 """What is measured of distilled students: how unsure each is, how they differ, how far and how wrong they are.
 
-The room is not called `measure`, since `uqkd.llm.measure` is its function.
+Its function `estimate` is the last verb of the layer.
 """
 
-from uqkd.llm.measuring.estimates import measure
+from uqkd.llm.measuring.estimates import estimate
 from uqkd.llm.measuring.losses import HeldOut
 from uqkd.llm.measuring.spreads import embedding_components
 from uqkd.llm.measuring.tables.sheet import COLUMNS, EACH, Measured
 
-__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "embedding_components", "measure"]
+__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "embedding_components", "estimate"]

@@ -1,4 +1,4 @@
-"""`measure`: every quantity of the students, beside their teacher, reference answers and the undistilled student."""
+"""`estimate`: every quantity of the students, beside their teacher, reference answers and the undistilled student."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class _Sources:
             raise ShapeError(f"there is one undistilled student; got responses of {self.undistilled.shape[0]}.")
 
 
-def measure(
-    students: Responses,
+def estimate(
+    draws: Responses,
     teacher: Responses | None = None,
     *,
     undistilled: Responses | None = None,
@@ -67,11 +67,11 @@ def measure(
     probabilities: Sequence[Sequence[float]] | None = None,
     names: Sequence[str] | None = None,
 ) -> Measured:
-    """Measure what S students say, beside their teacher, the undistilled student and reference answers where there are any.
+    """Estimate from what S students say, beside their teacher, the undistilled student and reference answers where there are any.
 
     Parameters
     ----------
-    students : Responses
+    draws : Responses
         (S, P, R), S >= 2, R >= 2. Reference answers are those of its prompts.
     teacher : Responses
         (1 or S, P, k), k >= 2 together: draws of the teacher that no student was trained on; otherwise distances from it
@@ -110,11 +110,11 @@ def measure(
     >>> from uqkd.llm.responses import Prompts, Response
     >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
     >>> words = (Response((1,), "Rome"), Response((2,), "Milan"))
-    >>> found = measure(Responses(prompts, words, [[[0, 0]], [[1, 1]]]))
+    >>> found = estimate(Responses(prompts, words, [[[0, 0]], [[1, 1]]]))
     >>> found.of("inter_gini")[0], found.of("unsupported")[0], found.prompts["answer"]
     (1.0, 0.5, ('Milan',))
     """
-    sources = _Sources(students, teacher, undistilled)
+    students, sources = draws, _Sources(draws, teacher, undistilled)
     sources.check()
     sheet = Sheet(names or [str(s) for s in range(students.shape[0])], students.shape[1])
     parts, rest = components_beside(students, [undistilled] if undistilled else [], embedding)

@@ -35,7 +35,7 @@ ALWAYS = "always seen: the interval is a one-sided bound of 95 % from one trial 
 
 @dataclass(frozen=True)
 class Measured:
-    """Tidy columns of what was measured; made by `measure`.
+    """Tidy columns of what was measured; made by `estimate`.
 
     Attributes
     ----------
