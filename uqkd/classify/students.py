@@ -111,6 +111,10 @@ def distill(
         "device": device, "dtype": dtype, "chunk": chunk, "exclude_failed": exclude_failed,
     }  # fmt: skip
     if isinstance(targets, Teacher):
+        if dtype != targets.model.dtype:
+            raise OptionError(
+                f"mixed rows go through teacher and students alike; got a teacher of {targets.model.dtype}, dtype={dtype!r}."
+            )
         classes = targets.classes(rows)
         transform = MixedBatches(
             mixing or Mixing(), seed_design.order, key, teacher=targets.model.to(device), floor=floor,

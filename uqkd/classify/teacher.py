@@ -18,8 +18,10 @@ from uqkd.classify.networks.plain import Factory
 from uqkd.classify.targets.objectives import Shaping
 from uqkd.errors import OptionError
 from uqkd.estimators import fit_temperature
+from uqkd.estimators.variance.categorical import labels_at
 from uqkd.stacked import Recipe, SeedDesign, Stacked
 from uqkd.stacked.losses import cross_entropy
+from uqkd.stacked.randomness.orders import by_level
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -168,11 +170,37 @@ class Teacher:
         """What its last linear layer gets at the rows of X (P, ...), as (P, D)."""
         return self._as_classifiers().features(X)[0]
 
-    def respond(self, X: ArrayLike | Tensor, k: int, *, students: int, key: tuple[Any, ...]) -> Labels:
-        """k labels per prompt for each of S students, (S, P, k) int, from the stream named by `key`."""
-        if not (is_int(k, 1) and is_int(students, 1)):
-            raise OptionError(f"respond needs whole k >= 1 and students >= 1; got k={k!r}, students={students!r}.")
+    def respond(self, X: ArrayLike | Tensor, k: int, *, students: int | SeedDesign, key: tuple[Any, ...]) -> Labels:
+        """k labels per prompt for each of S students.
+
+        Parameters
+        ----------
+        X : (P, ...) float or int
+            Prompts.
+        k : int
+            Responses per prompt, >= 1.
+        students : int or SeedDesign
+            S independent sets of labels, all of one stream; or students of a seed design: those of equal level of its
+            `responses` get the same ones, and the first k of a level are the same whatever k.
+        key : tuple
+            Names the stream: `uqkd.seeds.generator(*key)`, or `(*key, "responses", l)` for level l.
+
+        Returns
+        -------
+        (S, P, k) int
+        """
+        count = students.students if isinstance(students, SeedDesign) else students
+        if not (is_int(k, 1) and is_int(count, 1)):
+            raise OptionError(f"respond needs whole k >= 1 and students >= 1; got k={k!r}, students={count!r}.")
         answers = self.predict_proba(X)
+        if isinstance(students, SeedDesign):
+            found = by_level(
+                students.responses,
+                lambda rng: labels_at(answers, rng.random((k, len(answers)))),
+                key=(*checked_key(key), "responses"),
+                shared=students.recurs("responses"),
+            )
+            return np.ascontiguousarray(found.transpose(0, 2, 1))
         return draw_labels(np.broadcast_to(answers, (students, *answers.shape)), k, key=key)
 
     def _raw(self, X: ArrayLike | Tensor) -> Array:
