@@ -123,7 +123,7 @@ def of_mlp_classes(_folder):
 
 
 def of_classify(_folder):
-    how = {"factory": lambda: classify.perceptron(2, 2, width=4), "recipe": classify.Recipe(steps=20)}
+    how = {"factory": lambda: classify.perceptron(2, 2), "recipe": classify.Recipe(steps=20)}
     teacher = classify.Teacher.fit(X, (X[:, 1] > 0).astype(int), classes=2, key=(*KEY, "teacher"), **how)
     design = classify.SeedDesign.independent(S)
     responses = teacher.respond(X, K, students=design, key=(*KEY, "classify"))
