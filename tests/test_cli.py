@@ -156,6 +156,17 @@ def test_an_error_of_many_lines_is_one_line(call, echo):
     assert "of two lines" in errors
 
 
+def test_what_failed_among_several_studies_is_said_once_more_at_the_end(call, echo, elsewhere):
+    (elsewhere / "other.py").write_text(ECHO)
+    code, out, errors = call("study", echo, elsewhere / "other.py", "--set", "k=13")
+    assert code == 2
+    assert "index.html" not in out
+    lines = errors.splitlines()
+    assert lines[2] == "2 of 2 studies failed:"
+    assert lines[3:] == lines[:2]
+    assert all("failed with ValueError" in line for line in lines[3:])
+
+
 def test_workers_are_one_per_core_unless_said_and_of_the_kind_asked_for(call, echo, monkeypatch):
     asked = []
 

@@ -42,7 +42,7 @@ def study(
     plan = _planned(names, preset, overrides)
     if data is not None:
         _describe(data, target)
-    failed: list[str] = []
+    failed: dict[str, str] = {}
     with Workers(workers if workers is not None else _cores(), executor=executor) as pool:
         store = Store(out)
         for loaded, options in plan:
@@ -50,12 +50,14 @@ def study(
             try:
                 loaded.main(options, run)
             except WorkerError as problem:  # one study's cells failed: the others still run
-                failed.append(loaded.name)
-                print("error: " + " ".join(str(problem).split()), file=sys.stderr, flush=True)
+                failed[loaded.name] = "error: " + " ".join(str(problem).split())
+                print(failed[loaded.name], file=sys.stderr, flush=True)
                 continue
             gallery.write(store)
             print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
     if failed:
+        if len(plan) > 1:  # said once more at the end, where it is seen
+            print("\n".join([f"{len(failed)} of {len(plan)} studies failed:", *failed.values()]), file=sys.stderr)
         raise typer.Exit(USAGE)
     print(f"open {store.root}/index.html")
 
