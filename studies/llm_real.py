@@ -228,7 +228,7 @@ def of_models(cell: dict, folders: list[Any]) -> pd.DataFrame:
     unseen = [responses(cell, part, seen=False).first(cell["costed"]) for part in PARTS]
     given = [own.distinct[i] for own in unseen for i in own.index.ravel()]
     costed = Responses.gather(both, given, (1, len(both), cell["costed"]))
-    loss = HeldOut.together([loss_of_folder(folder, costed) for folder in folders])
+    loss = HeldOut.concatenate([loss_of_folder(folder, costed) for folder in folders])
     part = np.tile(np.repeat(PARTS, [len(own) for own in parts]), len(folders))
     return answer_table(found).assign(part=part, nats=loss.students.ravel(), tokens=loss.tokens.ravel())
 

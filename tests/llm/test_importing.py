@@ -91,7 +91,7 @@ def test_a_hundred_thousand_responses_give_one_bank_from_every_form(hundred_thou
         found = imported(tmp_path / name, tmp_path / "banks" / name)
         assert (found.added, found.there, found.prompts) == (10**5 - 50, 0, 1000), name
         assert found.missing == (0 if name == "a.csv" else 50)
-        assert (found.least, found.greatest) == (counts.min(), counts.max())
+        assert (found.fewest, found.most) == (counts.min(), counts.max())
         assert counts.min() < EACH == counts.max()
         assert found.flags == {"empty": 100}
         assert ("100 are empty: CSV cannot tell" in str(found)) == (name == "a.csv")
@@ -148,7 +148,7 @@ def test_the_same_file_adds_nothing_and_another_adds_to_it(tmp_path):
     assert Bank(tmp_path / "bank").fingerprint == before
     other = lines(tmp_path / "b.jsonl", {"prompt": "q0", "response": "more"}, {"prompt": "new", "response": "one"})
     found = imported(other, tmp_path / "bank")
-    assert (found.added, found.prompts, found.least, found.greatest) == (2, 8, 1, 16)
+    assert (found.added, found.prompts, found.fewest, found.most) == (2, 8, 1, 16)
     table = Bank(tmp_path / "bank").table()
     own = table[table["prompt"] == "q0"]
     assert own["response_index"].tolist() == list(range(16))
@@ -171,7 +171,7 @@ def test_rows_that_are_there_twice_count_once_where_another_file_adds_to_them(tm
     ((params, table),) = bank.units()
     bank.store.commit(Inputs(STUDY, {**params, "part": 7}, method="m"), table, check_twins=False)
     found = import_responses(lines(tmp_path / "b.jsonl", {"prompt": "q", "response": "c"}), bank)
-    assert (found.added, found.least) == (1, 3)
+    assert (found.added, found.fewest) == (1, 3)
     assert bank.table()["response_index"].tolist() == [0, 1, 2]
 
 
@@ -344,7 +344,7 @@ def test_ids_that_number_the_rows_are_noticed(tmp_path):
     path = lines(tmp_path / "a.jsonl", *({"id": n, "prompt": "q", "response": "a"} for n in range(5)))
     assert "5 ids stand for 1 different prompts: where 'id' numbers the rows" in str(imported(path, tmp_path / "bank"))
     found = imported(path, tmp_path / "other", columns={"id": ""})
-    assert (found.prompts, found.greatest) == (1, 5)
+    assert (found.prompts, found.most) == (1, 5)
     assert "ids stand for" not in str(found)
 
 

@@ -62,7 +62,7 @@ def test_a_student_that_knows_nothing_loses_the_logarithm_of_its_vocabulary_a_to
     torch.nn.init.zeros_(model.lm_head.weight)
     one = held_out_loss(model, Encoder.of(tiny), Responses(PROMPTS, SAID, [[[0, 2], [1, 1]]]))
     assert one.students / one.tokens == pytest.approx(np.full((1, 2), math.log(256)), rel=1e-6)
-    both = HeldOut.together([one, one], one)
+    both = HeldOut.concatenate([one, one], one)
     assert (both.students.shape, both.undistilled.shape) == ((2, 2), (2,))
 
 

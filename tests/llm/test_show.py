@@ -48,7 +48,7 @@ SAID = [
 
 def test_a_summary_counts_what_is_there(tmp_path):
     found = summarise(drawn(tmp_path / "bank", SAID))
-    assert (found.teacher, found.prompts, found.responses, found.least, found.greatest) == ("tiny", 3, 8, 2, 3)
+    assert (found.teacher, found.prompts, found.responses, found.fewest, found.most) == ("tiny", 3, 8, 2, 3)
     assert found.flags == {"empty": 1, "length": 1, "control": 1}
     assert (found.lengths, found.unit) == ((1, 2, 3, 4, 32, 32), "tokens")
     assert found.unsaid == 0
@@ -71,7 +71,7 @@ def test_the_command_says_what_people_look_for(tmp_path, capsys):
         "template prints the date: 2026-11-28", "temperature 0.7, top_p 1, top_k 0", "max_tokens 32",
         "seeds one for each response, key llm/mine", "prompts 3", "responses 8, 2 to 3 to each prompt",
         "median 3, half are 2 to 4, 90 % are 1 to 32, the longest 32 tokens",
-        "1 cut at the greatest length (12.5 %), 1 empty (12.5 %), 1 with control characters (12.5 %)",
+        "1 cut at max_tokens (12.5 %), 1 empty (12.5 %), 1 with control characters (12.5 %)",
         "2 prompts (has 9000 tokens; prompt 'd' first); 1 response (429; prompt 'f' first)",
         "1.00 what of b ? 1 x (empty)", "0.67 what of a ? 2 x Paris 1 x Rome", "read in 0.",
     ):  # fmt: skip

@@ -155,7 +155,7 @@ def _losses(models: Any, base: str | None, teacher: Any, **how: Any) -> Any:
     for name, path in [*models, *([("undistilled", base)] if base else [])]:
         print(f"{name}: loss on the teacher's responses", flush=True)
         found.append(loss_of_folder(path, teacher, **how))
-    return HeldOut.together(found[: len(models)], found[len(models)] if base else None)
+    return HeldOut.concatenate(found[: len(models)], found[len(models)] if base else None)
 
 
 def _write(out: str, found: Any) -> list[str]:
