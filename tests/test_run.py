@@ -106,6 +106,20 @@ def test_a_killed_worker_keeps_what_is_finished_and_says_what_remains(go, tmp_pa
     assert table["i"].tolist() == list(range(6))
 
 
+def test_one_killed_worker_costs_nothing_and_the_rest_is_done_by_one(file, go, tmp_path, capfd):
+    marker = tmp_path / "killed once"
+    first = f'if cell["kill"] and not os.path.exists({str(marker)!r}):\n        open({str(marker)!r}, "w").close()'
+    file.write_text(STUDY.replace('if cell["kill"]:', first))
+    with Workers(2) as workers:
+        run, table = go(workers=workers, killer=2)
+    assert marker.exists()
+    assert (run.computed, table["i"].tolist()) == (6, list(range(6)))
+    assert (
+        "note: a worker process was killed (out of memory, or by hand); going on with one worker"
+        in capfd.readouterr().err
+    )
+
+
 def test_workers_are_other_processes_and_one_worker_is_this_one(file, go, tmp_path):
     text = STUDY.replace('"square": [square(cell["i"])]', '"pid": [os.getpid()]')
     file.write_text(text)
