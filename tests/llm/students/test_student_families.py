@@ -241,11 +241,11 @@ def table(outcomes) -> str:
     """The part of docs/families.md that is about students, as this run makes it."""
     lines = [
         PARTS[1], "",
-        "Made by `tests/llm/test_student_families.py`, which distils two tiny students of every family. *Passes*: the loss is that",
-        "of one plain forward pass and falls below a tenth; the most probable answer is what was taught, and its end; read again",
-        "from its folder the student gives the same logits to the bit; tied weights are one tensor, untied ones two; an adapter's",
-        "folder holds the adapter alone. Otherwise the line that is printed before any work. vLLM (on a CPU): the most probable",
-        "answers of whole students and of adapters are those of transformers.", "",
+        "Made by `tests/llm/students/test_student_families.py`, which distils two tiny students of every family. *Passes*: the",
+        "loss is that of one plain forward pass and falls below a tenth; the most probable answer is what was taught, and its",
+        "end; read again from its folder the student gives the same logits to the bit; tied weights are one tensor, untied ones",
+        "two; an adapter's folder holds the adapter alone. Otherwise the line that is printed before any work. vLLM (on a CPU):",
+        "the most probable answers of whole students and of adapters are those of transformers.", "",
         "| family | all parameters, tied | all parameters, untied | LoRA, tied | LoRA, untied | vLLM |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip

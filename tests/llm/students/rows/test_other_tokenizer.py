@@ -21,7 +21,7 @@ from uqkd.llm.students.rows.tokenising import student_tokens
 from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.teachers import open_teacher
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[4] / "docs"
 TEXTS = (
     "Paris.", "The capital is Tokyo", "It's Canberra, I think.", "red and blue and yellow", "tails", "Heads!", "eight legs", "Au",
     "the moon pulls the sea", "Brasília", "Nairobi, of course ...", "", "short", "Mercury is nearest to the sun", " no idea",

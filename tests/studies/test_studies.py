@@ -15,7 +15,7 @@ from uqkd.run import Run, load_study, study_names
 from uqkd.store import Store
 from uqkd.theory import statements as theory
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def table(rows, columns=2):

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uqkd.llm import Testbed
 from uqkd.llm.synthetic import testbed as embedded
 from uqkd.llm.synthetic.testbed import Size
 from uqkd.run import Run, load_study
 from uqkd.stacked import Recipe
 from uqkd.store import Store
 
-STUDIES = Path(__file__).parents[2] / "studies"
+STUDIES = Path(__file__).parents[3] / "studies"
 SMALL = {"groups": 2, "members": 4, "backend": "transformers"}
 
 
@@ -38,7 +37,7 @@ def root(quick, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bed(root):
-    return Testbed.open(root, groups=2, entities=4)
+    return embedded.Testbed.open(root, groups=2, entities=4)
 
 
 def test_the_teacher_knows_its_world(testbed):
@@ -53,12 +52,12 @@ def test_the_teacher_knows_its_world(testbed):
 def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(testbed, root, monkeypatch, capsys):
     commit = embedded.commit_folder
     monkeypatch.setattr(embedded, "commit_folder", None)
-    assert Testbed.open(root, groups=2, entities=4) == testbed == Testbed.at(testbed.folder)
+    assert embedded.Testbed.open(root, groups=2, entities=4) == testbed == embedded.Testbed.at(testbed.folder)
     monkeypatch.setattr(embedded, "commit_folder", commit)
     file = testbed.base / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    assert Testbed.open(root, groups=2, entities=4) == bed
+    assert embedded.Testbed.open(root, groups=2, entities=4) == bed
     said = capsys.readouterr().err
     assert "does not match its hash; moved to quarantine" in said
     assert "base trained in" in said

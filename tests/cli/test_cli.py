@@ -13,7 +13,7 @@ from uqkd import cli
 from uqkd.run import Workers
 from uqkd.store import Store
 
-TOY = Path(__file__).parent / "faults" / "toy_study.py"
+TOY = Path(__file__).parents[1] / "faults" / "toy_study.py"
 
 
 @pytest.fixture

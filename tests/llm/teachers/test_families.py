@@ -176,7 +176,7 @@ def table(outcome) -> str:
     """The part of docs/families.md that is about teachers, as this run makes it."""
     lines = [
         PARTS[0], "",
-        "Made by `tests/llm/test_families.py`, which saves a tiny model of every family and draws from it. *Passes*: the",
+        "Made by `tests/llm/teachers/test_families.py`, which saves a tiny model of every family and draws from it. *Passes*: the",
         "frequencies of first and second tokens and all log-probabilities are those of one plain forward pass, whatever was",
         "batched together, and nothing of the model's `generation_config.json` is followed. Otherwise the line that is printed",
         "before any work. Engines: vLLM on a CPU, transformers.", "",

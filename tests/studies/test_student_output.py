@@ -15,7 +15,7 @@ from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study
 from uqkd.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 study = load_study("student_output", folder=ROOT / "studies")
 module = study.module
 
