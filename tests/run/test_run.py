@@ -292,32 +292,38 @@ def test_a_module_beside_the_study_and_those_of_uqkd_count(file):
 
 PACKAGE = {
     "__init__.py": "",
-    "seeds.py": "SIZE = 1\n",
+    "seeds.py": "SIZE = 1\nOTHER = 1\n",
     "errors.py": "SIZE = 1\n",
     "figures.py": "SIZE = 1\n",
-    "run/__init__.py": "SIZE = 1\n",
+    "run/__init__.py": "Options = object\nSIZE = 1\n",
     "estimators/__init__.py": "SIZE = 1\n",
-    "estimators/variance.py": "SIZE = 1\n",
+    "estimators/variance.py": "def mean(): return 1\nSIZE = 1\n",
     "linear/__init__.py": "from .teacher import fit\nSIZE = 1\n",
-    "linear/teacher.py": "from ..estimators import variance\nfrom uqkd.errors import SIZE\nfit = 1\nSIZE = 1\n",
+    "linear/teacher.py": "from ..estimators import variance\nfrom uqkd.errors import SIZE\nfit = variance.mean()\nSLOPE = 1\n",
     "linear/unused.py": "SIZE = 1\n",
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "counts"),
+    ("name", "line", "counts"),
     [
-        ("seeds.py", True),
-        ("linear/__init__.py", True),
-        ("linear/teacher.py", True),  # reached by `from .teacher import`
-        ("estimators/variance.py", True),  # and from there by `from ..estimators import`
-        ("errors.py", False),
-        ("figures.py", False),
-        ("run/__init__.py", False),
-        ("linear/unused.py", False),
+        ("seeds.py", "SIZE = 2", True),
+        ("seeds.py", "OTHER = 2", False),
+        ("seeds.py", "print(SIZE)", True),  # acts when it is loaded
+        ("linear/__init__.py", "fit = 2", True),
+        ("linear/__init__.py", "SIZE = 2", False),
+        ("linear/teacher.py", "fit = 2", True),  # reached by `from .teacher import`
+        ("linear/teacher.py", "SLOPE = 2", False),
+        ("estimators/variance.py", "def mean(): return 2", True),  # and from there by `from ..estimators import`
+        ("estimators/variance.py", "SIZE = 2", False),
+        ("estimators/variance.py", "mean.size = 2", True),
+        ("errors.py", "SIZE = 2", False),  # imported, and not used
+        ("figures.py", "SIZE = 2", False),  # used where the study draws
+        ("run/__init__.py", "SIZE = 2", False),
+        ("linear/unused.py", "print(1)", False),  # never loaded
     ],
 )
-def test_which_modules_of_uqkd_count(file, tmp_path, monkeypatch, name, counts):
+def test_what_of_uqkd_counts(file, tmp_path, monkeypatch, name, line, counts):
     """A package that stands in for uqkd, one module of it changed: the study's own text stays the same."""
     package = tmp_path / "lib" / "uqkd"
     for path, text in PACKAGE.items():
@@ -326,10 +332,11 @@ def test_which_modules_of_uqkd_count(file, tmp_path, monkeypatch, name, counts):
     monkeypatch.setattr(provenance, "_PACKAGE", package)
     file.write_text(
         STUDY.replace("from uqkd import run\n", "from uqkd import figures, run, seeds\nfrom uqkd.linear import fit\n")
-        .replace("SCALE * i * i", "SCALE * i * i * fit * seeds.SIZE * figures.SIZE")
+        .replace("SCALE * i * i", "SCALE * i * i * fit * seeds.SIZE")
+        .replace("return TITLE", "return TITLE * figures.SIZE")
     )  # fmt: skip
     before = provenance._fingerprint(file, "measure", -1)
-    (package / name).write_text(PACKAGE[name] + "SIZE = 2\n")
+    (package / name).write_text(f"{PACKAGE[name]}{line}\n")
     assert (provenance._fingerprint(file, "measure", -2) != before) == counts
 
 
