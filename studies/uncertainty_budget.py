@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.estimators import comparison, mean_variance_components
-from uqkd.mlp import SOURCES, Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
@@ -29,6 +29,7 @@ NAMES = {
     "order": "batch order",
     "bootstrap": "bootstrap",
 }
+SOURCES = tuple(NAMES)
 
 
 Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a variance
