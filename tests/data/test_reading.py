@@ -9,6 +9,7 @@ from PIL import Image
 
 from uqkd import data
 from uqkd.errors import DataError, OptionError, ProvenanceError, UqkdWarning
+from uqkd.testbeds.cells import task_cell, task_of
 
 WORDS = ["pay", "card", "loan", "bank", "cash", "coin"]
 
@@ -62,38 +63,38 @@ def test_columns_of_texts_are_named_by_options_of_tasks(reader, work):
     found = data.load_task(other, tokenizer=reader, length=8, text="query", target="kind")
     np.testing.assert_array_equal(found.X, usual.X)
     assert (found.fingerprint, usual.name, found.name) == (usual.fingerprint, "a.csv", "b.csv")
-    cell = data.cell_task(other, tokenizer=reader, length=8, text="query", target="kind")
+    cell = task_cell(other, tokenizer=reader, length=8, text="query", target="kind")
     assert cell["reading"] == {"tokenizer": reader, "length": 8, "text": "query", "target": "kind"}
-    assert data.of_cell_task(cell).X.shape == usual.X.shape
+    assert task_of(cell).X.shape == usual.X.shape
 
 
 def test_one_set_of_options_reads_texts_and_images(reader, work):
     options = {"tokenizer": reader, "length": 8, "size": 4, "text": "text", "target": None}
     sources = [write_texts(work / "t.csv"), write_pictures(work / "png"), "intents:4", "digits"]
-    cells = [data.cell_task(source, **options) for source in sources]
+    cells = [task_cell(source, **options) for source in sources]
     assert [cell["kind"] for cell in cells] == ["texts", "images", "texts", "images"]
     text = {"tokenizer": reader, "length": 8, "text": "text"}
     assert [cell["reading"] for cell in cells] == [text, {"size": 4}, {}, {"size": 4}]
-    assert data.cell_task("digits", tokenizer="x", length=64)["reading"] == {}
-    assert data.cell_task(sources[0], tokenizer=reader, length=128)["reading"] == {"tokenizer": reader}
-    assert [data.of_cell_task(cell).name for cell in cells] == ["t.csv", "png", "intents:4", "digits"]
+    assert task_cell("digits", tokenizer="x", length=64)["reading"] == {}
+    assert task_cell(sources[0], tokenizer=reader, length=128)["reading"] == {"tokenizer": reader}
+    assert [task_of(cell).name for cell in cells] == ["t.csv", "png", "intents:4", "digits"]
     with pytest.raises(TypeError, match="lenght"):
-        data.cell_task("digits", lenght=3)
+        task_cell("digits", lenght=3)
 
 
 def test_a_study_of_one_kind_refuses_the_other_before_it_is_read(work):
     message = "^data 't.csv' holds texts, but this study mixes rows by averaging, and token ids have no average; give images.$"
     write_texts(work / "t.csv")
-    refused(OptionError, message, data.cell_task, "t.csv", only="images")
-    refused(OptionError, "'banking77' holds texts", data.cell_task, "banking77", only="images")
-    refused(OptionError, "^data 'digits' holds images, .* give texts.$", data.cell_task, "digits", only="texts")
-    refused(OptionError, "only got 'image'; did you mean 'images'", data.cell_task, "digits", only="image")
-    assert data.cell_task("digits", only="images")["kind"] == "images"
+    refused(OptionError, message, task_cell, "t.csv", only="images")
+    refused(OptionError, "'banking77' holds texts", task_cell, "banking77", only="images")
+    refused(OptionError, "^data 'digits' holds images, .* give texts.$", task_cell, "digits", only="texts")
+    refused(OptionError, "only got 'image'; did you mean 'images'", task_cell, "digits", only="image")
+    assert task_cell("digits", only="images")["kind"] == "images"
 
 
 def test_what_is_no_name_is_refused():
     for name in (7, None, 1.5, ["digits"], "", " "):
-        for call in (data.load_task, data.kind_of, data.cell_task, data.load_images, data.load_texts):
+        for call in (data.load_task, data.kind_of, task_cell, data.load_images, data.load_texts):
             refused(OptionError, "^data must be the name of a data set or a path; got ", call, name)
 
 
@@ -101,7 +102,7 @@ def test_paths_are_taken_as_text_or_as_paths(work):
     write_pictures(work / "digits")  # named as a data set is
     found = data.load_task((work / "digits").relative_to(work))
     assert (found.name, len(found.classes), len(data.load_task(work / "digits").classes)) == ("digits", 2, 2)
-    assert data.cell_task(work.relative_to(work) / "digits")["data"] == "./digits"
+    assert task_cell(work.relative_to(work) / "digits")["data"] == "./digits"
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5", "llama"])
@@ -247,12 +248,12 @@ def test_a_file_that_is_mended_is_read_anew(reader, work):
     for path in (work / "t.csv", work / "parts" / "train.csv"):
         name = str(path if path.parent == work else path.parent)
         write_texts(path)
-        cell = data.cell_task(name, tokenizer=reader)
+        cell = task_cell(name, tokenizer=reader)
         assert data.load_task(name, tokenizer=reader) is data.load_task(name, tokenizer=reader)
         write_texts(path, rows=66)
         assert data.load_task(name, tokenizer=reader).fingerprint != cell["data_fingerprint"]
         with pytest.raises(ProvenanceError, match="changed during the run"):
-            data.of_cell_task(cell)
+            task_of(cell)
 
 
 def test_a_name_of_a_data_set_stays_one_and_a_folder_of_that_name_is_told(work):

@@ -7,6 +7,7 @@ from scipy import ndimage
 from uqkd import data
 from uqkd.data import tasks
 from uqkd.errors import ProvenanceError
+from uqkd.testbeds.cells import task_cell, task_of
 
 DIGITS, TEXTS = data.load_task("digits"), data.load_task("intents:6")
 
@@ -58,14 +59,14 @@ def test_the_fingerprint_of_texts_is_that_of_every_part(monkeypatch):
 
 
 def test_a_cell_is_read_as_it_was_planned():
-    cell = data.cell_task("digits", length=7, tokenizer="any", text="q", target="k")
+    cell = task_cell("digits", length=7, tokenizer="any", text="q", target="k")
     assert (cell["kind"], cell["reading"]) == ("images", {})  # what is said of texts does not change images
-    assert data.of_cell_task(cell).fingerprint == DIGITS.fingerprint
-    sized = data.cell_task("digits", size=4)
+    assert task_of(cell).fingerprint == DIGITS.fingerprint
+    sized = task_cell("digits", size=4)
     assert sized["reading"] == {"size": 4}
-    assert data.of_cell_task(sized).X.shape[2:] == (4, 4)
+    assert task_of(sized).X.shape[2:] == (4, 4)
     with pytest.raises(ProvenanceError, match="changed during the run"):
-        data.of_cell_task({**cell, "data_fingerprint": "another"})
+        task_of({**cell, "data_fingerprint": "another"})
 
 
 def test_classes_of_one_family_share_its_name_and_its_words():

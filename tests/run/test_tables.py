@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uqkd.run import over_students
+from uqkd.testbeds.tables import over_students
 
 
 def test_means_are_over_students_of_one_setting_and_the_teacher_stands_beside():

@@ -12,6 +12,7 @@ from uqkd.classify import METHODS
 from uqkd.errors import OptionError
 from uqkd.run import Run, load_study
 from uqkd.store import Store
+from uqkd.testbeds.cells import task_of
 
 STUDIES = Path(__file__).parents[2] / "studies"
 SMALL = {"students": 3, "steps": 80, "batch": 16}
@@ -173,7 +174,7 @@ def test_tasks_are_read_and_trained_by_their_kind(tmp_path):
     own, texts = ([cell for cell in cells if cell["kind"] == kind] for kind in ("images", "texts"))
     assert {(cell["networks"], cell["lr"]) for cell in own} == {(("perceptron:4", "perceptron:2"), 3e-3)}
     assert {(cell["networks"], cell["lr"]) for cell in texts} == {(("bag:64", "bag:32"), 1e-2)}
-    assert data.of_cell_task(own[0]).X.shape[1:] == (1, 4, 4)
+    assert task_of(own[0]).X.shape[1:] == (1, 4, 4)
     assert {cell["method"] for cell in own} - {cell["method"] for cell in texts} == set(variance.MIXED)
 
 

@@ -14,6 +14,7 @@ from uqkd.mlp import SeedDesign
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study
 from uqkd.store import Store
+from uqkd.testbeds.cells import classes_of
 
 ROOT = Path(__file__).parents[2]
 study = load_study("student_output", folder=ROOT / "studies")
@@ -185,7 +186,7 @@ def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatc
         overrides={"data": "wine", "temperatures": 3.0, "ks": 4, "lengths": (), "students": 12, "epochs": 2}
     )
     (cell,) = [cell for cell in module.cells(options) if cell["k"] == 4]
-    part = data.split_classes(data.of_cell_classes(cell))
+    part = data.split_classes(classes_of(cell))
     calls, fits, train, fit = [], [], module.distill, module.ClassTeacher.fit
     monkeypatch.setattr(module, "distill", lambda *a, **o: calls.append((a, o, train(*a, **o))) or calls[-1][2])
     monkeypatch.setattr(module.ClassTeacher, "fit", lambda *a, **o: fits.append((a, o, fit(*a, **o))) or fits[-1][2])

@@ -17,6 +17,7 @@ from uqkd import data, seeds
 from uqkd.linear import Design
 from uqkd.mlp import Teacher
 from uqkd.run import load_study
+from uqkd.testbeds.cells import regression_of
 from uqkd.theory import statements as theory
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -67,7 +68,7 @@ def measured(module, cell):
 
 
 def parts(cell):
-    part = data.split(data.of_cell(cell))
+    part = data.split(regression_of(cell))
     return part, part.features, part.features_test
 
 

@@ -7,17 +7,7 @@ import numpy as np
 import pytest
 
 from uqkd import data
-from uqkd.classify import (
-    TargetFactory,
-    against_teacher,
-    cached_target_factory,
-    cached_teacher,
-    cell_recipe,
-    mixed_rows,
-    on_pairs,
-    on_test,
-    performance,
-)
+from uqkd.classify import TargetFactory, against_teacher, measure_mixup, mixed_rows
 from uqkd.estimators import (
     class_accuracy_changes,
     decompose_categorical,
@@ -29,6 +19,7 @@ from uqkd.estimators import (
     share_of,
 )
 from uqkd.run import load_study
+from uqkd.testbeds.classification import cached_target_factory, cached_teacher, cell_recipe, evaluate, performance
 
 STUDIES = Path(__file__).parents[2] / "studies"
 SMALL = {"students": 3, "steps": 6, "batch": 16}
@@ -108,7 +99,7 @@ def assert_judged(table, fakes, task, teacher=None):
     """The numbers are those of the test rows, after a temperature of the calibration rows, for each who."""
     for who, asked in (("student", fakes), ("teacher", teacher)):
         if asked is not None:
-            for name, expected in on_test(asked, task).items():
+            for name, expected in evaluate(asked, task).items():
                 np.testing.assert_array_equal(values(table, name, who), expected)
 
 
@@ -118,7 +109,7 @@ def assert_judged(table, fakes, task, teacher=None):
 def test_test_rows_judge_and_calibration_rows_set_the_temperature():
     recipe = cell_recipe({"steps": 100, "batch": 16, "lr": 3e-3})
     asked = cached_teacher(DIGITS, network="perceptron:8", recipe=recipe)
-    found = on_test(asked, DIGITS)
+    found = evaluate(asked, DIGITS)
     own = {"held": (DIGITS.X_held, DIGITS.labels_held)}
     for name, expected in performance(asked, DIGITS.X_test, DIGITS.labels_test, **own).items():
         np.testing.assert_array_equal(found[name], expected)
@@ -126,7 +117,7 @@ def test_test_rows_judge_and_calibration_rows_set_the_temperature():
     np.testing.assert_array_equal(found["nll"], nll)
     assert np.isfinite(found["temperature"]).all()  # NaN would equal NaN
     other = replace(DIGITS, X_held=DIGITS.X_held[:200], labels_held=DIGITS.labels_held[:200])
-    assert (on_test(asked, other)["temperature"] != found["temperature"]).all()
+    assert (evaluate(asked, other)["temperature"] != found["temperature"]).all()
 
 
 def test_a_teacher_is_trained_once_for_each_task_architecture_and_recipe():
@@ -183,11 +174,13 @@ def test_mixup_crosses_teaching_with_mixing(watched):
         assert_judged(table, fakes, DIGITS, teacher)
         pairs = mixed_rows(DIGITS.X, DIGITS.labels, classes=10, key=("classify mixup", DIGITS.fingerprint))
         for who, one in (("student", fakes), ("teacher", teacher)):
-            assert_between(table, who, on_pairs(one, pairs))
+            assert_between(table, who, measure_mixup(one, pairs))
         np.testing.assert_array_equal(values(table, "kl_mixed"), against_teacher(fakes, teacher, pairs).kl_mixed)
         early = pairs.share <= 0.05  # the first of twenty bins
         np.testing.assert_allclose(  # means of the same numbers in another order
-            values(table, "nonlinearity at 0.025"), on_pairs(fakes, pairs).per_pair[:, early].mean(axis=1), rtol=1e-12
+            values(table, "nonlinearity at 0.025"),
+            measure_mixup(fakes, pairs).per_pair[:, early].mean(axis=1),
+            rtol=1e-12,
         )
 
 
@@ -225,7 +218,7 @@ def test_pairs_hold_the_teacher_to_every_floor(watched):
         assert_judged(table, fakes, DIGITS, teacher)
         pairs = mixed_rows(DIGITS.X, DIGITS.labels, classes=10, key=("classify pairs", DIGITS.fingerprint))
         for who, one in (("student", fakes), ("teacher", teacher)):
-            assert_between(table, who, on_pairs(one, pairs))
+            assert_between(table, who, measure_mixup(one, pairs))
 
 
 def test_cud_gives_each_method_its_targets_and_counts_its_own_repairs(watched):
@@ -287,7 +280,7 @@ def test_variance_draws_labels_for_each_student_and_shares_all_else(watched):
         ):
             found = table[table["measure"] == name].iloc[0]
             assert (found["value"], found["standard_error"]) == share_of(part, spread)
-        scores = on_test(fakes, DIGITS)
+        scores = evaluate(fakes, DIGITS)
         assert values(table, "accuracy") == pytest.approx([scores["accuracy"].mean()])
         error = table.loc[table["measure"] == "nll", "standard_error"].iloc[0]
         assert error == pytest.approx(scores["nll"].std(ddof=1) / np.sqrt(3))

@@ -113,17 +113,14 @@ def _leave_out(study: str, problem: UqkdError, refused: list[UqkdError], asked: 
 
 def _describe(name: str, target: str | None) -> None:
     """One line on one's own data before the work starts, so that an index taken for a feature is seen."""
-    from uqkd import data
+    from uqkd.data.tabular.loading import load, short_name
 
     try:
-        dataset = data.load(name, target=target)
+        dataset = load(name, target=target)
     except UqkdError:
         return  # the study says what is wrong, or reads its data in a way of its own
     features = ", ".join(dataset.columns[:8]) + (", ..." if len(dataset.columns) > 8 else "")
-    print(
-        f"{data.label({'data': name})}: {len(dataset.y):,} rows, features {features}; target {dataset.target}",
-        flush=True,
-    )
+    print(f"{short_name(name)}: {len(dataset.y):,} rows, features {features}; target {dataset.target}", flush=True)
     for column, values in zip(dataset.columns, dataset.X.T, strict=True):
         if len(set(values.tolist())) == len(values) and (values == values.round()).all():
             print(f"note: {column!r} holds a different whole number in every row; drop it if it only numbers the rows")

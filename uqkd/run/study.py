@@ -28,6 +28,7 @@ _PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study 
 # Ranges that the options of several studies share.
 AtLeastTwo = Annotated[int, pydantic.Field(ge=2)]  # a variance needs two
 PositiveInt = Annotated[int, pydantic.Field(ge=1)]
+PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, pydantic.Field(gt=0, le=1)]
 

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import stats
 
 from uqkd import data
-from uqkd.errors import DataError, NotFiniteError, OptionError, ProvenanceError, ShapeError, UqkdWarning
+from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, UqkdWarning
 
 CLASSES = ["ash", "ash", "ash", "elm", "elm", "elm", "oak", "oak"]
 
@@ -537,17 +537,6 @@ def test_tables_without_pictures(pixels, tmp_path):
 
     with pytest.raises(DataError, match="no picture in row 1, or only a path"):
         decoded([table_of_images(held.cast_column("image", datasets.Image()), "toy", None)], name="toy", size=None)
-
-
-def test_images_that_change_after_planning_are_noticed(pixels, tmp_path):
-    path = tmp_path / "a.npz"
-    write_npz(path, images=pixels, labels=np.array(CLASSES))
-    cell = data.cell_images(str(path), size=4)
-    assert data.of_cell_images(cell).images.shape == (8, 3, 4, 4)
-    assert data.label(cell) == "a.npz"
-    write_npz(path, images=pixels[::-1], labels=np.array(CLASSES))
-    with pytest.raises(ProvenanceError, match="changed during the run"):
-        data.of_cell_images(cell)
 
 
 def test_resizing_averages_where_it_shrinks():

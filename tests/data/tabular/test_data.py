@@ -11,6 +11,7 @@ import pytest
 
 from uqkd import data, seeds
 from uqkd.errors import DataError, OptionError, ProvenanceError
+from uqkd.testbeds.cells import regression_cell, regression_of
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_umlauts_capital_suffixes_booleans_and_whole_numbers_are_fine(tmp_path):
 def test_dependent_columns_are_named_when_the_study_is_planned(frame, tmp_path):
     frame.assign(a2=frame["a"] * 2 + 1).to_csv(tmp_path / "d.csv", index=False)
     with pytest.raises(DataError, match=r"columns 'a', 'a2' of data .*d\.csv are linearly dependent"):
-        data.cell(str(tmp_path / "d.csv"), "y")
+        regression_cell(str(tmp_path / "d.csv"), "y")
 
 
 def test_bad_names_and_files(frame, tmp_path):
@@ -217,8 +218,8 @@ def _is_constant_on_training(dataset, fraction):
 def test_a_file_that_changes_after_planning_is_noticed(frame, tmp_path):
     path = tmp_path / "d.csv"
     frame.to_csv(path, index=False)
-    cell = data.cell(str(path), "y")
-    data.of_cell(cell)
+    cell = regression_cell(str(path), "y")
+    regression_of(cell)
     frame.assign(a=frame["a"] + 1).to_csv(path, index=False)
     with pytest.raises(ProvenanceError, match="changed during the run"):
-        data.of_cell(cell)
+        regression_of(cell)

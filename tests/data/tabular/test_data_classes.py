@@ -6,6 +6,7 @@ import pytest
 
 from uqkd import data
 from uqkd.errors import DataError, OptionError, ProvenanceError
+from uqkd.testbeds.cells import classes_cell, classes_of, data_label
 
 
 @pytest.fixture
@@ -209,9 +210,9 @@ def test_split_refuses_shares_that_are_none(frame):
 def test_a_file_that_changes_after_planning_is_noticed(frame, tmp_path):
     path = tmp_path / "d.csv"
     frame.to_csv(path, index=False)
-    cell = data.cell_classes(str(path), "kind")
-    assert data.of_cell_classes(cell).classes == ("ash", "birch", "elm")
-    assert data.label(cell) == "d.csv"
+    cell = classes_cell(str(path), "kind")
+    assert classes_of(cell).classes == ("ash", "birch", "elm")
+    assert data_label(cell) == "d.csv"
     frame.assign(a=frame["a"] + 1).to_csv(path, index=False)
     with pytest.raises(ProvenanceError, match="changed during the run"):
-        data.of_cell_classes(cell)
+        classes_of(cell)

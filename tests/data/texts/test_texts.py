@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from uqkd import data
-from uqkd.errors import DataError, OptionError, ProvenanceError
+from uqkd.errors import DataError, OptionError
 
 # Texts that some reader takes for something else: a gap, a number, a formula, markup, a line break, a mark of a tokenizer.
 HOSTILE = [
@@ -377,17 +377,6 @@ def test_data_of_the_hub_come_as_their_files_would(frame, parts, tmp_path, monke
     found = data.load_texts("clinc150")
     assert found.classes == ("card", "loan")
     assert len(found.outside) == 4
-
-
-def test_texts_that_change_after_planning_are_noticed(frame, tmp_path):
-    path = tmp_path / "d.csv"
-    write_csv(frame, path)
-    cell = data.cell_texts(str(path), text="text")
-    assert data.of_cell_texts(cell).texts == tuple(HOSTILE)
-    assert data.label(cell) == "d.csv"
-    write_csv(frame.iloc[::-1], path)
-    with pytest.raises(ProvenanceError, match="changed during the run"):
-        data.of_cell_texts(cell)
 
 
 def test_nothing_is_written_beside_the_data(frame, tmp_path):

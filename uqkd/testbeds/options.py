@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
 import pydantic
 
-from uqkd.run.study import Options, PositiveInt
+from uqkd.run.study import Options, PositiveFloat, PositiveInt
 
 Network = tuple[str, str]  # of the teacher and of the students
-PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 READING = ("tokenizer", "length", "size", "text", "target")
 
 
@@ -47,7 +46,7 @@ class TaskOptions(Options):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How data are read, for `uqkd.data.cell_task`, which leaves out what does not concern the kind of rows."""
+        """How data are read, for `uqkd.testbeds.cells.task_cell`, which leaves out what does not concern the kind of rows."""
         return {name: getattr(self, name) for name in READING}
 
     def trained(self, kind: str) -> dict[str, Any]:

@@ -1,69 +1,40 @@
-"""What a study of classifiers needs of its data, and what is made of one task once in a process: teachers and their relatives."""
+"""Classification as a testbed: networks that fit a task, teachers trained once in a process, measures on its test rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uqkd.classify.classifiers import Classifiers
-from uqkd.classify.measure import performance
+from uqkd.classify.measure import student_probabilities
 from uqkd.classify.networks.naming import by_name
 from uqkd.classify.networks.plain import Factory
 from uqkd.classify.targets.methods import TargetFactory
 from uqkd.classify.teacher import Teacher
+from uqkd.data.tasks import Task
 from uqkd.errors import UqkdError
+from uqkd.estimators import summarise_classifier
 from uqkd.stacked import Recipe
 
 Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
 Made = TypeVar("Made")
 
-CACHE_TEACHERS = 8  # teachers, and as many views, that a process remembers, or why there are none
+CACHE_TEACHERS = 8  # teachers, and as many target factories, that a process remembers, or why there are none
 _MADE: dict[tuple[Any, ...], Any] = {}
 
 
-class TrainingTask(Protocol):
-    """Rows to train on and what they are, such as `uqkd.data.Task`."""
-
-    @property
-    def X(self) -> NDArray[Any]: ...
-    @property
-    def labels(self) -> Labels: ...
-    @property
-    def classes(self) -> Sequence[str]: ...
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def pad(self) -> int | None: ...
-    @property
-    def vocabulary(self) -> int | None: ...
-
-
-class TestingTask(Protocol):
-    """Rows to calibrate and to test on."""
-
-    @property
-    def X_held(self) -> NDArray[Any]: ...
-    @property
-    def labels_held(self) -> Labels: ...
-    @property
-    def X_test(self) -> NDArray[Any]: ...
-    @property
-    def labels_test(self) -> Labels: ...
-
-
-def network(name: str, task: TrainingTask) -> Factory:
+def network(name: str, task: Task) -> Factory:
     """Factory of an architecture that fits a task's rows and classes; see `by_name`."""
     return by_name(
         name, row=task.X.shape[1:], classes=len(task.classes), pad=task.pad, vocabulary=task.vocabulary
     )  # fmt: skip
 
 
-def check_networks(task: TrainingTask, names: Iterable[str]) -> None:
+def check_networks(task: Task, names: Iterable[str]) -> None:
     """Raise what `network` has against any of the names: before any work, where studies plan it.
 
     Examples
@@ -91,7 +62,7 @@ def cell_recipe(cell: Mapping[str, Any]) -> Recipe:
     return Recipe(**how, optimiser="adamw", schedule="cosine", weight_decay=0.01)
 
 
-def cached_teacher(task: TrainingTask, *, network: str, recipe: Recipe, replicate: int | None = None) -> Teacher:
+def cached_teacher(task: Task, *, network: str, recipe: Recipe, replicate: int | None = None) -> Teacher:
     """The teacher of a task, architecture and recipe: the same wherever it is trained, and trained once in a process.
 
     With a `replicate` it is one of as many independent teachers as are asked for by number.
@@ -105,8 +76,8 @@ def cached_teacher(task: TrainingTask, *, network: str, recipe: Recipe, replicat
     return _once("teacher", fit, task, network, recipe, replicate)
 
 
-def cached_target_factory(task: TrainingTask, *, network: str, recipe: Recipe) -> TargetFactory:
-    """The views of a teacher of a task, architecture and recipe: as `cached_teacher`."""
+def cached_target_factory(task: Task, *, network: str, recipe: Recipe) -> TargetFactory:
+    """The target factory of a teacher of a task, architecture and recipe: as `cached_teacher`."""
 
     def fit(factory: Factory, key: tuple[Any, ...]) -> TargetFactory:
         return TargetFactory.fit(
@@ -116,7 +87,26 @@ def cached_target_factory(task: TrainingTask, *, network: str, recipe: Recipe) -
     return _once("views", fit, task, network, recipe)
 
 
-def on_test(asked: Classifiers | Teacher, task: TestingTask) -> dict[str, Array]:
+def performance(
+    asked: Classifiers | Teacher, X: ArrayLike, labels: ArrayLike, *, held: tuple[ArrayLike, ArrayLike] | None = None
+) -> dict[str, Array]:
+    """Accuracy, calibration and scores of S classifiers (one for a teacher) on test rows, each (S,); see `summarise_classifier`.
+
+    Parameters
+    ----------
+    asked : Classifiers or Teacher
+    X, labels : (P, ...), (P,)
+        Test rows.
+    held : (X, labels), optional
+        Calibration rows, on which a temperature is fitted for the scaled measures.
+    """
+    calibration = {} if held is None else {
+        "calibration_probs": student_probabilities(asked, np.asarray(held[0])), "calibration_labels": np.asarray(held[1])
+    }  # fmt: skip
+    return summarise_classifier(student_probabilities(asked, np.asarray(X)), labels, **calibration).per_student()
+
+
+def evaluate(asked: Classifiers | Teacher, task: Task) -> dict[str, Array]:
     """`performance` on a task's test rows, calibrated on its held-out rows."""
     return performance(asked, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
 
@@ -124,7 +114,7 @@ def on_test(asked: Classifiers | Teacher, task: TestingTask) -> dict[str, Array]
 def _once(
     kind: str,
     fit: Callable[[Factory, tuple[Any, ...]], Made],
-    task: TrainingTask,
+    task: Task,
     name: str,
     recipe: Recipe,
     replicate: int | None = None,

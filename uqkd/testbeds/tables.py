@@ -1,12 +1,28 @@
-"""Tidy tables of students: means over them, with their standard errors, and the teacher's own number beside."""
+"""Tidy tables of students: a row each, means over them with standard errors, and the teacher's own number beside."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+
+def tidy(numbers: Mapping[str, NDArray[np.float64]], **about: Any) -> list[dict[str, Any]]:
+    """One row per student and measure, with what they are about: a tidy table's rows.
+
+    Examples
+    --------
+    >>> tidy({"accuracy": np.array([0.5, 1.0])}, method="KD")[1]
+    {'method': 'KD', 'student': 1, 'measure': 'accuracy', 'value': 1.0}
+    """
+    return [
+        {**about, "student": s, "measure": name, "value": float(value)}
+        for name, values in numbers.items()
+        for s, value in enumerate(values)
+    ]
 
 
 def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
