@@ -20,14 +20,14 @@ RECIPE = Recipe(steps=40, batch=16, lr=3e-3)
 def counted(monkeypatch):
     """How often a teacher was trained, from an empty memory."""
     calls = []
-    fit = tasks.Teacher.fit
+    fit = classification.Teacher.fit
 
     def counting(*arguments, **options):
         calls.append(options["key"])
         return fit(*arguments, **options)
 
     monkeypatch.setattr(classification, "_MADE", {})
-    monkeypatch.setattr(tasks.Teacher, "fit", counting)
+    monkeypatch.setattr(classification.Teacher, "fit", counting)
     return calls
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_error_of_ours_is_tried_again(counted, monkeypatch):
             raise MemoryError
         return "a teacher"
 
-    monkeypatch.setattr(tasks.Teacher, "fit", fit)
+    monkeypatch.setattr(classification.Teacher, "fit", fit)
     task = data.load_task("digits")
     with pytest.raises(MemoryError):
         cached_teacher(task, network="perceptron:8", recipe=RECIPE)

@@ -11,7 +11,9 @@ Target = tuple[str, str]  # a module and a name in it; no name stands for the mo
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_OF_ARGUMENTS = frozenset({("map",), ("filter",), ("reduce",), ("sorted",), ("min",), ("max",)})  # these call what they are given
+_OF_ARGUMENTS = frozenset(
+    {("map",), ("filter",), ("reduce",), ("sorted",), ("min",), ("max",)}
+)  # these call what they are given
 
 
 @dataclass
