@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from uqkd import cli
-from uqkd.run import Workers
+from uqkd.cli import study
+from uqkd.run import Workers, load_study
 from uqkd.store import Store
 
 TOY = Path(__file__).parent / "faults" / "toy_study.py"
+BUNDLED = Path(__file__).parents[1] / "studies"
 
 
 @pytest.fixture
@@ -51,8 +54,8 @@ def elsewhere(tmp_path, monkeypatch):
         (("study", TOY, "--config", "missing.yaml"), "--config missing.yaml: No such file"),
         (("study", TOY, "--bogus"), "No such option"),
         (("study",), "Missing argument 'NAME_OR_FILE...'"),
-        (("study", "all"), "there are no studies in ./studies"),
         (("stdy", TOY), "No such command 'stdy'"),
+        (("study", "teacher_nois"), "no study 'teacher_nois' in ./studies or with uqkd; did you mean 'teacher_noise'?"),
         (("verify", "nowhere"), "there is no folder"),
         (("study", TOY, "--set", "fail_at=1", "--workers", "1"), "this cell was told to fail"),
         (("study", TOY, "--set", "share_seed=true", "--workers", "1"), "was used by two units of one run"),
@@ -97,6 +100,35 @@ def test_verify_lists_and_moves_only_when_asked(call, elsewhere):
     assert call("verify", "results", "--quarantine")[0] == 1
     assert not unit.exists()
     assert call("verify", "results")[0] == 0
+
+
+def test_all_is_what_lies_in_studies_or_else_what_comes_with_uqkd(elsewhere):
+    def planned(name: str) -> list[Path]:
+        return [loaded.file for loaded, _ in study._planned([name], "quick", {})]
+
+    assert [file.stem for file in planned("all")] == sorted(file.stem for file in BUNDLED.glob("*.py"))
+    (elsewhere / "studies").mkdir()
+    own = elsewhere / "studies" / "toy.py"
+    own.write_text(TOY.read_text())
+    assert planned("all") == planned("toy") == [own]
+    assert planned("teacher_noise") == [BUNDLED / "teacher_noise.py"]
+    (elsewhere / "studies" / "teacher_noise.py").write_text(TOY.read_text())
+    assert planned("teacher_noise") == [elsewhere / "studies" / "teacher_noise.py"]
+
+
+def test_list_says_where_each_study_is_and_which_do_not_load(call, elsewhere):
+    (elsewhere / "studies").mkdir()
+    (elsewhere / "studies" / "teacher_noise.py").write_text(TOY.read_text())
+    (elsewhere / "studies" / "broken.py").write_text("import no_such_module")
+    code, output, errors = call("list")
+    assert (code, errors) == (0, "")
+    here, bundled = output.split("with uqkd:\n")
+    first, broken, own, options = here.splitlines()
+    assert (first, own) == ("in ./studies:", f"teacher_noise: {load_study(TOY).question}")
+    assert broken.startswith("broken: study file broken.py does not load: ModuleNotFoundError")
+    assert "draws=" in options
+    names = re.findall(r"^(\w+): .*\?$", bundled, re.MULTILINE)
+    assert names == sorted({file.stem for file in BUNDLED.glob("*.py")} - {"teacher_noise"})
 
 
 def test_options_come_from_preset_then_file_then_flags(call, elsewhere):
