@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from uqkd import cli
-from uqkd.run import Workers
+from uqkd.cli import study
+from uqkd.run import Workers, load_study
 from uqkd.store import Store
 
 TOY = Path(__file__).parents[1] / "faults" / "toy_study.py"
+BUNDLED = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture
@@ -51,9 +55,17 @@ def elsewhere(tmp_path, monkeypatch):
         (("study", TOY, "--config", "missing.yaml"), "--config missing.yaml: No such file"),
         (("study", TOY, "--bogus"), "No such option"),
         (("study",), "Missing argument 'NAME_OR_FILE...'"),
-        (("study", "all"), "there are no studies in ./studies"),
         (("stdy", TOY), "No such command 'stdy'"),
+        (("study", "teacher_nois"), "no study 'teacher_nois' in ./studies or with uqkd; did you mean 'teacher_noise'?"),
         (("verify", "nowhere"), "there is no folder"),
+        (("compact", "nowhere"), "there is no folder"),
+        (("compact", "."), "'.' holds no units"),
+        (("new", "../mine"), "NAME got '../mine'; begin with a letter"),
+        (("new", "_mine"), "NAME got '_mine'; begin with a letter"),
+        (("new", "all"), "NAME got 'all'"),
+        (("new", "teacher_noise"), "a study 'teacher_noise' comes with uqkd"),
+        (("new", "mine", "--like", "teacher_nois"), "did you mean 'teacher_noise'?"),
+        (("new", "mine", "--like", "nowhere.py"), "there is no study file 'nowhere.py'"),
         (("study", TOY, "--set", "fail_at=1", "--workers", "1"), "this cell was told to fail"),
         (("study", TOY, "--set", "share_seed=true", "--workers", "1"), "was used by two units of one run"),
     ],
@@ -97,6 +109,99 @@ def test_verify_lists_and_moves_only_when_asked(call, elsewhere):
     assert call("verify", "results", "--quarantine")[0] == 1
     assert not unit.exists()
     assert call("verify", "results")[0] == 0
+
+
+def test_all_is_what_lies_in_studies_or_else_what_comes_with_uqkd(elsewhere):
+    def planned(name: str) -> list[Path]:
+        return [loaded.file for loaded, _ in study._planned([name], "quick", {})]
+
+    assert [file.stem for file in planned("all")] == sorted(file.stem for file in BUNDLED.glob("*.py"))
+    (elsewhere / "studies").mkdir()
+    own = elsewhere / "studies" / "toy.py"
+    own.write_text(TOY.read_text())
+    assert planned("all") == planned("toy") == [own]
+    assert planned("teacher_noise") == [BUNDLED / "teacher_noise.py"]
+    (elsewhere / "studies" / "teacher_noise.py").write_text(TOY.read_text())
+    assert planned("teacher_noise") == [elsewhere / "studies" / "teacher_noise.py"]
+
+
+def test_list_says_where_each_study_is_and_which_do_not_load(call, elsewhere):
+    (elsewhere / "studies").mkdir()
+    (elsewhere / "studies" / "teacher_noise.py").write_text(TOY.read_text())
+    (elsewhere / "studies" / "broken.py").write_text("import no_such_module")
+    code, output, errors = call("list")
+    assert (code, errors) == (0, "")
+    here, bundled = output.split("with uqkd:\n")
+    first, broken, own, options = here.splitlines()
+    assert (first, own) == ("in ./studies:", f"teacher_noise: {load_study(TOY).question}")
+    assert broken.startswith("broken: study file broken.py does not load: ModuleNotFoundError")
+    assert "draws=" in options
+    names = re.findall(r"^(\w+): .*\?$", bundled, re.MULTILINE)
+    assert names == sorted({file.stem for file in BUNDLED.glob("*.py")} - {"teacher_noise"})
+
+
+@pytest.mark.parametrize("like", sorted(file.stem for file in BUNDLED.glob("*.py")))
+def test_a_new_study_is_the_old_one_under_its_own_name(call, elsewhere, like):
+    assert call("new", "my_own", "--like", like)[0] == 0
+    old, mine = load_study(like), load_study("my_own")
+    assert mine.file == elsewhere / "studies" / "my_own.py"
+    assert mine.question == f"my_own: {old.question}"
+    changed = {"folder": ".real/my_own"} if like == "llm_real" else {}
+    for preset in old.module.PRESETS:
+        assert mine.options(preset).model_dump() == {**old.options(preset).model_dump(), **changed}
+    text, before = mine.file.read_text(), old.file.read_text()
+    assert f'"{like.replace("_", " ")}"' not in text  # no seed key is that of the other study
+    assert len(set(before.splitlines()) - set(text.splitlines())) <= 8
+
+
+def test_a_new_study_draws_numbers_of_its_own_and_overwrites_nothing(call, elsewhere):
+    code, output, _ = call("new", "mine.py")
+    assert (code, output) == (
+        0,
+        "studies/mine.py begins as teacher_noise; change what it asks, then: uqkd study mine\n",
+    )
+    small = ("--set", "replicates=10", "--set", "alphas=[1.0]", "--set", "data=diabetes", "--workers", "1")
+    assert call("study", "mine", "teacher_noise", *small)[0] == 0
+    mine, old = (pd.read_csv(elsewhere / f"results/tables/{name}.csv") for name in ("mine", "teacher_noise"))
+    assert mine["predicted"].tolist() == old["predicted"].tolist()
+    assert (mine["simulated"] != old["simulated"]).all()
+    text = (elsewhere / "studies" / "mine.py").read_text() + "# changed"
+    (elsewhere / "studies" / "mine.py").write_text(text)
+    code, _, errors = call("new", "mine", "--like", "estimator_bias")
+    assert (code, errors) == (2, "error: studies/mine.py exists, and is not overwritten; choose another name.\n")
+    assert (elsewhere / "studies" / "mine.py").read_text() == text
+    (elsewhere / "broken.py").write_text("def measure(:")
+    code, _, errors = call("new", "other", "--like", "broken.py")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "--like broken.py: broken.py is no Python file" in errors
+
+
+def test_compact_says_what_it_did_and_loses_nothing(call, elsewhere):
+    call("study", TOY, "--workers", "1")
+    units = elsewhere / "results" / "units" / "toy_study"
+    before = Store("results").read_study("toy_study")
+    loose = sum(path.stat().st_size for path in units.iterdir())
+    code, output, errors = call("compact")
+    (pack,) = units.iterdir()
+    packed = f"20 units in 1 file, {pack.stat().st_size:,} bytes"
+    assert (code, errors) == (0, "")
+    assert output == f"toy_study: 20 units in 20 files, {loose:,} bytes -> {packed}\n"
+    assert call("compact", "results")[:2] == (0, f"toy_study: {packed}, compact already\n")
+    assert call("verify")[1] == "20 units verified, 0 bad\n"
+    pd.testing.assert_frame_equal(Store("results").read_study("toy_study"), before, check_exact=True)
+    assert call("study", TOY, "--workers", "1")[1].startswith("toy_study: 0 units computed, 20 read")
+
+
+def test_compact_sets_damaged_units_aside_and_says_so(call, elsewhere):
+    call("study", TOY, "--workers", "1")
+    unit, *_ = sorted((elsewhere / "results" / "units" / "toy_study").iterdir())
+    unit.write_bytes(unit.read_bytes()[:-1])
+    code, output, errors = call("compact")
+    assert code == 1
+    assert "20 units in 20 files" in output
+    assert "-> 19 units in 1 file" in output
+    assert errors.endswith("error: 1 damaged unit was moved to quarantine; run again what made it.\n")
+    assert call("study", TOY, "--workers", "1")[1].startswith("toy_study: 1 units computed, 19 read")
 
 
 def test_options_come_from_preset_then_file_then_flags(call, elsewhere):

@@ -160,6 +160,13 @@ def test_equal_cells_no_cells_and_a_foreign_measure_are_refused(file, tmp_path):
         run.cells([cell], lambda _: pd.DataFrame())
 
 
+def test_a_cell_whose_library_is_missing_says_which_extra(file, go):
+    gone = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n    return pd.DataFrame("
+    file.write_text(STUDY.replace("return pd.DataFrame(", gone))
+    with pytest.raises(WorkerError, match=r"LibraryError: measure\(\) needs torch, .*: pip install 'uqkd\[torch\]'"):
+        go(n=1)
+
+
 def test_what_is_not_a_table_is_refused(file, go):
     file.write_text(STUDY.replace("return pd.DataFrame(", "return dict("))
     with pytest.raises(WorkerError, match=r"measure\(\) returned a dict; it must return a pandas\.DataFrame"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError, StoreError
-from uqkd.store import Inputs, Store
+from uqkd.store import Inputs, Stock, Store
 from uqkd.store.units import canonical_json, content_hash, encode
 
 INPUTS = Inputs("demo", {"k": 4, "alpha": 0.5}, method="m", data="d")
@@ -114,6 +114,19 @@ def test_tables_of_different_kinds_are_not_mixed_silently(store):
     store.commit(Inputs("demo", {"i": 1}, method="m"), pd.DataFrame({"x": ["a"]}))
     with pytest.raises(StoreError, match="columns of different kinds"):
         store.read_study("demo")
+
+
+@pytest.mark.parametrize("root", ["memory://store-stock", None])
+def test_stock_counts_units_files_and_bytes_loose_and_packed(tmp_path, root):
+    store = Store(root or tmp_path)
+    assert store.stock("demo") == Stock(units=0, files=0, bytes=0)
+    for i in range(3):
+        store.commit(Inputs("demo", {"i": i}, method="m"), pd.DataFrame({"i": [i]}))
+    names = store.folder.names("units/demo")
+    assert store.stock("demo") == Stock(3, 3, sum(len(store.folder.read(f"units/demo/{name}")) for name in names))
+    store.compact("demo")
+    (pack,) = store.folder.names("units/demo")
+    assert store.stock("demo") == Stock(3, 1, len(store.folder.read(f"units/demo/{pack}")))
 
 
 @pytest.mark.parametrize("path", ["../a.csv", "/a.csv", "units/a.csv", "quarantine/a", ".tmp/a", "", "a/../../b"])

@@ -1,5 +1,6 @@
 """Cells − committed = missing: studies, the work they still need, and who does it."""
 
+from uqkd.run.bundled import bundled_file, here_or_bundled
 from uqkd.run.runner import Interrupted, Run, Workers
 from uqkd.run.study import (
     AtLeastTwo,
@@ -11,6 +12,7 @@ from uqkd.run.study import (
     Study,
     find_study,
     load_study,
+    study_folders,
     study_names,
 )
 
@@ -25,7 +27,10 @@ __all__ = [
     "Run",
     "Study",
     "Workers",
+    "bundled_file",
     "find_study",
+    "here_or_bundled",
     "load_study",
+    "study_folders",
     "study_names",
 ]

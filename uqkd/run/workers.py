@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from uqkd import seeds
-from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, one_of
+from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, missing_library, one_of
 from uqkd.run.provenance import method_fingerprint
 from uqkd.run.study import load_study
 from uqkd.store import Inputs, Store
@@ -71,10 +71,17 @@ def perform(task: Task) -> Outcome:
         if not hasattr(table, "columns"):
             raise TypeError(f"{task.function}() returned a {type(table).__name__}; it must return a pandas.DataFrame")
         _store(task.root).commit(task.inputs, table, seeds=used.uses, check_twins=False)
-    except Exception as problem:
+    except Exception as failure:
+        problem = _without_its_library(task, failure)
         reason = f"{type(problem).__name__}{_place_in(task.file, problem)}: {problem}"
         return Outcome(key=task.inputs.key, error=reason, seed_reuse=isinstance(problem, SeedReuseError))
     return Outcome(key=task.inputs.key, uses=used.uses)
+
+
+def _without_its_library(task: Task, problem: Exception) -> Exception:
+    """The error that says which extra to install, where that is the problem; otherwise the problem itself."""
+    missing = missing_library(f"{task.function}()", problem) if isinstance(problem, ModuleNotFoundError) else None
+    return missing or problem
 
 
 def _place_in(file: Path, problem: Exception) -> str:
