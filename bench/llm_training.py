@@ -119,7 +119,7 @@ def classifier_rows() -> list[Row]:
     recipe = Recipe(steps=20, batch=32, optimiser="adamw", lr=1e-3)
     orders = np.stack([rng.permutation(64)[:32] for _ in range(20)])[None]
 
-    def together() -> None:
+    def stacked() -> None:
         model = stack(classifier, 2, key=("bench", "texts"))
         train(model, X, y[None], recipe, loss="cross_entropy", orders=orders)
 
@@ -134,7 +134,7 @@ def classifier_rows() -> list[Row]:
                 F.cross_entropy(model(tokens[order]), wanted[order]).backward()
                 optimiser.step()
 
-    mine, theirs, ratio = paired(together, loop, rounds=ROUNDS)
+    mine, theirs, ratio = paired(stacked, loop, rounds=ROUNDS)
     what = f"two classifiers of texts, vocabulary {VOCABULARY:,}, 20 steps, building included"
     return [Row(what, f"{mine:.2f} s", f"bare loop {theirs:.2f} s", mine / theirs, "<= 1.2", 1 / ratio <= 1.2)]
 

@@ -2,16 +2,7 @@
 
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
-from uqkd.classify.measure import (
-    AgainstTeacher,
-    MixedRows,
-    OnPairs,
-    against_teacher,
-    mixed_rows,
-    on_pairs,
-    performance,
-    tidy,
-)
+from uqkd.classify.measure import MixedRows, against_teacher, measure_mixup, mixed_rows
 from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
 from uqkd.classify.networks.from_transformers import pretrained
 from uqkd.classify.networks.naming import by_name
@@ -31,7 +22,6 @@ from uqkd.classify.targets.methods import METHODS, TargetFactory
 from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip, wclip_fired
 from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
-from uqkd.classify.tasks import cached_target_factory, cached_teacher, cell_recipe, check_networks, network, on_test
 from uqkd.classify.teacher import Teacher
 from uqkd.estimators import estimate
 from uqkd.stacked import Recipe, SeedDesign
@@ -39,7 +29,6 @@ from uqkd.targets import ClassTargets, weigh
 
 __all__ = [
     "METHODS",
-    "AgainstTeacher",
     "BagOfWords",
     "ClassTargets",
     "Classifiers",
@@ -49,7 +38,6 @@ __all__ = [
     "MixedBatches",
     "MixedRows",
     "Mixing",
-    "OnPairs",
     "OutOfFold",
     "Pairs",
     "Projection",
@@ -60,11 +48,7 @@ __all__ = [
     "Teacher",
     "against_teacher",
     "by_name",
-    "cached_target_factory",
-    "cached_teacher",
-    "cell_recipe",
     "changed_rows",
-    "check_networks",
     "convolutional",
     "distill",
     "duality_gap",
@@ -73,14 +57,11 @@ __all__ = [
     "group_projection",
     "label_first_gap",
     "label_first_projection",
+    "measure_mixup",
     "mix",
     "mixed_rows",
-    "network",
-    "on_pairs",
-    "on_test",
     "out_of_fold",
     "perceptron",
-    "performance",
     "pretrained",
     "project",
     "project_groups",
@@ -91,7 +72,6 @@ __all__ = [
     "smooth_labels",
     "soft_confusion",
     "soften",
-    "tidy",
     "wclip",
     "wclip_fired",
     "weigh",

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import MODELS, app, stoppable
 from uqkd.errors import OptionError, one_of
 
 _KEY = ("llm", "distill")
 _SECONDS = 10.0  # between two lines of progress
 
 
-@app.command()
+@app.command(epilog=MODELS)
 @stoppable
 def distill(
     bank: Annotated[str, typer.Option(help="responses drawn by uqkd sample")],
@@ -177,15 +177,15 @@ class _Watch:
 
     def __call__(self, moment: Any) -> None:
         """After every step."""
-        done = moment.student * self._steps + moment.together * (moment.step + 1)
+        done = moment.student * self._steps + moment.at_once * (moment.step + 1)
         if self._first is None:
-            self._first = done - moment.together  # what a call before this one did
+            self._first = done - moment.at_once  # what a call before this one did
         now = time.monotonic()
         if now - self._last < _SECONDS:
             return
         self._last = now
         left = (self._students * self._steps - done) * (now - self._begun) / (done - self._first)
-        who = f"student {moment.student + 1} of {self._students}, " if moment.together < self._students else ""
+        who = f"student {moment.student + 1} of {self._students}, " if moment.at_once < self._students else ""
         where = f"{who}step {moment.step + 1} of {self._steps}"
         print(f"{where}: {moment.loss:.3f} nats a token, {_time(left)} left", file=sys.stderr, flush=True)
 

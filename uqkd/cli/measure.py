@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import MODELS, app, stoppable
 from uqkd.cli.sample import note, pairs, typed
 from uqkd.errors import OptionError
 
 _TEACHERS = "the teacher's: default"
 
 
-@app.command()
+@app.command(epilog=MODELS)
 @stoppable
 def measure(
     students: Annotated[str, typer.Option(help="folder of uqkd distill")],
@@ -154,7 +154,7 @@ def _losses(models: Any, base: str | None, teacher: Any, **how: Any) -> Any:
     for name, path in [*models, *([("undistilled", base)] if base else [])]:
         print(f"{name}: loss on the teacher's responses", flush=True)
         found.append(loss_of_folder(path, teacher, **how))
-    return HeldOut.together(found[: len(models)], found[len(models)] if base else None)
+    return HeldOut.concatenate(found[: len(models)], found[len(models)] if base else None)
 
 
 def _write(out: str, found: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import STUDIES, app, stoppable
 from uqkd.llm.prompts.cells import counted
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _WIDTH = 100  # characters of a line
 _REASONS = 5  # kinds of reasons why something was left out
 _FLAGS = {  # what the flags of a response say
-    "length": "cut at the greatest length", "empty": "empty", "control": "with control characters",
+    "length": "cut at max_tokens", "empty": "empty", "control": "with control characters",
     "surrogate": "with half of a character", "replacement": "with bytes that are no text", "content_filter": "held back",
 }  # fmt: skip
 
 
-@app.command()
+@app.command(epilog=STUDIES)
 @stoppable
 def show(
     bank: Annotated[str, typer.Argument(help="folder or fsspec URL of uqkd sample or uqkd import")],
@@ -44,7 +44,7 @@ def show(
 def lines_of(found: Summary) -> Iterator[str]:
     """The summary as lines for a terminal."""
     yield f"bank {printable(found.root)}"
-    each = f"{found.least:,}" if found.least == found.greatest else f"{found.least:,} to {found.greatest:,}"
+    each = f"{found.fewest:,}" if found.fewest == found.most else f"{found.fewest:,} to {found.most:,}"
     rows = [*_origin(found.teacher, found.identity), ("prompts", f"{found.prompts:,}")]
     rows += [("responses", f"{found.responses:,}, {each} to each prompt"), ("length", _lengths(found))]
     rows += [("flagged", _flagged(found)), ("left out", _left_out(found))]

@@ -29,7 +29,7 @@ class Response:
         Without the token that ends it; None where only the text is known.
     text : str
     finished : bool
-        The model ended it by itself; otherwise it was cut at the greatest length, and a student must not learn to end there.
+        The model ended it by itself; otherwise it was cut at max_tokens, and a student must not learn to end there.
     """
 
     token_ids: tuple[int, ...] | None

@@ -65,7 +65,7 @@ def fill_bank(
     key : tuple
         Names the draws. Another key gives independent draws.
     max_flagged : float
-        Greatest share of responses that may be flagged (empty, cut at the greatest length, control characters, halves of
+        Greatest share of responses that may be flagged (empty, cut at max_tokens, control characters, halves of
         characters). They are kept in any case; below 1 a run stops as soon as the share is certain to be exceeded.
     too_long : str
         "error", or "skip": draw the other prompts. Those left out stand in the bank's left_out.jsonl; the next call tries them

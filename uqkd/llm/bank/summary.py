@@ -58,7 +58,7 @@ class Summary:
     identity : dict
         Teacher's revision, backend, sampling, seed key.
     prompts, responses : int
-    least, greatest : int
+    fewest, most : int
         Responses to a prompt.
     lengths : tuple of int
         Quantiles (`QUANTILES`) of the responses' lengths.
@@ -78,8 +78,8 @@ class Summary:
     identity: dict[str, Any]
     prompts: int
     responses: int
-    least: int
-    greatest: int
+    fewest: int
+    most: int
     lengths: tuple[int, ...]
     unit: str
     flags: Counter[str]

@@ -232,7 +232,7 @@ def _add_held_out(sheet: Sheet, found: HeldOut) -> None:
 
 def _add_cut(sheet: Sheet, students: Responses, undistilled: Responses | None) -> None:
     one = None if undistilled is None else Values.of(_cut(undistilled), chance=True)
-    cut, note = _cut(students), "responses cut at the greatest length"
+    cut, note = _cut(students), "responses cut at max_tokens"
     sheet.add("length_cut", Values.of(cut, chance=True), unit="share", note=note, base=one)
     sheet.add_each("length_cut", [Values.of(row[None], chance=True) for row in cut], unit="share", base=one)
 

@@ -32,7 +32,7 @@ class HeldOut:
     note: str = ""
 
     @classmethod
-    def together(cls, students: Sequence[HeldOut], undistilled: HeldOut | None = None) -> HeldOut:
+    def concatenate(cls, students: Sequence[HeldOut], undistilled: HeldOut | None = None) -> HeldOut:
         """Of S students each measured alone, and the undistilled one."""
         losses, tokens = (np.concatenate([getattr(one, name) for one in students]) for name in ("students", "tokens"))
         return cls(losses, tokens, None if undistilled is None else undistilled.students[0], students[0].note)

@@ -43,7 +43,7 @@ class Imported:
         Responses that are null in the file; left out.
     prompts : int
         In the bank now.
-    least, greatest : int
+    fewest, most : int
         Responses to each prompt of the bank.
     flags : Counter
         Of those added.
@@ -57,8 +57,8 @@ class Imported:
     there: int = 0
     missing: int = 0
     prompts: int = 0
-    least: int = 0
-    greatest: int = 0
+    fewest: int = 0
+    most: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -72,8 +72,8 @@ class Imported:
         lines = [f"{self.source} -> {self.root}: {done}"]
         if self.missing:
             lines.append(f"left out: {self.missing:,} missing (null)")
-        each = f"{self.least:,}" if self.least == self.greatest else f"{self.least:,} to {self.greatest:,}"
-        unequal = "" if self.least == self.greatest else f" (unequal: students can be given {self.least:,} of each)"
+        each = f"{self.fewest:,}" if self.fewest == self.most else f"{self.fewest:,} to {self.most:,}"
+        unequal = "" if self.fewest == self.most else f" (unequal: students can be given {self.fewest:,} of each)"
         lines.append(f"the bank has {each} responses to each of {counted(self.prompts, 'prompt')}{unequal}")
         if self.flags:
             lines.append("flagged: " + ", ".join(f"{count:,} {name}" for name, count in sorted(self.flags.items())))
@@ -165,7 +165,7 @@ def import_responses(
         ) from None
     _write_prompts(bank, survey)
     counts = work.held[work.held > 0]
-    result.prompts, result.least, result.greatest = len(counts), int(counts.min()), int(counts.max())
+    result.prompts, result.fewest, result.most = len(counts), int(counts.min()), int(counts.max())
     result.notes += [line for line in (records.note(), *survey.notes()) if line]
     return result
 

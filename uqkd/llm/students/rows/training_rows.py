@@ -152,7 +152,7 @@ def training_rows(
     ends = sum(targets.responses.distinct[i].finished for _, i in number)
     if not ends:
         raise DataError(
-            f"none of {len(number)} responses ends by itself (all were cut at the greatest length), so students would never learn "
+            f"none of {len(number)} responses ends by itself (all were cut at max_tokens), so students would never learn "
             "to stop; draw them again with a larger max_tokens."
         )
     shares = np.zeros((students, len(number)))

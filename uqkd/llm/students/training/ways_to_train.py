@@ -35,7 +35,7 @@ class Moment:
 
     Attributes
     ----------
-    student, together : int
+    student, at_once : int
         The first of the students under way, and how many there are.
     step : int
         The step that was made, from 0.
@@ -44,7 +44,7 @@ class Moment:
     """
 
     student: int
-    together: int
+    at_once: int
     step: int
     loss: float
 
