@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from uqkd.llm.students.networks.likelihood import SequenceLikelihood
 from uqkd.llm.students.rows.tokenising import check_embedding
 from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.students.training.choosing import ENGINES, chosen_engine
-from uqkd.llm.students.training.keeping import ABOUT, Keep
+from uqkd.llm.students.training.keeping import Keep, save_student
 from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
 from uqkd.stacked import Recipe, SeedDesign, Training
 from uqkd.stacked.engines.sequential import Outcome
-from uqkd.store import commit_folder
 
 Array = NDArray[np.float64]
 
@@ -114,7 +112,7 @@ class Students:
         Each loads in transformers and vLLM as it is. A folder is there wholly or not at all.
         """
         return [
-            _saved(root, int(s), self.models.alone(int(s)), self.encoder, float(self.loss[s]), about or {})
+            save_student(root, int(s), self.models.alone(int(s)), self.encoder, float(self.loss[s]), about or {})
             for s in self.kept
         ]
 
@@ -275,7 +273,7 @@ class _Job:
         models = Together(model)
         if self.keep is not None:
             for s in np.flatnonzero(done.healthy).tolist():
-                _saved(self.keep.root, s, models.alone(s), self.encoder, float(done.loss[s]), self.keep.about)
+                save_student(self.keep.root, s, models.alone(s), self.encoder, float(done.loss[s]), self.keep.about)
             self.keep.clear()
         return models, done
 
@@ -294,7 +292,7 @@ class _Job:
                 places[s] = self.keep.root / f"student-{s}"
                 if writes:
                     about = {**self.keep.about, "steps_made": done.made, "validation": done.validation}
-                    _saved(self.keep.root, s, student.model, self.encoder, done.loss, about)
+                    save_student(self.keep.root, s, student.model, self.encoder, done.loss, about)
                     self.keep.checkpoint(f"{s}").clear()
             else:
                 places[s] = {n: p.detach().cpu().clone() for n, p in student.named_parameters() if p.requires_grad}
@@ -309,18 +307,3 @@ class _Job:
             self.keep.clear()
         models = Apart(self.initializer, [places[s] for s in range(len(every))])
         return models, Training(of_all["loss"], of_all["failed_at"], of_all["made"], "sequential")
-
-
-def _saved(root: str | Path, s: int, model: Any, encoder: Encoder, loss: float, about: Mapping[str, Any]) -> Path:
-    """One student as a folder that transformers and vLLM load."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    notes = {"student": s, "loss": loss, "loss_unit": "nats a token", **about}
-
-    def write(folder: Path) -> None:
-        model.save_pretrained(folder)
-        encoder.tokenizer.save_pretrained(folder)
-        (folder / ABOUT).write_text(json.dumps(notes, indent=1, sort_keys=True))
-
-    return commit_folder(root, f"student-{s}", write)

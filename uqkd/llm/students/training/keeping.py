@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from uqkd.errors import ProvenanceError
+from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.students.training.checkpoints import EVERY_S, FolderCheckpoint
-from uqkd.store import verified_folder
+from uqkd.store import commit_folder, verified_folder
 
 ABOUT = "distilled.json"
 
@@ -94,3 +95,18 @@ class ReadOnly:
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What the other process wrote."""
         return self._written.load()
+
+
+def save_student(root: str | Path, s: int, model: Any, encoder: Encoder, loss: float, about: Mapping[str, Any]) -> Path:
+    """One student as a folder that transformers and vLLM load."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    notes = {"student": s, "loss": loss, "loss_unit": "nats a token", **about}
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        encoder.tokenizer.save_pretrained(folder)
+        (folder / ABOUT).write_text(json.dumps(notes, indent=1, sort_keys=True))
+
+    return commit_folder(root, f"student-{s}", write)
