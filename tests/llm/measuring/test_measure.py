@@ -296,7 +296,7 @@ def test_the_undistilled_student_stands_beside_the_students_prompt_by_prompt():
     assert row["undistilled_standard_error"] == pytest.approx(own.std(ddof=1) / math.sqrt(30))
     assert row["change"] == pytest.approx(row["estimate"] - own.mean())
     apart = decompose_agreement(students.index).per_student_intra - own
-    from uqkd.estimators import two_way_standard_error
+    from uqkd.estimators.variance.two_way import two_way_standard_error
 
     assert row["change_standard_error"] == pytest.approx(two_way_standard_error(apart))
     cut = (base.index[0] == 4).mean()
