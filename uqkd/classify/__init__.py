@@ -20,7 +20,7 @@ from uqkd.classify.students import distill
 from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
 from uqkd.classify.targets.methods import METHODS, TargetFactory
 from uqkd.classify.targets.objectives import Distillation, Shaping
-from uqkd.classify.targets.wclip import wclip, wclip_fired
+from uqkd.classify.targets.wclip import wclip
 from uqkd.classify.targets.weighted import (
     ClassTargets,
     changed_rows,
@@ -79,7 +79,6 @@ __all__ = [
     "soft_confusion",
     "soften",
     "wclip",
-    "wclip_fired",
     "weigh_labels",
     "weigh_precision",
     "weigh_probabilities",

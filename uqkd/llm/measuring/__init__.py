@@ -5,7 +5,6 @@ The room is not called `measure`, since `uqkd.llm.measure` is its function.
 
 from uqkd.llm.measuring.estimates import measure
 from uqkd.llm.measuring.losses import HeldOut
-from uqkd.llm.measuring.spreads import embedding_components
 from uqkd.llm.measuring.tables.sheet import COLUMNS, EACH, Measured
 
-__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "embedding_components", "measure"]
+__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "measure"]
