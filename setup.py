@@ -11,5 +11,9 @@ FOLDERS = {f"uqkd._bundled.{folder.replace('/', '.')}": folder for folder in BUN
 setup(
     packages=[*find_packages(include=["uqkd*"]), *FOLDERS],
     package_dir=FOLDERS,
-    package_data={"uqkd.stacked.engines": ["*.cpp"], **{name: ["*.csv", "*.jsonl", "*.md"] for name in FOLDERS}},
+    package_data={
+        "uqkd.stacked.engines": ["*.cpp"],
+        "uqkd.report": ["*.jinja"],
+        **{name: ["*.csv", "*.jsonl", "*.md"] for name in FOLDERS},
+    },
 )

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from uqkd import data
+from uqkd.data.texts import tokens
 from uqkd.errors import DataError, OptionError, ProvenanceError, UqkdWarning
 from uqkd.testbeds.cells import task_cell, task_of
 
@@ -119,11 +120,11 @@ def test_a_tokenizer_without_a_file_of_words_is_one_where_it_needs_none(tmp_path
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
     reader = data.open_tokenizer(str(tmp_path))
     assert data.encode(reader, ["pay"], 4).shape == (1, 4)
-    data.tokens.check_reading(reader, ["pay", "card"], length=5, name="toy")  # four letters and the end
+    tokens.check_reading(reader, ["pay", "card"], length=5, name="toy")  # four letters and the end
     with pytest.warns(
         UqkdWarning, match="^1 of 2 rows of data toy are cut to 4 tokens; the longest has 5. Raise length="
     ):
-        data.tokens.check_reading(reader, ["pay", "card"], length=4, name="toy")
+        tokens.check_reading(reader, ["pay", "card"], length=4, name="toy")
 
 
 def test_texts_of_which_most_words_are_unknown_are_refused(reader, work):
@@ -144,7 +145,7 @@ def test_unknown_words_are_counted_as_words_not_as_pieces(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     found = data.open_tokenizer(str(tmp_path))
     message = r"^67 % of the words of data toy \(2 of 3\)"
-    refused(DataError, message, data.tokens.check_reading, found, ["payayay bank coin"], length=99, name="toy")
+    refused(DataError, message, tokens.check_reading, found, ["payayay bank coin"], length=99, name="toy")
 
 
 def test_a_tokenizer_that_does_not_number_its_words_is_counted_by_tokens():
@@ -158,9 +159,9 @@ def test_a_tokenizer_that_does_not_number_its_words_is_counted_by_tokens():
             known = {"pay": 4}
             return Encoded(input_ids=[[2, *(known.get(word, 1) for word in text.split()), 3] for text in texts])
 
-    data.tokens.check_reading(Slow(), ["pay card", "coin pay"], length=4, name="toy")
+    tokens.check_reading(Slow(), ["pay card", "coin pay"], length=4, name="toy")
     message = r"^67 % of the words of data toy .4 of 6. are unknown"
-    refused(DataError, message, data.tokens.check_reading, Slow(), ["pay a b", "c pay d"], length=9, name="toy")
+    refused(DataError, message, tokens.check_reading, Slow(), ["pay a b", "c pay d"], length=9, name="toy")
 
 
 def test_texts_of_which_nothing_is_left_are_unknown(tmp_path):
@@ -169,7 +170,7 @@ def test_texts_of_which_nothing_is_left_are_unknown(tmp_path):
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     found = data.open_tokenizer(str(tmp_path))
-    refused(DataError, "67 % .* unknown", data.tokens.check_reading, found, ["a", "bbb", "ccc"], length=9, name="toy")
+    refused(DataError, "67 % .* unknown", tokens.check_reading, found, ["a", "bbb", "ccc"], length=9, name="toy")
 
 
 def test_texts_that_are_cut_are_counted(reader, work):

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from uqkd import data, seeds
-from uqkd.estimators import entropy, gini, two_way_standard_error
+from uqkd.estimators import entropy, gini
+from uqkd.estimators.variance.two_way import two_way_standard_error
 from uqkd.mlp import SeedDesign
 from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study

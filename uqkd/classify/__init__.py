@@ -20,7 +20,7 @@ from uqkd.classify.students import distill
 from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
 from uqkd.classify.targets.methods import METHODS, TargetFactory
 from uqkd.classify.targets.objectives import Distillation, Shaping
-from uqkd.classify.targets.wclip import wclip, wclip_fired
+from uqkd.classify.targets.wclip import wclip
 from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
 from uqkd.classify.teacher import Teacher
 from uqkd.estimators import estimate
@@ -73,6 +73,5 @@ __all__ = [
     "soft_confusion",
     "soften",
     "wclip",
-    "wclip_fired",
     "weigh",
 ]

@@ -15,7 +15,8 @@ from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
 from uqkd.classify.networks.plain import Factory
 from uqkd.errors import DataError, OptionError
-from uqkd.estimators import Temperature, fit_temperature
+from uqkd.estimators import fit_temperature
+from uqkd.estimators.calibration.temperature import Temperature
 from uqkd.stacked import Recipe, SeedDesign
 from uqkd.stacked.losses import cross_entropy
 

@@ -1,17 +1,32 @@
-"""What is measured: pure functions of arrays, NumPy and SciPy only."""
+"""What is measured: pure functions of arrays, NumPy and SciPy only.
 
-from uqkd.estimators.answers.agreement import agreement_with, cross_agreement, decompose_agreement, gini_from_draws
-from uqkd.estimators.answers.distance import SquaredDistance, conservation_from_draws, squared_distance
-from uqkd.estimators.answers.semantic import (
-    EntropyDecomposition,
-    decompose_entropy,
-    entropy_from_counts,
-    likelihood_entropy,
-)
-from uqkd.estimators.averaging.averaged import Averaged, average_responses
-from uqkd.estimators.averaging.laws import AveragingLaw, PowerLaw, fit_averaging_law, fit_power_law
+By question; what each returns is a class beside it, in its module.
+
+- How much do students vary, between and within? `decompose_variance`, `inter_student_variance`,
+  `intra_student_variance`, `variance_of_means`, `decompose_gaussian`, `decompose_categorical`,
+  `variance_components`, `mean_variance_components`, `share_of`, `Moments`
+- How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
+- How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
+  `likelihood_entropy`, `gini_from_draws`, `squared_distance`
+- What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
+- How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
+- Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
+  `expected_calibration_error`, `overconfidence_error`, `signed_gap`, `brier_score`, `negative_log_likelihood`,
+  `reliability_curve`, `fit_temperature`, `apply_temperature`, `class_accuracy_changes`, `risk_coverage`,
+  `area_under_risk_coverage`, `correctness_auroc`, `out_of_distribution_auroc`
+- Is it linear between rows, and like its teacher? `nonlinearity`, `off_pair_mass`, `entropy_excess`, `by_share`,
+  `feature_linearity`, `linear_cka`
+- How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
+  `difference_half_width`
+- Does theory, or a claim, hold? `comparison`, `judge_claim`
+"""
+
+from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
+from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
+from uqkd.estimators.averaging.averaged import average_responses
+from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
 from uqkd.estimators.calibration.binned import (
-    ReliabilityCurve,
     brier_score,
     expected_calibration_error,
     negative_log_likelihood,
@@ -19,41 +34,26 @@ from uqkd.estimators.calibration.binned import (
     reliability_curve,
     signed_gap,
 )
-from uqkd.estimators.calibration.class_changes import ClassChanges, class_accuracy_changes
-from uqkd.estimators.calibration.linearity import MeansByShare, by_share, entropy_excess, nonlinearity, off_pair_mass
+from uqkd.estimators.calibration.class_changes import class_accuracy_changes
+from uqkd.estimators.calibration.linearity import by_share, entropy_excess, nonlinearity, off_pair_mass
 from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
 from uqkd.estimators.calibration.selective import (
-    RiskCoverage,
     area_under_risk_coverage,
-    auroc,
     correctness_auroc,
     out_of_distribution_auroc,
     risk_coverage,
 )
-from uqkd.estimators.calibration.summary import ClassifierSummary, accuracy, summarise_classifier
-from uqkd.estimators.calibration.temperature import Temperature, apply_temperature, fit_temperature
-from uqkd.estimators.comparing.claims import Claim, judge_claim, two_way_interval
+from uqkd.estimators.calibration.summary import accuracy, summarise_classifier
+from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
+from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
 from uqkd.estimators.intervals.half_widths import difference_half_width, half_width
-from uqkd.estimators.intervals.mean_squares import (
-    Interval,
-    chi_square_interval,
-    mean_square_interval,
-    variance_interval,
-)
-from uqkd.estimators.variance.categorical import (
-    CategoricalDecomposition,
-    decompose_categorical,
-    entropy,
-    gini,
-    kl_divergence,
-)
-from uqkd.estimators.variance.components import Components, mean_variance_components, variance_components
+from uqkd.estimators.intervals.mean_squares import variance_interval
+from uqkd.estimators.variance.categorical import decompose_categorical, entropy, gini, kl_divergence
+from uqkd.estimators.variance.components import mean_variance_components, variance_components
 from uqkd.estimators.variance.moments import (
-    PromptMean,
-    VarianceDecomposition,
     decompose_gaussian,
     decompose_variance,
     inter_student_variance,
@@ -61,57 +61,23 @@ from uqkd.estimators.variance.moments import (
     variance_of_means,
 )
 from uqkd.estimators.variance.streaming import Moments
-from uqkd.estimators.variance.two_way import ratio_values, share_of, two_way_mean, two_way_standard_error
-from uqkd.estimators.weighting.exact_variance import claimed_variance_expected, graybill_deal_variance, plug_in_cost
-from uqkd.estimators.weighting.graybill_deal import (
-    Combination,
-    EstimatedCombination,
-    blue,
-    graybill_deal,
-    inverse_variance_weight,
-)
-from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
-from uqkd.estimators.weighting.shrinkage import Shrunk, shrink_variances
+from uqkd.estimators.variance.two_way import share_of, two_way_mean
+from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse_variance_weight
+from uqkd.estimators.weighting.shrinkage import shrink_variances
 
 __all__ = [
-    "Averaged",
-    "AveragingLaw",
-    "CategoricalDecomposition",
-    "Claim",
-    "ClassChanges",
-    "ClassifierSummary",
-    "Combination",
-    "Components",
-    "EntropyDecomposition",
-    "EstimatedCombination",
-    "Interval",
-    "MeansByShare",
     "Moments",
-    "PowerLaw",
-    "PromptMean",
-    "ReliabilityCurve",
-    "RiskCoverage",
-    "Shrunk",
-    "SquaredDistance",
-    "Temperature",
-    "VarianceDecomposition",
     "accuracy",
-    "agreement_with",
     "apply_temperature",
     "area_under_risk_coverage",
-    "auroc",
     "average_responses",
     "blue",
     "bootstrap_interval",
     "brier_score",
     "by_share",
-    "chi_square_interval",
-    "claimed_variance_expected",
     "class_accuracy_changes",
     "comparison",
-    "conservation_from_draws",
     "correctness_auroc",
-    "cross_agreement",
     "decompose_agreement",
     "decompose_categorical",
     "decompose_entropy",
@@ -120,7 +86,6 @@ __all__ = [
     "difference_half_width",
     "entropy",
     "entropy_excess",
-    "entropy_from_counts",
     "estimate",
     "expected_calibration_error",
     "feature_linearity",
@@ -130,7 +95,6 @@ __all__ = [
     "gini",
     "gini_from_draws",
     "graybill_deal",
-    "graybill_deal_variance",
     "half_width",
     "inter_student_variance",
     "intra_student_variance",
@@ -139,26 +103,20 @@ __all__ = [
     "kl_divergence",
     "likelihood_entropy",
     "linear_cka",
-    "mean_square_interval",
     "mean_variance_components",
     "negative_log_likelihood",
     "nonlinearity",
     "off_pair_mass",
     "out_of_distribution_auroc",
     "overconfidence_error",
-    "plug_in_cost",
-    "ratio_values",
     "reliability_curve",
     "risk_coverage",
     "share_of",
-    "shrink_towards_mean",
     "shrink_variances",
     "signed_gap",
     "squared_distance",
     "summarise_classifier",
-    "two_way_interval",
     "two_way_mean",
-    "two_way_standard_error",
     "variance_components",
     "variance_interval",
     "variance_of_means",

@@ -9,7 +9,7 @@ import torch
 
 from uqkd import seeds
 from uqkd.classify import project_groups, project_label_first, project_label_first_l2
-from uqkd.classify.targets.wclip import wclip, wclip_fired
+from uqkd.classify.targets.wclip import wclip
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 
 
@@ -19,7 +19,6 @@ def test_by_hand():
     # Row 1: min(.5·.6, .7·.3) = .21; row 2: min(.3, .35) = .3; row 3 is a tie: nothing to move.
     expected = [[0.6, 0.3, 0.1], [0.39, 0.51, 0.1], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2]]
     np.testing.assert_allclose(wclip(p, labels), expected, rtol=0, atol=1e-15)
-    np.testing.assert_array_equal(wclip_fired(p, labels), [False, True, True, False])
     np.testing.assert_allclose(wclip(p, labels, margin=0.1)[1], [0.57, 0.33, 0.1], rtol=0, atol=1e-15)
     np.testing.assert_allclose(wclip(p, labels, budget=0.1)[2], [0.54, 0.3, 0.16], rtol=0, atol=1e-15)
 
@@ -33,9 +32,10 @@ def test_the_label_need_not_come_first():
 
 def test_what_holds_for_every_row():
     generator = seeds.generator("test", "wclip")
-    p = slsqp.predict_proba(generator, 5000, 9)
+    p = slsqp.probabilities(generator, 5000, 9)
     labels = generator.integers(9, size=5000)
-    q, fired, rows = wclip(p, labels), wclip_fired(p, labels), np.arange(5000)
+    q, rows = wclip(p, labels), np.arange(5000)
+    fired = p[rows, labels] < p.max(axis=1)
     assert 0.3 < fired.mean() < 1.0
     np.testing.assert_array_equal(q[~fired], p[~fired])
     np.testing.assert_array_equal((q != p).sum(axis=1), 2 * fired)
@@ -47,7 +47,6 @@ def test_what_holds_for_every_row():
 def test_nothing_moves_without_labels_or_budget():
     p = np.array([[0.6, 0.3, 0.1]])
     np.testing.assert_array_equal(wclip(p, None), p)
-    np.testing.assert_array_equal(wclip_fired(p, None), [False])
     np.testing.assert_array_equal(wclip(p, [2], margin=0.0), p)
     np.testing.assert_array_equal(wclip(p, [2], budget=0), p)
     given = torch.tensor(p)
@@ -61,7 +60,6 @@ def test_torch_in_torch_out_in_double():
     assert isinstance(q, torch.Tensor)
     assert q.dtype == torch.float64
     np.testing.assert_allclose(q, [[0.39, 0.51, 0.1]], rtol=0, atol=1e-7)
-    assert isinstance(wclip_fired(single, torch.tensor([1])), torch.Tensor)
 
 
 def test_refusals():
@@ -71,7 +69,7 @@ def test_refusals():
     with pytest.raises(ShapeError, match=r"labels needs shape \(P=2,\)"):
         wclip(p, [0])
     with pytest.raises(DataError, match="dtype float64"):
-        wclip_fired(p, [0.0, 1.0])
+        wclip(p, [0.0, 1.0])
     with pytest.raises(DataError, match="row 1 sums to 1.1"):
         wclip([[0.6, 0.3, 0.1], [0.6, 0.5, 0.0]], [0, 1])
     with pytest.raises(NotFiniteError, match="probs"):

@@ -9,7 +9,8 @@ from scipy import special, stats
 from torchmetrics.functional.regression import kl_divergence as torchmetrics_kl
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators import by_share, entropy_excess, nonlinearity, off_pair_mass, two_way_standard_error
+from uqkd.estimators import by_share, entropy_excess, nonlinearity, off_pair_mass
+from uqkd.estimators.variance.two_way import two_way_standard_error
 from uqkd.seeds import generator
 
 SIDES = ([[1.0, 0.0, 0.0], [0.8, 0.1, 0.1]], [[0.0, 1.0, 0.0], [0.2, 0.4, 0.4]])

@@ -10,13 +10,8 @@ from scipy import special
 from sklearn.metrics import roc_auc_score
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators import (
-    area_under_risk_coverage,
-    auroc,
-    correctness_auroc,
-    out_of_distribution_auroc,
-    risk_coverage,
-)
+from uqkd.estimators import area_under_risk_coverage, correctness_auroc, out_of_distribution_auroc, risk_coverage
+from uqkd.estimators.calibration.selective import auroc
 from uqkd.seeds import generator
 
 # confidences .9 .8 .8 .6, of which the second and the last are wrong

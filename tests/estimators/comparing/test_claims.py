@@ -6,7 +6,9 @@ from scipy import stats
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, VarianceError
-from uqkd.estimators import judge_claim, ratio_values, share_of, two_way_interval, two_way_standard_error
+from uqkd.estimators import judge_claim, share_of
+from uqkd.estimators.comparing.claims import two_way_interval
+from uqkd.estimators.variance.two_way import ratio_values, two_way_standard_error
 
 STUDENTS, PROMPTS = 5, 48  # of the real study
 WORLDS = {"students": (1.0, 0.1, 0.3), "prompts": (0.0, 1.0, 1.0), "neither": (0.0, 0.0, 1.0), "some": (0.02, 1.0, 1.0)}

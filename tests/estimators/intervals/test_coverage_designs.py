@@ -8,7 +8,9 @@ import itertools
 import numpy as np
 import pytest
 
-from uqkd.estimators import Moments, mean_square_interval, two_way_standard_error
+from uqkd.estimators import Moments
+from uqkd.estimators.intervals.mean_squares import mean_square_interval
+from uqkd.estimators.variance.two_way import two_way_standard_error
 from uqkd.seeds import generator
 
 EXPERIMENTS = 10_000

@@ -10,7 +10,8 @@ from statsmodels.stats.anova import anova_lm
 
 from uqkd import seeds
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators import chi_square_interval, decompose_variance, mean_square_interval, variance_components
+from uqkd.estimators import decompose_variance, variance_components
+from uqkd.estimators.intervals.mean_squares import chi_square_interval, mean_square_interval
 
 
 def crossed(levels, replicates, name="test"):

@@ -14,10 +14,10 @@ from uqkd.estimators import (
     decompose_variance,
     inter_student_variance,
     intra_student_variance,
-    two_way_standard_error,
     variance_of_means,
 )
 from uqkd.estimators.variance.moments import prompt_mean
+from uqkd.estimators.variance.two_way import two_way_standard_error
 
 DRAWS = seeds.generator("test", "variance").standard_normal((5, 3, 4))
 

@@ -5,7 +5,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import NotFiniteError, ShapeError
-from uqkd.estimators import shrink_towards_mean
+from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
 
 
 def halves(n, truth_sd, key, *, draws=8):

@@ -8,8 +8,10 @@ import pytest
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators import decompose_agreement, decompose_variance, gini, gini_from_draws
-from uqkd.llm.measuring import COLUMNS, HeldOut, embedding_components, estimate
-from uqkd.llm.measuring.errors import error_correlation, grade, ratio, shared_errors, true_distributions
+from uqkd.estimators.variance.two_way import two_way_standard_error
+from uqkd.llm.measuring import COLUMNS, HeldOut, estimate
+from uqkd.llm.measuring.errors import correlation_values, given_by, grade, ratio, true_distributions
+from uqkd.llm.measuring.spreads import components_beside
 from uqkd.llm.measuring.tables.printing import lines
 from uqkd.llm.responses import Prompts, Response, Responses
 from uqkd.llm.similarity import similarity as similarity
@@ -34,7 +36,7 @@ def test_components_are_those_of_the_array_that_is_not_built(embedding, monkeypa
     expected = decompose_variance(rows[drawn.index])
     for block in (2**21, 600):
         monkeypatch.setattr(similarity, "BLOCK_VALUES", block)
-        found = embedding_components(drawn, embedding)
+        found = components_beside(drawn, (), embedding)[0]
         for name in ("inter", "intra", "total", "per_student_inter", "per_student_intra"):
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-13)
     if embedding == "exact":
@@ -43,7 +45,7 @@ def test_components_are_those_of_the_array_that_is_not_built(embedding, monkeypa
 
 def test_needs_two_students_and_two_responses():
     with pytest.raises(ShapeError, match=r"got \(S=1, R=2\)"):
-        embedding_components(responses([[[0, 1]]]))
+        components_beside(responses([[[0, 1]]]), (), "builtin")
     with pytest.raises(ShapeError, match="R >= 2"):
         estimate(responses([[[0]], [[1]]]))
 
@@ -132,7 +134,7 @@ def test_marks_and_accuracy_by_hand():
     # Rome twice (two spellings): right. fog twice: wrong. Three different answers, one of them right: a third.
     np.testing.assert_allclose(ours.accuracy(), [[1, 0], [1 / 3, 1 / 3]])
     # wrong answers: Milan | fog, fog | Milan, Turin | fog, Milan; the teacher said Milan to a and fog to b: 5 of 7
-    assert shared_errors(ours, theirs)[0] == pytest.approx(5 / 7)
+    assert ratio(given_by(ours, theirs), ours.wrong)[0] == pytest.approx(5 / 7)
 
 
 def test_rows_of_answers_count_the_prompts_that_have_some():
@@ -182,6 +184,12 @@ def errors(n, key, *, students=4, responses_each=3, k=4):
     return grade(*(responses(i, answers, words=("right", "wrong")) for i in (index, teacher)))
 
 
+def error_correlation(students, teacher):
+    """The correlation and its standard error, NaN where there is none."""
+    found, _ = correlation_values(students, teacher)
+    return (math.nan, math.nan) if found is None else (found[0], two_way_standard_error(found[1][None]))
+
+
 def test_correlation_of_errors_is_cleared_of_noise():
     ours, theirs = errors(20_000, ("one",))
     value, error = error_correlation(ours, theirs)
@@ -203,7 +211,7 @@ def test_what_cannot_be_estimated_is_nan_and_not_a_number_of_some_kind():
     assert all(math.isnan(v) for v in error_correlation(ours, theirs))
     certain = grade(responses(np.zeros((2, 5, 2), dtype=int), (("right",),) * 5, words=("right",)))[0]
     assert all(math.isnan(v) for v in error_correlation(certain, certain))
-    assert all(math.isnan(v) for v in shared_errors(certain, certain))
+    assert all(math.isnan(v) for v in ratio(given_by(certain, certain), certain.wrong))
     assert math.isnan(
         estimate(responses(np.zeros((2, 2, 2), dtype=int)), responses(np.zeros((1, 2, 2), dtype=int))).of("kappa")[0]
     )
@@ -296,7 +304,7 @@ def test_the_undistilled_student_stands_beside_the_students_prompt_by_prompt():
     assert row["undistilled_standard_error"] == pytest.approx(own.std(ddof=1) / math.sqrt(30))
     assert row["change"] == pytest.approx(row["estimate"] - own.mean())
     apart = decompose_agreement(students.index).per_student_intra - own
-    from uqkd.estimators import two_way_standard_error
+    from uqkd.estimators.variance.two_way import two_way_standard_error
 
     assert row["change_standard_error"] == pytest.approx(two_way_standard_error(apart))
     cut = (base.index[0] == 4).mean()

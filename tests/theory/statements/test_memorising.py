@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from uqkd.errors import OptionError, ShapeError, VarianceError
-from uqkd.estimators import decompose_categorical, entropy, gini, share_of, two_way_standard_error
+from uqkd.estimators import decompose_categorical, entropy, gini, share_of
+from uqkd.estimators.variance.two_way import two_way_standard_error
 from uqkd.seeds import generator
 from uqkd.theory.statements.memorising import memorised_entropy
 

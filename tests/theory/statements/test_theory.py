@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from uqkd.errors import OptionError, VarianceError
-from uqkd.estimators import graybill_deal_variance
+from uqkd.estimators.weighting.exact_variance import graybill_deal_variance
 from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.theory import statements as theory
 

@@ -68,36 +68,3 @@ def _part(name: str, value: Any) -> float:
     if number.ndim or number.dtype.kind not in "iuf" or not 0.0 <= number <= 1.0:
         raise OptionError(f"{name} must be a number in [0, 1]; got {value!r}.")
     return float(number)
-
-
-def wclip_fired(probs: Any, labels: Any) -> Any:
-    """Which rows `wclip` changes: those where another class is more probable than the label.
-
-    Parameters
-    ----------
-    probs : (P, C) float
-        The teacher's class probabilities.
-    labels : (P,) int or None
-        True classes; without them no row is clipped.
-
-    Returns
-    -------
-    (P,) bool
-        Its mean is the firing rate, the first figure to look at: a teacher asked about its own training rows is rarely
-        wrong.
-
-    Raises
-    ------
-    ShapeError, DataError, NotFiniteError
-        As `wclip`.
-
-    Examples
-    --------
-    >>> wclip_fired([[0.5, 0.375, 0.125], [0.5, 0.375, 0.125]], [1, 0])
-    array([ True, False])
-    """
-    rows = Rows.of(probs)
-    if labels is None:
-        return rows.back(torch.zeros(len(rows.probs), dtype=torch.bool, device=rows.probs.device))
-    held = rows.probs.gather(1, rows.labels(labels)[:, None])[:, 0]
-    return rows.back(held < rows.probs.amax(1))

@@ -178,14 +178,9 @@ def shift_pixels(images: Any, dx: int, dy: int, *, background: Any = 0.0) -> Ima
     for step in (dx, dy):
         if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
             raise OptionError(f"dx and dy must be whole pixels; got {step!r}.")
-    moved = np.broadcast_to(_background(background, array), array.shape).astype(array.dtype)
-    (to_row, from_row), (to_column, from_column) = (
-        (slice(max(step, 0), size + min(step, 0)), slice(max(-step, 0), size - max(step, 0)))
-        for step, size in ((dy, array.shape[-2]), (dx, array.shape[-1]))
-    )
-    if abs(dy) < array.shape[-2] and abs(dx) < array.shape[-1]:
-        moved[..., to_row, to_column] = array[..., from_row, from_column]
-    return moved
+    fills = np.broadcast_to(_background(background, array).reshape(-1), array.shape[1])
+    moved = [ndimage.shift(array[:, c], (0, dy, dx), order=0, cval=fill) for c, fill in enumerate(fills)]
+    return np.stack(moved, axis=1)
 
 
 def _strength(name: str, severity: int) -> float:

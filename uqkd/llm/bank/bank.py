@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank.columns.fingerprint import FINGERPRINTED, fingerprint_of
 from uqkd.llm.bank.columns.matching import NAMES, Matching
-from uqkd.llm.bank.columns.scan import CODED, THREADS, completed, kinds, response_code, response_codes
+from uqkd.llm.bank.columns.scan import CODED, THREADS, completed, kinds, response_codes
 from uqkd.llm.bank.inventory import Inventory, put, without_gap
 from uqkd.llm.bank.left_out import LeftOut, read_left_out
 from uqkd.llm.bank.stored import Gathering
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["STUDY", "Bank", "Inventory", "refuse_other", "response_code", "response_codes"]
+__all__ = ["STUDY", "Bank", "Inventory", "refuse_other", "response_codes"]
 
 STUDY = "bank"  # folder of the units inside the store
 

@@ -5,7 +5,6 @@ Its function `estimate` is the last verb of the layer.
 
 from uqkd.llm.measuring.estimates import estimate
 from uqkd.llm.measuring.losses import HeldOut
-from uqkd.llm.measuring.spreads import embedding_components
 from uqkd.llm.measuring.tables.sheet import COLUMNS, EACH, Measured
 
-__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "embedding_components", "estimate"]
+__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "estimate"]

@@ -162,22 +162,6 @@ def ratio(part: Array, whole: Array) -> Estimate:
     return value, two_way_standard_error(part - value * whole) / unit
 
 
-def shared_errors(students: Graded, teacher: Graded) -> Estimate:
-    """Of the students' unsupported answers, the share that the teacher gave as well among its responses to the prompt.
-
-    It grows with the teacher's k; standard error over students and prompts.
-
-    Examples
-    --------
-    >>> prompts = Prompts(("a",), ("capital of Italy ?",), (("Rome",),))
-    >>> words = tuple(Response((i,), text) for i, text in enumerate(["Rome", "Milan", "Turin"]))
-    >>> ours, teacher = grade(Responses(prompts, words, [[[0, 1, 2, 1]]]), Responses(prompts, words, [[[0, 1]]]))
-    >>> round(shared_errors(ours, teacher)[0], 3)
-    0.667
-    """
-    return ratio(given_by(students, teacher), students.wrong)
-
-
 def given_by(students: Graded, teacher: Graded) -> Array:
     """(S, P) share of responses that are unsupported and that the teacher gave too.
 
@@ -194,27 +178,12 @@ def given_by(students: Graded, teacher: Graded) -> Array:
     return np.asarray((given & ~students.supported).mean(axis=2))
 
 
-def error_correlation(students: Graded, teacher: Graded) -> Estimate:
+def correlation_values(students: Graded, teacher: Graded) -> tuple[tuple[float, Array] | None, str]:
     """Correlation over prompts of the students' and the teacher's rates of unsupported answers, cleared of sampling noise.
 
-    Each variance over prompts is that of the observed rates less what finitely many draws and students add; the
-    standard error leaves out one prompt at a time. NaN where no variance is left; may exceed one by chance. Needs two
-    students (of one, two draws), two draws of the teacher and three prompts.
-
-    Examples
-    --------
-    >>> prompts = Prompts(("a", "b", "c"), ("?", "!", "."), (("x",),) * 3)
-    >>> words = (Response((0,), "x"), Response((1,), "y"))
-    >>> ours, teacher = grade(*[Responses(prompts, words, [[[0, 0], [1, 1], [1, 1]]] * n) for n in (2, 1)])
-    >>> round(error_correlation(ours, teacher)[0], 6)
-    1.0
-    """
-    found, _ = correlation_values(students, teacher)
-    return (math.nan, math.nan) if found is None else (found[0], two_way_standard_error(found[1][None]))
-
-
-def correlation_values(students: Graded, teacher: Graded) -> tuple[tuple[float, Array] | None, str]:
-    """The error correlation and pseudo-values (P,) of a jackknife over prompts, whose spread is its; or None, and why.
+    Each variance over prompts is that of the observed rates less what finitely many draws and students add. Beside it the
+    pseudo-values (P,) of a jackknife over prompts, whose spread is its; or None, and why: it needs two students (of one,
+    two draws), two draws of the teacher and three prompts. It may exceed one by chance.
 
     Examples
     --------

@@ -16,34 +16,6 @@ from uqkd.llm.similarity.similarity import similarities
 Array = NDArray[np.float64]
 
 
-def embedding_components(responses: Responses, embedding: str = "builtin") -> VarianceDecomposition:
-    """Inter- and intra-student variance of the embeddings, as `decompose_variance` of the (S, P, R, D) array never built.
-
-    Parameters
-    ----------
-    responses : Responses
-        (S, P, R), S >= 2, R >= 2.
-    embedding : str
-
-    Returns
-    -------
-    VarianceDecomposition
-        Units: squared norm; total at most 1 in expectation, 1 − ‖mean embedding‖².
-
-    Notes
-    -----
-    T4, T10. Norms are one, so all follows from inner products of the texts of each prompt.
-
-    Examples
-    --------
-    >>> from uqkd.llm.responses import Prompts, Response
-    >>> words = (Response((1,), "Rome"), Response((2,), "Milan"))
-    >>> embedding_components(Responses(Prompts(("a",), ("?",)), words, [[[0, 0]], [[1, 1]]]), "exact").inter
-    array([1.])
-    """
-    return components_beside(responses, (), embedding)[0]
-
-
 def components_beside(
     responses: Responses, others: Sequence[Responses], embedding: str
 ) -> tuple[VarianceDecomposition, list[Array]]:

@@ -1,4 +1,4 @@
-"""The forms that rows come in: each a function that reads them, given the `Records` that ask."""
+"""The forms that rows come in: each a function that reads them, given the columns that are asked for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uqkd.errors import DataError, nearest
-
-if TYPE_CHECKING:
-    from uqkd.llm.prompts.records import Records
+from uqkd.llm.prompts.columns import Columns
 
 Record = tuple[str, dict[str, Any]]  # where it stands ("line 3"), and its columns
 
@@ -30,7 +28,7 @@ def undecodable(path: Path, problem: UnicodeDecodeError) -> str:
     return f" is not UTF-8 ({problem.reason} at byte {problem.start})"
 
 
-def _jsonl(records: Records) -> Iterator[Record]:
+def _jsonl(records: Columns) -> Iterator[Record]:
     with records.path.open(encoding="utf-8-sig", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -42,7 +40,7 @@ def _jsonl(records: Records) -> Iterator[Record]:
             yield f"line {number}", _object(records, f"line {number}", row)
 
 
-def _json(records: Records) -> Iterator[Record]:
+def _json(records: Columns) -> Iterator[Record]:
     """A JSON list of objects; or lines of JSON under this name."""
     with records.path.open(encoding="utf-8-sig") as file:
         head = file.read(2**16).lstrip()
@@ -58,7 +56,7 @@ def _json(records: Records) -> Iterator[Record]:
         yield f"row {number}", _object(records, f"row {number}", row)
 
 
-def _object(records: Records, place: str, row: Any) -> dict[str, Any]:
+def _object(records: Columns, place: str, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
         shown = repr(row)
         shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
@@ -68,7 +66,7 @@ def _object(records: Records, place: str, row: Any) -> dict[str, Any]:
     return row
 
 
-def _csv(records: Records) -> Iterator[Record]:
+def _csv(records: Columns) -> Iterator[Record]:
     limit = csv.field_size_limit(_LONGEST)
     try:
         with records.path.open(encoding="utf-8-sig", newline="") as lines:
@@ -95,7 +93,7 @@ def _csv(records: Records) -> Iterator[Record]:
         csv.field_size_limit(limit)
 
 
-def _check_header(records: Records, header: list[str]) -> None:
+def _check_header(records: Columns, header: list[str]) -> None:
     records.saw(header)
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{records.name} has the column {twice[0]!r} twice; rename one.")
@@ -108,7 +106,7 @@ def _check_header(records: Records, header: list[str]) -> None:
         records.require_mapped()
 
 
-def _parquet(records: Records) -> Iterator[Record]:
+def _parquet(records: Columns) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -126,12 +124,12 @@ def _parquet(records: Records) -> Iterator[Record]:
         raise DataError(f"{records.name} cannot be read as Parquet: {line[:160]}") from None
 
 
-READERS: dict[str, Callable[[Records], Iterator[Record]]] = {
+READERS: dict[str, Callable[[Columns], Iterator[Record]]] = {
     ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet,
 }  # fmt: skip
 
 
-def rows_of_data_set(records: Records) -> Iterator[Record]:
+def rows_of_data_set(records: Columns) -> Iterator[Record]:
     """Each row of a data set with its number, from 1 on, batch by batch."""
     number = 0
     for batch in batches_of_data_set(records):
@@ -140,7 +138,7 @@ def rows_of_data_set(records: Records) -> Iterator[Record]:
             yield f"row {number}", row
 
 
-def batches_of_data_set(records: Records) -> Iterator[Any]:
+def batches_of_data_set(records: Columns) -> Iterator[Any]:
     """Arrow tables of the columns that are read."""
     records.saw(records.table.column_names)
     records.require_mapped()

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from uqkd.errors import DataError, OptionError, nearest
-from uqkd.llm.prompts.cells import listed
+from uqkd.errors import DataError
+from uqkd.llm.prompts.columns import Columns
 from uqkd.llm.prompts.formats import READERS, Record, batches_of_data_set, open_data_set, rows_of_data_set, undecodable
 
-_OF_PANDAS = ("", "__index_level_0__")  # the columns that pandas makes of an index
-_LISTED = 12  # columns that a note names
 
-
-class Records:
+class Records(Columns):
     """Rows of a file or a data set, one at a time; each iteration reads them anew.
 
     Parameters
@@ -74,17 +70,9 @@ class Records:
     ) -> None:
         from uqkd.store import refuse_unsafe
 
-        self.path, self.known, self.columns = Path(source).expanduser(), tuple(known), dict(columns or {})
+        self.path = Path(source).expanduser()
         refuse_unsafe(self.path)
-        for ours in self.columns:
-            if ours not in known:
-                raise OptionError(f"there is no column {ours!r} to map another to; {nearest(ours, known)}.")
-        theirs = [self.columns.get(name, name) for name in known]
-        self._ours = {there: ours for there, ours in zip(theirs, known, strict=True) if there}
-        given = [name for name in self.columns.values() if name]
-        if twice := sorted({name for name in given if given.count(name) > 1}):
-            raise OptionError(f"the column {twice[0]!r} is mapped twice; map each column once.")
-        self._ours.update({there: ours for ours, there in self.columns.items() if there})
+        super().__init__(known, columns)
         suffix = self.path.suffix.lower()
         self._reader = READERS.get(suffix)
         if self._reader is None and self.path.is_file():
@@ -95,7 +83,6 @@ class Records:
             )
         self.name = f"{what} {self.path.name if self._reader else source}"
         self.typed = suffix != ".csv"
-        self.seen: dict[str, None] = {}
         self.table: Any = None if self._reader else open_data_set(str(source), split, self.name)
 
     def __iter__(self) -> Iterator[Record]:
@@ -110,33 +97,6 @@ class Records:
         except (OSError, csv.Error) as problem:
             raise DataError(f"{self.name} cannot be read: {' '.join(str(problem).split())}.") from None
         self.require_mapped()
-
-    def saw(self, names: Iterable[str]) -> None:
-        """Note that there are these columns."""
-        self.seen.update(dict.fromkeys(names))  # a dict keeps their order
-
-    def require_mapped(self) -> None:
-        """Refuse a mapped column that is not there."""
-        for name, theirs in self.columns.items():
-            if theirs and self.seen and theirs not in self.seen:
-                raise DataError(f"{self.name}: there is no column {theirs!r} for {name!r}, only {listed(self.seen)}.")
-
-    @property
-    def wanted(self) -> list[str]:
-        """Names in the file of the columns that are read."""
-        return [name for name in self.seen if name in self._ours]
-
-    def note(self) -> str:
-        """One line that names the columns that were not read, each with the known one that it may be; empty for none."""
-        named = []
-        free = [name for name in self.known if name not in {self._ours.get(there) for there in self.seen}]
-        for name in self.seen:
-            if name in self._ours or name in _OF_PANDAS or self.columns.get(name) == "":
-                continue
-            close = difflib.get_close_matches(name, free, n=1)
-            named.append(f"{name!r}" + (f" (did you mean {close[0]!r}? --column {close[0]}={name})" if close else ""))
-        more = f" and {len(named) - _LISTED} more" if len(named) > _LISTED else ""
-        return f"columns not read: {', '.join(named[:_LISTED])}{more}" if named else ""
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits of what is read: the file's bytes or the data set's rows, and which columns of it are which."""

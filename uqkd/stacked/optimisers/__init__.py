@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -25,8 +25,24 @@ from torch import Tensor
 from uqkd.errors import OptionError
 from uqkd.registry import Registry
 
-if TYPE_CHECKING:
-    from uqkd.stacked.recipe import Recipe
+
+class StepOptions(Protocol):
+    """What an optimiser reads of a recipe; a `uqkd.stacked.Recipe` has it."""
+
+    @property
+    def optimiser(self) -> str: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def nesterov(self) -> bool: ...
+    @property
+    def betas(self) -> tuple[float, float]: ...
+    @property
+    def eps(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
 
 
 class State(NamedTuple):
@@ -53,13 +69,13 @@ class Optimiser(Protocol):
     OPTIONS: tuple[str, ...]
     KERNEL: str | None
 
-    def slots(self, recipe: Recipe) -> int: ...
+    def slots(self, recipe: StepOptions) -> int: ...
 
     def propose(
-        self, recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
+        self, recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
     ) -> Proposal: ...
 
-    def alone(self, parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer: ...
+    def alone(self, parameters: Sequence[Tensor], recipe: StepOptions) -> torch.optim.Optimizer: ...
 
 
 _FILES = Registry("optimiser", __name__, importlib.import_module, ("OPTIONS", "KERNEL", "slots", "propose", "alone"))
@@ -104,7 +120,7 @@ def check_options(optimiser: str, given: Iterable[str]) -> None:
             raise OptionError(f"recipe: optimiser {optimiser!r} has no option {option!r}; it uses {uses}.")
 
 
-def torch_optimiser(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+def torch_optimiser(recipe: StepOptions, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
     """The recipe's optimiser of torch.optim, which moves the parameters of one student in place.
 
     Its learning rate is the recipe's `lr`; the schedule is the caller's (`recipe.rates()`), as is clipping.
@@ -140,7 +156,7 @@ def fusable(parameters: Sequence[Tensor]) -> bool:
     return all(p.device.type in ("cpu", "cuda") and p.is_contiguous() for p in parameters)
 
 
-def begin(recipe: Recipe, parameters: Sequence[Tensor]) -> State:
+def begin(recipe: StepOptions, parameters: Sequence[Tensor]) -> State:
     """The state before the first step: zeros, and only what the optimiser needs."""
     count = optimiser_named(recipe.optimiser).slots(recipe)
     step = torch.zeros(len(parameters[0]), dtype=torch.int64, device=parameters[0].device)
@@ -148,7 +164,7 @@ def begin(recipe: Recipe, parameters: Sequence[Tensor]) -> State:
 
 
 def propose(
-    recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
+    recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
 ) -> Proposal:
     """Parameters and state after one step of every student, whether active or not."""
     return optimiser_named(recipe.optimiser).propose(recipe, parameters, gradients, state, rate)
@@ -159,7 +175,7 @@ def along(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
 
 
-def decayed(recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+def decayed(recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Sequence[Tensor]:
     """Gradients with the decay of weights in them, as SGD and Adam have it."""
     if not recipe.weight_decay:
         return gradients
@@ -198,7 +214,7 @@ def clip(gradients: Sequence[Tensor], norm: Tensor, limit: float) -> tuple[Tenso
 
 
 def update(
-    recipe: Recipe,
+    recipe: StepOptions,
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
     state: State,

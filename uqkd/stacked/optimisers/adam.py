@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from uqkd.stacked.optimisers import Proposal, State, along, decayed, fusable
-from uqkd.stacked.recipe import Recipe
+from uqkd.stacked.optimisers import Proposal, State, StepOptions, along, decayed, fusable
 
 OPTIONS = ("betas", "eps", "weight_decay")
 
@@ -31,20 +30,20 @@ for (int i = 0; i < parameters; i++) {{
 KERNEL = kernel("g[i] * scale + decay * p[i]", "p[i]")
 
 
-def slots(recipe: Recipe) -> int:
+def slots(recipe: StepOptions) -> int:
     """First and second moments."""
     return 2
 
 
 def propose(
-    recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
+    recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
 ) -> Proposal:
     """A step of Adam; the decay of weights goes through the moments."""
     return step_from(recipe, parameters, decayed(recipe, parameters, gradients), state, rate)
 
 
 def step_from(
-    recipe: Recipe, starts: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
+    recipe: StepOptions, starts: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
 ) -> Proposal:
     """The step of Adam from where the parameters are, or where a decay of their own has moved them."""
     (beta1, beta2), step = recipe.betas, state.step + 1
@@ -60,7 +59,7 @@ def step_from(
     return tuple(new), State(step, (first, second))
 
 
-def alone(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+def alone(parameters: Sequence[Tensor], recipe: StepOptions) -> torch.optim.Optimizer:
     """torch.optim.Adam."""
     return torch.optim.Adam(
         parameters,

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from uqkd.stacked.optimisers import Proposal, State, adam, along, fusable
-from uqkd.stacked.recipe import Recipe
+from uqkd.stacked.optimisers import Proposal, State, StepOptions, adam, along, fusable
 
 OPTIONS = adam.OPTIONS
 KERNEL = adam.kernel("g[i] * scale", "p[i] * kept")
@@ -16,14 +15,14 @@ slots = adam.slots
 
 
 def propose(
-    recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
+    recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
 ) -> Proposal:
     """A step of Adam from parameters that have decayed."""
     decay = 1.0 - rate.to(torch.float64) * recipe.weight_decay
     return adam.step_from(recipe, [p * along(decay, p) for p in parameters], gradients, state, rate)
 
 
-def alone(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+def alone(parameters: Sequence[Tensor], recipe: StepOptions) -> torch.optim.Optimizer:
     """torch.optim.AdamW."""
     return torch.optim.AdamW(
         parameters,

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from uqkd.stacked.optimisers import Proposal, State, along, decayed, fusable
-from uqkd.stacked.recipe import Recipe
+from uqkd.stacked.optimisers import Proposal, State, StepOptions, along, decayed, fusable
 
 OPTIONS = ("momentum", "nesterov", "weight_decay")
 
@@ -22,13 +21,13 @@ for (int i = 0; i < parameters; i++) {
 """
 
 
-def slots(recipe: Recipe) -> int:
+def slots(recipe: StepOptions) -> int:
     """A momentum buffer, where there is momentum."""
     return int(recipe.momentum > 0)
 
 
 def propose(
-    recipe: Recipe, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
+    recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
 ) -> Proposal:
     """Against the gradient, or along the decaying sum of gradients; Nesterov's looks one step ahead."""
     moves = gradients = decayed(recipe, parameters, gradients)
@@ -39,7 +38,7 @@ def propose(
     return new, State(state.step + 1, kept)
 
 
-def alone(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+def alone(parameters: Sequence[Tensor], recipe: StepOptions) -> torch.optim.Optimizer:
     """torch.optim.SGD; not fused for half numbers on a CPU, where torch 2.13 errs by twenty times their rounding."""
     halves = any(p.device.type == "cpu" and p.dtype.itemsize < 4 for p in parameters)
     return torch.optim.SGD(

@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.errors import FewResponsesWarning
-from uqkd.estimators import (
-    blue,
-    claimed_variance_expected,
-    graybill_deal,
-    graybill_deal_variance,
-    inverse_variance_weight,
-)
+from uqkd.estimators import blue, graybill_deal, inverse_variance_weight
+from uqkd.estimators.weighting.exact_variance import claimed_variance_expected, graybill_deal_variance
 from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.theory import statements as theory
 from uqkd.theory.checks.check import Check, Key, Simulation

@@ -16,7 +16,7 @@ import pytest
 from toys import INFO
 
 from uqkd import seeds
-from uqkd.llm.bank import STUDY, Bank, response_code
+from uqkd.llm.bank import STUDY, Bank
 from uqkd.llm.bank.auditing import collect
 from uqkd.llm.bank.columns.rows import Wanted, table_of
 from uqkd.llm.bank.columns.scan import kinds, rows_of
@@ -78,8 +78,9 @@ def value_by_value(bank):
 
 def slow_code(row):
     if row["token_ids"] is not None:
-        return response_code(row["token_ids"])
-    digest = hashlib.blake2b(row["text"].encode(), digest_size=8, person=b"text").digest()
+        digest = hashlib.blake2b(np.asarray(row["token_ids"], dtype="<i4").tobytes(), digest_size=8).digest()
+    else:
+        digest = hashlib.blake2b(row["text"].encode(), digest_size=8, person=b"text").digest()
     return int.from_bytes(digest, "little") | 1
 
 

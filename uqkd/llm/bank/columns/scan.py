@@ -205,15 +205,3 @@ def response_codes(table: pa.Table) -> NDArray[np.uint64]:
         ]
         found = [own if there else text for own, text, there in zip(found, texts, ids.there.tolist(), strict=True)]
     return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64) | np.uint64(1)  # never 0, which means missing
-
-
-def response_code(token_ids: Sequence[int]) -> int:
-    """The code of one response's tokens, as in `response_codes`.
-
-    Examples
-    --------
-    >>> response_code([5, 7]) == response_code([5, 7]), response_code([5, 7]) == response_code([57])
-    (True, False)
-    """
-    data = np.asarray(token_ids, dtype="<i4").tobytes()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") | 1

@@ -12,7 +12,6 @@ from typing import Any
 
 from uqkd.errors import OptionError, WorkerError
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.backends.vllm.families import class_kept
 from uqkd.llm.teachers.teacher import Request
 from uqkd.seeds import global_states_kept, torch_global_state
 
@@ -226,3 +225,40 @@ def _add_grouped(which: Any, y: Any, x: Any, first: Any, second: Any, scale: flo
             part = own @ a[adapter, 0].T @ b[adapter, 0, :size].T
             y[rows, begin : begin + size] += (part if scale == 1 else scale * part).to(y.dtype)
             begin += size
+
+
+@contextmanager
+def class_kept(path: Path) -> Iterator[None]:
+    """Inside the block transformers' own class of a model may be changed for the whole process; afterwards it is as before.
+
+    vLLM runs families that it has no code for (SmolLM3, OLMo 2, GPT-NeoX) by transformers' class, which it gives another
+    `__init__` and another base: without this no such model could be loaded by transformers any more, as students are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from transformers import GPTNeoXModel
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = Path(place, "config.json").write_text('{"model_type": "gpt_neox"}')
+    ...     with class_kept(Path(place)):
+    ...         GPTNeoXModel.forward = None
+    >>> GPTNeoXModel.forward is None
+    False
+    """
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    kinds: list[Any] = [
+        MODEL_MAPPING[type(one)] for one in (config, config.get_text_config()) if type(one) in MODEL_MAPPING
+    ]
+    before = [(kind, kind.__bases__, dict(vars(kind))) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, bases, own in before:
+            kind.__bases__ = bases
+            for name, value in list(vars(kind).items()):
+                if name not in own:
+                    delattr(kind, name)
+                elif value is not own[name]:
+                    setattr(kind, name, own[name])
