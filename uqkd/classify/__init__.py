@@ -18,7 +18,8 @@ from uqkd.classify.projections.pairs import project_pairs
 from uqkd.classify.projections.projection import Projection, group_projection, project_groups
 from uqkd.classify.students import distill
 from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
-from uqkd.classify.targets.methods import METHODS, TargetFactory
+from uqkd.classify.targets.factory import TargetFactory
+from uqkd.classify.targets.methods import all_targets
 from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip, wclip_fired
 from uqkd.classify.targets.weighted import (
@@ -33,6 +34,8 @@ from uqkd.classify.targets.weighted import (
 )
 from uqkd.classify.teacher import Teacher
 from uqkd.stacked import Recipe, SeedDesign
+
+METHODS = tuple(all_targets())
 
 __all__ = [
     "METHODS",
