@@ -21,6 +21,7 @@ from uqkd.estimators.calibration.binned import (
 )
 from uqkd.estimators.calibration.class_changes import ClassChanges, class_accuracy_changes
 from uqkd.estimators.calibration.linearity import MeansByShare, by_share, entropy_excess, nonlinearity, off_pair_mass
+from uqkd.estimators.calibration.measures import MEASURES, Measure, accuracy
 from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
 from uqkd.estimators.calibration.selective import (
     RiskCoverage,
@@ -30,7 +31,7 @@ from uqkd.estimators.calibration.selective import (
     out_of_distribution_auroc,
     risk_coverage,
 )
-from uqkd.estimators.calibration.summary import ClassifierSummary, accuracy, summarise_classifier
+from uqkd.estimators.calibration.summary import ClassifierSummary, summarise_classifier
 from uqkd.estimators.calibration.temperature import Temperature, apply_temperature, fit_temperature
 from uqkd.estimators.comparing.claims import Claim, judge_claim, two_way_interval
 from uqkd.estimators.comparing.theory_rows import comparison
@@ -73,6 +74,7 @@ from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
 from uqkd.estimators.weighting.shrinkage import Shrunk, shrink_variances
 
 __all__ = [
+    "MEASURES",
     "Averaged",
     "AveragingLaw",
     "CategoricalDecomposition",
@@ -85,6 +87,7 @@ __all__ = [
     "EstimatedCombination",
     "Interval",
     "MeansByShare",
+    "Measure",
     "Moments",
     "PowerLaw",
     "PromptMean",
