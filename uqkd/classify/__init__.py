@@ -18,7 +18,8 @@ from uqkd.classify.projections.pairs import project_pairs
 from uqkd.classify.projections.projection import Projection, group_projection, project_groups
 from uqkd.classify.students import distill
 from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
-from uqkd.classify.targets.methods import METHODS, TargetFactory
+from uqkd.classify.targets.factory import TargetFactory
+from uqkd.classify.targets.methods import all_targets
 from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip
 from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
@@ -26,6 +27,8 @@ from uqkd.classify.teacher import Teacher
 from uqkd.estimators import estimate
 from uqkd.stacked import Recipe, SeedDesign
 from uqkd.targets import ClassTargets, weigh
+
+METHODS = tuple(all_targets())
 
 __all__ = [
     "METHODS",

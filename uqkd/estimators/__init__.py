@@ -36,6 +36,7 @@ from uqkd.estimators.calibration.binned import (
 )
 from uqkd.estimators.calibration.class_changes import class_accuracy_changes
 from uqkd.estimators.calibration.linearity import by_share, entropy_excess, nonlinearity, off_pair_mass
+from uqkd.estimators.calibration.measures import MEASURES, Measure, accuracy
 from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
 from uqkd.estimators.calibration.selective import (
     area_under_risk_coverage,
@@ -43,7 +44,7 @@ from uqkd.estimators.calibration.selective import (
     out_of_distribution_auroc,
     risk_coverage,
 )
-from uqkd.estimators.calibration.summary import accuracy, summarise_classifier
+from uqkd.estimators.calibration.summary import summarise_classifier
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.theory_rows import comparison
@@ -66,6 +67,8 @@ from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse
 from uqkd.estimators.weighting.shrinkage import shrink_variances
 
 __all__ = [
+    "MEASURES",
+    "Measure",
     "Moments",
     "accuracy",
     "apply_temperature",

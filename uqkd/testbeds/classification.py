@@ -13,7 +13,7 @@ from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.measure import student_probabilities
 from uqkd.classify.networks.naming import by_name
 from uqkd.classify.networks.plain import Factory
-from uqkd.classify.targets.methods import TargetFactory
+from uqkd.classify.targets.factory import TargetFactory
 from uqkd.classify.teacher import Teacher
 from uqkd.data.tasks import Task
 from uqkd.errors import UqkdError

@@ -1,6 +1,8 @@
 """The summary of a classifier: hand cases, torchmetrics and scikit-learn, temperatures that do not exist, refusals."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.estimators import (
+    MEASURES,
+    Measure,
     accuracy,
     expected_calibration_error,
     negative_log_likelihood,
@@ -18,6 +22,7 @@ from uqkd.estimators import (
     signed_gap,
     summarise_classifier,
 )
+from uqkd.estimators.calibration import summary as summary_module
 from uqkd.seeds import generator
 
 PROBS = np.array([[[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], [[0.9, 0.1], [0.1, 0.9], [0.4, 0.6]]])
@@ -180,8 +185,32 @@ def test_the_summary_is_frozen_and_complete():
     summary = summarise_classifier(PROBS, LABELS, calibration_probs=PROBS[:, ::-1], calibration_labels=LABELS)
     with pytest.raises(dataclasses.FrozenInstanceError):
         summary.nll = 0
-    names = {f.name for f in dataclasses.fields(summary)}
-    assert names == {*PLAIN, *SCALED, "without_temperature"} == {*summary.per_student(), "without_temperature"}
+    assert tuple(summary.per_student()) == PLAIN + SCALED
+    for name in PLAIN + SCALED:
+        assert getattr(summary, name) is summary.values[name]
+    with pytest.raises(AttributeError, match="no measure 'ece_scald'; did you mean 'ece_scaled'"):
+        summary.ece_scald  # noqa: B018
+    again = pickle.loads(pickle.dumps(summary))
+    np.testing.assert_array_equal(again.nll, summary.nll)
+    assert copy.deepcopy(summary).without_temperature == summary.without_temperature
+
+
+def test_a_measure_is_one_entry_of_the_registry_and_stands_in_every_table(monkeypatch):
+    """The largest error of one point, as it is and after scaling; the others keep their bits."""
+
+    def worst(probs, labels):
+        p = np.asarray(probs)
+        return (1.0 - p[..., np.arange(p.shape[-2]), labels]).max(axis=-1)
+
+    held = {"calibration_probs": PROBS[:, ::-1], "calibration_labels": LABELS}
+    before = summarise_classifier(PROBS, LABELS, **held)
+    monkeypatch.setattr(summary_module, "MEASURES", {**MEASURES, "worst": Measure(worst, scaled=True)})
+    after = summarise_classifier(PROBS, LABELS, **held)
+    assert tuple(after.table()) == (*PLAIN, "worst", *SCALED, "worst_scaled")
+    np.testing.assert_allclose(after.worst, [0.8, 0.4], rtol=1e-15)
+    assert summarise_classifier(PROBS, LABELS).worst_scaled is None
+    for name, values in before.per_student().items():
+        np.testing.assert_array_equal(values, getattr(after, name))
 
 
 def test_bad_input():

@@ -3,7 +3,6 @@ responses with weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,9 @@ from scipy import special
 
 from uqkd.checking.arrays import finite, numpy_of, same_shape
 from uqkd.checking.probabilities import class_labels, distributions
-from uqkd.classify.projections.label_first import project_label_first, project_label_first_l2
-from uqkd.classify.projections.projection import project_groups
 from uqkd.classify.targets.evidence import Evidence
+from uqkd.classify.targets.methods import projections
 from uqkd.classify.targets.objectives import STANDARD_DEVIATION, Temperature, checked_temperature
-from uqkd.classify.targets.wclip import wclip
 from uqkd.errors import OptionError, ShapeError, one_of
 from uqkd.targets import ClassTargets
 
@@ -87,7 +84,7 @@ def project(
     method : {"wclip", "label_first", "label_first_l2", "groups", "groups_entropy"}
         "wclip": wrong-mass clipping. "label_first": the nearest distribution, by KL or by squared distance, in which the label
         leads. "groups": the nearest with the bounds on its neighbourhood and on the classes known to be wrong, with
-        "groups_entropy" also on its entropy.
+        "groups_entropy" also on its entropy. Or any other `projection` of a file in `targets/methods/`.
     labels : (P,) int
     margin : float, optional
         By which the label leads (0 if not given), or W-Clip's margin (.7).
@@ -102,32 +99,42 @@ def project(
     -------
     ClassTargets
 
+    Raises
+    ------
+    OptionError
+        Unknown method, an option that it does not have, or no evidence where it needs some.
+
     Examples
     --------
     >>> project([[0.6, 0.3, 0.1]], "label_first", labels=[1]).probabilities.round(3)
     array([[[0.447, 0.447, 0.105]]])
     """
-    margins = {} if margin is None else {"margin": margin}
-    choices: dict[str, Callable[[], Any]] = {
-        "wclip": lambda: wclip(probs, labels, **margins),
-        "label_first": lambda: project_label_first(probs, labels, entropy_min=entropy_min, **margins),
-        "label_first_l2": lambda: project_label_first_l2(probs, labels, **margins),
-        "groups": lambda: _in_groups(probs, evidence, with_entropy=False),
-        "groups_entropy": lambda: _in_groups(probs, evidence, with_entropy=True),
-    }
-    target = np.asarray(numpy_of(choices[one_of("method", method, choices)]()), dtype=np.float64)
-    return ClassTargets(np.broadcast_to(target, (students, *target.shape)), None, method)
-
-
-def _in_groups(probs: ArrayLike, evidence: Evidence | None, *, with_entropy: bool) -> Array:
-    if evidence is None:
+    known = projections()
+    target = known[one_of("method", method, known)]
+    options = {name: value for name, value in (("margin", margin), ("entropy_min", entropy_min)) if value is not None}
+    for name in options:
+        if name not in target.options:
+            takes = ", ".join(target.options) or "none"
+            raise OptionError(f"method {method!r} of project takes no {name}; its options: {takes}.")
+    if evidence is None and "evidence" in target.needs:
         raise OptionError(
-            "the groups need evidence: what is known of each row; make it with evidence_from(out_of_fold, labels)."
+            f"projections such as {method!r} need evidence: what is known of each row; make it with "
+            "evidence_from(out_of_fold, labels)."
         )
-    return project_groups(
-        probs, evidence.near, evidence.wrong, near_min=evidence.near_min, wrong_max=evidence.wrong_max,
-        entropy_min=evidence.entropy_min if with_entropy else None,
-    )  # fmt: skip
+    given = {"labels": labels, "evidence": evidence}
+    made = numbers(target.make(probs, **{need: given[need] for need in target.needs}, **options))
+    return ClassTargets(np.broadcast_to(made, (students, *made.shape)), None, method)
+
+
+def numbers(made: Any) -> Array:
+    """Distributions as float64 arrays, whether made by NumPy or by torch.
+
+    Examples
+    --------
+    >>> numbers([[1, 0]])
+    array([[1., 0.]])
+    """
+    return np.asarray(numpy_of(made), dtype=np.float64)
 
 
 def changed_rows(probs: ArrayLike, targets: ArrayLike) -> NDArray[np.bool_]:

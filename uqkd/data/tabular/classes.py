@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,6 @@ from uqkd.data.tabular.loading import from_openml, read_file
 from uqkd.errors import DataError, OptionError, nearest
 
 Labels = NDArray[np.int64]
-
-CLASSIFICATIONS = ("digits", "wine", "breast_cancer")  # what scikit-learn carries: these load without a network
-FETCHED = ("covtype",)  # scikit-learn downloads these once
 
 
 @dataclass(frozen=True)
@@ -135,34 +133,53 @@ def load_classes(name: str, *, target: str | None = None) -> ClassDataset:
     >>> digits.X.shape, len(digits.classes), digits.labels[:4]
     ((1797, 64), 10, array([0, 1, 2, 3]))
     """
-    if name in CLASSIFICATIONS or name in FETCHED:
+    if name in BUNDLED or name in FETCHED:
         return _bundled(name, target)
     if name.startswith("openml:"):
         frame, found = from_openml(name.removeprefix("openml:"), offline=CLASSIFICATIONS)
     elif "." in name or "/" in name:
         frame, found = read_file(Path(name).expanduser()), None
     else:
-        known = (*CLASSIFICATIONS, *FETCHED)
+        known = (*BUNDLED, *FETCHED)
         raise OptionError(f"data got {name!r}; {nearest(name, known)}, a .csv or .parquet path, or openml:NAME.")
     return classes_from_frame(frame, name=name, target=target or found)
 
 
 @lru_cache(maxsize=8)
 def _bundled(name: str, target: str | None) -> ClassDataset:
-    from sklearn import datasets
-
-    if name in FETCHED:
+    if name in BUNDLED:
+        frame, found = BUNDLED[name]()
+    else:
         try:
-            bunch = datasets.fetch_covtype(as_frame=True)
+            frame, found = FETCHED[name]()
         except Exception as error:  # network and server errors of many libraries: one line for all
             raise DataError(
                 f"data {name} could not be fetched ({type(error).__name__}: {str(error)[:120]}); it needs a network the "
                 f"first time. Offline: {', '.join(CLASSIFICATIONS)}."
             ) from error
-        return classes_from_frame(bunch.frame, name=name, target=target or str(bunch.target.name))
+    return classes_from_frame(frame, name=name, target=target or found)
+
+
+def _of_sklearn(name: str) -> tuple[Any, str]:
+    from sklearn import datasets
+
     bunch = getattr(datasets, f"load_{name}")(as_frame=True)
-    frame = bunch.frame.assign(target=[str(bunch.target_names[i]) for i in bunch.target])
-    return classes_from_frame(frame, name=name, target=target or "target")
+    return bunch.frame.assign(target=[str(bunch.target_names[i]) for i in bunch.target]), "target"
+
+
+def _covtype() -> tuple[Any, str]:
+    from sklearn import datasets
+
+    bunch = datasets.fetch_covtype(as_frame=True)
+    return bunch.frame, str(bunch.target.name)
+
+
+# What scikit-learn carries, which loads without a network, and what it downloads once: each gives a frame and its target.
+BUNDLED: Mapping[str, Callable[[], tuple[Any, str]]] = {
+    name: partial(_of_sklearn, name) for name in ("digits", "wine", "breast_cancer")
+}
+FETCHED: Mapping[str, Callable[[], tuple[Any, str]]] = {"covtype": _covtype}
+CLASSIFICATIONS = tuple(BUNDLED)
 
 
 @dataclass(frozen=True)

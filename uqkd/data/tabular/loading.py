@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import Any
 
 from uqkd.data.tabular.dataset import Dataset, from_frame
 from uqkd.errors import DataError, OptionError, UqkdWarning, nearest
 
-# Data sets that the libraries carry, so that they load without a network; the target is the library's own.
 STATSMODELS = ("ccard", "copper", "engel", "fair", "longley", "randhie", "scotland", "stackloss", "statecrime")
-OFFLINE = ("diabetes", *STATSMODELS)
 REGRESSIONS = ("diabetes", "ccard", "statecrime", "fair", "engel", "randhie")  # large enough to be split
 
 
@@ -121,7 +119,7 @@ def load(name: str, *, target: str | None = None) -> Dataset:
     >>> dataset.X.shape, dataset.target
     ((442, 10), 'target')
     """
-    if name in OFFLINE:
+    if name in BUNDLED:
         return _bundled(name, target)
     if name.startswith("openml:"):
         frame, found = from_openml(name.removeprefix("openml:"))
@@ -134,19 +132,31 @@ def load(name: str, *, target: str | None = None) -> Dataset:
 
 @lru_cache(maxsize=32)
 def _bundled(name: str, target: str | None) -> Dataset:
-    import pandas as pd
-
-    if name == "diabetes":
-        from sklearn.datasets import load_diabetes
-
-        frame, found = load_diabetes(as_frame=True, scaled=False).frame, "target"
-    else:
-        import statsmodels.datasets as bundled
-
-        package = getattr(bundled, name).load_pandas()
-        endog = pd.Series(package.endog)
-        frame, found = pd.concat([package.exog, endog], axis=1), str(endog.name)
+    frame, found = BUNDLED[name]()
     return from_frame(frame, name=name, target=target or found)
+
+
+def _diabetes() -> tuple[Any, str]:
+    from sklearn.datasets import load_diabetes
+
+    return load_diabetes(as_frame=True, scaled=False).frame, "target"
+
+
+def _of_statsmodels(name: str) -> tuple[Any, str]:
+    import pandas as pd
+    import statsmodels.datasets as carried
+
+    package = getattr(carried, name).load_pandas()
+    endog = pd.Series(package.endog)
+    return pd.concat([package.exog, endog], axis=1), str(endog.name)
+
+
+# Data sets that the libraries carry, so that they load without a network: each gives a frame and the library's own target.
+BUNDLED: Mapping[str, Callable[[], tuple[Any, str]]] = {
+    "diabetes": _diabetes,
+    **{name: partial(_of_statsmodels, name) for name in STATSMODELS},
+}
+OFFLINE = tuple(BUNDLED)
 
 
 def read_file(path: Path) -> Any:

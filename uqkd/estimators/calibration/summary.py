@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from uqkd.checking.arrays import Array, float_or_array, numpy_of
+from uqkd.checking.arrays import Array, numpy_of
 from uqkd.checking.probabilities import checked_probabilities
-from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.estimators.calibration.binned import (
-    brier_score,
-    expected_calibration_error,
-    negative_log_likelihood,
-    overconfidence_error,
-    signed_gap,
-)
-from uqkd.estimators.calibration.selective import area_under_risk_coverage, correctness_auroc
+from uqkd.errors import DataError, OptionError, ShapeError, nearest
+from uqkd.estimators.calibration.measures import MEASURES
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 
 # Smallest normal number of single precision: a probability that a softmax in it rounds to zero is somewhere below, and has
@@ -25,76 +19,50 @@ from uqkd.estimators.calibration.temperature import apply_temperature, fit_tempe
 _LEAST = float(np.finfo(np.float32).tiny)
 
 
-def accuracy(probs: Any, labels: Any) -> float | Array:
-    """Share of points whose most probable class is the true one.
-
-    Parameters
-    ----------
-    probs : (P, C) or (S, P, C) array_like
-        Class probabilities, rows summing to one; of several largest the first counts.
-    labels : (P,) integers
-        True classes.
-
-    Returns
-    -------
-    float or (S,) array
-        In [0, 1].
-
-    Raises
-    ------
-    ShapeError, NotFiniteError, DataError
-        As in `expected_calibration_error`.
-
-    Examples
-    --------
-    >>> accuracy([[0.8, 0.2], [0.8, 0.2]], [0, 1])
-    0.5
-    """
-    array, truth = checked_probabilities(probs, labels)
-    return float_or_array((array.argmax(axis=-1) == truth).mean(axis=-1))
+TEMPERATURE = "temperature"
 
 
 @dataclass(frozen=True)
 class ClassifierSummary:
     """Measures of S students of a classification, each an (S,) array; made by `summarise_classifier`.
 
+    Each is also an attribute, such as `.ece`: all of `MEASURES`, `.temperature`, and those after scaling (`.ece_scaled`), which
+    are None without a calibration part.
+
     Attributes
     ----------
-    accuracy, nll, brier : (S,) array
-        Share right; mean −log p of the true class in nats; squared distance from the one-hot truth.
-    ece, ece_mass : (S,) array
-        Expected calibration error, 15 bins of equal width, or of equal numbers of points.
-    signed_gap, overconfidence : (S,) array
-        Confidence − accuracy; overconfidence error, which is zero and says nothing where all are underconfident.
-    correctness_auroc, aurc : (S,) array
-        Whether confidence ranks right above wrong (NaN for a student that is always right, or never); area under the
-        risk–coverage curve.
-    temperature, nll_scaled, ece_scaled, signed_gap_scaled : (S,) array or None
-        After temperature scaling fitted on the calibration part; None without one, NaN for a student that has no finite
+    values : dict of str to (S,) array
+        Every measure by name, in the order of tables. Among them accuracy, nll, brier: share right; mean −log p of the true class
+        in nats; squared distance from the one-hot truth. ece, ece_mass: expected calibration error, 15 bins of equal width, or
+        of equal numbers of points. signed_gap, overconfidence: confidence − accuracy; overconfidence error, which is zero and
+        says nothing where all are underconfident. correctness_auroc, aurc: whether confidence ranks right above wrong (NaN for
+        a student that is always right, or never); area under the risk–coverage curve. With a calibration part temperature,
+        nll_scaled, ece_scaled, signed_gap_scaled: after temperature scaling fitted there; NaN for a student that has no finite
         temperature.
     without_temperature : int or None
-        Students without a finite temperature.
+        Students without a finite temperature; None without a calibration part.
+
+    Examples
+    --------
+    >>> ClassifierSummary({"ece": np.array([0.25])}).ecee
+    Traceback (most recent call last):
+    AttributeError: a ClassifierSummary has no measure 'ecee'; did you mean 'ece'? ...
     """
 
-    accuracy: Array
-    nll: Array
-    brier: Array
-    ece: Array
-    ece_mass: Array
-    signed_gap: Array
-    overconfidence: Array
-    correctness_auroc: Array
-    aurc: Array
-    temperature: Array | None = None
-    nll_scaled: Array | None = None
-    ece_scaled: Array | None = None
-    signed_gap_scaled: Array | None = None
+    values: Mapping[str, Array]
     without_temperature: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("values", {})  # empty while it is being copied or unpickled
+        if name in values:
+            return values[name]
+        if values and name in (TEMPERATURE, *_scaled_names()):
+            return None
+        raise AttributeError(f"a ClassifierSummary has no measure {name!r}; {nearest(name, values)}.")
 
     def per_student(self) -> dict[str, Array]:
         """Every measure by name, (S,), those that need a calibration part only where there was one."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        return dict(self.values)
 
     def table(self) -> dict[str, tuple[float, float]]:
         """Mean and standard error over students of every measure, by name.
@@ -154,25 +122,21 @@ def summarise_classifier(
     """
     _, truth = checked_probabilities(probs, labels)
     array = _with_students(probs)
-    plain = {
-        "accuracy": accuracy(array, truth),
-        "nll": negative_log_likelihood(array, truth),
-        "brier": brier_score(array, truth),
-        "ece": expected_calibration_error(array, truth),
-        "ece_mass": expected_calibration_error(array, truth, binning="equal_mass"),
-        "signed_gap": signed_gap(array, truth),
-        "overconfidence": overconfidence_error(array, truth),
-        "correctness_auroc": correctness_auroc(array, truth, undefined="nan"),
-        "aurc": area_under_risk_coverage(array, truth),
-    }
+    plain = {name: measure.of(array, truth) for name, measure in MEASURES.items()}
     if (calibration_probs is None) != (calibration_labels is None):
         raise OptionError("calibration_probs and calibration_labels go together; got one of the two. Pass both.")
-    scaled = {} if calibration_probs is None else _scaled(array, truth, calibration_probs, calibration_labels)
-    return ClassifierSummary(**plain, **scaled)  # type: ignore[arg-type]
+    if calibration_probs is None:
+        return ClassifierSummary(plain)
+    scaled = _scaled(array, truth, calibration_probs, calibration_labels)
+    return ClassifierSummary({**plain, **scaled}, int(np.isnan(scaled[TEMPERATURE]).sum()))
 
 
-def _scaled(array: Any, truth: Any, calibration_probs: Any, calibration_labels: Any) -> dict[str, Any]:
-    """Fields of `ClassifierSummary` that need a calibration part."""
+def _scaled_names() -> tuple[str, ...]:
+    return tuple(f"{name}_scaled" for name, measure in MEASURES.items() if measure.scaled)
+
+
+def _scaled(array: Any, truth: Any, calibration_probs: Any, calibration_labels: Any) -> dict[str, Array]:
+    """Temperatures, and the measures after scaling by them."""
     _, held_truth = checked_probabilities(calibration_probs, calibration_labels)
     held = _with_students(calibration_probs)
     if held.shape[0] != array.shape[0] or held.shape[-1] != array.shape[-1]:
@@ -180,19 +144,18 @@ def _scaled(array: Any, truth: Any, calibration_probs: Any, calibration_labels: 
             f"calibration_probs needs the students and classes of probs, (S={array.shape[0]}, Q, C={array.shape[-1]}); "
             f"got {held.shape}."
         )
-    names = ("temperature", "nll_scaled", "ece_scaled", "signed_gap_scaled")
-    values = np.full((len(names), len(array)), np.nan)
+    values = {name: np.full(len(array), np.nan) for name in (TEMPERATURE, *_scaled_names())}
     for s, (test, rows) in enumerate(zip(array, held, strict=True)):
         try:
             fitted = fit_temperature(_logs(rows), held_truth).temperature
         except DataError:  # the arguments were checked above: no finite positive minimiser
             continue
         after = apply_temperature(_logs(test), fitted)
-        scores = (
-            measure(after, truth) for measure in (negative_log_likelihood, expected_calibration_error, signed_gap)
-        )
-        values[:, s] = fitted, *scores
-    return {**dict(zip(names, values, strict=True)), "without_temperature": int(np.isnan(values[0]).sum())}
+        values[TEMPERATURE][s] = fitted
+        for name, measure in MEASURES.items():
+            if measure.scaled:
+                values[f"{name}_scaled"][s] = measure.of(after, truth)
+    return values
 
 
 def _with_students(probs: Any) -> Any:

@@ -1,9 +1,8 @@
-"""The targets that CUD's claims compare, by name, all from one teacher, its shaped version and its out-of-fold predictions."""
+"""One teacher, its shaped version and its out-of-fold predictions: what all targets that CUD's claims compare are made of."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,12 +14,13 @@ from uqkd.classify.arguments import checked_key
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
 from uqkd.classify.networks.plain import Factory
 from uqkd.classify.targets.evidence import Evidence, evidence_from
+from uqkd.classify.targets.methods import Target, all_targets
 from uqkd.classify.targets.objectives import Shaping
-from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
+from uqkd.classify.targets.weighted import changed_rows, numbers
 from uqkd.classify.teacher import Teacher
 from uqkd.errors import DataError, UqkdWarning, one_of
 from uqkd.stacked import Recipe
-from uqkd.targets import ClassTargets, weigh
+from uqkd.targets import ClassTargets
 
 Array = NDArray[np.float64]
 
@@ -111,51 +111,28 @@ class TargetFactory:
         return evidence_from(self.calibrated, self.labels)
 
     def targets(self, method: str, *, students: int = 1) -> ClassTargets:
-        """Targets of one of `METHODS`, the same for S students.
+        """Targets of one of `methods.all_targets()`, the same for S students.
 
         Raises
         ------
         OptionError
             Unknown method; names the nearest.
         """
-        made = METHODS[one_of("method", method, METHODS)](self)
-        return ClassTargets(np.broadcast_to(made[0], (students, *made.shape[1:])), None, method)
+        made = self._made(_target(method))
+        return ClassTargets(np.broadcast_to(made, (students, *made.shape)), None, method)
 
     def firing_rate(self, method: str) -> float:
         """Share of the rows that a method changes, of the distributions that it begins with."""
-        begun = self.shaped_probabilities if method.startswith("DUS") else self.probabilities
-        return float(changed_rows(begun, self.targets(method).probabilities[0]).mean())
+        target = _target(method)
+        return float(changed_rows(getattr(self, target.begins), self._made(target)).mean())
+
+    def _made(self, target: Target) -> Array:
+        """(P, C) distributions, from those that it begins with and what it needs."""
+        return numbers(
+            target.make(getattr(self, target.begins), **{need: getattr(self, need) for need in target.needs})
+        )
 
 
-def _repaired(method: str, *, shaped: bool = False) -> Callable[[TargetFactory], Array]:
-    def make(views: TargetFactory) -> Array:
-        begun = views.shaped_probabilities if shaped else views.probabilities
-        evidence = views.evidence if method.startswith("groups") else None
-        return project(begun, method, labels=views.labels, evidence=evidence).probabilities
-
-    return make
-
-
-def _labels(amount: float) -> Callable[[TargetFactory], Array]:
-    return lambda views: smooth_labels(views.labels, views.probabilities.shape[1], amount).probabilities
-
-
-def _as_it_is(pick: Callable[[TargetFactory], Array]) -> Callable[[TargetFactory], Array]:
-    return lambda views: weigh(pick(views), "soft").probabilities
-
-
-METHODS: dict[str, Callable[[TargetFactory], Array]] = {
-    "labels": _labels(0.0),
-    "label smoothing": _labels(0.1),
-    "teacher": _as_it_is(lambda views: views.probabilities),
-    "teacher, temperature": _as_it_is(lambda views: soften(views.probabilities, views.temperature)),
-    "DUS": _as_it_is(lambda views: views.shaped_probabilities),
-    "W-Clip": _repaired("wclip"),
-    "DUS + W-Clip": _repaired("wclip", shaped=True),
-    "label first, L2": _repaired("label_first_l2"),
-    "label first, KL": _repaired("label_first"),
-    "groups": _repaired("groups"),
-    "groups, entropy": _repaired("groups_entropy"),
-    "out of fold": _as_it_is(lambda views: views.folds.probabilities),
-    "out of fold, temperature": _as_it_is(lambda views: views.calibrated),
-}
+def _target(method: str) -> Target:
+    known = all_targets()
+    return known[one_of("method", method, known)]
