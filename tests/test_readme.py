@@ -110,6 +110,8 @@ def test_every_command_runs(command, folder):
         assert (folder / "my-results" / "index.html").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_results_folder_is_read_as_the_readme_says(folder, monkeypatch):
     """After the commands: the units of the new study, packed by now, are the table behind its figure."""
     monkeypatch.chdir(folder)

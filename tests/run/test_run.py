@@ -108,6 +108,7 @@ def test_a_killed_worker_keeps_what_is_finished_and_says_what_remains(go, tmp_pa
     assert table["i"].tolist() == list(range(6))
 
 
+@pytest.mark.process
 def test_one_killed_worker_costs_nothing_and_the_rest_is_done_by_one(file, go, tmp_path, capfd):
     marker = tmp_path / "killed once"
     first = f'if cell["kill"] and not os.path.exists({str(marker)!r}):\n        open({str(marker)!r}, "w").close()'
