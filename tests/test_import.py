@@ -16,6 +16,7 @@ def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
+@pytest.mark.process
 def test_import_is_under_three_tenths_of_a_second():
     times = []
     for _ in range(5):
@@ -25,6 +26,7 @@ def test_import_is_under_three_tenths_of_a_second():
     assert statistics.median(times) < 0.3
 
 
+@pytest.mark.process
 def test_import_loads_no_library():
     done = python(
         "import sys, uqkd; print([m for m in ('numpy', 'scipy', 'pandas', 'torch', 'vllm') if m in sys.modules])"
@@ -43,6 +45,7 @@ sys.meta_path.insert(0, Missing())
 HEAVY = ("torch", "vllm", "pandas", "pyarrow", "matplotlib", "sklearn", "statsmodels", "pydantic", "typer")
 
 
+@pytest.mark.process
 def test_the_core_runs_with_numpy_and_scipy_alone():
     """Every other dependency is made unimportable; layer 1 still runs end to end."""
     code = WITHOUT.format(names=HEAVY) + (
@@ -57,6 +60,7 @@ def test_the_core_runs_with_numpy_and_scipy_alone():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 def test_only_networks_need_torch():
     """Without torch every other room works; a study of networks says in one line what is missing."""
     code = WITHOUT.format(names=("torch", "vllm")) + (
@@ -140,6 +144,7 @@ def test_names_of_the_language_layer_are_what_they_say_whatever_was_imported_bef
         assert getattr(uqkd.llm, name) is getattr(importlib.import_module(uqkd.llm._HOME[name]), name)
 
 
+@pytest.mark.process
 def test_the_language_layer_alone_loads_no_engine():
     done = python("import sys, uqkd.llm; print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])")
     assert done.stdout.strip() == "[]"

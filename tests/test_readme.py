@@ -23,6 +23,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^\.venv/bin/uqkd .*$", TEXT, re.MULTILINE)]
 
 
+@pytest.mark.slow
 def test_the_examples_run_and_measure_what_theory_says(capsys):
     """T1: the mean inter-student variance is σ²/k·q/n = .5/8·2/100 = .00125; T3: the intra-student variance is .5."""
     linear, networks, classifiers, _ = BLOCKS
@@ -91,6 +92,8 @@ SAYS = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs(command, folder):
     """In the order of the README, since the last one verifies what the first ones made."""
@@ -107,6 +110,8 @@ def test_every_command_runs(command, folder):
         assert (folder / "my-results" / "index.html").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_results_folder_is_read_as_the_readme_says(folder, monkeypatch):
     """After the commands: the units of the new study, packed by now, are the table behind its figure."""
     monkeypatch.chdir(folder)
@@ -115,6 +120,8 @@ def test_a_results_folder_is_read_as_the_readme_says(folder, monkeypatch):
     assert sorted(units["simulated"]) == pytest.approx(sorted(drawn["simulated"]), rel=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_student_is_used_as_the_readme_says(folder, monkeypatch, capsys):
     """After the commands: the student that one of them made answers."""
     monkeypatch.chdir(folder)
@@ -122,6 +129,8 @@ def test_a_student_is_used_as_the_readme_says(folder, monkeypatch, capsys):
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("study", re.findall(r"\]\(docs/(\w+)\.png\)", TEXT))
 def test_the_picture_is_what_the_study_draws(folder, study):
     """Pixel by pixel, under the pinned versions, to one of 256 levels: the last bit of a sum differs between processors, and

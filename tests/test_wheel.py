@@ -98,6 +98,8 @@ def studies(wheel, tmp_path_factory) -> Environment:
     return Environment(tmp_path_factory.mktemp("studies"), wheel, {"studies"})
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_wheel_holds_the_package_and_the_studies(bare):
     inside = bare.packages / "uqkd"
     for part in (ROOT / "uqkd").rglob("*"):
@@ -109,6 +111,8 @@ def test_the_wheel_holds_the_package_and_the_studies(bare):
             assert (inside / "_bundled" / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_without_extras_the_help_lists_every_command(bare):
     for words in ((), ("--help",)):
         done = bare.uqkd(*words)
@@ -118,6 +122,8 @@ def test_without_extras_the_help_lists_every_command(bare):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("command", LINES)
 def test_without_extras_every_command_says_in_one_line_what_to_install(bare, command):
     done = bare.uqkd(command, *LINES[command].split())
@@ -129,6 +135,8 @@ def test_without_extras_every_command_says_in_one_line_what_to_install(bare, com
     assert list(bare.folder.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_studies_run_in_an_empty_folder(studies):
     listed = studies.uqkd("list")
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -140,6 +148,8 @@ def test_studies_run_in_an_empty_folder(studies):
     assert (studies.folder / "results/figures/teacher_noise.png").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_what_a_study_reads_comes_with_it(studies):
     done = studies.uqkd("study", "llm_real", "--workers", "1")
     assert done.returncode == 0, done.stderr
@@ -151,12 +161,18 @@ def test_what_a_study_reads_comes_with_it(studies):
     assert re.fullmatch(r"\[\d\d+, \d\d+\]\n", done.stdout), done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_study_whose_library_is_missing_says_which_extra(studies):
     done = studies.uqkd("study", "mlp_teacher_noise")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "needs torch, which is not installed: pip install 'uqkd[torch]'" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_new_study_runs_and_its_results_are_compacted(studies):
     assert studies.uqkd("new", "mine").stdout.endswith("then: uqkd study mine\n")
     done = studies.uqkd("study", "mine", "--set", "replicates=20", "--out", "own", "--workers", "1")

@@ -87,6 +87,7 @@ def test_wrong_options_stop_before_any_study_runs(call, elsewhere):
     assert not (elsewhere / "results").exists()
 
 
+@pytest.mark.process
 def test_study_by_name_then_again_then_verify(call, elsewhere):
     (elsewhere / "studies").mkdir()
     (elsewhere / "studies" / "toy.py").write_text(TOY.read_text())
@@ -204,6 +205,7 @@ def test_compact_sets_damaged_units_aside_and_says_so(call, elsewhere):
     assert call("study", TOY, "--workers", "1")[1].startswith("toy_study: 1 units computed, 19 read")
 
 
+@pytest.mark.process
 def test_options_come_from_preset_then_file_then_flags(call, elsewhere):
     (elsewhere / "options.yaml").write_text("cells: 3\ndraws: 50\n")
     call("study", TOY, "--workers", "1", "--config", "options.yaml", "--set", "cells=2")
@@ -272,6 +274,7 @@ def test_what_failed_among_several_studies_is_said_once_more_at_the_end(call, ec
     assert all("failed with ValueError" in line for line in lines[3:])
 
 
+@pytest.mark.process
 def test_workers_are_one_per_core_unless_said_and_of_the_kind_asked_for(call, echo, monkeypatch):
     asked = []
 
@@ -299,6 +302,7 @@ def test_the_signal_handler_of_the_caller_comes_back(call, echo):
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.process
 def test_help_names_the_commands_and_loads_nothing_heavy():
     code = (
         "import sys\nfrom uqkd import cli\n"

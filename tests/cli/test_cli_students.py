@@ -181,6 +181,8 @@ def test_students_that_do_not_say_what_they_were(place, adapters, capsys, tmp_pa
     assert "the undistilled student is not where it was" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_vllm_answers_for_all_adapters_and_their_base_through_one_engine(
     place, adapters, capsys, monkeypatch, make_model, tmp_path
 ):

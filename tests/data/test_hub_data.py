@@ -116,6 +116,7 @@ def load(name, environment):
 ROWS = {"train": ["a", "b", "c"], "validation": ["d", "e"], "test": ["f", "g"]}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["massive", "ag_news"])
 def test_data_are_fetched_once_and_serve_without_the_network(hub, name):
     root, environment, asked = hub
@@ -137,6 +138,7 @@ def test_data_are_fetched_once_and_serve_without_the_network(hub, name):
     assert asked == []
 
 
+@pytest.mark.process
 def test_a_script_of_a_data_set_is_not_run(hub, tmp_path):
     root, environment, _ = hub
     folder = root / "fancyzhx" / "ag_news"

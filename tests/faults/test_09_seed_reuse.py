@@ -25,6 +25,7 @@ def main(options, run):
 '''
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [1, 2])
 def test_two_units_with_one_key(toy_run, tmp_path, count):
     with (

@@ -49,6 +49,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("trap", TRAPS)
 def test_traps_of_the_real_engine(vllm_teacher, trap):
     seed_of, n, named = TRAPS[trap]
@@ -57,6 +58,7 @@ def test_traps_of_the_real_engine(vllm_teacher, trap):
         audit_draws(draws, students=S, k=K, per_student=K)
 
 
+@pytest.mark.engine
 def test_keyed_draws_of_the_real_engine_pass(vllm_teacher):
     def keyed(p, s, j):
         return seeds.seed63("tests", "fault 10", p, s, j, shared=True)

@@ -51,6 +51,8 @@ def test_no_code_makes_randomness_outside_seeds():
     assert {f: o for f, o in found.items() if o} == {}
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_running_studies_leaves_the_global_states_alone():
     """The states before and after real measurements are equal, and results do not depend on them."""
     code = (

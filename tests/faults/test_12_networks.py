@@ -23,6 +23,8 @@ def run_study(root, *, workers=None, executor="local"):
         study.main(study.options("quick", SMALL), Run(study, Store(root), workers=pool))
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_worker_count_changes_no_byte(contents, tmp_path):
     run_study(tmp_path / "one")
     run_study(tmp_path / "two", workers=2)

@@ -16,6 +16,7 @@ def reference(toy_run, contents, tmp_path):
     return contents(tmp_path / "reference")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [2, 3])
 def test_worker_count(toy_run, contents, tmp_path, reference, count):
     with Workers(count) as workers:
@@ -36,6 +37,8 @@ def test_cell_order(toy, contents, tmp_path, reference):
     assert forwards.to_csv(index=False).encode() == reference["toy_study/table.csv"]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_ray(command, contents, tmp_path, reference, toy):
     # In a process of its own: Ray's threads and warnings are no part of this test.
     process = command("study", toy.file, "--executor", "ray", "--workers", 2, "--out", tmp_path / "ray")
@@ -45,6 +48,7 @@ def test_ray(command, contents, tmp_path, reference, toy):
     assert {name: found.get(name) for name in reference} == reference
 
 
+@pytest.mark.process
 def test_memory_and_local_folder_hold_the_same_units(toy_run, tmp_path):
     toy_run(tmp_path)
     with Workers(2) as workers:  # memory:// lives in this process, so that no other is asked

@@ -86,6 +86,7 @@ def test_a_signal_beside_a_commit_is_counted_as_the_bank_stands(
     )
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     "problem", [RuntimeError("EngineCore died"), MemoryError("out of memory"), KeyboardInterrupt()]
 )

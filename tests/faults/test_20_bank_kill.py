@@ -76,6 +76,8 @@ def same(root, reference, prompts):
     return True
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_sampler_killed_at_random_instants(script, tiny, prompts, tmp_path):
     root = tmp_path / "bank"
     places = json.loads(script(SAMPLER, tiny, prompts, root, KILLS).stdout.splitlines()[-1])
@@ -116,6 +118,8 @@ def killed(command, line, root, *, attempt):
     return len(list(root.glob("units/bank/*.parquet")))
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_command_killed_and_continued(command, tiny, prompts, tmp_path):
     whole, root = tmp_path / "whole", tmp_path / "bank"
     finished(command, command_line(tiny, prompts, whole, backend="transformers"))
@@ -130,6 +134,9 @@ def test_command_killed_and_continued(command, tiny, prompts, tmp_path):
     assert same(root, whole, prompts)
 
 
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.process
 def test_command_with_vllm_killed_and_continued(command, tiny, prompts, tmp_path, vllm_teacher):
     from uqkd.llm.bank.responding import fill_bank
     from uqkd.llm.sampling import Sampling
@@ -162,6 +169,8 @@ def test_command_stopped_says_how_to_go_on(command, tiny, prompts, tmp_path, sto
     )
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_verify_command_finds_a_corrupt_unit_and_sampling_mends_it(command, tiny, prompts, tmp_path):
     root = tmp_path / "bank"
     line = command_line(tiny, prompts, root, backend="transformers")

@@ -48,6 +48,8 @@ def uninterrupted(arguments, command, contents, tmp_path):
     return contents(tmp_path / "reference"), time.monotonic() - started
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("study", COMMANDS)
 def test_command_killed_at_random_instants_ends_with_the_same_bytes(study, command, contents, tmp_path):
     arguments, wanted = COMMANDS[study]
@@ -104,6 +106,8 @@ print(json.dumps(acknowledged))
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_no_acknowledged_unit_is_lost_and_no_file_is_torn_when_a_writer_is_killed(script, tmp_path):
     acknowledged = json.loads(script(WRITER, tmp_path, STORE_KILLS).stdout)
     store = Store(tmp_path)

@@ -95,11 +95,13 @@ def test_a_write_cut_short_by_the_system_leaves_no_trace(script, tmp_path):
     _check(script(COMMIT + LIMITED, tmp_path).stdout, reason="File too large", at_least=3)
 
 
+@pytest.mark.process
 def test_a_full_disk(script, tmp_path, own_mounts):
     # A unit of 10,000 random doubles takes 80 to 100 kB: 1 MiB holds at least 5 and surely not all that are tried.
     _check(script(COMMIT + FULL, tmp_path, wrapper=own_mounts).stdout, reason="No space left on device", at_least=5)
 
 
+@pytest.mark.process
 def test_a_read_only_disk(script, tmp_path, own_mounts):
     _check(script(COMMIT + READ_ONLY, tmp_path, wrapper=own_mounts).stdout, reason="Read-only file system", at_least=1)
 

@@ -45,6 +45,7 @@ def _race(root: Path, values: tuple[float, float]) -> int:
     return sum(map(int, answers))
 
 
+@pytest.mark.process
 def test_equal_contents_are_one_file(tmp_path):
     assert _race(tmp_path, (1.0, 1.0)) == 0
     store = Store(tmp_path)
@@ -53,6 +54,7 @@ def test_equal_contents_are_one_file(tmp_path):
     assert store.read_study("race")["x"].tolist() == [1.0] * UNITS
 
 
+@pytest.mark.process
 def test_different_contents_are_refused_and_both_are_kept(tmp_path):
     # Of two commits of one unit, the later listing sees both files: at least one refusal a unit.
     assert UNITS <= _race(tmp_path, (1.0, 2.0)) <= 2 * UNITS
@@ -75,6 +77,8 @@ def test_a_run_refuses_two_results_for_one_cell(toy_run, tmp_path):
         toy_run(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_two_commands_in_one_folder_end_with_the_same_bytes(command, contents, tmp_path, toy_run):
     arguments = ("study", TOY, "--workers", 1, "--set", "pause_s=0.02", "--out", tmp_path / "both")
     racers = [command(*arguments), command(*arguments)]

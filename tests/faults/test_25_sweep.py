@@ -42,6 +42,7 @@ def halted_writer(tmp_path):
     process.wait()
 
 
+@pytest.mark.process
 def test_the_file_of_a_living_writer_stays_and_that_of_a_dead_one_goes(halted_writer, tmp_path):
     store, folder = Store(tmp_path), tmp_path / ".tmp"
     assert store.sweep() == 0
@@ -70,6 +71,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_a_writer_beside_a_busy_sweeper_loses_nothing(tmp_path: Path):
     # The sweeper may lock or delete a new file between its creation and its lock; the writer must then take another.
     store = Store(tmp_path)

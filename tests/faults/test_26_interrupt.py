@@ -19,6 +19,8 @@ def _wait_for_units(root: Path, *, at_least: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_command_says_how_to_continue_and_continues(command, contents, tmp_path, toy_run, stop, code, workers):

@@ -125,6 +125,7 @@ def damaged_pack(store, inputs, tmp_path, monkeypatch):
     raise AssertionError("no flip spoilt a unit and spared the index")
 
 
+@pytest.mark.slow
 def test_loose_units_stay_when_the_pack_of_a_stopped_compaction_is_damaged(damaged_pack, inputs, tmp_path):
     Store(tmp_path).compact("many")
     assert _values(Store(tmp_path), inputs) == list(range(600))

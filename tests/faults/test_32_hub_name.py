@@ -78,6 +78,8 @@ def sample(command, prompts, environment, bank, *, name="someone/tiny"):
     return process.returncode, output, errors
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_name_is_fetched_once_and_serves_without_the_network(command, hub, tiny, prompts, tmp_path):
     root, environment, asked = hub
     shutil.copytree(tiny, root / "someone" / "tiny")
@@ -94,6 +96,8 @@ def test_a_name_is_fetched_once_and_serves_without_the_network(command, hub, tin
     assert asked == []
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("fault", ["pickle", "code"])
 def test_an_unsafe_model_of_the_hub_is_refused(command, hub, tiny, prompts, tmp_path, fault):
     root, environment, _ = hub

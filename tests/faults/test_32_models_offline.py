@@ -29,6 +29,8 @@ def offline(tmp_path):
     return {"PYTHONPATH": paths, "HF_HOME": str(tmp_path / "empty"), "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_sampling_from_a_folder(command, offline, tiny, prompts, tmp_path):
     line = ("sample", "--teacher", tiny, "--prompts", prompts, "--bank", tmp_path / "b", "--backend", "transformers")
     process = command(*line, "--max-tokens", "16", "--k", "2", env=offline)
@@ -37,6 +39,8 @@ def test_sampling_from_a_folder(command, offline, tiny, prompts, tmp_path):
     assert "6 responses drawn, 0 reused" in output
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("what", ["teacher", "prompts"])
 def test_a_name_on_the_hub_is_one_clear_line(command, offline, tiny, prompts, tmp_path, what):
     names = {"teacher": tiny, "prompts": prompts, what: "someone/something"}

@@ -26,6 +26,7 @@ def offline(tmp_path):
     return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])}
 
 
+@pytest.mark.process
 def test_study_and_verify(command, offline, tmp_path):
     for arguments in (("study", TOY, "--workers", 2, "--out", tmp_path / "out"), ("verify", tmp_path / "out")):
         process = command(*arguments, env=offline)
@@ -33,6 +34,7 @@ def test_study_and_verify(command, offline, tmp_path):
         assert process.returncode == 0, errors
 
 
+@pytest.mark.process
 def test_the_refusal_is_real(offline):
     code = "import socket; socket.create_connection(('localhost', 9))"
     done = subprocess.run(

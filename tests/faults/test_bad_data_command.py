@@ -66,6 +66,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", FAULTS)
 def test_bad_data_is_one_line(finished, fault):
     spoil, target, message = FAULTS[fault]
@@ -86,6 +87,7 @@ def test_bad_data_is_one_line(finished, fault):
     assert contents(finished / "results") == before
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -83,6 +83,7 @@ def test_only_what_is_missing_is_computed(go):
     pd.testing.assert_frame_equal(longer.head(4), table, check_exact=True)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_failing_cell_lets_the_others_finish_and_is_named(go, count):
     with Workers(count) as workers:
@@ -94,6 +95,7 @@ def test_a_failing_cell_lets_the_others_finish_and_is_named(go, count):
         assert (run.computed, run.reused) == (2, 4)
 
 
+@pytest.mark.process
 def test_a_killed_worker_keeps_what_is_finished_and_says_what_remains(go, tmp_path):
     with Workers(2) as workers:
         with pytest.raises(
@@ -106,6 +108,7 @@ def test_a_killed_worker_keeps_what_is_finished_and_says_what_remains(go, tmp_pa
     assert table["i"].tolist() == list(range(6))
 
 
+@pytest.mark.process
 def test_one_killed_worker_costs_nothing_and_the_rest_is_done_by_one(file, go, tmp_path, capfd):
     marker = tmp_path / "killed once"
     first = f'if cell["kill"] and not os.path.exists({str(marker)!r}):\n        open({str(marker)!r}, "w").close()'
@@ -120,6 +123,7 @@ def test_one_killed_worker_costs_nothing_and_the_rest_is_done_by_one(file, go, t
     )
 
 
+@pytest.mark.process
 def test_workers_are_other_processes_and_one_worker_is_this_one(file, go, tmp_path):
     text = STUDY.replace('"square": [square(cell["i"])]', '"pid": [os.getpid()]')
     file.write_text(text)
@@ -220,6 +224,7 @@ def test_workers_closed_now_do_not_finish_their_cells(file, tmp_path):
     assert time.monotonic() - started < 20.0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [1, 2])
 def test_cells_have_one_thread_each_and_ctrl_c_is_left_to_the_parent(file, go, count):
     seen = (

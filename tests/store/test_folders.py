@@ -90,6 +90,8 @@ time.sleep(10)
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_killed_at_random_instants_it_is_there_wholly_or_not_at_all(tmp_path):
     begun = time.monotonic()
     commit_folder(tmp_path / "in peace", "a", fill)

@@ -176,6 +176,7 @@ def test_the_recorded_answers_draw_the_figure_and_say_what_it_is_drawn_from(tmp_
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results/tables/llm_real.answers.csv"), recorded)
 
 
+@pytest.mark.process
 def test_the_recorded_answers_need_no_model(tmp_path):
     code = (
         "import sys; from uqkd.cli import main; sys.argv = ['uqkd', 'study', 'llm_real', '--out', sys.argv[1], '--workers', '1']\n"
@@ -245,6 +246,7 @@ def gpt_2_pair(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_published_setting_runs_and_is_not_run_twice(gpt_2_pair, tmp_path):
     """One epoch of the random pair: everything is drawn, trained, answered and judged; the second run reads it all."""
     questions = (ROOT / study.QUESTIONS / "train.jsonl").read_text().splitlines()

@@ -45,6 +45,8 @@ def test_every_preset_can_be_planned(name, preset, monkeypatch):
     assert study.question.endswith("?")
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_all_on_eight_rows_with_few_replicates(tmp_path):
     """Small, awkward, and every study still draws its figure."""
     table(8).to_csv(tmp_path / "small.csv", index=False)
@@ -64,6 +66,8 @@ def test_all_on_eight_rows_with_few_replicates(tmp_path):
     assert str(tmp_path) not in page  # the folder of one's data stays private
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_own_classes_from_a_file(tmp_path):
     """A class column of words: the study of classifiers draws its figure, those of regressions are left out."""
     frame = table(60).drop(columns="y")
@@ -76,6 +80,7 @@ def test_own_classes_from_a_file(tmp_path):
     assert "teacher_noise: left out, column 'kind' of data" in done.stdout
 
 
+@pytest.mark.process
 def test_an_index_taken_for_a_feature_is_pointed_out(tmp_path):
     table(30).assign(id=range(30)).to_csv(tmp_path / "d.csv", index=False)
     done = uqkd(tmp_path, "intra_suppression", "--data", str(tmp_path / "d.csv"), "--target", "y", "--set", "ks=[2]")
@@ -83,6 +88,7 @@ def test_an_index_taken_for_a_feature_is_pointed_out(tmp_path):
     assert "note: 'id' holds a different whole number in every row" in done.stdout
 
 
+@pytest.mark.process
 def test_a_failing_study_does_not_stop_the_others(tmp_path):
     study = "import pandas as pd\nfrom uqkd.run import Options\nPRESETS = {'quick': Options()}\n"
     study += "def cells(options): return [{'i': 1}]\ndef main(options, run): run.cells(cells(options), measure)\n"

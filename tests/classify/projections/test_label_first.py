@@ -84,6 +84,7 @@ def compare(kind, project):
     return tally, np.concatenate(gaps), np.concatenate(found, axis=1).mean(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["label", "margin", "entropy"])
 def test_equals_slsqp_on_1000_rows(kind):
     def project(p, labels, bounds):
@@ -111,6 +112,7 @@ def furthest(p, q, labels, margin):
     return (1 - margin) * best + margin * slope[rows, labels] - (slope * q).sum(axis=1)
 
 
+@pytest.mark.slow
 def test_squared_error_equals_slsqp_on_1000_rows():
     def project(p, labels, bounds):
         q = project_label_first_l2(p, labels, **bounds)

@@ -42,6 +42,7 @@ def gap(p, q, linear, least):
     return (q * ratio).sum(axis=1) - ((pull * least).sum(axis=1) - norm)
 
 
+@pytest.mark.slow
 def test_equals_slsqp_on_1000_rows():
     tally, lifted, gaps = slsqp.Tally(), [], []
     for classes, count in slsqp.SIZES.items():

@@ -79,6 +79,7 @@ def raised(p, power):
     return q / q.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["groups", "entropy_min", "entropy_max"])
 def test_equals_slsqp_on_1000_rows(kind):
     tally, active, gaps = slsqp.Tally(), [], []

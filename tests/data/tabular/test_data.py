@@ -139,6 +139,7 @@ def test_bad_names_and_files(frame, tmp_path):
         data.from_frame(pd.DataFrame(np.arange(12.0).reshape(6, 2), columns=["a", "a"]), name="d", target="a")
 
 
+@pytest.mark.process
 def test_openml_without_a_network_is_one_clear_line(tmp_path):
     """A process without sockets: the message names the set and what works offline."""
     code = (

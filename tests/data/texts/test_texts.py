@@ -332,6 +332,7 @@ def test_what_needs_a_network_says_so_in_one_line(monkeypatch, name):
     assert "trust_remote_code" not in asked
 
 
+@pytest.mark.process
 def test_without_a_network_the_real_library_says_so_too(tmp_path):
     code = (
         "from uqkd import data, errors\n"

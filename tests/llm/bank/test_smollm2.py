@@ -49,6 +49,8 @@ def one_beyond_a_block(encoder):
     raise AssertionError("no such prompt")
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_more_prompts_than_one_step_holds_are_drawn_in_one_call_and_audited(teacher, tmp_path):
     """R1, R2, R3: refused for its BOS; a crash with 0 of 800 drawn; an error after sampling because answers were cut."""
     prompts, bank = questions(200), Bank(tmp_path)
@@ -84,6 +86,8 @@ def p_value(seen, exact):
     return stats.chisquare(observed, expected).pvalue
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_first_tokens_follow_the_model_across_top_ups_chunks_and_batches(teacher, smollm2, exact, tmp_path):
     prompt, sampling, bank = one_beyond_a_block(teacher.encoder), Sampling(max_tokens=1), Bank(tmp_path / "a")
     fill_bank(teacher, prompt, DRAWS // 2, bank=bank, sampling=sampling, chunk=300)
@@ -109,6 +113,8 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 @pytest.mark.parametrize("broken", BROKEN)
 def test_broken_seedings_of_the_real_model_are_rejected(teacher, tmp_path, broken):
     """The rows say that every response had a seed of its own; the draws say otherwise."""
@@ -120,6 +126,8 @@ def test_broken_seedings_of_the_real_model_are_rejected(teacher, tmp_path, broke
         audit(bank, prompts, students=4, k=2, per_student=2)
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_the_same_rows_whether_in_one_go_or_topped_up(teacher, tmp_path):
     prompts, sampling = questions(12), Sampling(max_tokens=8)
     whole = fill_bank(teacher, prompts, 4, bank=Bank(tmp_path / "a"), sampling=sampling)

@@ -107,6 +107,7 @@ def test_prompts_that_are_computed_once_draw_the_same(family, make_model, tmp_pa
     assert sum(a.token_ids == b.token_ids for a, b in zip(once, each, strict=True)) >= 39
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling", [Sampling(), Sampling(temperature=0.7), Sampling(top_p=0.9), Sampling(top_k=50), Sampling(min_p=0.002)]
 )

@@ -227,6 +227,7 @@ def test_each_family_learns_is_saved_and_read_again_or_is_refused_in_one_line(ou
     assert seen.config.get("use_cache", True)  # or whoever asks the student waits for the square of the length
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("family", FAMILIES)
 def test_vllm_answers_as_transformers_does_or_refuses_in_one_line(outcomes, family):
     for kind, seen in outcomes.served(family).items():
@@ -258,6 +259,8 @@ def table(outcomes) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_the_table_in_the_docs_is_what_is_seen(outcomes):
     check_docs(table(outcomes))
 

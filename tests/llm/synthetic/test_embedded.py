@@ -40,6 +40,7 @@ def bed(root):
     return embedded.Testbed.open(root, groups=2, entities=4)
 
 
+@pytest.mark.slow
 def test_the_teacher_knows_its_world(testbed):
     for way in range(testbed.world.phrasings):
         prompts = testbed.world.prompts(phrasings=[way])

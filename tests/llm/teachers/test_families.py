@@ -192,16 +192,20 @@ def architecture(stem: str) -> str:
     return "GPT2LMHeadModel" if stem == "GPT2" else f"{stem}ForCausalLM"
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_the_table_in_the_docs_is_what_is_seen(outcome):
     check_docs(table(outcome))
 
 
+@pytest.mark.engine
 def test_the_architectures_that_vllm_is_not_asked_about_are_those_that_pass(outcome):
     passed = {architecture(stem) for family, (stem, _) in FAMILIES.items() if not outcome(family, "vllm").refused}
     assert passed >= SERVED
     assert passed == SERVED or torch.cuda.is_available()
 
 
+@pytest.mark.engine
 def test_vllm_leaves_the_classes_of_transformers_as_they_were(outcome, make_model, tmp_path):
     """It changes those that it runs itself; loading such a model failed afterwards."""
     from transformers import AutoModelForCausalLM

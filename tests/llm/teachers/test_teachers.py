@@ -322,6 +322,7 @@ def test_a_checkpoint_in_bfloat16_is_drawn_from_in_bfloat16(tiny, tmp_path):
     assert [one.token_logprobs for one in whole] != [one.token_logprobs for one in drawn]
 
 
+@pytest.mark.slow
 def test_smollm2_draws_with_the_probabilities_of_one_plain_pass(smollm2):
     """A real chat model, with its template, prompts of several lengths and a tokenizer of one unused token more than rows."""
     from uqkd.llm.prompts import Prompts

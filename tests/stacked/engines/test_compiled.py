@@ -131,6 +131,8 @@ for _ in range(3):
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @needs_compiler
 def test_tiles_that_corrupt_memory_are_not_made():
     """The example of pytorch issue 196681: without our guard torch 2.13 ends it by SIGABRT, or gives wrong numbers."""

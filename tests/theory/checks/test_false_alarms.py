@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from uqkd.theory.checks import THRESHOLD, evaluate, register
@@ -11,6 +12,7 @@ FULL = os.environ.get("UQKD_FAULTS") == "full"
 SALTS = 30 if FULL else 3
 
 
+@pytest.mark.slow
 def test_z_of_fresh_repetitions_are_standard_normal():
     """Shape (Kolmogorov–Smirnov) and spread (Σz²), each at 1e-3; the slow crossed designs join in the full run."""
     z = [

@@ -76,6 +76,7 @@ def hundred_thousand():
     return pd.DataFrame({"prompt": prompts, "response": texts, "topic": "capitals"})
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_responses_give_one_bank_from_every_form(hundred_thousand, tmp_path):
     import datasets
 
@@ -222,6 +223,7 @@ import_responses(sys.argv[1], Bank(sys.argv[2]), part=15, progress=stop)
 """
 
 
+@pytest.mark.process
 def test_killed_in_the_middle_and_run_again_the_bank_is_that_of_one_go(tmp_path):
     path = lines(tmp_path / "a.jsonl", *ROWS)
     imported(path, tmp_path / "whole", part=15)

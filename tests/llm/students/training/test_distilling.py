@@ -127,6 +127,8 @@ with joined("cpu") as processes:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """Gloo adds the gradients of four micro-batches, of which one process has two and the last is short."""
     script = tmp_path / "worker.py"
@@ -312,6 +314,8 @@ def contents(root):
     }
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("trainer", "lora"),
     [("sequential", "no"), ("sequential", "all"), ("sequential", "last"), ("stacked", "all"), ("stacked", "last")],

@@ -86,6 +86,8 @@ def architecture(path):
     return json.loads((path / "config.json").read_text())["architectures"][0]
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 @pytest.mark.parametrize("family", FAMILIES)
 def test_adapters_and_their_model_answer_through_one_engine(family, make_model, tmp_path, starts):
     """R9: adapters could not be measured with vLLM at all."""
@@ -117,6 +119,7 @@ def test_adapters_and_their_model_answer_through_one_engine(family, make_model, 
     assert error(plain(second), asked, of_first) > 100 * BOUND
 
 
+@pytest.mark.engine
 def test_a_step_with_tokens_of_an_adapter_and_of_none(make_model, tmp_path, starts, monkeypatch):
     """vLLM's code for CPUs gives tokens without an adapter the last one's."""
     base = save_family("Llama", tmp_path / "base", make_model)
@@ -148,6 +151,7 @@ def test_a_step_with_tokens_of_an_adapter_and_of_none(make_model, tmp_path, star
         complete(teacher, asked, SAMPLING)
 
 
+@pytest.mark.engine
 def test_an_adapter_of_the_head_adds_what_vllm_adds_and_a_head_without_one_stays():
     pytest.importorskip("vllm")
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
@@ -166,6 +170,7 @@ def test_an_adapter_of_the_head_adds_what_vllm_adds_and_a_head_without_one_stays
     assert torch.equal(same, y)
 
 
+@pytest.mark.engine
 def test_one_stream_at_a_time(tiny):
     """Two at once took each other's answers: a KeyError in the middle."""
     pytest.importorskip("vllm")
@@ -201,6 +206,7 @@ def test_what_vllm_cannot_put_on_is_told_apart(change, tiny, tmp_path):
     assert message.replace("\\", "") in not_put_on(path, tiny)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("modules", [["q_proj", "embed_tokens"], ["lm_head"]])
 def test_an_adapter_on_a_layer_that_vllm_passes_by_is_merged(modules, tiny, tmp_path, starts):
     path = save_adapter(tiny, tmp_path / "s0", "layers", modules=modules)
@@ -214,6 +220,7 @@ def test_an_adapter_on_a_layer_that_vllm_passes_by_is_merged(modules, tiny, tmp_
     assert "enable_lora" not in starts[0]
 
 
+@pytest.mark.engine
 def test_students_of_several_models_and_whole_ones_come_engine_by_engine(make_model, tmp_path, starts):
     a, b = (make_model(tmp_path / name, spread=spread) for name, spread in (("a", 0.2), ("b", 0.15)))
     folders = [save_adapter(base, tmp_path / f"s{i}", ("several", i)) for i, base in enumerate((a, b, a))]
@@ -234,6 +241,8 @@ def test_a_folder_that_is_not_there_is_told_before_any_is_opened(tiny, tmp_path,
     assert not starts
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_adapters_on_a_real_model(smollm2, tmp_path, starts):
     base = smollm2.parent / "smollm2-6layers"
     folders = [save_adapter(base, tmp_path / f"s{i}", ("real", i)) for i in range(2)] + [base]

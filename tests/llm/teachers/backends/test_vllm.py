@@ -63,6 +63,7 @@ def test_the_cache_is_what_all_sequences_need_within_bounds(more, dtype, context
     assert cache_bytes(config, dtype, context=context, sequences=8, free=free * GIB) == gib * GIB
 
 
+@pytest.mark.engine
 def test_prompts_that_exceed_one_step_are_drawn(opened):
     """R2: 256 seeded prompts of 37 tokens exceed a step of 8,192 tokens; one was split, and the engine was dead."""
     teacher = opened(context=128)
@@ -72,6 +73,8 @@ def test_prompts_that_exceed_one_step_are_drawn(opened):
     assert alone[0].token_ids == drawn[299].token_ids
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_the_engine_starts_with_the_first_request_and_grows_when_a_prompt_does(opened, monkeypatch):
     started = []
     start = library.started
@@ -88,6 +91,8 @@ def test_the_engine_starts_with_the_first_request_and_grows_when_a_prompt_does(o
     assert [one.token_ids for one in drawn] == [one.token_ids for one in whole]
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_sequences_that_are_put_aside_for_lack_of_memory_are_the_same_draws(opened):
     """A forced preemption: the cache holds 24 blocks of 32 tokens, and 32 sequences of 100 want four each."""
     wanted = [request(i, length=60) for i in range(32)]
@@ -109,6 +114,8 @@ def test_sequences_that_are_put_aside_for_lack_of_memory_are_the_same_draws(open
     assert same >= 31
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_an_engine_outlives_another_that_is_closed(opened):
     """vLLM tears its process groups down with any engine of the process; the others were dead."""
     first, second = opened(), opened(max_sequences=8)
@@ -120,6 +127,9 @@ def test_an_engine_outlives_another_that_is_closed(opened):
     assert complete(opened(), [request(0)], SAMPLING)[0].token_ids == before[0].token_ids
 
 
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.process
 @pytest.mark.parametrize("context", [10_485_760])
 def test_a_model_with_a_vast_context_starts_in_small_memory(make_model, tmp_path, context):
     code = (
@@ -143,6 +153,8 @@ def test_a_model_with_a_vast_context_starts_in_small_memory(make_model, tmp_path
     assert gib < 2.7
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_answers_come_as_they_are_ready(opened):
     teacher = opened(max_sequences=2)
     places = [place for place, _ in teacher.stream(map(request, range(12)), Sampling(max_tokens=30))]
@@ -157,6 +169,8 @@ def test_answers_come_as_they_are_ready(opened):
     assert again[0].token_ids == complete(teacher, [request(2), request(3)], SAMPLING)[1].token_ids
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_bfloat16_checkpoints_are_drawn_as_they_were_saved(make_model, tmp_path, next_tokens):
     path = make_model(tmp_path / "m", spread=0.2)
     AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).save_pretrained(path)
@@ -172,6 +186,8 @@ def test_bfloat16_checkpoints_are_drawn_as_they_were_saved(make_model, tmp_path,
     assert np.abs(seen - exact).sum() / 2 < 0.3 < np.abs(exact - 1 / 256).sum() / 2
 
 
+@pytest.mark.slow
+@pytest.mark.engine
 def test_a_request_that_the_engine_does_not_take_is_refused_alone(opened):
     teacher = opened()
     wanted = [request(0), Request((4, 300), 5), request(1)]  # a token that the model does not have

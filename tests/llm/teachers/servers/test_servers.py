@@ -538,6 +538,7 @@ def real_teachers(smollm2, smollm2_server):
     ids.close()
 
 
+@pytest.mark.slow
 def test_both_apis_of_a_real_server_give_the_same_text_for_the_same_seed(real_teachers):
     """The chat template is rendered there for one, here for the other; equal texts show that both render the same."""
     text, ids = real_teachers
@@ -555,6 +556,7 @@ def test_both_apis_of_a_real_server_give_the_same_text_for_the_same_seed(real_te
     assert sum(a.text == b.text for a, b in zip(here, others, strict=True)) < 10
 
 
+@pytest.mark.slow
 def test_a_bank_of_text_only_from_a_real_server(real_teachers, tmp_path):
     text, _ = real_teachers
     sampling = Sampling(max_tokens=24)
