@@ -34,7 +34,9 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Called by MkDocs with the text of every page."""
     markdown = re.sub(r"<!-- api: ([\w.]+) -->", lambda found: api(found[1]), markdown)
     up = "../" * page.file.src_uri.count("/")
-    return re.sub(r"<!-- include: ([\w./]+)(?:, ([^>]+))? -->", lambda found: included(found[1], found[2], up), markdown)
+    return re.sub(
+        r"<!-- include: ([\w./]+)(?:, ([^>]+))? -->", lambda found: included(found[1], found[2], up), markdown
+    )
 
 
 def included(file: str, section: str | None, up: str) -> str:
@@ -65,7 +67,9 @@ def api(face: str) -> str:
         if (value := constant(home)) is not None:
             rows.append(f"| `{name}` | {_cell(value)} |")
             continue
-        rows.append(f"| [`{name}`][{owner}.{name}] | {_cell(first_line(home))}{'' if owner == face else f' (of `{owner}`)'} |")
+        rows.append(
+            f"| [`{name}`][{owner}.{name}] | {_cell(first_line(home))}{'' if owner == face else f' (of `{owner}`)'} |"
+        )
         if owner == face:
             own.setdefault(_group(home, face), []).append(name)
     parts = ["| name | what |\n|---|---|\n" + "\n".join(rows)]
@@ -110,7 +114,11 @@ def _imported(module: str) -> dict[str, tuple[str, str]]:
 
 def owner_of(home: str, face: str) -> str:
     """The public module on whose page a name stands: the one that it is defined below, or else the one asked for."""
-    above = [other for other in FACES if home == other or (home.startswith(f"{other}.") and home in public_names(other).values())]
+    above = [
+        other
+        for other in FACES
+        if home == other or (home.startswith(f"{other}.") and home in public_names(other).values())
+    ]
     return face if face in above or not above else max(above, key=len)
 
 
@@ -127,7 +135,9 @@ def constant(home: str) -> str | None:
     """What a name that is no class and no function stands for: its value, or the keys of a mapping."""
     module, name = home.rsplit(".", 1)
     for node in _tree(module).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = node.value  # type: ignore[union-attr]
             if isinstance(value, ast.Dict):

@@ -89,7 +89,9 @@ class Step:
 def steps(text: str) -> list[Step]:
     """The fenced blocks of Python code and of commands, in order. `<!-- skip: reason -->` before one skips it."""
     pattern = r"(?:<!-- skip: ([^>]*\S) -->\n+)?^```(python|bash)\n(.*?)^```"
-    return [Step(language, code, why or "") for why, language, code in re.findall(pattern, text, re.DOTALL | re.MULTILINE)]
+    return [
+        Step(language, code, why or "") for why, language, code in re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    ]
 
 
 def command_line() -> Any:

@@ -81,11 +81,11 @@ def test_the_statement_of_the_theory_page_stands_and_its_wrong_versions_are_reje
     assert all(outcome.rejected for outcome in wrong)
 
 
-def test_the_page_on_language_models_shows_t4(run_page):
-    """Of eight responses, memorised, a student keeps 7/8 of the truth's variance; what it learns of one, nothing."""
-    scope = run_page("paths/language_model.md")
-    intra, error = scope["parts"].intra / scope["share"], scope["parts"].intra_se / scope["share"]
-    assert abs(intra - 7 / 8) < 4 * error + 0.03  # after 100 steps a student is not yet at its targets
+def test_what_the_page_on_language_models_says_of_its_students(run_page):
+    """Of one response almost nothing, of eight most; the statement itself (T4) is held in tests/theory."""
+    kept = run_page("paths/language_model.md")["kept"]
+    assert kept["single"] < 0.1
+    assert 0.75 < kept["multi"] < 1.05  # 7/8, before training is at its end
 
 
 def test_the_study_of_the_page_is_one(tmp_path, monkeypatch, capsys):
@@ -163,7 +163,10 @@ def resolve(dotted: str) -> object:
     raise AssertionError(dotted)
 
 
-SHORT = {"theory": "uqkd.theory.statements", **{room: f"uqkd.{room}" for room in ("estimators", "linear", "mlp", "llm", "classify")}}
+SHORT = {
+    "theory": "uqkd.theory.statements",
+    **{room: f"uqkd.{room}" for room in ("estimators", "linear", "mlp", "llm", "classify")},
+}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -196,7 +199,9 @@ def test_every_method_of_classifiers_stands_in_their_page():
     from uqkd.classify import METHODS
 
     page = (DOCS / "layers/classifiers.md").read_text(encoding="utf-8")
-    assert set(re.findall(r'"([^"]+)"', re.findall(r"^\| method \|.*?\n\n", page, re.MULTILINE | re.DOTALL)[0])) == set(METHODS)
+    assert set(re.findall(r'"([^"]+)"', re.findall(r"^\| method \|.*?\n\n", page, re.MULTILINE | re.DOTALL)[0])) == set(
+        METHODS
+    )
 
 
 @pytest.mark.parametrize("face", EXPAND.FACES)
@@ -229,7 +234,9 @@ def test_the_command_line_page_is_current():
     page = DOCS / "command_line.md"
     if os.environ.get("UQKD_WRITE_DOCS"):
         page.write_text(command_line_page(), encoding="utf-8")
-    assert page.read_text(encoding="utf-8") == command_line_page(), "stale; write it anew with UQKD_WRITE_DOCS=1 and this test"
+    assert page.read_text(encoding="utf-8") == command_line_page(), (
+        "stale; write it anew with UQKD_WRITE_DOCS=1 and this test"
+    )
 
 
 def test_the_citation_is_one():
@@ -272,7 +279,9 @@ def site(tmp_path_factory):
         pytest.skip("MkDocs is not installed: make docs, or pip install 'uqkd[docs]'")
     folder = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     return folder
