@@ -35,7 +35,9 @@ from uqkd.estimators.calibration.temperature import Temperature, apply_temperatu
 from uqkd.estimators.comparing.claims import Claim, judge_claim, two_way_interval
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
-from uqkd.estimators.intervals.half_widths import difference_half_width, half_width
+from uqkd.estimators.intervals.half_widths import difference_half_width, half_width, mean_and_error
+from uqkd.estimators.intervals.jackknife import leave_level_out_error
+from uqkd.estimators.intervals.level import LEVEL, normal_half_width, normal_quantile, percent, tails
 from uqkd.estimators.intervals.mean_squares import (
     Interval,
     chi_square_interval,
@@ -48,6 +50,7 @@ from uqkd.estimators.variance.categorical import (
     entropy,
     gini,
     kl_divergence,
+    uncertainty_shares,
 )
 from uqkd.estimators.variance.components import Components, mean_variance_components, variance_components
 from uqkd.estimators.variance.moments import (
@@ -73,6 +76,7 @@ from uqkd.estimators.weighting.linear_shrinkage import shrink_towards_mean
 from uqkd.estimators.weighting.shrinkage import Shrunk, shrink_variances
 
 __all__ = [
+    "LEVEL",
     "Averaged",
     "AveragingLaw",
     "CategoricalDecomposition",
@@ -135,15 +139,20 @@ __all__ = [
     "inverse_variance_weight",
     "judge_claim",
     "kl_divergence",
+    "leave_level_out_error",
     "likelihood_entropy",
     "linear_cka",
+    "mean_and_error",
     "mean_square_interval",
     "mean_variance_components",
     "negative_log_likelihood",
     "nonlinearity",
+    "normal_half_width",
+    "normal_quantile",
     "off_pair_mass",
     "out_of_distribution_auroc",
     "overconfidence_error",
+    "percent",
     "plug_in_cost",
     "ratio_values",
     "reliability_curve",
@@ -154,9 +163,11 @@ __all__ = [
     "signed_gap",
     "squared_distance",
     "summarise_classifier",
+    "tails",
     "two_way_interval",
     "two_way_mean",
     "two_way_standard_error",
+    "uncertainty_shares",
     "variance_components",
     "variance_interval",
     "variance_of_means",

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
+from uqkd.estimators import normal_quantile, percent
+from uqkd.report.captions import BARS, NORMAL
 from uqkd.store import Store
 
 FAMILY_ALPHA = 1e-3  # chance that any comparison on a page of true statements is marked
@@ -38,7 +40,7 @@ details > summary {{ cursor: pointer; color: #0645ad; }}
 </head>
 <body>
 <h1>uqkd results</h1>
-<p class="note">Points are simulation ± 1.96 standard errors, lines are theory, where a figure says nothing else.</p>
+<p class="note">Points are simulation {bars}, lines are theory, where a figure says nothing else.</p>
 {overview}
 {sections}
 </body>
@@ -102,7 +104,7 @@ def write(store: Store) -> str:
     items = published(store)
     limit = threshold(sum(len(item.checks) for item in items))
     sections = "\n".join(_section(item, limit) for item in items)
-    page = PAGE.format(overview=_overview(items, limit), sections=sections)
+    page = PAGE.format(bars=BARS, overview=_overview(items, limit), sections=sections)
     store.write_bytes("index.html", page.encode())
     return "index.html"
 
@@ -111,7 +113,7 @@ def _overview(items: list[Published], limit: float) -> str:
     rows = []
     for item in items:
         z = item.checks["z"].abs() if len(item.checks) else pd.Series(dtype=float)
-        inside = f"{(z < 1.96).mean():.1%}" if len(z) else "–"
+        inside = f"{(z < normal_quantile()).mean():.1%}" if len(z) else "–"
         largest = f"{z.max():.2f}" if len(z) else "–"
         link = f'<a href="#{html.escape(item.name)}">{html.escape(item.title)}</a>'
         marked = str(int((z > limit).sum())) if len(z) else "nothing judged"
@@ -122,10 +124,10 @@ def _overview(items: list[Published], limit: float) -> str:
     note = (
         f'<p class="note">{total} comparisons of theory with simulation on this page. One is marked where |z| exceeds '
         f"{limit:.2f}: a page of true statements has a marked row once in {once} times at most, however "
-        "the comparisons depend on one another (many share their draws). About 95 % of |z| should lie below 1.96. Rows that "
-        "are drawn but not judged (a large-sample limit at small samples, wrong versions) are listed with no colour.</p>"
+        f"the comparisons depend on one another (many share their draws). About {percent()} of |z| should lie below {NORMAL}. "
+        "Rows that are drawn but not judged (a large-sample limit at small samples, wrong versions) are listed with no colour.</p>"
     )
-    head = ["study", "comparisons", "|z| &lt; 1.96", "largest |z|", "marked", "not judged"]
+    head = ["study", "comparisons", f"|z| &lt; {NORMAL}", "largest |z|", "marked", "not judged"]
     return note + _html_table(head, rows, text_columns=1)
 
 

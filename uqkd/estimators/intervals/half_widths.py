@@ -6,12 +6,39 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from uqkd.checking.arrays import confidence_level
+from uqkd.checking.arrays import confidence_level, shaped
+from uqkd.estimators.intervals.level import LEVEL
 
 Array = NDArray[np.float64]
 
 
-def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = 0.95) -> Array:
+def mean_and_error(values: ArrayLike) -> tuple[float, float]:
+    """Mean of independent numbers, and its standard error from their spread.
+
+    Parameters
+    ----------
+    values : (n,) float
+        At least two.
+
+    Returns
+    -------
+    mean, standard_error : float
+
+    Raises
+    ------
+    ShapeError
+        Fewer than two numbers, or not one axis.
+
+    Examples
+    --------
+    >>> mean_and_error([1.0, 3.0, 5.0, 7.0])
+    (4.0, 1.2909944487358056)
+    """
+    sample = shaped("values", values, "n", need={"n": 2})
+    return float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(sample.size))
+
+
+def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = LEVEL) -> Array:
     """Half-width of the interval for a mean over `count` students: t quantile times standard error.
 
     Parameters
@@ -38,7 +65,7 @@ def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = 0.
 
 
 def difference_half_width(
-    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], *, level: float = 0.95
+    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], *, level: float = LEVEL
 ) -> Array:
     """Half-width of the interval for the difference of two means over independent students.
 
