@@ -110,7 +110,7 @@ def main(options: Options, run: Run) -> None:
     caption = (
         f"{table['data'].iloc[0]}, α = {options.alpha:g}, {options.students} students, {options.responses} answers each per test "
         f"row. At k = {k} a student whose head was fitted to averages keeps {kept['targets', k]:.3f} of the teacher's variance "
-        f"(theory {1 / k:.3f}) and its {percent()} interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with the "
-        f"spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
+        f"(theory {1 / k:.3f}) and its {percent()} interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with "
+        f"the spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
     )
     figures.publish(run, plot(table), table=table, caption=caption, place=40)

@@ -147,8 +147,9 @@ def caption(changed: pd.DataFrame, options: Options) -> str:
     mine = changed[changed["data"] == changed["data"].iloc[0]]
     own = mine[(mine["perturbation"] == INDEPENDENT) & (mine["quantity"] == "answers")].iloc[0]
     said = (
-        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same noise-free "
-        f"labels for all. From independent beginnings answers vary by {captions.plus_minus(own['after'], own['after_se'], '.4f')} Var y "
+        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same "
+        f"noise-free labels for all. From independent beginnings answers vary by "
+        f"{captions.plus_minus(own['after'], own['after_se'], '.4f')} Var y "
         f"after training ({own['before']:.3f} before): V_init of T8. The rest begins around one common network. "
     )
     for level in (min(options.perturbations), max(options.perturbations)):

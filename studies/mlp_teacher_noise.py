@@ -160,7 +160,8 @@ def caption(table: pd.DataFrame, grown: pd.DataFrame, options: Options) -> str:
     if len(silent):
         own = silent["simulated"].iloc[0]
         said += (
-            f"Without noise students vary by {captions.simulated(silent.iloc[0], '.4f')} Var y, from their initial weights alone: as much as "
+            f"Without noise students vary by {captions.simulated(silent.iloc[0], '.4f')} Var y, "
+            f"from their initial weights alone: as much as "
             f"{own / low['simulated']:.1%} of their variance at α = {low['alpha']:.2g}, {own / high['simulated']:.1%} at "
             f"α = {high['alpha']:.2g}. "
         )
