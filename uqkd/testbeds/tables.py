@@ -28,7 +28,7 @@ def tidy(numbers: Mapping[str, NDArray[np.float64]], **about: Any) -> list[dict[
 
 
 def students_and_teacher(
-    students: Mapping[str, NDArray[np.float64]], teacher: Mapping[str, NDArray[np.float64]], **about: Any
+    students: Mapping[str, NDArray[np.float64]], teacher: Mapping[str, NDArray[np.float64]], /, **about: Any
 ) -> pd.DataFrame:
     """A tidy table of students and of their teacher; see `tidy`.
 
