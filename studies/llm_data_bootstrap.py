@@ -12,12 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares
-from uqkd.llm import Prompts, SeedDesign, Testbed, distill, weigh
+from uqkd.llm import SeedDesign, Testbed, distill, weigh
+from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
 from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
-
-RELATIONS = {"home": "own answers", "food": "a group's answers"}
 
 
 class Options(EmbeddedOptions):
@@ -42,7 +41,7 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 def measure(cell: dict) -> pd.DataFrame:
     testbed, S, k = Testbed.at(cell["data"]), cell["students"], cell["k"]
-    prompts = asked(testbed)
+    prompts = uncertain_prompts(testbed.world)
     given = 1 if cell["responses"] == "same" else S
     targets = weigh(testbed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
@@ -54,16 +53,12 @@ def measure(cell: dict) -> pd.DataFrame:
     )
     q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
     rows = []
-    for relation in RELATIONS:
-        own = np.array([name.startswith(f"{relation}/") for name in prompts.ids])
+    for relation in UNCERTAIN:
+        own = of_relation(prompts, relation)
         shares = uncertainty_shares(decompose_categorical(q[:, own]), gini(p[own]))
         rows += [{"relation": relation, **comparison("", name, np.nan, *shares[name])} for name in QUANTITIES]
     about = {name: cell[name] for name in ("bootstrap", "responses", "students", "k")}
     return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
-
-
-def asked(testbed: Testbed) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
 
 
 QUANTITIES = {"inter": "between students", "intra": "within one student"}
@@ -77,7 +72,7 @@ def plot(table: pd.DataFrame) -> Figure:
     figure, (axes,) = figures.panels(1, 2, height=3.0, sharey=True)
     k = table["k"].iloc[0]
     memorised = {"inter": 1.0 / k, "intra": 1.0 - 1.0 / k}  # T4
-    for axis, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
+    for axis, (relation, meaning) in zip(axes, UNCERTAIN.items(), strict=True):
         part = table[table["relation"] == relation].set_index(["bootstrap", "responses"])
         for i, ((quantity, label), colour) in enumerate(zip(QUANTITIES.items(), figures.colours(2), strict=True)):
             rows = part[part["quantity"] == quantity].loc[[setting[:2] for setting in SETTINGS]]
@@ -95,7 +90,7 @@ def plot(table: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     fingerprint = testbed.draw(
-        asked(testbed), students=options.students, per_student=options.k, backend=options.backend
+        uncertain_prompts(testbed.world), students=options.students, per_student=options.k, backend=options.backend
     )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
     figures.publish(run, plot(table), table=table, caption=caption(table), place=260)
@@ -110,7 +105,7 @@ def caption(table: pd.DataFrame) -> str:
         return captions.simulated(row)
 
     first, text = table.iloc[0], ""
-    for relation, meaning in RELATIONS.items():
+    for relation, meaning in UNCERTAIN.items():
         text += (
             f" {meaning.capitalize()}: {said(False, 'same', relation)} with the same responses to all "
             f"prompts (begun and shuffled apart), {said(False, 'own', relation)} with own responses, "

@@ -15,10 +15,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd.estimators import comparison, decompose_categorical, gini, normal_half_width, uncertainty_shares
-from uqkd.llm import Prompts, SeedDesign, Students, Testbed, distill, weigh
+from uqkd.llm import SeedDesign, Students, Testbed, distill, weigh
 from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.training.ways_to_train import stacked_of
+from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.report import captions, figures
 from uqkd.run import PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -46,7 +47,7 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 def measure(cell: dict) -> pd.DataFrame:
     testbed, level, S = Testbed.at(cell["data"]), cell["perturbation"], cell["students"]
-    prompts = asked(testbed)
+    prompts = uncertain_prompts(testbed.world)
     targets = weigh(testbed.bank().responses(prompts, students=1, k=cell["k"], per_student=cell["k"]), "multi")
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     key = ("llm initialisation", level)
@@ -62,10 +63,6 @@ def measure(cell: dict) -> pd.DataFrame:
         rows += [{"when": when, **comparison("", name, np.nan, *shares[name])} for name in ("inter", "intra")]
     about = {name: cell[name] for name in ("perturbation", "students", "k", "steps")}
     return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
-
-
-def asked(testbed: Testbed) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
 
 
 def untrained(testbed: Testbed, students: int, key: tuple, start: dict[str, Any]) -> Students:
@@ -107,7 +104,9 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    fingerprint = testbed.draw(asked(testbed), students=1, per_student=options.k, backend=options.backend)
+    fingerprint = testbed.draw(
+        uncertain_prompts(testbed.world), students=1, per_student=options.k, backend=options.backend
+    )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
     figures.publish(run, plot(table), table=table, caption=caption(table), place=250)
 

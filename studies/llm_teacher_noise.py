@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of, two_way_mean
 from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, distill, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
+from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -57,7 +58,7 @@ def cells(options: Options, folder: str = "", fingerprints: dict[float, str] | N
 
 def measure(cell: dict) -> pd.DataFrame:
     testbed, k, temperature = Testbed.at(cell["data"]), cell["k"], cell["temperature"]
-    prompts = prompts_of(testbed)
+    prompts = uncertain_prompts(testbed.world)
     drawn = testbed.bank(temperature).responses(
         prompts, students=cell["students"], k=k, per_student=cell["per_student"]
     )
@@ -72,11 +73,6 @@ def measure(cell: dict) -> pd.DataFrame:
     rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, testbed.encoder), p, k)]
     about = {"temperature": temperature, "k": k, "students": cell["students"], "prompts": len(prompts)}
     return pd.DataFrame([{**about, **row} for row in rows])
-
-
-def prompts_of(testbed: Testbed) -> Prompts:
-    """Questions with doubt in them, about every other entity."""
-    return testbed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
 
 
 def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
@@ -153,7 +149,7 @@ def teacher_curve(testbed: Testbed, prompts: Prompts, temperatures: tuple[float,
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    prompts, fingerprints = prompts_of(testbed), {}
+    prompts, fingerprints = uncertain_prompts(testbed.world), {}
     for temperature in options.temperatures:
         size = {"students": options.students, "per_student": max(options.ks)}
         fingerprints[temperature] = testbed.draw(prompts, **size, temperature=temperature, backend=options.backend)

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
 from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.llm import (
-    Prompts,
     Responses,
     Sampling,
     SeedDesign,
@@ -35,6 +34,7 @@ from uqkd.llm import (
     weigh,
 )
 from uqkd.llm.synthetic.exact import ROUNDING
+from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
@@ -42,7 +42,6 @@ from uqkd.testbeds.options import EmbeddedOptions
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "own answers", "food": "a group's answers"}
 METHODS = ("multi", "medoid", "reranked", "precision")
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
@@ -78,7 +77,7 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and prompt, of the weighted responses and of the students trained on them."""
     testbed, students, k = Testbed.at(cell["data"]), cell["students"], cell["k"]
-    prompts, key = asked(testbed), ("llm variance weighting", cell["method"], k)
+    prompts, key = uncertain_prompts(testbed.world), ("llm variance weighting", cell["method"], k)
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     seed_design = SeedDesign.independent(students)
     how: dict[str, Any] = {"encoder": testbed.encoder, "recipe": recipe, "seed_design": seed_design}
@@ -93,10 +92,6 @@ def measure(cell: dict) -> pd.DataFrame:
     relation = np.array([name.partition("/")[0] for name in prompts.ids])
     table["relation"], table["alpha"] = relation[table["prompt"]], alpha[table["student"], table["prompt"]]
     return table.assign(method=cell["method"], k=k, learnt=different(targets))
-
-
-def asked(testbed: Testbed) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
 
 
 def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
@@ -202,7 +197,7 @@ def plot(table: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.4)
     ks = tuple(sorted(table["k"].unique()))
     dense = np.geomspace(ks[0], 1.3 * ks[-1], 50)
-    for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
+    for line, (relation, meaning) in zip(axes, UNCERTAIN.items(), strict=True):
         for axis, (of, quantity, title) in zip(line, PANELS, strict=True):
             part = table[(table["of"] == of) & (table["relation"] == relation) & (table["quantity"] == quantity)]
             for i, (method, colour) in enumerate(zip(METHODS, figures.colours(4), strict=True)):
@@ -228,7 +223,10 @@ def plot(table: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     fingerprint = testbed.draw(
-        asked(testbed), students=options.students, per_student=options.per_student, backend=options.backend
+        uncertain_prompts(testbed.world),
+        students=options.students,
+        per_student=options.per_student,
+        backend=options.backend,
     )
     table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
     figures.publish(run, plot(table), table=table, caption=caption(table), place=230)
@@ -243,20 +241,20 @@ def caption(table: pd.DataFrame) -> str:
     )
     seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
     bias = table[(table["of"] == "students") & (table["quantity"] == "bias²")]
-    for relation, meaning in RELATIONS.items():
+    for relation, meaning in UNCERTAIN.items():
         for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
             own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
             pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
             found = ", ".join(f"{method} {captions.verdict(*pair)}" for method, *pair in pairs)
             text += f"{meaning}, k = {k}: {found}; "
     text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. bias² of precision, beside multi: '
-    for relation, meaning in RELATIONS.items():
+    for relation, meaning in UNCERTAIN.items():
         for k in sorted(bias.loc[bias["method"] == "precision", "k"].unique()):
             part = bias[(bias["relation"] == relation) & (bias["k"] == k)].set_index("method")
             own, other = (captions.simulated(part.loc[method]) for method in ("precision", "multi"))
             text += f"{own} beside {other} ({meaning}, k = {k}); "
     alphas = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
     means: dict[Any, float] = dict(alphas.items())
-    weights = ", ".join(f"{alpha:.2f} ({RELATIONS[r]}, k = {k})" for (r, k), alpha in means.items())
+    weights = ", ".join(f"{alpha:.2f} ({UNCERTAIN[r]}, k = {k})" for (r, k), alpha in means.items())
     text = text.rstrip("; ")
     return f"{text}. Precision leaves the teacher's responses a mean weight of {weights}." if weights else text

@@ -8,6 +8,7 @@ from uqkd.estimators.answers.semantic import (
     entropy_from_counts,
     likelihood_entropy,
 )
+from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import Averaged, average_responses
 from uqkd.estimators.averaging.laws import AveragingLaw, PowerLaw, fit_averaging_law, fit_power_law
 from uqkd.estimators.calibration.binned import (
@@ -125,6 +126,7 @@ __all__ = [
     "entropy_excess",
     "entropy_from_counts",
     "expected_calibration_error",
+    "expected_share_variances",
     "feature_linearity",
     "fit_averaging_law",
     "fit_power_law",
@@ -158,6 +160,7 @@ __all__ = [
     "reliability_curve",
     "risk_coverage",
     "share_of",
+    "share_variances",
     "shrink_towards_mean",
     "shrink_variances",
     "signed_gap",

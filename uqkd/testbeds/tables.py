@@ -40,6 +40,27 @@ def students_and_teacher(
     return pd.DataFrame(tidy(students, **about, who="student") + tidy(teacher, **about, who="teacher"))
 
 
+def to_array(table: pd.DataFrame, axes: Sequence[str], value: str) -> NDArray[np.int64]:
+    """A column of whole numbers, not negative, as an array whose axes are numbered in other columns.
+
+    Raises
+    ------
+    ValueError
+        Places without a row.
+
+    Examples
+    --------
+    >>> to_array(pd.DataFrame({"student": [1, 0], "answer": [7, 9]}), ["student"], "answer")
+    array([9, 7])
+    """
+    places = tuple(table[axis].to_numpy() for axis in axes)
+    found = np.full([int(own.max()) + 1 for own in places], -1, dtype=np.int64)
+    found[places] = table[value].to_numpy()
+    if (found < 0).any():
+        raise ValueError(f"{int((found < 0).sum())} of {found.size} rows are missing: {value} by {', '.join(axes)}")
+    return found
+
+
 def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Mean and standard error over students of every measure, and the teacher's own number.
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from uqkd.checking.arrays import confidence_level, shaped
+from uqkd.checking.arrays import confidence_level
+from uqkd.errors import ShapeError
 from uqkd.estimators.intervals.level import LEVEL
 
 Array = NDArray[np.float64]
@@ -18,7 +19,7 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
     Parameters
     ----------
     values : (n,) float
-        At least two.
+        At least two; a NaN gives NaN.
 
     Returns
     -------
@@ -34,7 +35,9 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
     >>> mean_and_error([1.0, 3.0, 5.0, 7.0])
     (4.0, 1.2909944487358056)
     """
-    sample = shaped("values", values, "n", need={"n": 2})
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1 or sample.size < 2:
+        raise ShapeError(f"mean_and_error needs one axis of at least two values; got shape {sample.shape}.")
     return float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(sample.size))
 
 
