@@ -18,24 +18,20 @@ from matplotlib.figure import Figure
 
 from uqkd.classify import METHODS, Distillation, Recipe, SeedDesign, distill
 from uqkd.errors import one_of
-from uqkd.estimators import difference_half_width, half_width, negative_log_likelihood
-from uqkd.report import figures
+from uqkd.estimators import half_width, negative_log_likelihood
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, Run
-from uqkd.testbeds.cells import data_label, task_cell, task_of
-from uqkd.testbeds.classification import cached_target_factory, check_networks, evaluate, network
+from uqkd.testbeds.cells import data_label, task_of
+from uqkd.testbeds.classification import cached_target_factory, evaluate, network, task_cells
 from uqkd.testbeds.options import TaskOptions
-from uqkd.testbeds.tables import over_students, signs, tidy
+from uqkd.testbeds.tables import differences, over_students, students_and_teacher
 
 BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
 PLAIN = "teacher"  # its answers as they are
 UNSEEN = ("out of fold", "out of fold, temperature")  # no part of CUD
 
 
-def known_method(name: str) -> str:
-    return one_of("method", name, METHODS)
-
-
-Method = Annotated[str, pydantic.AfterValidator(known_method)]
+Method = Annotated[str, pydantic.AfterValidator(lambda name: one_of("method", name, METHODS))]
 
 
 class Options(TaskOptions):
@@ -63,14 +59,11 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    tasks = [task_cell(name, **options.reading) for name in options.tasks]
-    for task in tasks:
-        check_networks(task_of(task), options.trained(task["kind"])["networks"])
+    shared = options.only("students", "steps", "batch")
     methods = dict.fromkeys((PLAIN, *options.methods))  # plain distillation is what the others are compared with
     return [
-        {**task, **options.trained(task["kind"]), **how, "method": method, "temperature": t, "weight": w}
-        for task in tasks
+        {**task, **shared, "method": method, "temperature": t, "weight": w}
+        for task in task_cells(options)
         for method in methods
         for t, w in product(options.temperatures, options.weights)
     ]
@@ -93,32 +86,23 @@ def measure(cell: dict) -> pd.DataFrame:
     about = {"data": data_label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
     about["fired"] = views.firing_rate(cell["method"])
     about["training_accuracy"] = float((views.probabilities.argmax(axis=1) == views.labels).mean())
-    return pd.DataFrame(
-        tidy(numbers, **about, who="student") + tidy(evaluate(views.teacher, task), **about, who="teacher")
-    )
+    return students_and_teacher(numbers, evaluate(views.teacher, task), **about)
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """Of each method the temperature and weight with the best held-out likelihood, mean over students."""
     held = table[(table["measure"] == "nll_held") & (table["who"] == "student")]
-    score = held.groupby(["data", "method", "temperature", "weight"], sort=False)["value"].mean().reset_index()
+    setting = ["data", "method", "temperature", "weight"]
+    score = held.groupby(setting, sort=False)["value"].mean().reset_index()
     best = score.loc[score.groupby(["data", "method"], sort=False)["value"].idxmin()]
-    return table.merge(
-        best[["data", "method", "temperature", "weight"]], on=["data", "method", "temperature", "weight"]
-    )
+    return table.merge(best[setting], on=setting)
 
 
 def means(best: pd.DataFrame) -> pd.DataFrame:
     """Means over students, and differences from plain distillation, each at its own best setting."""
     found = over_students(best, BY)
-    plain = found.loc[found["method"] == PLAIN, ["data", "measure", "value", "standard_error", "students"]]
-    found = found.merge(plain, on=["data", "measure"], suffixes=("", "_plain"))
-    own = found["method"] == PLAIN
-    found["difference"] = found["value"] - found["value_plain"]
-    spreads = [(found[f"standard_error{of}"], found[f"students{of}"]) for of in ("", "_plain")]
-    found["half_width"] = np.where(own, 0.0, difference_half_width(*spreads))
-    found["sign"] = signs(found["difference"], found["half_width"])
-    return found.drop(columns=["value_plain", "standard_error_plain", "students_plain"])
+    found = differences(found, found[found["method"] == PLAIN], ["data", "measure"])
+    return found.assign(half_width=np.where(found["method"] == PLAIN, 0.0, found["half_width"]))
 
 
 SHOWN = {"accuracy": "accuracy", "nll": "NLL", "nll_scaled": "NLL, own temperature", "ece": "ECE"}
@@ -131,10 +115,9 @@ def plot(found: pd.DataFrame) -> Figure:
     for line, name in zip(axes, names, strict=True):
         for axis, (measure, label) in zip(line, SHOWN.items(), strict=True):
             rows = found[(found["data"] == name) & (found["measure"] == measure)]
-            axis.errorbar(
-                rows["value"], rows["method"].map(place), xerr=half_width(rows["standard_error"], rows["students"]), fmt="o",
-                ms=3.5, mfc="white", capsize=2, color=figures.colours(1)[0], label="students",
-            )  # fmt: skip
+            reach = half_width(rows["standard_error"], rows["students"])
+            shown = {"color": figures.colours(1)[0], "label": "students"}
+            figures.intervals(axis, rows["value"], rows["method"].map(place), xerr=reach, **shown)
             plain = rows[rows["method"] == PLAIN].iloc[0]
             axis.axvline(plain["value"], color="0.5", linewidth=0.8, label="plain distillation")
             axis.set_title(f"{name}: {label}" if measure == "accuracy" else label)
@@ -142,9 +125,8 @@ def plot(found: pd.DataFrame) -> Figure:
         fired = found[found["data"] == name].drop_duplicates("method")
         labels = [f"{r.method} ({r.fired:.0%})" if r.method in CLIPPED else r.method for r in fired.itertuples()]
         line[0].set_yticks([place[method] for method in fired["method"]], labels)
-    figures.legend_below(
-        figure, axes[0, 0], "bars: 95 % intervals over students; in brackets: rows that a repair changes"
-    )
+    note = f"bars: {captions.INTERVALS} over students; in brackets: rows that a repair changes"
+    figures.legend_below(figure, axes[0, 0], note)
     return figure
 
 
@@ -154,14 +136,12 @@ CLIPPED = ("W-Clip", "DUS + W-Clip", "label first, L2", "label first, KL", "grou
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(chosen(table))
-    title = __doc__.splitlines()[0]
-    more = {"grid": table}
-    figures.publish(run, plot(found), table=found, title=title, caption=caption(found, options), more=more, place=410)
+    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"grid": table}, place=410)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
     def changed(rows: pd.DataFrame, measure: str, better: str) -> str:
-        """Methods that are better than plain distillation, and worse, beyond a 95 % interval."""
+        """Methods that are better than plain distillation, and worse, beyond an interval."""
         part = rows[(rows["measure"] == measure) & ~rows["sign"].eq("undecided")]
         kinds = {"better": part["sign"] == better, "worse": part["sign"] != better}
         return "; ".join(f"{kind} {quoted(part.loc[which, 'method'])}" for kind, which in kinds.items())
@@ -177,15 +157,12 @@ def caption(found: pd.DataFrame, options: Options) -> str:
             f"{changed(rows, 'nll_scaled', 'below')}"
         )
     return (
-        f"{options.students} students per setting; every method at the temperature (of {listed(options.temperatures)}) and weight "
-        f"(of {listed(options.weights)}) with the best held-out likelihood. In brackets: rows that a repair changes. Against plain "
-        f"distillation, beyond 95 % intervals. {'. '.join(told)}."
+        f"{options.students} students per setting; every method at the temperature "
+        f"(of {captions.listed(options.temperatures)}) and weight (of {captions.listed(options.weights)}) with the best "
+        "held-out likelihood. In brackets: rows that a repair changes. Against plain distillation, "
+        f"beyond {captions.INTERVALS}. {'. '.join(told)}."
     )
 
 
 def quoted(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names) or "none"
-
-
-def listed(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

@@ -26,13 +26,13 @@ from uqkd.classify import (
     mixed_rows,
     weigh,
 )
-from uqkd.estimators import by_share, difference_half_width, half_width
-from uqkd.report import figures
-from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
-from uqkd.run import Options as Base
-from uqkd.testbeds.cells import data_label, task_cell, task_of
-from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
-from uqkd.testbeds.tables import over_students, signs, tidy
+from uqkd.estimators import by_share, half_width
+from uqkd.report import captions, figures
+from uqkd.run import PositiveFloat, Run
+from uqkd.testbeds.cells import data_label, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
+from uqkd.testbeds.options import PUBLISHED_IMAGES, PUBLISHED_TEACHERS, ImageOptions
+from uqkd.testbeds.tables import differences, over_students, signs, tidy
 
 # taught by a teacher, mixed
 METHODS = {"CE": (False, False), "CE + mixup": (False, True), "KD": (True, False), "KD + mixup": (True, True)}
@@ -40,36 +40,24 @@ BINS = 20
 BY = ("data", "teacher", "method", "temperature")
 
 
-class Options(Base):
-    task: str = "digits"
-    size: PositiveInt | None = None  # height and width to which images are brought
+class Options(ImageOptions):
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16", "residual:8:8")
-    student: str = "perceptron:64"
     temperatures: tuple[PositiveFloat | Literal["std"], ...] = (1.0, 2.0, 4.0, 8.0, "std")
-    students: AtLeastTwo = 6
-    steps: AtLeastTwo = 600
-    batch: AtLeastTwo = 32
-    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(
-        task="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
-        steps=78_000, batch=128, lr=1e-3,
-    ),
+    "paper": Options(teachers=PUBLISHED_TEACHERS, student="residual:20", **PUBLISHED_IMAGES),
     "full": Options(students=40, steps=3_000),
-}  # fmt: skip
+}
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("student", "students", "steps", "batch", "lr")}
+    shared = {**image_cell(options, options.teachers), **options.training}
     alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
     taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
-    task = task_cell(options.task, only="images", size=options.size)
-    check_networks(task_of(task), (*options.teachers, options.student))
     return [
-        {**task, **how, "teacher": teacher, "method": method, "temperature": temperature}
+        {**shared, "teacher": teacher, "method": method, "temperature": temperature}
         for teacher, method, temperature in (*alone, *taught)
     ]
 
@@ -125,13 +113,13 @@ def plot(found: pd.DataFrame) -> Figure:
                 axis.set_yscale("symlog", linthresh=0.02)  # "std" leaves the scale of the logits free
                 low, high = axis.get_ylim()
                 ticks = [t for t in (-0.5, -0.1, -0.02, 0.0, 0.02, 0.1, 0.5) if min(low, -0.02) <= t <= max(high, 0.02)]
-                axis.set_yticks(ticks, [f"{t:g}".replace("0.", ".").replace("-", "−") for t in ticks])
+                axis.set_yticks(ticks, [captions.minus(f"{t:g}".replace("0.", ".")) for t in ticks])
         line[0].set_ylabel(label)
     for axis, teacher in zip(axes[0], teachers, strict=True):
         axis.set_title(f"teacher {PurePath(teacher).name}")
     for axis in axes[-1]:
         axis.set_xlabel("temperature")
-    figures.legend_below(figure, axes[0, 0], "bars and bands: 95 % intervals over students", columns=5)
+    figures.legend_below(figure, axes[0, 0], f"bars and bands: {captions.INTERVALS} over students", columns=5)
     return figure
 
 
@@ -146,31 +134,28 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
             axis.axhspan(value - reach, value + reach, color=colour, alpha=0.15, linewidth=0)
         else:
             at = part["temperature"].map(place) + aside
-            bars = {"standard_error": part["standard_error"], "students": part["students"], "color": colour}
-            figures.simulation(axis, at, part["value"], **bars, label=method)
+            figures.points(axis, part, at, y="value", students="students", color=colour, label=method)
     of_teacher = rows["of_teacher"].max()  # one number; NaN, which is not drawn, where it is undefined
     axis.axhline(of_teacher, color="0.25", linewidth=1.2, label="the teacher")
     axis.set_xticks(list(place.values()), [t.removesuffix(".0") for t in place])
 
 
 def compared(found: pd.DataFrame) -> pd.DataFrame:
-    """KD + mixup against three references, per teacher and temperature: differences with 95 % intervals (Student, Welch)."""
-    mixed = found[found["method"] == "KD + mixup"]
-    plain = found[found["method"] == "KD"]
-    control = found[found["method"] == "CE + mixup"]
+    """KD + mixup against three references, per teacher and temperature: differences with intervals (Student, Welch)."""
+    mixed, plain, control = (found[found["method"] == name] for name in ("KD + mixup", "KD", "CE + mixup"))
     place = ["teacher", "temperature", "measure"]
-    joined = mixed.merge(plain, on=place, suffixes=("", "_kd")).merge(control, on="measure", suffixes=("", "_ce"))
-    own = (joined["standard_error"], joined["students"])
-    references = {
-        "KD": (joined["value_kd"], (joined["standard_error_kd"], joined["students_kd"])),
-        "CE + mixup": (joined["value_ce"], (joined["standard_error_ce"], joined["students_ce"])),
-        "the teacher": (joined["of_teacher"], None),  # one, and known
+    known = mixed.assign(  # the teacher is one, and known
+        difference=mixed["value"] - mixed["of_teacher"],
+        half_width=half_width(mixed["standard_error"], mixed["students"]),
+    )
+    against = {
+        "KD": differences(mixed, plain, place),
+        "CE + mixup": differences(mixed, control, ["measure"]),
+        "the teacher": known,
     }
-    tables = []
-    for against, (value, spread) in references.items():
-        table = joined[place].assign(against=against, difference=joined["value"] - value)
-        table["half_width"] = half_width(*own) if spread is None else difference_half_width(own, spread)
-        tables.append(table)
+    tables = [
+        table.assign(against=name)[[*place, "against", "difference", "half_width"]] for name, table in against.items()
+    ]
     told = pd.concat(tables, ignore_index=True).dropna()
     return told.assign(sign=signs(told["difference"], told["half_width"]))
 
@@ -179,11 +164,8 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
     claims = compared(found)
-    title = __doc__.splitlines()[0]
-    more = {"signs": claims, "students": table}
-    figures.publish(
-        run, plot(found), table=found, title=title, caption=caption(found, claims, options), more=more, place=420
-    )
+    said, more = caption(found, claims, options), {"signs": claims, "students": table}
+    figures.publish(run, plot(found), table=found, caption=said, more=more, place=420)
 
 
 def caption(found: pd.DataFrame, claims: pd.DataFrame, options: Options) -> str:
@@ -195,7 +177,7 @@ def caption(found: pd.DataFrame, claims: pd.DataFrame, options: Options) -> str:
 
     return (
         f"{found['data'].iloc[0]}, {options.students} students of {options.student} each. Students by KD + mixup, "
-        f"over teachers and temperatures, beyond 95 % intervals. Non-linearity: against their teacher's "
+        f"over teachers and temperatures, beyond {captions.INTERVALS}. Non-linearity: against their teacher's "
         f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
         f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD "
         f"{count('signed_gap', 'KD')}; against their teacher's {count('signed_gap', 'the teacher')}. Accuracy: against "

@@ -16,47 +16,33 @@ import pydantic
 from matplotlib.figure import Figure
 
 from uqkd.classify import Distillation, Mixing, SeedDesign, against_teacher, distill, measure_mixup, mixed_rows
-from uqkd.estimators import half_width
-from uqkd.report import figures
-from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
-from uqkd.run import Options as Base
-from uqkd.testbeds.cells import data_label, task_cell, task_of
-from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
+from uqkd.report import captions, figures
+from uqkd.run import PositiveFloat, Run
+from uqkd.testbeds.cells import data_label, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
+from uqkd.testbeds.options import PUBLISHED_IMAGES, PUBLISHED_TEACHERS, ImageOptions
 from uqkd.testbeds.tables import over_students, tidy
 
 BY = ("data", "teacher", "floor")
 
 
-class Options(Base):
-    task: str = "digits"
-    size: PositiveInt | None = None  # height and width to which images are brought
+class Options(ImageOptions):
     teachers: tuple[str, ...] = ("perceptron:64", "convolutional:16")
     floors: tuple[Annotated[float, pydantic.Field(ge=0, le=1)], ...] = (0.0, 0.5, 0.8, 1.0)  # c
-    student: str = "perceptron:64"
     temperature: PositiveFloat = 1.0
-    students: AtLeastTwo = 6
-    steps: AtLeastTwo = 600
-    batch: AtLeastTwo = 32
-    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(
-        task="cifar100", teachers=("residual:20", "residual:56", "residual:110"), student="residual:20", students=5,
-        steps=78_000, batch=128, lr=1e-3,
-    ),
+    "paper": Options(teachers=PUBLISHED_TEACHERS, student="residual:20", **PUBLISHED_IMAGES),
     "full": Options(floors=(0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), students=40, steps=3_000),
-}  # fmt: skip
+}
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
-    task = task_cell(options.task, only="images", size=options.size)
-    check_networks(task_of(task), (*options.teachers, options.student))
+    shared = {**image_cell(options, options.teachers), **options.training, **options.only("temperature")}
     return [
-        {**task, **how, "teacher": teacher, "floor": floor}
-        for teacher, floor in product(options.teachers, options.floors)
+        {**shared, "teacher": teacher, "floor": floor} for teacher, floor in product(options.teachers, options.floors)
     ]
 
 
@@ -94,31 +80,23 @@ def plot(found: pd.DataFrame) -> Figure:
     for axis, (measure, label) in zip(axes.ravel(), SHOWN.items(), strict=True):
         for teacher, colour in zip(teachers, figures.colours(len(teachers)), strict=True):
             rows = found[(found["measure"] == measure) & (found["teacher"] == teacher)].sort_values("floor")
-            bars = {"standard_error": rows["standard_error"], "students": rows["students"], "color": colour}
-            name = PurePath(teacher).name
-            figures.simulation(axis, rows["floor"], rows["value"], **bars, label=f"students of {name}")
-            axis.plot(rows["floor"], rows["value"], color=colour, linewidth=0.8, alpha=0.6)
-            axis.axhline(
-                rows["of_teacher"].iloc[0],
-                color=colour,
-                linestyle=":",
-                linewidth=1.2,
-                label=f"{name} itself",
+            name, of_teacher = PurePath(teacher).name, rows["of_teacher"].iloc[0]
+            figures.points(
+                axis, rows, "floor", y="value", students="students", color=colour, label=f"students of {name}"
             )
+            axis.plot(rows["floor"], rows["value"], color=colour, linewidth=0.8, alpha=0.6)
+            axis.axhline(of_teacher, color=colour, linestyle=":", linewidth=1.2, label=f"{name} itself")
         axis.set_title(label)
     for axis in axes[-1]:
         axis.set_xlabel("c")
-    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over students", columns=2)
+    figures.legend_below(figure, axes[0, 0], f"bars: {captions.INTERVALS} over students", columns=2)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = over_students(table, BY)
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run, plot(found), table=found, title=title, caption=caption(found, options), more={"students": table}, place=450
-    )
+    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"students": table}, place=450)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
@@ -127,11 +105,11 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     def along(measure: str, form: str) -> str:
         rows = found[(found["teacher"] == teacher) & (found["measure"] == measure)].sort_values("floor")
         numbers = rows[["value", "standard_error", "students"]].to_numpy()
-        return " → ".join(f"{value:{form}} ± {half_width(error, n):{form}}" for value, error, n in numbers)
+        return " → ".join(captions.plus_minus(value, error, form, students=n) for value, error, n in numbers)
 
     return (
         f"{found['data'].iloc[0]}, {options.students} students of {options.student} per point, T = {options.temperature:g}. "
-        f"Students of {teacher} at c = {', '.join(f'{c:g}' for c in sorted(options.floors))}: mass off the pair "
+        f"Students of {teacher} at c = {captions.listed(sorted(options.floors))}: mass off the pair "
         f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.3f')}; accuracy "
         f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a "
         f"temperature of their own {along('nll_scaled', '.3f')}."

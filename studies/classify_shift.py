@@ -20,19 +20,13 @@ from numpy.typing import NDArray
 
 from uqkd import data, seeds
 from uqkd.classify import Classifiers, Distillation, Mixing, SeedDesign, distill
-from uqkd.estimators import (
-    class_accuracy_changes,
-    difference_half_width,
-    entropy,
-    kl_divergence,
-    out_of_distribution_auroc,
-)
-from uqkd.report import figures
+from uqkd.estimators import class_accuracy_changes, entropy, kl_divergence, out_of_distribution_auroc
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Run
-from uqkd.testbeds.cells import data_label, task_cell, task_of
-from uqkd.testbeds.classification import cached_target_factory, cell_recipe, check_networks, network, performance
+from uqkd.testbeds.cells import data_label, task_of
+from uqkd.testbeds.classification import cached_target_factory, cell_recipe, network, performance, task_cells
 from uqkd.testbeds.options import TaskOptions
-from uqkd.testbeds.tables import signs, tidy
+from uqkd.testbeds.tables import differences, tidy
 
 Array = NDArray[np.float64]
 
@@ -40,15 +34,13 @@ METHODS = ("labels", "label smoothing", "teacher", "DUS + W-Clip", "groups, entr
 PLAIN = "teacher"
 SEVERITY = 3  # of 5
 LOST = 0.3  # share of the words of a text
-SHOWN = {"accuracy": "accuracy", "ece": "ECE"}
+SHOWN = {"accuracy": "accuracy", "ece": "ECE", "kl": "KL on ambiguous rows"}
 ROUNDING = 1e-12
 
 
 class Options(TaskOptions):
-    ratios: tuple[Annotated[float, pydantic.Field(ge=1)], ...] = (
-        1.0,
-        10.0,
-    )  # frequency of the most to the least frequent class
+    # frequency of the most to the least frequent class
+    ratios: tuple[Annotated[float, pydantic.Field(ge=1)], ...] = (1.0, 10.0)
     students: AtLeastTwo = 6
     steps: AtLeastTwo = 400
     batch: AtLeastTwo = 32
@@ -62,14 +54,8 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    tasks = [task_cell(name, **options.reading) for name in options.tasks]
-    for task in tasks:
-        check_networks(task_of(task), options.trained(task["kind"])["networks"])
-    return [
-        {**task, **options.trained(task["kind"]), **how, "ratio": ratio}
-        for task, ratio in product(tasks, options.ratios)
-    ]
+    shared = options.only("students", "steps", "batch")
+    return [{**task, **shared, "ratio": ratio} for task, ratio in product(task_cells(options), options.ratios)]
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -147,64 +133,51 @@ def elsewhere(task: data.Task) -> NDArray:
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     by = ["data", "ratio", "method", "part", "measure"]
-    return (
-        table.groupby(by, sort=False)["value"].agg(value="mean", students="count", standard_error="sem").reset_index()
-    )
+    grouped = table.groupby(by, sort=False)["value"]
+    return grouped.agg(value="mean", students="count", standard_error="sem").reset_index()
 
 
 def plot(found: pd.DataFrame) -> Figure:
     settings = list(dict.fromkeys(zip(found["data"], found["ratio"], strict=True)))
-    figure, axes = figures.panels(len(SHOWN) + 1, len(settings), height=2.3, sharey="row")
+    figure, axes = figures.panels(len(SHOWN), len(settings), height=2.3, sharey="row")
     for column, (name, ratio) in enumerate(settings):
         here = found[(found["data"] == name) & (found["ratio"] == ratio)]
         frequencies = "classes alike" if ratio == 1 else f"classes 1 to 1/{ratio:g}"
         axes[0, column].set_title(f"{name}\n{frequencies}")
-        for axis, (measure, label) in zip(
-            axes[:, column], (*SHOWN.items(), ("kl", "KL on ambiguous rows")), strict=True
-        ):
+        for axis, (measure, label) in zip(axes[:, column], SHOWN.items(), strict=True):
             rows = here[here["measure"] == measure]
             shown = list(dict.fromkeys(rows["part"])) if measure != "kl" else ["ambiguous"]
             for n, (method, colour) in enumerate(zip(METHODS, figures.colours(len(METHODS)), strict=True)):
                 part = rows[rows["method"] == method].set_index("part").reindex(shown)
                 at = np.arange(len(shown)) + 0.13 * (n - (len(METHODS) - 1) / 2)
-                numbers = at, part["value"], part["standard_error"]
-                figures.simulation(axis, *numbers, students=part["students"], color=colour, label=method)
+                figures.points(axis, part, at, y="value", students="students", color=colour, label=method)
             axis.set_xticks(range(len(shown)), shown, rotation=30, ha="right")
             if column == 0:
                 axis.set_ylabel(label)
-    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over students")
+    figures.legend_below(figure, axes[0, 0], f"bars: {captions.INTERVALS} over students")
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    title = __doc__.splitlines()[0]
-    more = {"students": table}
-    figures.publish(run, plot(found), table=found, title=title, caption=caption(found, options), more=more, place=470)
+    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"students": table}, place=470)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
     scores = found[~found["measure"].isin(("improved", "worsened"))]
-    place = ["data", "ratio", "part", "measure"]
-    plain = scores.loc[scores["method"] == PLAIN, [*place, "value", "standard_error", "students"]]
-    joined = scores.merge(plain, on=place, suffixes=("", "_plain"))
-    spreads = [(joined[f"standard_error{of}"], joined[f"students{of}"]) for of in ("", "_plain")]
-    joined["sign"] = signs(joined["value"] - joined["value_plain"], difference_half_width(*spreads))
+    apart = differences(scores, scores[scores["method"] == PLAIN], ["data", "ratio", "part", "measure"])
 
     def against(method: str, measure: str) -> str:
-        kinds = joined.loc[(joined["method"] == method) & (joined["measure"] == measure), "sign"]
+        kinds = apart.loc[(apart["method"] == method) & (apart["measure"] == measure), "sign"]
         return f"lower in {(kinds == 'below').sum()} and higher in {(kinds == 'above').sum()} of {len(kinds)}"
 
     told = [f"'{m}' ECE {against(m, 'ece')}, KL to the truth {against(m, 'kl')}" for m in METHODS if m != PLAIN]
-    counts = (
-        found[found["part"] == "class by class"].groupby(["method", "measure"], sort=False)["value"].sum().unstack()
-    )
-    classes = ", ".join(
-        f"'{m}' {up:.0f} better and {down:.0f} worse" for m, up, down in counts.reset_index().to_numpy()
-    )
+    by_class = found[found["part"] == "class by class"].groupby(["method", "measure"], sort=False)["value"]
+    counts = by_class.sum().unstack().reset_index().to_numpy()
+    classes = ", ".join(f"'{m}' {up:.0f} better and {down:.0f} worse" for m, up, down in counts)
     return (
-        f"{options.students} students per method, distilled at T = 2 without labels. Against plain distillation beyond 95 % "
-        f"intervals, over tasks, class frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. Classes whose accuracy "
-        f"differs after Holm's correction, summed over tasks and frequencies: {classes}."
+        f"{options.students} students per method, distilled at T = 2 without labels. Against plain distillation beyond "
+        f"{captions.INTERVALS}, over tasks, class frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. "
+        f"Classes whose accuracy differs after Holm's correction, summed over tasks and frequencies: {classes}."
     )

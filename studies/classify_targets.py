@@ -18,7 +18,7 @@ from uqkd import data
 from uqkd.classify import METHODS, BagOfWords, Recipe, TargetFactory, pretrained
 from uqkd.classify.networks.plain import Factory
 from uqkd.estimators import half_width, kl_divergence
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Run
 from uqkd.run import Options as Base
 
@@ -139,43 +139,24 @@ def plot(table: pd.DataFrame) -> Figure:
             rows = bags[(bags["classes"] == count) & (bags["noise"] == noise)]
             at = rows["method"].map(place) + 0.22 * (n - (len(levels) - 1) / 2)
             label = f"{noise:.0%} of the labels wrong"
-            axis.errorbar(
-                rows["kl"],
-                at,
-                xerr=half_width(rows["kl_se"], rows["replicates"]),
-                fmt="o",
-                ms=3.5,
-                mfc="white",
-                capsize=2,
-                color=colour,
-                label=label,
-            )
+            reach = half_width(rows["kl_se"], rows["replicates"])
+            figures.intervals(axis, rows["kl"], at, xerr=reach, color=colour, label=label)
             teacher = rows.loc[rows["method"] == "teacher", "kl"].iloc[0]
             axis.axvline(teacher, color=colour, linewidth=0.8, alpha=0.6)
         axis.set(title=f"{count} classes", xscale="log", xlabel="KL(truth ‖ target), nats")
-        axis.set_xticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], [".1", ".2", ".5", "1", "2", "5"])
-        axis.set_xticks([], minor=True)
-        axis.set_xlim(
-            0.9 * bags.loc[bags["classes"] == count, "kl"].min(), 1.1 * bags.loc[bags["classes"] == count, "kl"].max()
-        )
+        figures.ticks(axis, "x", [0.1, 0.2, 0.5, 1.0, 2.0, 5.0], [".1", ".2", ".5", "1", "2", "5"])
+        shown = bags.loc[bags["classes"] == count, "kl"]
+        axis.set_xlim(0.9 * shown.min(), 1.1 * shown.max())
         axis.set_yticks(list(place.values()), list(place))
-    figures.legend_below(figure, axes[0, 0], "lines: the teacher as it is; bars: 95 % intervals over teachers")
+    figures.legend_below(figure, axes[0, 0], f"lines: the teacher as it is; bars: {captions.INTERVALS} over teachers")
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run,
-        plot(found),
-        table=found,
-        title=title,
-        caption=caption(found, options),
-        more={"replicates": table},
-        place=400,
-    )
+    said = caption(found, options)
+    figures.publish(run, plot(found), table=found, caption=said, more={"replicates": table}, place=400)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
@@ -191,7 +172,7 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     clip = found.loc[found["method"] == "W-Clip", "fired"]
     return (
         f"Settings of teacher, classes and label noise, {options.replicates} teachers each; distance from the true posterior of "
-        f"the class, against that of the teacher as it is, beyond 95 % intervals. W-Clip, which changes {clip.min():.1%} to "
+        f"the class, against that of the teacher as it is, beyond {captions.INTERVALS}. W-Clip, which changes {clip.min():.1%} to "
         f"{clip.max():.0%} of the rows: {of('W-Clip')}. Shaping (DUS): {of('DUS')}. Both: {of('DUS + W-Clip')}. Temperature "
         f"scaling, fitted out of fold: {of('teacher, temperature')}; it fits the distribution of the labels, wrong ones included, "
         f"to which it is {count('teacher, temperature', 'the label', True)} with noise. Groups with a bound on the entropy: "

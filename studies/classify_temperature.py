@@ -15,46 +15,29 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd.classify import Distillation, Mixing, SeedDesign, distill, weigh
-from uqkd.estimators import half_width
-from uqkd.report import figures
+from uqkd.estimators import half_width, mean_and_error
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
-from uqkd.run import Options as Base
-from uqkd.testbeds.cells import data_label, task_cell, task_of
-from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
-from uqkd.testbeds.tables import tidy
+from uqkd.testbeds.cells import data_label, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
+from uqkd.testbeds.options import PUBLISHED_IMAGES, ImageOptions
+from uqkd.testbeds.tables import students_and_teacher
 
-METHODS = {
-    "KD": (False, 1.0),
-    "KD + mixup": (True, 1.0),
-    "KD + mixup + CE": (True, 0.8),
-}  # mixed, weight of the teacher
+# mixed, weight of the teacher
+METHODS = {"KD": (False, 1.0), "KD + mixup": (True, 1.0), "KD + mixup + CE": (True, 0.8)}
 BY = ("data", "method", "temperature")
 
 
-class Options(Base):
-    task: str = "digits"
-    size: PositiveInt | None = None  # height and width to which images are brought
+class Options(ImageOptions):
     teacher: str = "convolutional:16"
-    student: str = "perceptron:64"
     temperatures: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0, 4.0, 16.0)
     replicates: AtLeastTwo = 5  # independent teachers
     students: PositiveInt = 3  # of each
-    steps: AtLeastTwo = 600
-    batch: AtLeastTwo = 32
-    lr: PositiveFloat = 3e-3
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(
-        task="cifar100",
-        teacher="residual:56",
-        student="residual:20",
-        students=5,
-        steps=78_000,
-        batch=128,
-        lr=1e-3,
-    ),
+    "paper": Options(teacher="residual:56", student="residual:20", **PUBLISHED_IMAGES),
     "full": Options(
         temperatures=(0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0), replicates=20, students=5, steps=3_000
     ),
@@ -62,11 +45,9 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("teacher", "student", "students", "steps", "batch", "lr")}
-    task = task_cell(options.task, only="images", size=options.size)
-    check_networks(task_of(task), (options.teacher, options.student))
+    shared = {**image_cell(options, [options.teacher]), **options.training, **options.only("teacher")}
     return [
-        {**task, **how, "method": method, "temperature": temperature, "replicate": replicate}
+        {**shared, "method": method, "temperature": temperature, "replicate": replicate}
         for replicate in range(options.replicates)
         for method, temperature in product(METHODS, options.temperatures)
     ]
@@ -82,9 +63,7 @@ def measure(cell: dict) -> pd.DataFrame:
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     about = {name: cell[name] for name in (*BY, "replicate")} | {"data": data_label(cell)}
-    return pd.DataFrame(
-        tidy(evaluate(students, task), **about, who="student") + tidy(evaluate(teacher, task), **about, who="teacher")
-    )
+    return students_and_teacher(evaluate(students, task), evaluate(teacher, task), **about)
 
 
 def by_teacher(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +72,7 @@ def by_teacher(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(each: pd.DataFrame) -> pd.DataFrame:
-    """Means over teachers of their students, with 95 % intervals, and of the teachers themselves."""
+    """Means over teachers of their students, with intervals, and of the teachers themselves."""
     keys = [*BY, "measure"]
     students = each[each["who"] == "student"].groupby(keys, sort=False)["value"]
     found = students.agg(value="mean", teachers="count", standard_error="sem")
@@ -112,32 +91,29 @@ def plot(found: pd.DataFrame) -> Figure:
             rows = wide.loc[method].sort_index()
             x, y = rows["value", "accuracy"], rows["value", measure]
             bars = {"xerr": rows["half_width", "accuracy"], "yerr": rows["half_width", measure]}
-            axis.errorbar(
-                x, y, **bars, fmt="o-", ms=3.5, mfc="white", linewidth=0.8, elinewidth=0.8, color=colour, label=method
-            )
+            joined = {"fmt": "o-", "linewidth": 0.8, "elinewidth": 0.8, "capsize": None}
+            figures.intervals(axis, x, y, **bars, **joined, color=colour, label=method)
             if method == "KD":  # the order along the others is the same
                 for at, aside in ((0, (-4, -9)), (-1, (4, 3))):
-                    where = (x.iloc[at], y.iloc[at])
-                    axis.annotate(
-                        f"T={rows.index[at]:g}", where, aside, textcoords="offset points", fontsize=7, color=colour
-                    )
+                    text, where = f"T={rows.index[at]:g}", (x.iloc[at], y.iloc[at])
+                    axis.annotate(text, where, aside, textcoords="offset points", fontsize=7, color=colour)
         teacher = wide["of_teacher"].iloc[0]
         axis.plot(teacher["accuracy"], teacher[measure], "k*", ms=7, label="the teachers")
         axis.set(xlabel="accuracy", title=label)
     axes[0, -1].axhline(0.0, color="0.6", linewidth=0.8)
-    figures.legend_below(figure, axes[0, 0], "bars: 95 % intervals over teachers", columns=4)
+    figures.legend_below(figure, axes[0, 0], f"bars: {captions.INTERVALS} over teachers", columns=4)
     return figure
 
 
 def trends(each: pd.DataFrame) -> pd.DataFrame:
-    """Change per doubling of T, from T = 1 on, of each teacher's students: mean and 95 % interval over teachers."""
+    """Change per doubling of T, from T = 1 on, of each teacher's students: mean and interval over teachers."""
     rows = []
     students = each[(each["who"] == "student") & (each["temperature"] >= 1)]
     for (method, measure), part in students.groupby(["method", "measure"], sort=False):
         slopes = [np.polyfit(np.log2(one["temperature"]), one["value"], 1)[0] for _, one in part.groupby("replicate")]
-        error = np.std(slopes, ddof=1) / np.sqrt(len(slopes))
+        slope, error = mean_and_error(slopes)
         reach = float(half_width(error, len(slopes)))
-        rows.append({"method": method, "measure": measure, "per_doubling": np.mean(slopes), "half_width": reach})
+        rows.append({"method": method, "measure": measure, "per_doubling": slope, "half_width": reach})
     return pd.DataFrame(rows)
 
 
@@ -146,9 +122,7 @@ def main(options: Options, run: Run) -> None:
     each = by_teacher(table)
     found, slopes = means(each), trends(each)
     more = {"trends": slopes, "students": table}
-    title = __doc__.splitlines()[0]
-    told = caption(found, slopes, options)
-    figures.publish(run, plot(found), table=found, title=title, caption=told, more=more, place=440)
+    figures.publish(run, plot(found), table=found, caption=caption(found, slopes, options), more=more, place=440)
 
 
 def caption(found: pd.DataFrame, slopes: pd.DataFrame, options: Options) -> str:

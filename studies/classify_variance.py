@@ -25,11 +25,18 @@ from uqkd.classify import (
     distill,
     weigh,
 )
-from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
-from uqkd.report import figures
-from uqkd.run import Run
-from uqkd.testbeds.cells import data_label, task_cell, task_of
-from uqkd.testbeds.classification import cached_target_factory, cell_recipe, check_networks, evaluate, network
+from uqkd.estimators import (
+    decompose_categorical,
+    gini,
+    mean_and_error,
+    normal_half_width,
+    two_way_mean,
+    uncertainty_shares,
+)
+from uqkd.report import captions, figures
+from uqkd.run import AtLeastTwo, Run
+from uqkd.testbeds.cells import data_label, task_of
+from uqkd.testbeds.classification import cached_target_factory, cell_recipe, evaluate, network, task_cells
 from uqkd.testbeds.options import TaskOptions
 
 Sampled = Callable[[TargetFactory, Any, int, tuple], ClassTargets]
@@ -56,32 +63,28 @@ SAMPLED: dict[str, Sampled] = {
     "16 sampled labels": sampled(16),
     "4 labels and folds, by precision": blended(4),
 }
+KINDS = ("within one student", "between students", "sum")  # of shares of G_p
 MIXED = {"labels, mixup": 0.0, "teacher, mixup": 1.0}  # weight of the teacher
 
 
 class Options(TaskOptions):
     students: Annotated[int, pydantic.Field(ge=3)] = 10
-    steps: Annotated[int, pydantic.Field(ge=2)] = 500
-    batch: Annotated[int, pydantic.Field(ge=2)] = 32
+    steps: AtLeastTwo = 500
+    batch: AtLeastTwo = 32
 
 
 PRESETS = {
     "quick": Options(),
     "paper": Options(tasks=("digits", "intents:30", "intents:150"), students=100, steps=3_000),
-    "full": Options(
-        tasks=("digits", "intents:6", "intents:30", "intents:77", "intents:150"), students=200, steps=3_000
-    ),
+    "full": Options(tasks=("digits", *(f"intents:{n}" for n in (6, 30, 77, 150))), students=200, steps=3_000),
 }
 
 
 def cells(options: Options) -> list[dict]:
-    how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    tasks = [task_cell(name, **options.reading) for name in options.tasks]
-    for task in tasks:
-        check_networks(task_of(task), options.trained(task["kind"])["networks"])
+    shared = options.only("students", "steps", "batch")
     return [
-        {**task, **options.trained(task["kind"]), **how, "method": method}
-        for task in tasks
+        {**task, **shared, "method": method}
+        for task in task_cells(options)
         for method in (*METHODS, *SAMPLED, *MIXED)
         if not (method in MIXED and task["kind"] == "texts")  # words have no average
     ]
@@ -105,22 +108,14 @@ def measure(cell: dict) -> pd.DataFrame:
     )  # fmt: skip
     q, p = trained.predict_proba(task.X_test), views.teacher.predict_proba(task.X_test)
     parts, spread = decompose_categorical(q), gini(p)
-    numbers = {
-        "within one student": share_of(parts.per_student_intra, spread),
-        "between students": share_of(parts.per_student_inter, spread),
-        "sum": share_of(parts.per_student_intra + parts.per_student_inter, spread),
-        "mutual information": two_way_mean(parts.per_student_information),
-    }
+    numbers = dict(zip(KINDS, uncertainty_shares(parts, spread).values(), strict=True))
+    numbers["mutual information"] = two_way_mean(parts.per_student_information)
     scores = evaluate(trained, task)
     for name in ("accuracy", "nll", "signed_gap", "ece", "nll_scaled"):
-        numbers[name] = (float(scores[name].mean()), float(scores[name].std(ddof=1) / len(scores[name]) ** 0.5))
+        numbers[name] = mean_and_error(scores[name])
     about = {"data": data_label(cell), "method": method, "students": students, "teacher_gini": float(spread.mean())}
-    return pd.DataFrame(
-        [
-            {**about, "measure": name, "value": value, "standard_error": error}
-            for name, (value, error) in numbers.items()
-        ]
-    )
+    rows = [{"measure": name, "value": value, "standard_error": error} for name, (value, error) in numbers.items()]
+    return pd.DataFrame([{**about, **row} for row in rows])
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -130,31 +125,27 @@ def plot(table: pd.DataFrame) -> Figure:
     place = {method: -n for n, method in enumerate(methods)}
     for axis, name in zip(axes[0], names, strict=True):
         rows = table[table["data"] == name]
-        kinds = ("within one student", "between students", "sum")
-        for measure, colour, marker, aside in zip(kinds, figures.colours(3), "so^", (0.18, -0.18, 0.0), strict=True):
+        for measure, colour, marker, aside in zip(KINDS, figures.colours(3), "so^", (0.18, -0.18, 0.0), strict=True):
             part = rows[rows["measure"] == measure]
-            axis.errorbar(
-                part["value"], part["method"].map(place) + aside, xerr=1.96 * part["standard_error"], fmt=marker, ms=3.5,
-                mfc="white", capsize=2, color=colour, label=measure,
-            )  # fmt: skip
+            at, reach = part["method"].map(place) + aside, normal_half_width(part["standard_error"])
+            figures.intervals(axis, part["value"], at, xerr=reach, fmt=marker, color=colour, label=measure)
         axis.axvline(1.0, color="0.4", linewidth=0.9)
         axis.set_xscale("log")
         axis.set_yticks(list(place.values()), methods)
         axis.set(xlabel="share of the teacher's $G_p$", title=f"{name}, $G_p$ = {rows['teacher_gini'].iloc[0]:.3f}")
-    figures.legend_below(figure, axes[0, 0], "bars: ± 1.96 standard errors over students and rows")
+    figures.legend_below(figure, axes[0, 0], f"bars: {captions.BARS} over students and rows")
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    title = __doc__.splitlines()[0]
-    figures.publish(run, plot(table), table=table, title=title, caption=caption(table, options), place=460)
+    figures.publish(run, plot(table), table=table, caption=caption(table, options), place=460)
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:
     def of(name: str, method: str, measure: str) -> str:
         rows = table[(table["data"] == name) & (table["method"] == method) & (table["measure"] == measure)]
-        return f"{rows['value'].iloc[0]:.2f} ± {1.96 * rows['standard_error'].iloc[0]:.2f}"
+        return captions.plus_minus(rows["value"].iloc[0], rows["standard_error"].iloc[0])
 
     told = []
     for name in table["data"].unique():

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import Moments, comparison
+from uqkd.estimators import Moments, comparison, normal_half_width
 from uqkd.linear import Teacher, bootstrap_students
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -93,21 +93,14 @@ def plot(table: pd.DataFrame) -> Figure:
             figures.theory(axis, rows["fraction"], rows["predicted"], color=colour, linestyle=":")
             judged = rows[rows["statement"].fillna("") != ""]
             figures.theory(axis, judged["fraction"], judged["predicted"], color=colour)
-            bars = rows["standard_error"]
-            figures.simulation(axis, rows["fraction"], rows["simulated"], bars, color=colour, label=label)
+            figures.points(axis, rows, "fraction", color=colour, label=label)
             axis.set_yscale("log")
         size = f"{rows['drawn'].max():,} rows, {rows['coefficients'].iloc[0]} coefficients"
         axes[0, column].set_title(f"{name}: {size}")
         axes[1, column].set(xlabel="share of rows drawn, with replacement", ylim=(1e-33, 1e-27))
     figure.supylabel("inter-student variance (Var y)", fontsize=8.5)
-    handles = [axes[row, 0].get_legend_handles_labels() for row in (0, 1)]
-    figure.legend(
-        [h for hs, _ in handles for h in hs],
-        [text for _, texts in handles for text in texts],
-        title=f"line: sandwich (T9), dotted below {JUDGED_FROM} rows per coefficient; points: simulation ± 1.96 standard errors",
-        loc="outside lower center",
-        ncols=2,
-    )
+    note = f"line: sandwich (T9), dotted below {JUDGED_FROM} rows per coefficient; points: simulation {captions.BARS}"
+    figures.legend_below(figure, list(axes[:, 0]), note, columns=2)
     return figure
 
 
@@ -119,7 +112,7 @@ def main(options: Options, run: Run) -> None:
     truth = truth.assign(
         per_coefficient=per_coefficient,
         excess=100 * (truth["simulated"] / truth["predicted"] - 1),
-        bar=196 * truth["standard_error"] / truth["predicted"],
+        bar=100 * normal_half_width(truth["standard_error"] / truth["predicted"]),
     )
     nearest = [(truth["per_coefficient"] - at).abs().idxmin() for at in (0, 30, 100, 1e9)]
     parts = [
@@ -129,6 +122,6 @@ def main(options: Options, run: Run) -> None:
     caption = (
         f"{options.replicates:,} students per point; {table['deficient'].sum()} rank-deficient resamples left out. With the "
         f"teacher's noise-free answers the variance is rounding error (at most {zero:.0e} of Var y; lower panels). With ground "
-        f"truth the simulated variance differs from the large-sample sandwich by {', '.join(parts)} (± 1.96 standard errors)."
+        f"truth the simulated variance differs from the large-sample sandwich by {', '.join(parts)} ({captions.BARS})."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=60)
+    figures.publish(run, plot(table), table=table, caption=caption, place=60)

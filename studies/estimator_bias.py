@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import comparison, decompose_variance, variance_of_means
+from uqkd.estimators import comparison, decompose_variance, mean_and_error, percent, tails, variance_of_means
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -40,7 +40,7 @@ ESTIMATORS = {"plug-in": "variance of student means (plug-in)", "unbiased": "unb
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {"k": options.k, "alpha": options.alpha, "students": options.students, "replicates": options.replicates}
+    shared = options.only("k", "alpha", "students", "replicates")
     return [
         {**regression_cell(name, options.target), **shared, "responses": responses}
         for name in options.data
@@ -67,12 +67,11 @@ def measure(cell: dict) -> pd.DataFrame:
     rows = []
     for estimator, predicted in (("plug-in", 1.0 + own), ("unbiased", 1.0)):
         values = np.array(found[estimator])
-        numbers = (predicted, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
-        spread = {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
+        numbers = (predicted, *mean_and_error(values))
+        spread = dict(zip(("low", "high"), np.quantile(values, tails()), strict=True))
         rows.append({"estimator": estimator, **comparison("T10", f"{estimator} / truth", *numbers), **spread})
-    about = {"data": data_label(cell)} | {
-        name: cell[name] for name in ("responses", "k", "alpha", "students", "replicates")
-    }
+    shown = ("responses", "k", "alpha", "students", "replicates")
+    about = {"data": data_label(cell), **{name: cell[name] for name in shown}}
     about["own_over_truth"] = teacher.noise_var / truth  # intra-student variance in units of the truth
     return pd.DataFrame([{**about, **row} for row in rows])
 
@@ -86,18 +85,14 @@ def plot(table: pd.DataFrame) -> Figure:
             rows = table[(table["data"] == name) & (table["estimator"] == estimator)]
             own = rows["own_over_truth"].iloc[0] if estimator == "plug-in" else 0.0
             figures.theory(axis, dense, 1.0 + own / dense, color=colour)
-            figures.simulation(
-                axis, rows["responses"], rows["simulated"], rows["standard_error"], color=colour, label=label
-            )
+            figures.points(axis, rows, "responses", color=colour, label=label)
             axis.fill_between(rows["responses"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
         axis.set(yscale="symlog", xlabel="answers per student and prompt, R", title=name)
         figures.k_axis(axis, (2, 5, 15, 30, 60, 120))
-        ticks = (-10, -3, -1, 0, 1, 3, 10, 30, 100)
-        axis.set_yticks(ticks, labels=[str(t).replace("-", "−") for t in ticks], minor=False)
-        axis.set_yticks([], minor=True)
+        figures.ticks(axis, "y", (-10, -3, -1, 0, 1, 3, 10, 30, 100))
         axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)
     axes[0, 0].set_ylabel("estimate / truth")
-    note = "lines: theory; points: mean ± 1.96 standard errors; bands: 95 % of single estimates\n"
+    note = f"lines: theory; points: mean {captions.BARS}; bands: {percent()} of single estimates\n"
     note += "(axis linear between −1 and 1, logarithmic beyond)"
     figures.legend_below(figure, axes[0, 0], note)
     return figure
@@ -112,8 +107,8 @@ def main(options: Options, run: Run) -> None:
         f"Inter-student variance of {options.students} students, k = {options.k}, mean over the test rows; {options.replicates:,} "
         f"repetitions. On {table['data'].iloc[0]} at R = {few} the plug-in reports {plug_in.loc[few, 'simulated']:.0f} times the "
         f"truth (theory {plug_in.loc[few, 'predicted']:.0f}), at R = {many} still {plug_in.loc[many, 'simulated']:.1f}. The "
-        f"unbiased estimate is right on average at every R, but a single one scatters: 95 % lie between "
+        f"unbiased estimate is right on average at every R, but a single one scatters: {percent()} lie between "
         f"{unbiased.loc[few, 'low']:.1f} and {unbiased.loc[few, 'high']:.1f} at R = {few}, between {unbiased.loc[many, 'low']:.2f} "
         f"and {unbiased.loc[many, 'high']:.2f} at R = {many}. Negative estimates are drawn as they are."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=50)
+    figures.publish(run, plot(table), table=table, caption=caption, place=50)

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, seeds
-from uqkd.estimators import comparison, decompose_variance
+from uqkd.estimators import LEVEL, comparison, decompose_variance, mean_and_error, normal_half_width, percent
 from uqkd.linear import Design, Students, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -36,6 +36,7 @@ PRESETS = {
     "full": Options(data=data.REGRESSIONS, students=1_000, responses=32),
 }
 
+COVERAGE = f"coverage of the {percent()} interval"
 HEADS = {
     "point": "point student",
     "targets": "head fitted to the averages",
@@ -45,7 +46,7 @@ HEADS = {
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {"alpha": options.alpha, "students": options.students, "responses": options.responses}
+    shared = options.only("alpha", "students", "responses")
     return [{**regression_cell(name, options.target), **shared, "k": k} for name in options.data for k in options.ks]
 
 
@@ -75,11 +76,10 @@ def measure(cell: dict) -> pd.DataFrame:
         )
         rows.append({"head": head, **comparison("T3", "intra-student variance", *numbers)})
 
-        inside = np.abs(fresh - students.predict_mean(X_test)) <= 1.96 * np.sqrt(students.head_var)[:, None]
-        per_student = inside.mean(axis=1)
+        inside = np.abs(fresh - students.predict_mean(X_test)) <= normal_half_width(np.sqrt(students.head_var))[:, None]
         expected = theory.interval_coverage(part.X, X_test, head, k).mean()
-        numbers = expected, per_student.mean(), per_student.std(ddof=1) / np.sqrt(len(per_student))
-        rows.append({"head": head, **comparison("T3", "coverage of the 95 % interval", *numbers)})
+        numbers = expected, *mean_and_error(inside.mean(axis=1))
+        rows.append({"head": head, **comparison("T3", COVERAGE, *numbers)})
     about = {"data": data_label(cell), "alpha": cell["alpha"], "k": k, "students": cell["students"]}
     return pd.DataFrame([{**about, **row} for row in rows])
 
@@ -87,20 +87,18 @@ def measure(cell: dict) -> pd.DataFrame:
 def plot(table: pd.DataFrame) -> Figure:
     figure, (axes,) = figures.panels(1, 2, height=3.2)
     rows = table[table["data"] == table["data"].iloc[0]]
-    for axis, quantity in zip(axes, ("intra-student variance", "coverage of the 95 % interval"), strict=True):
+    for axis, quantity in zip(axes, ("intra-student variance", COVERAGE), strict=True):
         for (head, label), colour in zip(HEADS.items(), figures.colours(len(HEADS)), strict=True):
             part = rows[(rows["head"] == head) & (rows["quantity"] == quantity)]
             nudge = {"responses": 0.97, "carried": 1.03}.get(head, 1.0)  # the two coincide: show both
             figures.theory(axis, part["k"], part["predicted"], color=colour)
-            figures.simulation(
-                axis, part["k"] * nudge, part["simulated"], part["standard_error"], color=colour, label=label
-            )
+            figures.points(axis, part, part["k"] * nudge, color=colour, label=label)
         axis.set(xlabel="responses averaged, k", ylim=(-0.04, 1.12))
         figures.k_axis(axis, (2, 3, 5, 10, 20, 50))
     axes[0].set(title="intra-student variance", ylabel="share of the teacher's variance")
-    axes[1].set(title="answers inside its 95 % interval", ylabel="share of fresh teacher answers")
-    axes[1].axhline(0.95, color="0.6", linestyle=":", zorder=1)
-    figures.legend_below(figure, axes[0], "lines: theory; points: simulation ± 1.96 standard errors", columns=2)
+    axes[1].set(title=f"answers inside its {percent()} interval", ylabel="share of fresh teacher answers")
+    axes[1].axhline(LEVEL, color="0.6", linestyle=":", zorder=1)
+    figures.legend_below(figure, axes[0], f"lines: theory; points: simulation {captions.BARS}", columns=2)
     return figure
 
 
@@ -108,11 +106,11 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     seen = table[table["data"] == table["data"].iloc[0]].set_index(["quantity", "head", "k"])["simulated"]
     k = 10 if 10 in options.ks else max(options.ks)
-    kept, inside = seen["intra-student variance"], seen["coverage of the 95 % interval"]
+    kept, inside = seen["intra-student variance"], seen[COVERAGE]
     caption = (
         f"{table['data'].iloc[0]}, α = {options.alpha:g}, {options.students} students, {options.responses} answers each per test "
         f"row. At k = {k} a student whose head was fitted to averages keeps {kept['targets', k]:.3f} of the teacher's variance "
-        f"(theory {1 / k:.3f}) and its 95 % interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with the "
-        f"spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
+        f"(theory {1 / k:.3f}) and its {percent()} interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with "
+        f"the spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=40)
+    figures.publish(run, plot(table), table=table, caption=caption, place=40)

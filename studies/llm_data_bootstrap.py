@@ -7,34 +7,20 @@ out a third, which a student must answer from others, so that what it moves is b
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from uqkd.estimators import comparison, decompose_categorical, gini, share_of
-from uqkd.llm import Prompts, SeedDesign, Testbed, distill, weigh
-from uqkd.report import figures
-from uqkd.run import Options as Base
+from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares
+from uqkd.llm import SeedDesign, Testbed, distill, weigh
+from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
+from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
-
-Array = NDArray[np.float64]
-
-RELATIONS = {"home": "own answers", "food": "a group's answers"}
+from uqkd.testbeds.options import EmbeddedOptions
 
 
-class Options(Base):
-    groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
-    students: Annotated[int, pydantic.Field(ge=3)] = 8
+class Options(EmbeddedOptions):
     k: PositiveInt = 4
-    steps: PositiveInt = 120
-    batch: PositiveInt = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
-    backend: str = "vllm"
 
 
 PRESETS = {
@@ -45,9 +31,9 @@ PRESETS = {
 
 
 def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
-    shared = {name: getattr(options, name) for name in ("students", "k", "steps", "batch", "lr")}
+    shared = {"data": folder, "data_fingerprint": fingerprint, **options.only("students", "k", "steps", "batch", "lr")}
     return [
-        {"data": folder, "data_fingerprint": fingerprint, **shared, "bootstrap": bootstrap, "responses": responses}
+        {**shared, "bootstrap": bootstrap, "responses": responses}
         for bootstrap in (False, True)
         for responses in ("same", "own")
     ]
@@ -55,7 +41,7 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 
 def measure(cell: dict) -> pd.DataFrame:
     testbed, S, k = Testbed.at(cell["data"]), cell["students"], cell["k"]
-    prompts = asked(testbed)
+    prompts = uncertain_prompts(testbed.world)
     given = 1 if cell["responses"] == "same" else S
     targets = weigh(testbed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
@@ -72,19 +58,15 @@ def measure(cell: dict) -> pd.DataFrame:
     )
     q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
     rows = []
-    for relation in RELATIONS:
-        own = np.array([name.startswith(f"{relation}/") for name in prompts.ids])
-        parts, spread = decompose_categorical(q[:, own]), gini(p[own])
-        for name, values in (("inter", parts.per_student_inter), ("intra", parts.per_student_intra)):
-            rows.append({"relation": relation, **comparison("", name, float("nan"), *share_of(values, spread))})
+    for relation in UNCERTAIN:
+        own = of_relation(prompts, relation)
+        shares = uncertainty_shares(decompose_categorical(q[:, own]), gini(p[own]))
+        rows += [{"relation": relation, **comparison("", name, np.nan, *shares[name])} for name in QUANTITIES]
     about = {name: cell[name] for name in ("bootstrap", "responses", "students", "k")}
     return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
 
 
-def asked(testbed: Testbed) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
-
-
+QUANTITIES = {"inter": "between students", "intra": "within one student"}
 SETTINGS = (
     (False, "same", "same\nresponses,\nall prompts"), (False, "own", "own\nresponses,\nall prompts"),
     (True, "same", "same\nresponses,\nresampled"), (True, "own", "own\nresponses,\nresampled"),
@@ -93,28 +75,19 @@ SETTINGS = (
 
 def plot(table: pd.DataFrame) -> Figure:
     figure, (axes,) = figures.panels(1, 2, height=3.0, sharey=True)
-    for axis, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
-        for (quantity, label), colour, shift in zip(
-            {"inter": "between students", "intra": "within one student"}.items(),
-            figures.colours(2),
-            (-0.08, 0.08),
-            strict=True,
-        ):
-            part = table[(table["relation"] == relation) & (table["quantity"] == quantity)]
-            found = [part[(part["bootstrap"] == b) & (part["responses"] == r)].iloc[0] for b, r, _ in SETTINGS]
-            x = np.arange(len(SETTINGS)) + shift
-            figures.simulation(
-                axis, x, [row["simulated"] for row in found], [row["standard_error"] for row in found], color=colour,
-                label=label,
-            )  # fmt: skip
-        for share, colour in zip(
-            (1.0 / table["k"].iloc[0], 1.0 - 1.0 / table["k"].iloc[0]), figures.colours(2), strict=True
-        ):
-            axis.plot([0.6, 1.4], [share, share], color=colour, linewidth=1)
+    k = table["k"].iloc[0]
+    memorised = {"inter": 1.0 / k, "intra": 1.0 - 1.0 / k}  # T4
+    for axis, (relation, meaning) in zip(axes, UNCERTAIN.items(), strict=True):
+        part = table[table["relation"] == relation].set_index(["bootstrap", "responses"])
+        for i, ((quantity, label), colour) in enumerate(zip(QUANTITIES.items(), figures.colours(2), strict=True)):
+            rows = part[part["quantity"] == quantity].loc[[setting[:2] for setting in SETTINGS]]
+            x = np.arange(len(SETTINGS)) + (-0.08, 0.08)[i]
+            figures.points(axis, rows, x, color=colour, label=label)
+            axis.plot([0.6, 1.4], [memorised[quantity]] * 2, color=colour, linewidth=1)
         axis.set(title=f"questions with {meaning}")
         axis.set_xticks(range(len(SETTINGS)), labels=[label for *_, label in SETTINGS], fontsize=6.5)
     axes[0].set_ylabel("share of $G_p$")
-    note = "lines: own responses, for students that memorise (T4); points ± 1.96 standard errors"
+    note = f"lines: own responses, for students that memorise (T4); points {captions.BARS}"
     figures.legend_below(figure, axes[0], note, columns=2)
     return figure
 
@@ -122,10 +95,10 @@ def plot(table: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     fingerprint = testbed.draw(
-        asked(testbed), students=options.students, per_student=options.k, backend=options.backend
+        uncertain_prompts(testbed.world), students=options.students, per_student=options.k, backend=options.backend
     )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=260)
+    figures.publish(run, plot(table), table=table, caption=caption(table), place=260)
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -134,10 +107,10 @@ def caption(table: pd.DataFrame) -> str:
     def said(bootstrap: bool, responses: str, relation: str) -> str:
         part = table[(table["relation"] == relation) & (table["quantity"] == "inter")]
         row = part[(part["bootstrap"] == bootstrap) & (part["responses"] == responses)].iloc[0]
-        return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
+        return captions.simulated(row)
 
     first, text = table.iloc[0], ""
-    for relation, meaning in RELATIONS.items():
+    for relation, meaning in UNCERTAIN.items():
         text += (
             f" {meaning.capitalize()}: {said(False, 'same', relation)} with the same responses to all "
             f"prompts (begun and shuffled apart), {said(False, 'own', relation)} with own responses, "

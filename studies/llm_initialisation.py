@@ -8,38 +8,28 @@ teacher's Gini variance G_p.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from uqkd.estimators import comparison, decompose_categorical, gini, share_of
-from uqkd.llm import Prompts, SeedDesign, Students, Testbed, distill, weigh
+from uqkd.estimators import comparison, decompose_categorical, gini, normal_half_width, uncertainty_shares
+from uqkd.llm import SeedDesign, Students, Testbed, distill, weigh
 from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.training.ways_to_train import stacked_of
-from uqkd.report import figures
-from uqkd.run import Options as Base
-from uqkd.run import PositiveInt, Run
+from uqkd.llm.synthetic.questions import uncertain_prompts
+from uqkd.report import captions, figures
+from uqkd.run import PositiveFloat, PositiveInt, Run
+from uqkd.testbeds.options import EmbeddedOptions
 
-Array = NDArray[np.float64]
-PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 INDEPENDENT = -1.0  # instead of a perturbation: an initialisation of each student's own
 
 
-class Options(Base):
-    groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
-    students: Annotated[int, pydantic.Field(ge=3)] = 8
+class Options(EmbeddedOptions):
     perturbations: tuple[PositiveFloat, ...] = (0.01, 0.1, 0.5)
     k: PositiveInt = 4
-    steps: PositiveInt = 120
-    batch: PositiveInt = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
-    backend: str = "vllm"
 
 
 PRESETS = {
@@ -51,16 +41,13 @@ PRESETS = {
 
 
 def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
-    shared = {name: getattr(options, name) for name in ("students", "k", "steps", "batch", "lr")}
-    return [
-        {"data": folder, "data_fingerprint": fingerprint, **shared, "perturbation": level}
-        for level in (*options.perturbations, INDEPENDENT)
-    ]
+    shared = {"data": folder, "data_fingerprint": fingerprint, **options.only("students", "k", "steps", "batch", "lr")}
+    return [{**shared, "perturbation": level} for level in (*options.perturbations, INDEPENDENT)]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     testbed, level, S = Testbed.at(cell["data"]), cell["perturbation"], cell["students"]
-    prompts = asked(testbed)
+    prompts = uncertain_prompts(testbed.world)
     targets = weigh(testbed.bank().responses(prompts, students=1, k=cell["k"], per_student=cell["k"]), "multi")
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     key = ("llm initialisation", level)
@@ -72,16 +59,10 @@ def measure(cell: dict) -> pd.DataFrame:
     )
     rows, p = [], testbed.predict_proba(prompts)
     for when, made in (("before", untrained(testbed, S, key, start)), ("after", students)):
-        q = made.predict_proba(prompts)
-        parts, spread = decompose_categorical(q), gini(p)
-        for name, values in (("inter", parts.per_student_inter), ("intra", parts.per_student_intra)):
-            rows.append({"when": when, **comparison("", name, float("nan"), *share_of(values, spread))})
+        shares = uncertainty_shares(decompose_categorical(made.predict_proba(prompts)), gini(p))
+        rows += [{"when": when, **comparison("", name, np.nan, *shares[name])} for name in ("inter", "intra")]
     about = {name: cell[name] for name in ("perturbation", "students", "k", "steps")}
     return pd.DataFrame([{**about, "prompts": len(prompts), **row} for row in rows])
-
-
-def asked(testbed: Testbed) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
 
 
 def untrained(testbed: Testbed, students: int, key: tuple, start: dict[str, Any]) -> Students:
@@ -105,33 +86,29 @@ def plot(table: pd.DataFrame) -> Figure:
         own = free[(free["when"] == when) & (free["quantity"] == "inter")]
         both = pd.concat([part, own])
         x = np.array([*part["perturbation"], *([apart] * len(own))]) * (0.95 if when == "before" else 1.05)
-        half = 1.96 * both["standard_error"]
+        half = normal_half_width(both["standard_error"])
         below = np.minimum(
             half, 0.9 * both["simulated"]
         )  # on a logarithmic axis an interval that holds zero has no end
-        axis.errorbar(
-            x, both["simulated"], yerr=[below, half], fmt="o", mfc="white", color=colour, capsize=3, label=label
-        )
+        shown = {"color": colour, "capsize": 3, "ms": None, "label": label}
+        figures.intervals(axis, x, both["simulated"], yerr=[below, half], **shown)
     axis.axhline(1.0 / table["k"].iloc[0], color="0.4", linestyle=":", linewidth=1)
     axis.axvline(levels[-1] * 3, color="0.7", linewidth=1)
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlabel="perturbation ε of where students begin",
-        ylabel="inter-student variance / $G_p$",
-    )
-    axis.set_xticks([*levels, apart], labels=[f"{level:g}" for level in levels] + ["independent"], minor=False)
-    axis.set_xticks([], minor=True)
-    note = "points ± 1.96 standard errors; dotted: 1/k, with other responses for each student (T4)"
+    axis.set(xscale="log", yscale="log", ylabel="inter-student variance / $G_p$")
+    axis.set_xlabel("perturbation ε of where students begin")
+    figures.ticks(axis, "x", [*levels, apart], [*(f"{level:g}" for level in levels), "independent"])
+    note = f"points {captions.BARS}; dotted: 1/k, with other responses for each student (T4)"
     figures.legend_below(figure, axis, note, columns=2)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    fingerprint = testbed.draw(asked(testbed), students=1, per_student=options.k, backend=options.backend)
+    fingerprint = testbed.draw(
+        uncertain_prompts(testbed.world), students=1, per_student=options.k, backend=options.backend
+    )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=250)
+    figures.publish(run, plot(table), table=table, caption=caption(table), place=250)
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -140,7 +117,7 @@ def caption(table: pd.DataFrame) -> str:
 
     def said(level: float, when: str) -> str:
         row = inter[(inter["perturbation"] == level) & (inter["when"] == when)].iloc[0]
-        return f"{row['simulated']:.2g} ± {1.96 * row['standard_error']:.1g}"
+        return captions.simulated(row, ".2g", reach=".1g")
 
     near = sorted(inter.loc[inter["perturbation"] > 0, "perturbation"].unique())
     first = inter.iloc[0]

@@ -8,31 +8,30 @@ judged; entropies, of which no unbiased estimate exists, are shown beside them; 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, mean_and_error, share_of
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.answers.semantic import RULES, decompose_entropy
-from uqkd.llm import Prompts, Sampling, SeedDesign, Students, Testbed, answer_classes, distill, weigh
+from uqkd.llm import Sampling, SeedDesign, Students, Testbed, answer_classes, distill, weigh
 from uqkd.llm.measuring.errors import grade
+from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
-from uqkd.run import Options as Base
+from uqkd.testbeds.options import EmbeddedOptions
 
 Array = NDArray[np.float64]
 Classes = NDArray[np.int64]
 
-RELATIONS = ("home", "food")
 # Each measure: the statement that judges it, empty where it is biased, and its name in the figure.
 MEASURES = {
     "intra": ("T4", "intra-student variance"),
@@ -56,18 +55,13 @@ WRONG = {
 }  # with the measure that each is a wrong version of before the comma
 
 
-class Options(Base):
-    groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
-    students: Annotated[int, pydantic.Field(ge=3)] = 8
+class Options(EmbeddedOptions):
     ks: tuple[PositiveInt, ...] = (1, 4)
     every: PositiveInt = 8  # of all entities, those whose prompts are trained on and asked
     steps: PositiveInt = 60  # students that memorised one response would not be unsure of anything
     batch: PositiveInt = 24
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
     responses: AtLeastTwo = 8
     blocks: AtLeastTwo = 200
-    backend: str = "vllm"
 
 
 PRESETS = {
@@ -78,16 +72,19 @@ PRESETS = {
 
 
 def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
-    names = ("students", "every", "steps", "batch", "lr", "responses", "blocks")
-    shared = {name: getattr(options, name) for name in names}
-    most = max(options.ks)
-    return [{"data": folder, "data_fingerprint": fingerprint, **shared, "most": most, "k": k} for k in options.ks]
+    shared = options.only("students", "every", "steps", "batch", "lr", "responses", "blocks")
+    shared |= {"data": folder, "data_fingerprint": fingerprint, "most": max(options.ks)}
+    return [{**shared, "k": k} for k in options.ks]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     """Every measure of every block, and its exact value."""
     testbed, students, k, size = Testbed.at(cell["data"]), cell["students"], cell["k"], cell["responses"]
-    prompts, key, draws = asked(testbed, cell["every"]), ("llm sampled estimates", k), cell["blocks"] * size
+    prompts, key, draws = (
+        uncertain_prompts(testbed.world, every=cell["every"]),
+        ("llm sampled estimates", k),
+        cell["blocks"] * size,
+    )
     given = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     made = distill(
@@ -99,27 +96,16 @@ def measure(cell: dict) -> pd.DataFrame:
     teacher = Students.untrained(testbed.teacher, encoder=testbed.encoder)
     theirs = teacher.predict(prompts, draws, sampling=sampling, key=(*key, "teacher"))
     shared = consecutive(q, cell["blocks"], size, key=(*key, "shared"))
-    found = estimates(
-        blocks(answer_classes(answered, testbed.encoder), size),
-        blocks(answer_classes(theirs, testbed.encoder), size)[0],
-        p,
-        shared=shared,
-    )
+    mine, its = (blocks(answer_classes(one, testbed.encoder), size) for one in (answered, theirs))
+    found = estimates(mine, its[0], p, shared=shared)
     (graded,) = grade(answered)
     found["unsupported"] = 1.0 - blocks(graded.supported, size).mean(axis=(0, 1, 3))
-    known = exact(q, p)
+    known, rows = exact(q, p), []
+    for name, values in found.items():
+        of_block = {"measure": name, "block": np.arange(len(values)), "estimate": values}
+        rows.append(pd.DataFrame({**of_block, "exact": known[truth_of(name)]}))
     about = {"k": k, "students": students, "prompts": len(prompts), "responses": size}
-    rows = [
-        pd.DataFrame(
-            {"measure": name, "block": np.arange(len(values)), "estimate": values, "exact": known[truth_of(name)]}
-        )
-        for name, values in found.items()
-    ]
     return pd.concat(rows, ignore_index=True).assign(**about)
-
-
-def asked(testbed: Testbed, every: int) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=every)
 
 
 def blocks(draws: NDArray[Any], size: int) -> NDArray[Any]:
@@ -202,10 +188,10 @@ def compared(units: pd.DataFrame) -> pd.DataFrame:
     limit = threshold(units["k"].nunique() * len(MEASURES))
     for (k, name), part in groups.items():
         values, first = part["estimate"].to_numpy(), part.iloc[0]
+        mean, error = mean_and_error(values)
         statement = MEASURES[name][0] if name in MEASURES else ""
         kind = "unbiased" if name in MEASURES else "wrong" if name in WRONG else "biased"
-        error = float(values.std(ddof=1)) / len(values) ** 0.5
-        row = comparison(statement, name, first["exact"], float(values.mean()), error)
+        row = comparison(statement, name, first["exact"], mean, error)
         about = {name: first[name] for name in ("students", "prompts", "responses")}
         beyond = {"single_sd": float(values.std(ddof=1)), "rejected": abs(row["z"]) > limit}  # type: ignore[arg-type]
         rows.append({"k": k, "kind": kind, "blocks": len(values), **about, **row, **beyond})
@@ -215,10 +201,9 @@ def compared(units: pd.DataFrame) -> pd.DataFrame:
 def labels() -> dict[str, str]:
     """Every estimate and its name in the figure, in the figure's order."""
     found = {name: label for name, (_, label) in MEASURES.items()}
+    rules = {rule: rule if rule == "plug-in" else rule.title() for rule in RULES}
     found |= {
-        f"{name}, {rule}": f"{label}, {rule.title() if rule != 'plug-in' else rule}"
-        for name, label in ENTROPIES.items()
-        for rule in RULES
+        f"{name}, {rule}": f"{label}, {said}" for name, label in ENTROPIES.items() for rule, said in rules.items()
     }
     return found | WRONG
 
@@ -239,11 +224,8 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.axvline(0.0, color="0.3", linewidth=1, zorder=1)
         axis.set_xscale("symlog", linthresh=5.0, linscale=2.0)
         axis.set(title=f"students of k = {k}", xlabel="z of the mean estimate")
-        axis.set_xticks(
-            [-100, -10, -2, 0, 2, 10, 100], labels=["−100", "−10", "−2", "0", "2", "10", "100"], minor=False
-        )
-        axis.set_yticks(range(len(names)), labels=list(names.values()), fontsize=7)
-        axis.set_ylim(len(names) - 0.5, -0.5)
+        figures.ticks(axis, "x", [-100, -10, -2, 0, 2, 10, 100])
+        figures.named_rows(axis, names.values(), fontsize=7)
     first = table.iloc[0]
     note = f"means of {first['blocks']} independent blocks of R = {first['responses']} answers; band: |z| ≤ {limit:.1f} passes"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
@@ -252,10 +234,10 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    prompts = asked(testbed, options.every)
-    fingerprint = testbed.draw(prompts, students=options.students, per_student=max(options.ks), backend=options.backend)
+    prompts = uncertain_prompts(testbed.world, every=options.every)
+    fingerprint = testbed.draw(prompts, per_student=max(options.ks), **options.only("students", "backend"))
     table = compared(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=240)
+    figures.publish(run, plot(table), table=table, caption=caption(table), place=240)
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -267,7 +249,7 @@ def caption(table: pd.DataFrame) -> str:
 
     def said(name: str) -> str:
         row: Any = rows.loc[(k, name)]
-        return f"{row['simulated']:.3f} ± {1.96 * row['standard_error']:.3f} for {row['predicted']:.3f}"
+        return f"{captions.simulated(row, '.3f')} for {row['predicted']:.3f}"
 
     text = (
         f"{first['students']} students, {first['prompts']} prompts, {first['blocks']} blocks of R = {first['responses']}; exact "

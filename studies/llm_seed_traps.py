@@ -10,25 +10,27 @@ prompts, here of the shares of answers that begin with each word.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import astuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.estimators import comparison, gini
+from uqkd.estimators import comparison, expected_share_variances, mean_and_error, normal_half_width, share_variances
 from uqkd.llm import Prompts, Sampling, Testbed, open_teacher
 from uqkd.llm.models.revision import model_revision
+from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.report.page import threshold
+from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base
-from uqkd.run import PositiveInt, Run
+from uqkd.testbeds.tables import to_array
 
 Array = NDArray[np.float64]
 Classes = NDArray[np.int64]
@@ -46,14 +48,12 @@ BAND = 0.1  # what passes lies within this share of the exact variance, and with
 
 class Options(Base):
     groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
-    prompts: Annotated[int, pydantic.Field(ge=2)] = 24
-    k: Annotated[int, pydantic.Field(ge=2)] = 4
-    group: Annotated[int, pydantic.Field(ge=2)] = (
-        4  # students of one experiment; consecutive seeds share draws within it
-    )
-    keyed: Annotated[int, pydantic.Field(ge=2)] = 56  # experiments with keyed seeds
-    broken: Annotated[int, pydantic.Field(ge=2)] = 12  # with each of the other seedings
+    entities: AtLeastTwo = 6
+    prompts: AtLeastTwo = 24
+    k: AtLeastTwo = 4
+    group: AtLeastTwo = 4  # students of one experiment; consecutive seeds share draws within it
+    keyed: AtLeastTwo = 56  # experiments with keyed seeds
+    broken: AtLeastTwo = 12  # with each of the other seedings
     backend: Literal["vllm", "transformers"] = "vllm"  # transformers: keyed seeds only
 
 
@@ -66,15 +66,14 @@ PRESETS = {
 
 def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
     """One cell is one engine session; keyed experiments are spread over both."""
-    shared = {name: getattr(options, name) for name in ("prompts", "k", "group", "backend")}
+    shared = {"data": folder, "data_fingerprint": fingerprint, **options.only("prompts", "k", "group", "backend")}
     found = []
     for session in range(SESSIONS):
         work = [("keyed", len(range(session, options.keyed, SESSIONS)))]
         if options.backend == "vllm":  # the engine's default comes first, while the engine is fresh
             other = ("consecutive", "broadcast")[session]
             work = [("engine default", options.broken), *work, (other, options.broken)]
-        about = {"data": folder, "data_fingerprint": fingerprint}
-        found.append({**about, **shared, "session": session, "experiments": work})
+        found.append({**shared, "session": session, "experiments": work})
     return found
 
 
@@ -91,8 +90,8 @@ def measure(cell: dict) -> pd.DataFrame:
 
 
 def prompts_of(testbed: Testbed, count: int) -> Prompts:
-    """Questions with doubt in them, equally spaced over the world."""
-    asked = testbed.world.prompts(phrasings=[0], relations=["home", "food"])
+    """Questions with several answers, equally spaced over the world."""
+    asked = uncertain_prompts(testbed.world, every=1)
     return asked.select(np.unique(np.linspace(0, len(asked) - 1, num=min(count, len(asked)), dtype=int)))
 
 
@@ -148,19 +147,11 @@ def listed(encoder: Any, answers: tuple[str, ...]) -> dict[tuple[int, ...], int]
 
 def counted(table: pd.DataFrame) -> dict[str, Classes]:
     """Classes (E, S, P, k) of each seeding: experiments, their students, prompts, responses."""
-    found = {}
     axes = ["experiment", "student", "prompt", "response"]
-    for seeding, part in table.groupby("seeding", sort=False):
-        shape = tuple(int(part[axis].max()) + 1 for axis in axes)
-        classes = np.full(shape, -1, dtype=np.int64)
-        classes[tuple(part[axis].to_numpy() for axis in axes)] = part["answer"].to_numpy()
-        if (classes < 0).any():
-            raise ValueError(f"{seeding}: {int((classes < 0).sum())} of {classes.size} draws are missing")
-        found[str(seeding)] = classes
-    return found
+    return {str(seeding): to_array(part, axes, "answer") for seeding, part in table.groupby("seeding", sort=False)}
 
 
-def first_words(prompts: Prompts) -> NDArray[np.int64]:
+def first_words(prompts: Prompts) -> Classes:
     """Which word an answer begins with, (P, C + 1); anything else is a word of its own."""
     words = sorted({answer.split()[0] for own in prompts.answers for answer in own})
     most = max(map(len, prompts.answers))
@@ -170,26 +161,14 @@ def first_words(prompts: Prompts) -> NDArray[np.int64]:
     return found
 
 
-def expected_variances(p: Array, words: NDArray[np.int64], k: int) -> dict[str, float]:
-    """What independent draws give: G_p/k on average over prompts, and the sum over prompts of v_p/(k·P²)."""
-    by_word = np.zeros((len(p), int(words.max()) + 1))
-    np.add.at(by_word, (np.arange(len(p))[:, None], words), p)
-    return {"per prompt": float(gini(p).mean()) / k, "prompt average": float(gini(by_word).mean()) / (k * len(p))}
+def expected_variances(p: Array, words: Classes, k: int) -> dict[str, float]:
+    """What independent draws give."""
+    return dict(zip(QUANTITIES, astuple(expected_share_variances(p, words, k)), strict=True))
 
 
-def seen_variances(classes: Classes, words: NDArray[np.int64]) -> dict[str, Array]:
-    """Variance between the students of each experiment, (E,), summed over classes and unbiased (ddof 1)."""
-    experiments, students, prompts, k = classes.shape
-    one_hot = np.eye(words.shape[1])
-    shares = one_hot[classes].mean(axis=3)
-    begun = np.zeros((experiments, students, int(words.max()) + 1))
-    word = words[np.arange(prompts)[:, None], classes]  # (E, S, P, k)
-    where = (np.arange(experiments)[:, None, None, None], np.arange(students)[:, None, None])
-    np.add.at(begun, (*where, word), 1.0 / (prompts * k))
-    return {
-        "per prompt": shares.var(axis=1, ddof=1).sum(axis=-1).mean(axis=-1),
-        "prompt average": begun.var(axis=1, ddof=1).sum(axis=-1),
-    }
+def seen_variances(classes: Classes, words: Classes) -> dict[str, Array]:
+    """Variance between the students of each experiment, (E,), summed over classes and unbiased."""
+    return dict(zip(QUANTITIES, astuple(share_variances(classes, words)), strict=True))
 
 
 def understood(seeding: str, quantity: str, students: int, k: int) -> float:
@@ -203,7 +182,7 @@ def understood(seeding: str, quantity: str, students: int, k: int) -> float:
     return 1.0 - shared / (students * (students - 1) / 2)
 
 
-def compared(draws: dict[str, Classes], p: Array, words: NDArray[np.int64]) -> pd.DataFrame:
+def compared(draws: dict[str, Classes], p: Array, words: Classes) -> pd.DataFrame:
     """Ratio of each measured variance to the exact one, judged alike for every seeding.
 
     Experiments are independent of one another, so that their spread gives the standard error; prompts are fixed.
@@ -211,20 +190,14 @@ def compared(draws: dict[str, Classes], p: Array, words: NDArray[np.int64]) -> p
     limit, rows = threshold(len(draws) * len(QUANTITIES)), []
     for seeding, classes in draws.items():
         experiments, students, prompts, k = classes.shape
-        exact = expected_variances(p, words, k)
+        count, exact = experiments * students, expected_variances(p, words, k)
+        about = {"seeding": seeding, "students": count, "group": students, "prompts": prompts, "k": k}
         for quantity, values in seen_variances(classes, words).items():
-            ratio = values / exact[quantity]
-            error = float(ratio.std(ddof=1)) / experiments**0.5
-            count = experiments * students
-            statement = "T4" if seeding == "keyed" else ""
-            row = comparison(statement, quantity, 1.0, float(ratio.mean()), error, variance_of=count)
-            about = {"seeding": seeding, "students": count, "group": students, "prompts": prompts, "k": k}
-            exact_value = {
-                "exact variance": exact[quantity],
-                "by construction": understood(seeding, quantity, students, k),
-            }
-            far = abs(float(row["z"])) > limit or abs(float(row["simulated"]) - 1.0) > BAND
-            rows.append({**about, **row, **exact_value, "rejected": far})
+            ratio, error = mean_and_error(values / exact[quantity])
+            row = comparison("T4" if seeding == "keyed" else "", quantity, 1.0, ratio, error, variance_of=count)
+            known = {"exact variance": exact[quantity], "by construction": understood(seeding, quantity, students, k)}
+            far = abs(float(row["z"])) > limit or abs(ratio - 1.0) > BAND
+            rows.append({**about, **row, **known, "rejected": far})
     return pd.DataFrame(rows)
 
 
@@ -244,9 +217,7 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.set_xscale("log")
         widest = max(4.0, 2.0 * table["simulated"].max())
         axis.set_xlim(0.7 * ZERO, widest)
-        ticks = [one for one in (0.1, 0.3, 1, 3, 10, 30, 100) if one < widest]
-        axis.set_xticks(ticks, labels=[f"{one:g}" for one in ticks])
-        axis.set_xticks([], minor=True)
+        figures.ticks(axis, "x", [one for one in (0.1, 0.3, 1, 3, 10, 30, 100) if one < widest])
         axis.set(title=label, xlabel="variance between students: measured / exact")
         axis.set_yticks(range(len(names)), labels=[SEEDINGS[name] for name in names])
         axis.set_ylim(len(names) - 0.4, -0.7)
@@ -254,7 +225,7 @@ def plot(table: pd.DataFrame) -> Figure:
     for label, colour in (("passes the check", good), ("rejected by the same check", bad)):
         axes[0, 0].plot([], [], "o", color=colour, mfc="white", label=label)
     axes[0, 0].plot([], [], "|", color="0.3", ms=11, mew=1.3, label="what the seeding must give")
-    note = f"points: draws of the engine ± 1.96 standard errors; band: exact ± {BAND:.0%}"
+    note = f"points: draws of the engine {captions.BARS}; band: exact ± {BAND:.0%}"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
 
@@ -266,8 +237,9 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
         axis.plot(row["by construction"], place, "|", color="0.3", ms=11, mew=1.3, zorder=2)
     if ratio > 0:
         figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
-        axis.errorbar([ratio], [place], xerr=1.96 * error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
-        text = f"{ratio:.2f} ± {1.96 * error:.2f}"
+        across = {"xerr": normal_half_width(error), "fmt": "none", "ecolor": colour, "elinewidth": 0.9}
+        figures.intervals(axis, [ratio], [place], **across)
+        text = captions.plus_minus(ratio, error)
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         axis.annotate(text, (ratio, place), xytext=(0, 8), color=colour, ha="center", bbox=box, **where)
     else:
@@ -281,18 +253,18 @@ def main(options: Options, run: Run) -> None:
     prompts = prompts_of(testbed, options.prompts)
     p = testbed.predict_proba(prompts)
     table = compared({name: draws[name] for name in SEEDINGS if name in draws}, p, first_words(prompts))
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=210)
+    figures.publish(run, plot(table), table=table, caption=caption(table), place=210)
 
 
 def caption(table: pd.DataFrame) -> str:
     """What is seen, from the same table."""
     rows = table.set_index(["seeding", "quantity"])
 
-    def said(seeding: str, quantity: str, column: str = "") -> str:
-        row: Any = rows.loc[(seeding, quantity)]
-        if column:
-            return f"{row[column]:.3g}"
-        return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
+    def said(*where: str) -> str:
+        return captions.simulated(rows.loc[where])
+
+    def number(seeding: str, column: str) -> str:
+        return f"{rows.loc[(seeding, 'per prompt')][column]:.3g}"
 
     first = table.iloc[0]
     text = (
@@ -303,10 +275,10 @@ def caption(table: pd.DataFrame) -> str:
     if "consecutive" in rows.index:
         text += (
             f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{said('consecutive', 'per prompt', 'by construction')}) and {said('consecutive', 'prompt average')} of the average; "
+            f"{number('consecutive', 'by construction')}) and {said('consecutive', 'prompt average')} of the average; "
             f"one seed for all prompts (broadcast) makes their average vary "
             f"{said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
-            f"without a seed fresh engines give the same students, {said('engine default', 'per prompt', 'simulated')}. "
+            f"without a seed fresh engines give the same students, {number('engine default', 'simulated')}. "
         )
     failing = set(table.loc[table["rejected"].astype(bool), "seeding"])
     rejected = [name for name in SEEDINGS if name in failing]

@@ -13,46 +13,45 @@ law keep most of it while they generalise, and none once every prompt's own resp
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, kl_divergence, share_of, two_way_mean
+from uqkd.estimators import (
+    comparison,
+    decompose_categorical,
+    entropy,
+    gini,
+    kl_divergence,
+    two_way_mean,
+    uncertainty_shares,
+)
 from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares, distill, embed, weigh
 from uqkd.llm import Responses as Drawn
 from uqkd.llm.synthetic.exact import ROUNDING
-from uqkd.report import figures
-from uqkd.run import Options as Base
+from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
+from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
-from uqkd.theory.statements.medoid import medoid_distribution
+from uqkd.testbeds.options import EmbeddedOptions
+from uqkd.theory.statements.medoid import compare_medoids, medoid_distribution
 from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "own answers", "food": "a group's answers"}  # those with doubt in them
-
 LARGEST_SHARE_OUTSIDE = 0.2  # students that put less outside the valid answers know what they are asked
-RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 
 
-class Options(Base):
-    groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
-    students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
+class Options(EmbeddedOptions):
     per_student: PositiveInt = 16  # responses set aside for each student: the largest k
     multi: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16)
     medoid: tuple[PositiveInt, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
     steps: PositiveInt = 300
     # Steps of students of one response to each of many like prompts.
     crowd: tuple[PositiveInt, ...] = (12, 25, 50, 100, 200)
-    batch: PositiveInt = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
-    backend: str = "vllm"
 
 
 PRESETS = {
@@ -65,19 +64,17 @@ PRESETS = {
 
 
 def cells(options: Options, folder: str = "", fingerprint: str = "", of_crowd: str = "") -> list[dict]:
-    shared = {name: getattr(options, name) for name in ("students", "batch", "lr")}
     trained = [("multi", k) for k in options.multi] + [("medoid", k) for k in options.medoid]
+    shared = {"data": folder, **options.only("students", "batch", "lr")}
     each = {
-        "data": folder,
         "data_fingerprint": fingerprint,
-        **shared,
         "asked": "each",
+        "steps": options.steps,
         "per_student": options.per_student,
     }
-    crowd = {"data": folder, "data_fingerprint": of_crowd, **shared, "asked": "crowd", "per_student": 1}
-    return [{**each, "method": method, "k": k, "steps": options.steps} for method, k in trained] + [
-        {**crowd, "method": "multi", "k": 1, "steps": steps} for steps in options.crowd
-    ]
+    crowd = {"data_fingerprint": of_crowd, "asked": "crowd", "method": "multi", "k": 1, "per_student": 1}
+    found = [{**shared, **each, "method": method, "k": k} for method, k in trained]
+    return found + [{**shared, **crowd, "steps": steps} for steps in options.crowd]
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -96,7 +93,7 @@ def measure(cell: dict) -> pd.DataFrame:
         if prompts is None:
             continue
         q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
-        for relation in RELATIONS if each else ["food"]:
+        for relation in UNCERTAIN if each else ["food"]:
             own = of_relation(prompts, relation)
             about = {"student": "transformer", "prompts": where, "relation": relation}
             expected = memorised(cell, prompts, p, own) if where == "training" and each else {}
@@ -106,12 +103,10 @@ def measure(cell: dict) -> pd.DataFrame:
             ]
     if each:
         p, labels = testbed.predict_proba(training), answer_shares(targets, testbed.encoder)
-        medoid = cell["method"] == "medoid"
-        judged = (
-            of_medoids(labels, answer_classes(drawn, testbed.encoder), p, drawn)
-            if medoid
-            else compare_memorised(labels, p, k)
-        )
+        if cell["method"] == "medoid":
+            judged = of_medoids(labels, answer_classes(drawn, testbed.encoder), p, drawn)
+        else:
+            judged = compare_memorised(labels, p, k)
         rows += [{"student": "the responses", "prompts": "training", "relation": "all", **row} for row in judged]
     about = {name: cell[name] for name in ("asked", "method", "k", "steps", "students")}
     return pd.DataFrame([{**about, **row} for row in rows])
@@ -119,17 +114,13 @@ def measure(cell: dict) -> pd.DataFrame:
 
 def prompts_of(testbed: Testbed) -> tuple[Prompts, Prompts]:
     """Questions of every other entity for training, and those of the others, all in the first phrasing."""
-    asked: dict[str, Any] = {"phrasings": [0], "relations": list(RELATIONS), "every": 2}
-    return testbed.world.prompts(first=0, **asked), testbed.world.prompts(first=1, **asked)
+    return uncertain_prompts(testbed.world, first=0), uncertain_prompts(testbed.world, first=1)
 
 
 def crowd_of(testbed: Testbed) -> Prompts:
     """Every question whose answers a group shares, in every phrasing: members × phrasings prompts have one law."""
-    return testbed.world.prompts(phrasings=range(testbed.world.phrasings), relations=["food"])
-
-
-def of_relation(prompts: Prompts, relation: str) -> NDArray[np.bool_]:
-    return np.array([name.startswith(f"{relation}/") for name in prompts.ids])
+    ways = range(testbed.world.phrasings)
+    return uncertain_prompts(testbed.world, every=1, phrasings=ways, relations=["food"])
 
 
 def memorised(cell: dict, prompts: Prompts, p: Array, own: NDArray[np.bool_]) -> dict[str, float]:
@@ -151,31 +142,15 @@ def of_answers(p: Array, answers: tuple[str, ...], k: int) -> Array:
 
 
 def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn) -> list[dict]:
-    """T5 is exact where all k responses are valid answers: how often the medoid is the teacher's likeliest answer.
-
-    Students and prompts have draws of their own, so that the standard error is that of independent events.
-    """
-    found, expected, spread = 0.0, 0.0, 0.0
-    valid = (classes < p.shape[1] - 1).all(axis=2)  # (S, P)
-    for i, answers in enumerate(drawn.prompts.answers):
-        own = p[i, : len(answers)]
-        law, top = medoid_distribution(own / own.sum(), drawn.shape[2], embed(answers)), int(own.argmax())
-        count = valid[:, i].sum()
-        found += labels[valid[:, i], i, top].sum()
-        expected += count * law[top]
-        spread += count * law[top] * (1.0 - law[top])
-    n = valid.sum()
-    statement = "T5" if n - expected >= RARE else ""
-    return [comparison(statement, "likeliest answer kept", expected / n, found / n, float(spread**0.5 / n))]
+    """T5 is exact where all k responses are valid answers."""
+    return [compare_medoids(labels, classes, p, [embed(answers) for answers in drawn.prompts.answers])]
 
 
 def of_students(q: Array, p: Array) -> dict[str, tuple[float, float]]:
     """What students (S, P, C) made of the teacher's distributions (P, C), each number with its standard error."""
     parts, spread = decompose_categorical(q), gini(p)
     return {
-        "intra": share_of(parts.per_student_intra, spread),
-        "inter": share_of(parts.per_student_inter, spread),
-        "total": share_of(parts.per_student_intra + parts.per_student_inter, spread),
+        **uncertainty_shares(parts, spread),
         "expected entropy": two_way_mean(entropy(q)),
         "mutual information": two_way_mean(parts.per_student_information),
         "KL(teacher‖student)": two_way_mean(kl_divergence(p, q, least=ROUNDING)),
@@ -192,12 +167,11 @@ def plot(table: pd.DataFrame) -> Figure:
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
     each, crowd = rows[rows["asked"] == "each"], rows[rows["asked"] == "crowd"]
     figure, axes = figures.panels(2, 3, height=2.45)
-    for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
+    for line, (relation, meaning) in zip(axes, UNCERTAIN.items(), strict=True):
         own = each[each["relation"] == relation]
         _multi(line[0], own[own["method"] == "multi"])
-        line[0].set(
-            title="multi", ylabel=f"questions with {meaning}:\nshare of $G_p$", xlabel="responses per prompt, k"
-        )
+        line[0].set(title="multi", xlabel="responses per prompt, k")
+        line[0].set_ylabel(f"questions with {meaning}:\nshare of $G_p$")
         _medoids(line[1], own[(own["method"] == "medoid") | (own["k"] == 1)])
         line[1].set(title="medoid", xlabel="responses per prompt, k")
         for axis in line[:2]:
@@ -207,7 +181,7 @@ def plot(table: pd.DataFrame) -> Figure:
     axes[0, 2].set(title="one response to each\nof many like prompts", ylim=(-0.05, 1.3))
     _steps(axes[1, 2], crowd[crowd["quantity"] == "outside the valid answers"], "0.3")
     axes[1, 2].set(title="the same students", ylabel="mass on invalid answers", ylim=(-0.05, 1.0))
-    note = "lines: T4 and T5 (medoid), for students that memorise; points: transformers ± 1.96 standard errors"
+    note = f"lines: T4 and T5 (medoid), for students that memorise; points: transformers {captions.BARS}"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
 
@@ -238,13 +212,13 @@ def _points(axis: Axes, rows: pd.DataFrame) -> None:
     for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
         part = rows[rows["quantity"] == quantity].sort_values("k")
         if len(part):
-            figures.simulation(axis, part["k"], part["simulated"], part["standard_error"], color=colour, label=label)
+            figures.points(axis, part, "k", color=colour, label=label)
     figures.k_axis(axis, tuple(sorted(rows["k"].unique())))
 
 
 def _steps(axis: Axes, rows: pd.DataFrame, colour: Any) -> None:
     rows = rows.sort_values("steps")
-    figures.simulation(axis, rows["steps"], rows["simulated"], rows["standard_error"], color=colour)
+    figures.points(axis, rows, "steps", color=colour)
     figures.k_axis(axis, tuple(sorted(rows["steps"].unique())))
     axis.set_xlabel("optimiser steps")
 
@@ -252,14 +226,11 @@ def _steps(axis: Axes, rows: pd.DataFrame, colour: Any) -> None:
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     training, _ = prompts_of(testbed)
-    fingerprint = testbed.draw(
-        training, students=options.students, per_student=options.per_student, backend=options.backend
-    )
-    of_crowd = testbed.draw(crowd_of(testbed), students=options.students, per_student=1, backend=options.backend)
+    how = options.only("students", "backend")
+    fingerprint = testbed.draw(training, per_student=options.per_student, **how)
+    of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
-    figures.publish(
-        run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, len(training)), place=200
-    )
+    figures.publish(run, plot(table), table=table, caption=caption(table, len(training)), place=200)
 
 
 def t5(table: pd.DataFrame, k: int) -> float:
@@ -271,14 +242,10 @@ def t5(table: pd.DataFrame, k: int) -> float:
 def caption(table: pd.DataFrame, prompts: int) -> str:
     """What is seen, from the same table."""
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
-    full = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])[
-        ["simulated", "standard_error"]
-    ]
+    full = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
 
-    def said(method: str, relation: str, k: int, quantity: str) -> str:
-        where: Any = (method, relation, k, quantity)
-        value, error = full.loc[where]
-        return f"{value:.2f} ± {1.96 * error:.2f}"
+    def said(*where: Any) -> str:
+        return captions.simulated(full.loc[where])
 
     ks = sorted(rows.loc[rows["method"] == "multi", "k"].unique())
     text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher. "

@@ -21,26 +21,21 @@ from numpy.typing import NDArray
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of, two_way_mean
 from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, distill, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
-from uqkd.report import figures
-from uqkd.run import Options as Base
+from uqkd.llm.synthetic.questions import uncertain_prompts
+from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
+from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
 
 Temperature = Annotated[float, pydantic.Field(ge=0.1, le=3.0)]
+KL = "KL(teacher‖student), teacher at"  # its temperature, or temperature 1
 
 
-class Options(Base):
-    groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
+class Options(EmbeddedOptions):
     temperatures: tuple[Temperature, ...] = (0.5, 1.0, 1.5)
-    students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
     ks: tuple[PositiveInt, ...] = (1, 4)
-    steps: PositiveInt = 120
-    batch: PositiveInt = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
-    backend: str = "vllm"
 
 
 PRESETS = {
@@ -53,8 +48,7 @@ PRESETS = {
 
 
 def cells(options: Options, folder: str = "", fingerprints: dict[float, str] | None = None) -> list[dict]:
-    shared = {name: getattr(options, name) for name in ("students", "steps", "batch", "lr")}
-    shared |= {"data": folder, "per_student": max(options.ks)}
+    shared = {"data": folder, **options.only("students", "steps", "batch", "lr"), "per_student": max(options.ks)}
     return [
         {**shared, "data_fingerprint": (fingerprints or {}).get(temperature, ""), "temperature": temperature, "k": k}
         for temperature in options.temperatures
@@ -64,7 +58,7 @@ def cells(options: Options, folder: str = "", fingerprints: dict[float, str] | N
 
 def measure(cell: dict) -> pd.DataFrame:
     testbed, k, temperature = Testbed.at(cell["data"]), cell["k"], cell["temperature"]
-    prompts = prompts_of(testbed)
+    prompts = uncertain_prompts(testbed.world)
     drawn = testbed.bank(temperature).responses(
         prompts, students=cell["students"], k=k, per_student=cell["per_student"]
     )
@@ -81,33 +75,21 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{**about, **row} for row in rows])
 
 
-def prompts_of(testbed: Testbed) -> Prompts:
-    """Questions with doubt in them, about every other entity."""
-    return testbed.world.prompts(phrasings=[0], relations=["home", "food"], every=2)
-
-
 def of_students(q: Array, p: Array, plain: Array, *, k: int) -> list[dict]:
     """Students (S, P, C) beside the teacher at its own temperature and at 1, (P, C) each; T4 is what memorising gives."""
     parts, spread = decompose_categorical(q), gini(p)
     whole = float(spread.mean())
     intra, inter = parts.per_student_intra, parts.per_student_inter
+    between = float(kl_divergence(plain, p, least=ROUNDING).mean())
     found = [
         ("intra", (1.0 - 1.0 / k) * whole, against(intra, spread, whole)),
         ("inter", whole / k, against(inter, spread, whole)),
         ("κ", 1.0, share_of(intra + inter, spread)),
-        ("KL(teacher‖student), teacher at its temperature", np.nan, two_way_mean(kl_divergence(p, q, least=ROUNDING))),
-        (
-            "KL(teacher‖student), teacher at temperature 1",
-            np.nan,
-            two_way_mean(kl_divergence(plain, q, least=ROUNDING)),
-        ),
+        (f"{KL} its temperature", np.nan, two_way_mean(kl_divergence(p, q, least=ROUNDING))),
+        (f"{KL} temperature 1", np.nan, two_way_mean(kl_divergence(plain, q, least=ROUNDING))),
         ("outside the valid answers", float(p[:, -1].mean()), two_way_mean(q[..., -1])),
         ("G_p of the teacher", np.nan, (whole, 0.0)),
-        (
-            "KL(teacher at 1‖teacher at its temperature)",
-            np.nan,
-            (float(kl_divergence(plain, p, least=ROUNDING).mean()), 0.0),
-        ),
+        ("KL(teacher at 1‖teacher at its temperature)", np.nan, (between, 0.0)),
     ]
     return [comparison("", name, expected, *pair) for name, expected, pair in found]
 
@@ -135,28 +117,25 @@ def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
         (("its temperature", "teacher as sampled"), ("temperature 1", "teacher at T = 1")), colours[2:], strict=True
     ):
         for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
-            name = f"KL(teacher‖student), teacher at {target}"
-            _points(axes[1, 0], table, name, k=k, color=colour, fmt=marker, label=f"k = {k}: {label}")
+            _points(axes[1, 0], table, f"{KL} {target}", k=k, color=colour, fmt=marker, label=f"k = {k}: {label}")
     axes[1, 0].set(ylabel="KL(teacher‖student), nats")
     axes[1, 0].set_ylim(bottom=0.0)
     axes[1, 1].plot(curve["temperature"], curve["outside"], ":", color="0.3", label="teacher", zorder=1)
     for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
-        _points(
-            axes[1, 1], table, "outside the valid answers", k=k, color="0.3", fmt=marker, label=f"students, k = {k}"
-        )
+        shown = {"color": "0.3", "fmt": marker, "label": f"students, k = {k}"}
+        _points(axes[1, 1], table, "outside the valid answers", k=k, **shown)
     axes[1, 1].set(ylabel="mass on invalid answers")
     for axis, place in zip(axes[1], ("center", "upper left"), strict=True):
         axis.set_xlabel("teacher's sampling temperature, T")
         axis.legend(fontsize=7, loc=place)
-    note = "lines: T4, for students that memorise; points: transformers ± 1.96 standard errors"
+    note = f"lines: T4, for students that memorise; points: transformers {captions.BARS}"
     figures.legend_below(figure, axes[0, 0], note)
     return figure
 
 
 def _points(axis: Axes, table: pd.DataFrame, quantity: str, *, k: int, **options: object) -> None:
     part = table[(table["of"] == "students") & (table["quantity"] == quantity) & (table["k"] == k)]
-    part = part.sort_values("temperature")
-    figures.simulation(axis, part["temperature"], part["simulated"], part["standard_error"], **options)
+    figures.points(axis, part.sort_values("temperature"), "temperature", **options)
 
 
 def teacher_curve(testbed: Testbed, prompts: Prompts, temperatures: tuple[float, ...]) -> pd.DataFrame:
@@ -170,19 +149,14 @@ def teacher_curve(testbed: Testbed, prompts: Prompts, temperatures: tuple[float,
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    prompts, fingerprints = prompts_of(testbed), {}
+    prompts, fingerprints = uncertain_prompts(testbed.world), {}
     for temperature in options.temperatures:
-        fingerprint = testbed.draw(
-            prompts, students=options.students, per_student=max(options.ks), temperature=temperature,
-            backend=options.backend,
-        )  # fmt: skip
-        fingerprints[temperature] = fingerprint
+        size = {"students": options.students, "per_student": max(options.ks)}
+        fingerprints[temperature] = testbed.draw(prompts, **size, temperature=temperature, backend=options.backend)
     table = run.cells(cells(options, str(testbed.folder), fingerprints), measure)
     curve = teacher_curve(testbed, prompts, options.temperatures)
-    figures.publish(
-        run, plot(table, curve), table=table, title=__doc__.splitlines()[0], caption=caption(table),
-        more={"teacher": curve}, place=220,
-    )  # fmt: skip
+    more = {"teacher": curve}
+    figures.publish(run, plot(table, curve), table=table, caption=caption(table), more=more, place=220)
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -193,7 +167,7 @@ def caption(table: pd.DataFrame) -> str:
 
     def said(temperature: float, k: int, quantity: str) -> str:
         row: Any = rows.loc[(temperature, k, quantity)]  # type: ignore[index]  # the stubs know no index of floats
-        return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}"
+        return captions.simulated(row)
 
     every = [float(t) for t in sorted(table["temperature"].unique())]
 
@@ -207,7 +181,7 @@ def caption(table: pd.DataFrame) -> str:
         f"{said(low, one, 'inter')} to {said(high, one, 'inter')}, that within one student of k = {many} from "
         f"{said(low, many, 'intra')} to {said(high, many, 'intra')}. κ at k = {many}: {each('κ')}. "
     )
-    name = "KL(teacher‖student), teacher at temperature 1"
+    name = f"{KL} temperature 1"
     outside = "outside the valid answers"
     teachers = ", ".join(f"{rows.loc[(t, many, outside), 'predicted']:.2f}" for t in every)  # type: ignore[index]
     return text + (

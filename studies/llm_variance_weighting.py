@@ -12,18 +12,16 @@ into what is common to all students (bias²) and what differs between them.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
 from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.llm import (
-    Prompts,
     Responses,
     Sampling,
     SeedDesign,
@@ -36,31 +34,25 @@ from uqkd.llm import (
     weigh,
 )
 from uqkd.llm.synthetic.exact import ROUNDING
+from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import figures
-from uqkd.run import Options as Base
+from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
+from uqkd.testbeds.options import EmbeddedOptions
 
 Array = NDArray[np.float64]
 
-RELATIONS = {"home": "own answers", "food": "a group's answers"}
 METHODS = ("multi", "medoid", "reranked", "precision")
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
 
 
-class Options(Base):
-    groups: PositiveInt = 8
-    entities: Annotated[int, pydantic.Field(ge=2)] = 6
-    students: Annotated[int, pydantic.Field(ge=3)] = 8
+class Options(EmbeddedOptions):
     per_student: PositiveInt = 16  # responses set aside for each student: the largest k
     ks: tuple[PositiveInt, ...] = (4, 16)
     answers: PositiveInt = 4  # of the cross-fitted student: cheap to draw, but every different one is a row to learn
     pooled: bool = False  # "precision" at k = 1 too, its errors estimated from all students' responses together
     steps: PositiveInt = 200
-    batch: PositiveInt = 48
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1.4e-2
-    backend: str = "vllm"
 
 
 PRESETS = {
@@ -73,12 +65,11 @@ PRESETS = {
 
 def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dict]:
     """Only where methods differ: one response is its own medoid, and of two the first is (T5)."""
-    names = ("students", "per_student", "answers", "steps", "batch", "lr")
-    shared = {name: getattr(options, name) for name in names}
     twice = [2 * k for k in options.ks if 2 * k <= options.per_student]
     work = [("multi", k) for k in dict.fromkeys([*options.ks, *twice])]
     work += [("medoid", k) for k in options.ks if k > 2] + [("reranked", k) for k in options.ks if k > 1]
     work += [("precision", k) for k in options.ks if k > 1 or options.pooled]
+    shared = options.only("students", "per_student", "answers", "steps", "batch", "lr")
     about = {"data": folder, "data_fingerprint": fingerprint, **shared}
     return [{**about, "method": method, "k": k} for method, k in work]
 
@@ -86,13 +77,10 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and prompt, of the weighted responses and of the students trained on them."""
     testbed, students, k = Testbed.at(cell["data"]), cell["students"], cell["k"]
-    prompts, key = asked(testbed), ("llm variance weighting", cell["method"], k)
+    prompts, key = uncertain_prompts(testbed.world), ("llm variance weighting", cell["method"], k)
     recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
-    how: dict[str, Any] = {
-        "encoder": testbed.encoder,
-        "recipe": recipe,
-        "seed_design": SeedDesign.independent(students),
-    }
+    seed_design = SeedDesign.independent(students)
+    how: dict[str, Any] = {"encoder": testbed.encoder, "recipe": recipe, "seed_design": seed_design}
     drawn = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["per_student"])
     targets = weighed(testbed, drawn, cell, how, key)
     labels = answer_shares(targets, testbed.encoder)
@@ -104,10 +92,6 @@ def measure(cell: dict) -> pd.DataFrame:
     relation = np.array([name.partition("/")[0] for name in prompts.ids])
     table["relation"], table["alpha"] = relation[table["prompt"]], alpha[table["student"], table["prompt"]]
     return table.assign(method=cell["method"], k=k, learnt=different(targets))
-
-
-def asked(testbed: Testbed) -> Prompts:
-    return testbed.world.prompts(phrasings=[0], relations=list(RELATIONS), every=2)
 
 
 def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
@@ -130,14 +114,13 @@ def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any],
 def different(targets: TextTargets) -> float:
     """Different responses that a student has to learn for a prompt, on average."""
     rows = zip(targets.responses.index, targets.weights, strict=True)
-    return float(
-        np.mean([len(np.unique(i[w > 0])) for index, weights in rows for i, w in zip(index, weights, strict=True)])
-    )
+    pairs = [pair for of_student in rows for pair in zip(*of_student, strict=True)]
+    return float(np.mean([len(np.unique(index[weights > 0])) for index, weights in pairs]))
 
 
 def of_answers(q: Array, p: Array, truth: Array, labels: Array | None = None) -> pd.DataFrame:
     """What each student (S, P, C) answers to each prompt, held against the teacher, the truth and its own targets."""
-    parts = decompose_categorical(q)
+    parts, unknown = decompose_categorical(q), np.full(q.shape[:2], np.nan)
     columns = {
         "gini": np.broadcast_to(gini(p), q.shape[:2]),
         "top": np.broadcast_to(p.max(axis=-1), q.shape[:2]),
@@ -146,13 +129,12 @@ def of_answers(q: Array, p: Array, truth: Array, labels: Array | None = None) ->
         "intra": parts.per_student_intra,
         "distance to the truth": ((q - truth) ** 2).sum(axis=-1),
         "outside the valid answers": q[..., -1],
-        "distance to its targets": np.full(q.shape[:2], np.nan) if labels is None else ((q - labels) ** 2).sum(axis=-1),
-        "KL(teacher‖student)": np.full(q.shape[:2], np.nan) if labels is None else kl_divergence(p, q, least=ROUNDING),
+        "distance to its targets": unknown if labels is None else ((q - labels) ** 2).sum(axis=-1),
+        "KL(teacher‖student)": unknown if labels is None else kl_divergence(p, q, least=ROUNDING),
     }
     student, prompt = np.indices(q.shape[:2])
-    return pd.DataFrame(
-        {"student": student.ravel(), "prompt": prompt.ravel(), **{n: v.ravel() for n, v in columns.items()}}
-    )
+    columns = {"student": student, "prompt": prompt, **columns}
+    return pd.DataFrame({name: values.ravel() for name, values in columns.items()})
 
 
 def summary(units: pd.DataFrame) -> pd.DataFrame:
@@ -161,11 +143,8 @@ def summary(units: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (of, relation, method, k), part in groups.items():
         about = {"of": of, "relation": relation, "method": method, "k": k, "alpha": part["alpha"].mean()}
-        about |= {
-            "students": part["student"].nunique(),
-            "prompts": part["prompt"].nunique(),
-            "learnt": part["learnt"].iloc[0],
-        }
+        about |= {"students": part["student"].nunique(), "prompts": part["prompt"].nunique()}
+        about |= {"learnt": part["learnt"].iloc[0]}
         rows += [{**about, **row} for row in of_method(part, judged=of == "responses" and method == "multi", k=k)]
         plain, double = (groups.get((of, relation, "multi", n)) for n in (k, 2 * k))
         rivals = {method: (part, plain)} if method != "multi" else {DOUBLE: (double, part)}
@@ -218,27 +197,25 @@ def plot(table: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.4)
     ks = tuple(sorted(table["k"].unique()))
     dense = np.geomspace(ks[0], 1.3 * ks[-1], 50)
-    for line, (relation, meaning) in zip(axes, RELATIONS.items(), strict=True):
+    for line, (relation, meaning) in zip(axes, UNCERTAIN.items(), strict=True):
         for axis, (of, quantity, title) in zip(line, PANELS, strict=True):
             part = table[(table["of"] == of) & (table["relation"] == relation) & (table["quantity"] == quantity)]
             for i, (method, colour) in enumerate(zip(METHODS, figures.colours(4), strict=True)):
                 own = part[part["method"] == method].sort_values("k")
                 x = own["k"] * 1.07**i  # side by side: multi at its k, on the line
-                shown = {"color": colour, "fmt": "os^D"[i], "label": method}
-                figures.simulation(axis, x, own["simulated"], own["standard_error"], **shown)
+                figures.points(axis, own, x, color=colour, fmt="os^D"[i], label=method)
             figures.k_axis(axis, ks)
             axis.set_title(title)
             if quantity == "distance":
                 figures.theory(axis, dense, 1.0 / dense, color="0.4", linewidth=1, zorder=1)
                 axis.set(yscale="log", ylim=(0.03, 2.0))
-                axis.set_yticks([0.03, 0.1, 0.3, 1.0], labels=["0.03", "0.1", "0.3", "1"], minor=False)
-                axis.set_yticks([], minor=True)
+                figures.ticks(axis, "y", [0.03, 0.1, 0.3, 1.0])
             else:
                 axis.axhline(0.0, color="0.4", linewidth=1, zorder=1)
         line[0].set_ylabel(f"{meaning}:\nshare of $G_p$")
     for axis in axes[1]:
         axis.set_xlabel("responses per prompt, k")
-    note = "points ± 1.96 standard errors, exact answer distributions; line: 1/k, of k responses (T4)"
+    note = f"points {captions.BARS}, exact answer distributions; line: 1/k, of k responses (T4)"
     figures.legend_below(figure, axes[0, 0], note, columns=4)
     return figure
 
@@ -246,10 +223,13 @@ def plot(table: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     fingerprint = testbed.draw(
-        asked(testbed), students=options.students, per_student=options.per_student, backend=options.backend
+        uncertain_prompts(testbed.world),
+        students=options.students,
+        per_student=options.per_student,
+        backend=options.backend,
     )
     table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table), place=230)
+    figures.publish(run, plot(table), table=table, caption=caption(table), place=230)
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -261,32 +241,20 @@ def caption(table: pd.DataFrame) -> str:
     )
     seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
     bias = table[(table["of"] == "students") & (table["quantity"] == "bias²")]
-    for relation, meaning in RELATIONS.items():
+    for relation, meaning in UNCERTAIN.items():
         for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
             own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
-            found = ", ".join(f"{row['method']} {verdict(row)}" for _, row in own.iterrows())
+            pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
+            found = ", ".join(f"{method} {captions.verdict(*pair)}" for method, *pair in pairs)
             text += f"{meaning}, k = {k}: {found}; "
     text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. bias² of precision, beside multi: '
-    for relation, meaning in RELATIONS.items():
+    for relation, meaning in UNCERTAIN.items():
         for k in sorted(bias.loc[bias["method"] == "precision", "k"].unique()):
             part = bias[(bias["relation"] == relation) & (bias["k"] == k)].set_index("method")
-            text += f"{interval(part.loc['precision'])} beside {interval(part.loc['multi'])} ({meaning}, k = {k}); "
+            own, other = (captions.simulated(part.loc[method]) for method in ("precision", "multi"))
+            text += f"{own} beside {other} ({meaning}, k = {k}); "
     alphas = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
     means: dict[Any, float] = dict(alphas.items())
-    weights = ", ".join(f"{alpha:.2f} ({RELATIONS[r]}, k = {k})" for (r, k), alpha in means.items())
-    return (
-        f"{text.rstrip('; ')}. Precision leaves the teacher's responses a mean weight of {weights}."
-        if weights
-        else text
-    )
-
-
-def interval(row: Any) -> str:
-    return f"{row['simulated']:.2f} ± {1.96 * row['standard_error']:.2f}".replace("-", "−")
-
-
-def verdict(row: pd.Series) -> str:
-    """A difference with its interval, and what that says."""
-    value, bar = row["simulated"], 1.96 * row["standard_error"]
-    said = "helps" if value < -bar else "hurts" if value > bar else "undecided"
-    return f"{value:+.2f} ± {bar:.2f} ({said})".replace("-", "−")
+    weights = ", ".join(f"{alpha:.2f} ({UNCERTAIN[r]}, k = {k})" for (r, k), alpha in means.items())
+    text = text.rstrip("; ")
+    return f"{text}. Precision leaves the teacher's responses a mean weight of {weights}." if weights else text

@@ -15,10 +15,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data, seeds
-from uqkd.estimators import Moments
+from uqkd.estimators import Moments, mean_and_error, normal_half_width
 from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -52,10 +52,9 @@ VARY = {
 
 
 def cells(options: Options) -> list[dict]:
-    networks = {"teacher": options.teacher, "student": options.student, "steps": options.steps}
     planned = []
     for name in options.data:
-        shared = {**regression_cell(name, options.target), **networks, "replicates": options.replicates}
+        shared = {**regression_cell(name, options.target), **options.only("teacher", "student", "steps", "replicates")}
         for labels in LABELS:
             cell = {**shared, "labels": labels}
             planned += [{**cell, "vary": "both", "fraction": f} for f in options.fractions]
@@ -78,14 +77,9 @@ def measure(cell: dict) -> pd.DataFrame:
     def taught(seed_design: SeedDesign, key: tuple) -> np.ndarray:
         """Answers at the test rows of students that learn from their own resample of the rows, or from all rows."""
         students = distill(
-            part.features,
-            weigh(answers[None, :, None]),
-            hidden=tuple(cell["student"]),
-            recipe=recipe,
-            seed_design=seed_design,
-            drawn=None if seed_design.bootstrap is None else drawn,
-            key=key,
-        )
+            part.features, weigh(answers[None, :, None]), hidden=tuple(cell["student"]), recipe=recipe,
+            seed_design=seed_design, drawn=None if seed_design.bootstrap is None else drawn, key=key,
+        )  # fmt: skip
         return students.predict_mean(part.features_test)
 
     if cell["vary"] == "rows":  # a few beginnings with several resamples each, the same at every fraction
@@ -96,14 +90,13 @@ def measure(cell: dict) -> pd.DataFrame:
             alike = np.full(size, level)
             seed_design = replace(seed_design, initialisation=alike, recurring=("initialisation", "bootstrap"))
             own.append(taught(seed_design, (*everything, "rows")).var(axis=0, ddof=1).mean())
-        variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
+        (variance, standard_error), students = mean_and_error(own), size * len(own)
     else:
         found: list[np.ndarray] = []
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
             seed_design = SeedDesign.independent(size, first=sum(map(len, found)), bootstrap=cell["vary"] == "both")
             found.append(taught(seed_design, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
-        predicted = np.concatenate(found)
-        spread = Moments.about(predicted.mean(axis=0)).add(predicted)  # networks are biased: the teacher is no centre
+        spread = Moments.of(np.concatenate(found))  # networks are biased: the teacher is no centre
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
 
     residual = answers - fit_ols(part.X, answers).predict(part.X)
@@ -123,49 +116,49 @@ def plot(table: pd.DataFrame) -> Figure:
         mine = table[(table["data"] == name) & (table["labels"] == labels)]
         for vary, colour, shift in (("both", both, -0.005), ("rows", rows_only, 0.005)):  # side by side
             part = mine[mine["vary"] == vary]
-            bars = part["standard_error"]
-            figures.simulation(axis, part["fraction"] + shift, part["simulated"], bars, color=colour, label=VARY[vary])
+            figures.points(axis, part, part["fraction"] + shift, color=colour, label=VARY[vary])
         linear = mine[mine["vary"] == "both"]
         label = "least squares, rows resampled (T9, many rows)"
         figures.theory(axis, linear["fraction"], linear["least_squares"], color=dark, linestyle=":", label=label)
         alone = mine[mine["vary"] == "begin"].iloc[0]
-        reach = 1.96 * alone["standard_error"]
-        axis.axhspan(
-            alone["simulated"] - reach, alone["simulated"] + reach, color=begin, alpha=0.5, label=VARY["begin"]
-        )
+        shown = {"color": begin, "alpha": 0.5, "label": VARY["begin"]}
+        figures.band(axis, alone["simulated"], alone["standard_error"], **shown)
         axis.set(title=f"{name}: {LABELS[labels]}", ylim=(0, None))
     for axis in axes[:, 0]:
         axis.set_ylabel("inter-student variance (Var y)")
     for axis in axes[-1]:
         axis.set_xlabel("share of rows drawn, with replacement")
-    figures.legend_below(figure, axes[0, 0], "points and band: simulation ± 1.96 standard errors", columns=2)
+    figures.legend_below(figure, axes[0, 0], f"points and band: simulation {captions.BARS}", columns=2)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
+    figures.publish(run, plot(table), table=table, caption=caption(table, options), place=150)
+
+
+def caption(table: pd.DataFrame, options: Options) -> str:
     name = table["data"].iloc[0]
     most = max(options.fractions)
     mine = table[(table["data"] == name) & (table["fraction"].isin([most, 1.0]))]
     at, bar = (mine.set_index(["labels", "vary"])[column] for column in ("simulated", "standard_error"))
     error = mine["teacher_error"].iloc[0]
-    caption = (
+    said = (
         f"{name}, {options.replicates:,} students per point; teacher {options.teacher}, students {options.student}, "
         f"{options.steps} steps on all their rows (the teacher's own test error: {error:.2f} Var y). "
     )
     for labels, text in LABELS.items():
         total, rows, begin = (at[labels, vary] for vary in VARY)
-        texts = [f"{at[labels, vary]:.3f} ± {1.96 * bar[labels, vary]:.3f}" for vary in VARY]
-        caption += (
+        texts = [captions.plus_minus(at[labels, vary], bar[labels, vary], ".3f") for vary in VARY]
+        said += (
             f"With {text} students of resamples (as many draws as {most:.0%} of the rows, with replacement) vary by {texts[0]} "
             f"Var y, by {texts[1]} when they begin alike; students of all rows by {texts[2]}. "
         )
-    if rows + begin - total > 1.96 * np.sqrt((bar["teacher"] ** 2).sum()):
-        caption += f"The two sources do not add up: {rows:.3f} + {begin:.3f} is more than {total:.3f}. "
+    if rows + begin - total > normal_half_width(np.sqrt((bar["teacher"] ** 2).sum())):
+        said += f"The two sources do not add up: {rows:.3f} + {begin:.3f} is more than {total:.3f}. "
     ratio = at["teacher", "both"] / at["truth", "both"]
-    reach = 1.96 * ratio * np.hypot(*(bar[labels, "both"] / at[labels, "both"] for labels in LABELS))
-    caption += (
-        f"The teacher's answers instead of the truth leave {100 * ratio:.0f} ± {100 * reach:.0f} % of the variance; between "
-        "least-squares students of a linear teacher it would be 0 (T9)."
+    ratio_se = ratio * np.hypot(*(bar[labels, "both"] / at[labels, "both"] for labels in LABELS))
+    return said + (
+        f"The teacher's answers instead of the truth leave {captions.plus_minus(100 * ratio, 100 * ratio_se, '.0f')} % of the "
+        "variance; between least-squares students of a linear teacher it would be 0 (T9)."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=150)

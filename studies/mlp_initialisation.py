@@ -8,23 +8,20 @@ after training on the same parameters, and of the answers on the test rows.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydantic
 from matplotlib.figure import Figure
 
 from uqkd import data, seeds
-from uqkd.estimators import Moments
+from uqkd.estimators import Moments, normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
-from uqkd.report import figures
-from uqkd.run import AtLeastTwo, Run
+from uqkd.report import captions, figures
+from uqkd.run import AtLeastTwo, PositiveFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
-
-PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
 class Options(Base):
@@ -46,7 +43,7 @@ INDEPENDENT = -1.0  # instead of a perturbation: students that begin independent
 
 
 def cells(options: Options) -> list[dict]:
-    how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
+    how = options.only("hidden", "steps", "replicates")
     return [
         {**regression_cell(name, options.target), **how, "perturbation": level}
         for name in options.data
@@ -81,8 +78,7 @@ def measure(cell: dict) -> pd.DataFrame:
     about = {"data": data_label(cell), "perturbation": cell["perturbation"], "students": trained}
     rows = []
     for (name, when), parts in seen.items():
-        every = np.concatenate(parts).astype(np.float64)
-        spread = Moments.about(every.mean(axis=0)).add(every)
+        spread = Moments.of(np.concatenate(parts).astype(np.float64))
         numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
         rows.append({**about, "quantity": name, "when": when, **numbers})
     return pd.DataFrame(rows)
@@ -93,9 +89,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     where = ["data", "perturbation", "quantity"]
     wide = table.pivot(index=where, columns="when", values=["simulated", "standard_error"])
     values, errors = wide["simulated"], wide["standard_error"] / wide["simulated"]
-    out = pd.DataFrame(
-        {"before": values["before"], "after": values["after"], "ratio": values["after"] / values["before"]}
-    )
+    out = values[["before", "after"]].assign(ratio=values["after"] / values["before"])
     out["ratio_se"] = out["ratio"] * np.hypot(errors["before"], errors["after"])
     out["after_se"] = wide["standard_error", "after"]
     return out.reset_index()
@@ -112,14 +106,13 @@ def plot(changed: pd.DataFrame) -> Figure:
         axis = spread if quantity == "answers" else weights
         figures.theory(axis, rows["perturbation"], rows["before"], color=colour, linestyle="--")
         label, marker = _label(quantity), "os^Dv"[i % 5]
-        beside = rows["perturbation"] * 1.07 ** (
-            i - len(quantities) / 2
-        )  # side by side, so that no point hides another
+        # side by side, so that no point hides another
+        beside = rows["perturbation"] * 1.07 ** (i - len(quantities) / 2)
         at = rows["perturbation"] if quantity == "answers" else beside
-        figures.simulation(axis, at, rows["after"], rows["after_se"], color=colour, fmt=marker)
-        figures.simulation(ratio, beside, rows["ratio"], rows["ratio_se"], color=colour, fmt=marker, label=label)
-    own, reach = free.loc["answers", "after"], 1.96 * free.loc["answers", "after_se"]
-    spread.axhspan(own - reach, own + reach, color="0.6", zorder=1)
+        figures.points(axis, rows, at, y="after", error="after_se", color=colour, fmt=marker)
+        figures.points(ratio, rows, beside, y="ratio", error="ratio_se", color=colour, fmt=marker, label=label)
+    own = free.loc["answers", "after"]
+    figures.band(spread, own, free.loc["answers", "after_se"], color="0.6", zorder=1)
     spread.text(near["perturbation"].min(), 1.3 * own, "independent", fontsize=7.5, color="0.3")
     ratio.axhline(1.0, color="0.3", linewidth=1)
     for axis in (weights, ratio, spread):
@@ -127,10 +120,9 @@ def plot(changed: pd.DataFrame) -> Figure:
     weights.set(title=f"{name}: parameters", ylabel="variance between students")
     ratio.set(title="after / before training")
     spread.set(title="answers on test rows", ylabel="variance (Var y)")
-    note = "dashed: before training (parameters: ∝ ε²); points: after training ± 1.96 standard errors\n"
+    note = f"dashed: before training (parameters: ∝ ε²); points: after training {captions.BARS}\n"
     note += "each weight begins at that of one common network, times 1 + ε·N(0, 1)"
     figures.legend_below(figure, ratio, note, columns=5)
-    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
@@ -146,26 +138,31 @@ def _times(ratio: float) -> str:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     changed = compared(table)
+    figures.publish(
+        run, plot(changed), table=table, caption=caption(changed, options), more={"ratios": changed}, place=140
+    )
+
+
+def caption(changed: pd.DataFrame, options: Options) -> str:
     mine = changed[changed["data"] == changed["data"].iloc[0]]
     own = mine[(mine["perturbation"] == INDEPENDENT) & (mine["quantity"] == "answers")].iloc[0]
-    caption = (
-        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same noise-free "
-        f"labels for all. From independent beginnings answers vary by {own['after']:.4f} ± {1.96 * own['after_se']:.4f} Var y "
+    said = (
+        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same "
+        f"noise-free labels for all. From independent beginnings answers vary by "
+        f"{captions.plus_minus(own['after'], own['after_se'], '.4f')} Var y "
         f"after training ({own['before']:.3f} before): V_init of T8. The rest begins around one common network. "
     )
     for level in (min(options.perturbations), max(options.perturbations)):
         at = mine[mine["perturbation"] == level].set_index("quantity")["ratio"]
         weights = at.drop("answers")
-        caption += (
+        said += (
             f"At ε = {level:g} training multiplies the variance of parameters by {_times(weights.min())} to "
             f"{_times(weights.max())} and that of answers by {_times(at['answers'])}. "
         )
     near = mine[(mine["perturbation"] > 0) & (mine["quantity"] == "answers")]
-    grown = near.loc[near["ratio"] - 1.96 * near["ratio_se"] > 1, "perturbation"]
-    shrunk = near.loc[near["ratio"] + 1.96 * near["ratio_se"] < 1, "perturbation"]
+    reach = normal_half_width(near["ratio_se"])
+    grown = near.loc[near["ratio"] - reach > 1, "perturbation"]
+    shrunk = near.loc[near["ratio"] + reach < 1, "perturbation"]
     if len(grown) and len(shrunk) and grown.max() < shrunk.min():
-        caption += f"Training grows the variance of answers up to ε = {grown.max():g} and shrinks it from ε = {shrunk.min():g} on."
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run, plot(changed), table=table, title=title, caption=caption.strip(), more={"ratios": changed}, place=140
-    )
+        said += f"Training grows the variance of answers up to ε = {grown.max():g} and shrinks it from ε = {shrunk.min():g} on."
+    return said

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
-from uqkd.estimators import Moments, fit_averaging_law
+from uqkd.estimators import Moments, fit_averaging_law, normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -42,12 +43,11 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
     if not any(alpha > 0 for alpha in options.alphas):
         raise OptionError(f"averaging needs responses with noise: an alpha > 0; got {options.alphas}.")
     planned = []
     for name in options.data:
-        shared = {**regression_cell(name, options.target), **how}
+        shared = {**regression_cell(name, options.target), **options.only("hidden", "steps", "replicates")}
         planned.append({**shared, "alpha": 0.0, "k": 1})  # the teacher's noise-free answers
         planned += [{**shared, "alpha": alpha, "k": k} for alpha in options.alphas if alpha > 0 for k in options.ks]
     return planned
@@ -67,8 +67,7 @@ def measure(cell: dict) -> pd.DataFrame:
         students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=seed_design, key=key)
         found.append(students.predict_mean(part.features_test))
 
-    answers = np.concatenate(found)
-    spread = Moments.about(answers.mean(axis=0)).add(answers)  # networks are biased: the teacher's mean is no centre
+    spread = Moments.of(np.concatenate(found))  # networks are biased: the teacher's mean is no centre
     about = {"data": data_label(cell), "alpha": alpha, "k": k, "students": spread.count}
     numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
     linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k).mean()}
@@ -105,7 +104,7 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     for i, (alpha, colour) in enumerate(zip(alphas, figures.colours(len(alphas)), strict=True)):
         rows = mine[mine["alpha"] == alpha]
         label = f"α = {alpha:g}"
-        figures.simulation(level, rows["k"], rows["simulated"], rows["standard_error"], color=colour, label=label)
+        figures.points(level, rows, "k", color=colour, label=label)
         figures.theory(level, rows["k"], rows["least_squares"], color=colour, linestyle=":")
         for _, law in small[small["alpha"] == alpha].iterrows():
             fitted_on = dense >= alpha / SMALL
@@ -123,49 +122,50 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     ratio.set(xlabel="responses averaged, k", ylabel="simulated / fitted")
     if len(small):
         _estimates(floor, slope, small, silent)
-    note = "points: simulation ± 1.96 standard errors; dotted: least squares (T1)\n"
+    note = f"points: simulation {captions.BARS}; dotted: least squares (T1)\n"
     note += f"lines in colour: fitted where α/k ≤ {SMALL:g}, dashed beyond"
     figures.legend_below(figure, level, note, columns=5)
-    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
-def _estimates(floor, slope, rows: pd.DataFrame, silent: pd.Series) -> None:
-    place = np.arange(len(rows))
-    shown = {"fmt": "o", "color": "0.2", "capsize": 2, "ms": 3.5}
-    bars = np.stack([rows["floor"] - rows["floor_low"], rows["floor_high"] - rows["floor"]])
-    floor.errorbar(rows["floor"], place, xerr=bars, **shown)
-    reach = 1.96 * silent["standard_error"]
-    floor.axvspan(silent["simulated"] - reach, silent["simulated"] + reach, color="0.85", zorder=1)
-    slope.errorbar(rows["times"], place, xerr=1.96 * rows["times_se"], **shown)
+def _estimates(floor: Axes, slope: Axes, rows: pd.DataFrame, silent: pd.Series) -> None:
+    place, solid = np.arange(len(rows)), {"color": "0.2", "mfc": "0.2"}
+    across = figures.limits(rows, "floor_low", "floor_high", estimate="floor")
+    figures.intervals(floor, rows["floor"], place, xerr=across, **solid)
+    figures.band(floor, silent["simulated"], silent["standard_error"], along="y", color="0.85", zorder=1)
+    figures.intervals(slope, rows["times"], place, xerr=normal_half_width(rows["times_se"]), **solid)
     for axis in (floor, slope):
-        axis.set_yticks(place, labels=[f"α = {alpha:g}" for alpha in rows["alpha"]])
-        axis.set_ylim(len(rows) - 0.4, -0.6)
+        figures.named_rows(axis, [f"α = {alpha:g}" for alpha in rows["alpha"]])
         axis.locator_params(axis="x", nbins=4)
-    floor.set(title="fitted, 95 % intervals", xlabel="floor, Var y (band: noise-free)")
+    floor.set(title=f"fitted, {captions.INTERVALS}", xlabel="floor, Var y (band: noise-free)")
     slope.set(xlabel="slope, times least squares", xlim=(0, None))
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = fits(table)
+    said = caption(table, fitted, options)
+    figures.publish(run, plot(table, fitted), table=table, caption=said, more={"fits": fitted}, place=120)
+
+
+def caption(table: pd.DataFrame, fitted: pd.DataFrame, options: Options) -> str:
     silent = table[table["alpha"] == 0].iloc[0]
-    caption = (
+    said = (
         f"{table['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}. On noise-free "
-        f"labels students vary by {silent['simulated']:.4f} ± {1.96 * silent['standard_error']:.4f} Var y: no k removes this. "
+        f"labels students vary by {captions.simulated(silent, '.4f')} Var y: no k removes this. "
     )
     ends = table[(table["data"] == table["data"].iloc[0]) & (table["alpha"] > 0)].groupby("alpha", sort=False)
     if len(options.ks) > 1 and len(ends):
         removed = [f"{1 - part['simulated'].iloc[-1] / part['simulated'].iloc[0]:.0%}" for _, part in ends]
-        caption += (
+        said += (
             f"Averaging {options.ks[-1]} responses instead of {options.ks[0]} removes {', '.join(removed)} of the variance at "
             f"α = {', '.join(f'{alpha:g}' for alpha in ends.groups)}. "
         )
     mine = fitted[fitted["data"] == table["data"].iloc[0]]
     small, every = (mine[mine["ks"] == span].set_index("alpha") for span in ("small", "all"))
     if len(small):
-        slopes = [f"{t:.1f} ± {1.96 * se:.1f}" for t, se in zip(small["times"], small["times_se"], strict=True)]
-        caption += (
+        slopes = [captions.plus_minus(*pair, ".1f") for pair in zip(small["times"], small["times_se"], strict=True)]
+        said += (
             f"Where a label's noise α/k is at most {SMALL:g}, floor + slope/k (T8) fits with p = "
             f"{', '.join(f'{p:.2g}' for p in small['lack_of_fit_p'].dropna())} (α = {', '.join(f'{a:g}' for a in small.index)}); "
             f"its floors lie {', '.join(f'{round(z, 1) + 0.0:.1f}' for z in small['floor_z'])} standard errors from the "
@@ -175,8 +175,5 @@ def main(options: Options, run: Run) -> None:
     bent = [f"{a:g} (p < 1e-9)" if p < 1e-9 else f"{a:g} (p = {p:.1g})" for a, p in low]
     bent += [f"{a:g} (no such line is positive)" for a in options.alphas if a > 0 and a not in every.index]
     if bent:
-        caption += f"Over all k the law is rejected at α = {', '.join(bent)}: large noise is amplified more than small."
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run, plot(table, fitted), table=table, title=title, caption=caption, more={"fits": fitted}, place=120
-    )
+        said += f"Over all k the law is rejected at α = {', '.join(bent)}: large noise is amplified more than small."
+    return said

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.errors import OptionError, ShapeError, VarianceError
-from uqkd.estimators import Moments, fit_averaging_law
+from uqkd.estimators import Moments, fit_averaging_law, mean_and_error
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -47,8 +47,8 @@ FREE = {"all": "students begin anew", "responses": "students begin alike"}
 def cells(options: Options) -> list[dict]:
     if not any(alpha > 0 for alpha in options.alphas):
         raise OptionError(f"response noise needs an alpha > 0; got {options.alphas}.")
-    how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
-    alike = {**how, "initialisations": options.initialisations}
+    how = options.only("hidden", "steps", "replicates")
+    alike = {**how, **options.only("initialisations")}
     return [
         {**regression_cell(name, options.target), **(how if free == "all" else alike), "free": free, "alpha": alpha}
         for name in options.data
@@ -78,9 +78,8 @@ def measure(cell: dict) -> pd.DataFrame:
         found: list[np.ndarray] = []
         for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
             found.append(taught(SeedDesign.independent(size, first=sum(map(len, found))), (*key, alpha)))
-        answers = np.concatenate(found)
         # networks are biased: the standard error wants the students' own mean as the centre, not the teacher's
-        spread = Moments.about(answers.mean(axis=0)).add(answers)
+        spread = Moments.of(np.concatenate(found))
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
     else:  # the same few beginnings at every noise level, so that they do not blur its effect
         own = []
@@ -89,7 +88,7 @@ def measure(cell: dict) -> pd.DataFrame:
             seed_design = SeedDesign.independent(size, first=level * size)
             seed_design = replace(seed_design, initialisation=np.full(size, level), recurring=("initialisation",))
             own.append(taught(seed_design, key).var(axis=0, ddof=1).mean())
-        variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
+        (variance, standard_error), students = mean_and_error(own), size * len(own)
 
     about = {"data": data_label(cell), "free": cell["free"], "alpha": alpha, "students": students}
     numbers = {"simulated": variance, "standard_error": standard_error}
@@ -117,72 +116,66 @@ def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
         aside = 0.006 * rows["alpha"].max()  # side by side, so that no bar hides another
         for (free, label), colour, shift in zip(FREE.items(), figures.colours(2), (-aside, aside), strict=True):
             part = rows[rows["free"] == free]
-            at = part["alpha"] + shift
-            figures.simulation(level, at, part["simulated"], part["standard_error"], color=colour, label=label)
+            figures.points(level, part, part["alpha"] + shift, color=colour, label=label)
             part = grown[(grown["data"] == name) & (grown["free"] == free)]
-            at = part["alpha"] + shift
-            figures.simulation(ratio, at, part["amplification"], part["amplification_se"], color=colour)
+            added = {"y": "amplification", "error": "amplification_se"}
+            figures.points(ratio, part, part["alpha"] + shift, **added, color=colour)
         linear, first = rows[rows["free"] == "all"], grown[(grown["data"] == name) & (grown["free"] == "all")].iloc[0]
         figures.theory(level, linear["alpha"], linear["least_squares"], color="0.3", label="least squares (T1)")
         tangent = linear["least_squares"] * first["amplification"] + rows.loc[rows["alpha"] == 0, "simulated"].sum()
-        tangent_label = f"T8 through α = 0 and {first['alpha']:.2g}"
-        figures.theory(
-            level, linear["alpha"], tangent, color=figures.colours(1)[0], linestyle="--", label=tangent_label
-        )
-        figures.theory(
-            ratio,
-            linear["alpha"],
+        dashed, constant = (
+            {"color": figures.colours(1)[0], "linestyle": "--"},
             np.full(len(linear), first["amplification"]),
-            color=figures.colours(1)[0],
-            linestyle="--",
         )
-        level.set(
-            ylabel="inter-student variance (Var y)", title=f"{name}: teacher's R² {rows['teacher_r2'].iloc[0]:.2f}"
-        )
-        ratio.set(
-            ylabel="times least squares",
-            ylim=(0, 1.1 * grown["amplification"].max()),
-            title="added by the noise, relative to least squares",
-        )
+        through = f"T8 through α = 0 and {first['alpha']:.2g}"
+        figures.theory(level, linear["alpha"], tangent, label=through, **dashed)
+        figures.theory(ratio, linear["alpha"], constant, **dashed)
+        title = f"{name}: teacher's R² {rows['teacher_r2'].iloc[0]:.2f}"
+        level.set(ylabel="inter-student variance (Var y)", title=title)
+        ratio.set(ylabel="times least squares", ylim=(0, 1.1 * grown["amplification"].max()))
+        ratio.set_title("added by the noise, relative to least squares")
     for axis in axes[-1]:
         axis.set_xlabel("variance of one teacher response, α (Var y)")
-    figures.legend_below(figure, axes[0, 0], "points: simulation ± 1.96 standard errors", columns=4)
+    figures.legend_below(figure, axes[0, 0], f"points: simulation {captions.BARS}", columns=4)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     grown = amplified(table)
+    said = caption(table, grown, options)
+    figures.publish(run, plot(table, grown), table=table, caption=said, more={"relative": grown}, place=110)
+
+
+def caption(table: pd.DataFrame, grown: pd.DataFrame, options: Options) -> str:
     name = table["data"].iloc[0]
     mine, alike = (grown[(grown["data"] == name) & (grown["free"] == free)] for free in FREE)
     low, high = mine.iloc[0], mine.iloc[-1]
 
     def times(row: pd.Series) -> str:
-        return f"{row['amplification']:.1f} ± {1.96 * row['amplification_se']:.1f}"
+        return captions.plus_minus(row["amplification"], row["amplification_se"], ".1f")
 
     silent = table[(table["data"] == name) & (table["alpha"] == 0)]
-    caption = f"{name}, {options.replicates:,} students per point, networks with hidden layers {options.hidden}. "
+    said = f"{name}, {options.replicates:,} students per point, networks with hidden layers {options.hidden}. "
     if len(silent):
-        own, reach = silent["simulated"].iloc[0], 1.96 * silent["standard_error"].iloc[0]
-        caption += (
-            f"Without noise students vary by {own:.4f} ± {reach:.4f} Var y, from their initial weights alone: as much as "
+        own = silent["simulated"].iloc[0]
+        said += (
+            f"Without noise students vary by {captions.simulated(silent.iloc[0], '.4f')} Var y, "
+            f"from their initial weights alone: as much as "
             f"{own / low['simulated']:.1%} of their variance at α = {low['alpha']:.2g}, {own / high['simulated']:.1%} at "
             f"α = {high['alpha']:.2g}. "
         )
-    caption += (
+    said += (
         f"Noise of variance {low['alpha']:.2g} adds {times(low)} times what it adds to least-squares students "
         f"({times(alike.iloc[0])} among students that begin alike), of variance {high['alpha']:.2g} {times(high)} times "
         f"({times(alike.iloc[-1])})."
     )
     try:
         law = fit_averaging_law(1 / mine["alpha"], mine["simulated"], mine["standard_error"], proportional=True)
-        caption += (
+        said += (
             " A straight line through all levels with noise (T8, a linearisation) has a lack of fit of χ² = "
             f"{law.chi2:.0f} at {law.dof} degrees of freedom."
         )
     except (VarianceError, ShapeError):  # so few students that the fitted variance falls below zero, or one level
         pass
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run, plot(table, grown), table=table, title=title, caption=caption, more={"relative": grown}, place=110
-    )
+    return said

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
-from uqkd.estimators import Moments, comparison
+from uqkd.estimators import Moments, comparison, normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.targets import NumberTargets
@@ -64,12 +64,7 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {
-        "hidden": options.hidden,
-        "steps": options.steps,
-        "pilot": options.pilot,
-        "replicates": options.replicates,
-    }
+    shared = options.only("hidden", "steps", "pilot", "replicates")
     methods = tuple(method for method in METHODS if method in ("average", *options.methods))
     return [
         {**regression_cell(name, options.target), **shared, "methods": methods, "alpha": alpha, "k": k}
@@ -152,9 +147,8 @@ def measure(cell: dict) -> pd.DataFrame:
     rows = []
     for method in label:
         for quantity, stream in (("label error", label[method]), ("student error", student[method])):
-            numbers = np.nan, stream.mean_square, stream.mean_square_se
-            inter = {"inter_var": stream.mean_variance}
-            rows.append({"method": method, **comparison("", quantity, *numbers), **inter})
+            row = comparison("", quantity, np.nan, stream.mean_square, stream.mean_square_se)
+            rows.append({"method": method, **row, "inter_var": stream.mean_variance})
     about = {"data": data_label(cell), "alpha": cell["alpha"], "k": cell["k"], "replicates": cell["replicates"]}
     share = {"bias_share": float(setting.network_bias.mean() / setting.network_var.mean())}
     return pd.DataFrame([{**about, **share, **row} for row in rows])
@@ -183,34 +177,30 @@ def plot(found: pd.DataFrame) -> Figure:
             beside = rows["k"] * 1.02 ** (i - len(shown) / 2)  # side by side, so that no bar hides another
             axis.plot(beside, rows["ratio"], ":", color=colour, linewidth=0.8)
             shown_as = {"color": colour, "fmt": "os^Dvp"[i], "label": METHODS[method]}
-            figures.simulation(axis, beside, rows["ratio"], rows["ratio_se"], **shown_as)
+            figures.points(axis, rows, beside, y="ratio", error="ratio_se", **shown_as)
         axis.axhline(1.0, color="0.25", linestyle="--", linewidth=1, zorder=1)
         axis.annotate("average of k", (2.05, 0.985), fontsize=7, color="0.25", va="top")
         axis.set(yscale="log", xlabel="teacher responses per prompt, k")
         figures.k_axis(axis, tuple(k for k in (2, 3, 5, 10, 20, 50) if k <= first["k"].max()))
         low, high = axis.get_ylim()
-        steps = (
-            (1, 2, 5)
-            if high > 10 * low
-            else (1, 2, 3, 5, 7)
-            if high > 3 * low
-            else (1, 1.1, 1.2, 1.5, 2, 3, 5, 6, 7, 8, 9)
-        )
-        shown_ticks = [t * 10.0**e for e in range(-4, 4) for t in steps if low <= t * 10.0**e <= high]
-        axis.set_yticks(shown_ticks, labels=[f"{t:g}" for t in shown_ticks], minor=False)
-        axis.set_yticks([], minor=True)
+        dense = (1, 2, 3, 5, 7) if high > 3 * low else (1, 1.1, 1.2, 1.5, 2, 3, 5, 6, 7, 8, 9)
+        figures.log_ticks(axis, steps=(1, 2, 5) if high > 10 * low else dense)
     axes[0, 0].set(
         title=f"{first['data'].iloc[0]}, α = {alpha:g}: error of the label",
         ylabel="squared error around the teacher's mean,\nrelative to averaging k responses",
     )
     axes[0, 1].set(title="error of the network distilled from it (own scale)")
-    figures.legend_below(figure, axes[0, 1], "points: simulation ± 1.96 standard errors", columns=2)
+    figures.legend_below(figure, axes[0, 1], f"points: simulation {captions.BARS}", columns=2)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = relative(table)
+    figures.publish(run, plot(found), table=table, caption=caption(found, options), more={"relative": found}, place=130)
+
+
+def caption(found: pd.DataFrame, options: Options) -> str:
     alpha = 0.5 if 0.5 in options.alphas else options.alphas[-1]
     first = found[(found["data"] == found["data"].iloc[0]) & (found["alpha"] == alpha)]
     ratio = first.set_index(["quantity", "method", "k"])["ratio"]
@@ -219,7 +209,7 @@ def main(options: Options, run: Run) -> None:
     def both(method: str, quantity: str = "student error") -> str:
         return f"{ratio[quantity, method, few]:.2f} at k = {few} and {ratio[quantity, method, last]:.2f} at k = {last}"
 
-    reach = np.ceil(196 * first["ratio_se"].max()) / 100  # rounded up, as it is said of all
+    reach = np.ceil(100 * normal_half_width(first["ratio_se"].max())) / 100  # rounded up, as it is said of all
     parts = [
         f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1, every "
         f"other ratio ± {reach:.2f} at most."
@@ -245,7 +235,4 @@ def main(options: Options, run: Run) -> None:
             f"Of the error of students of averages (test prompts) {own[few]:.0%} at k = {few} and {own[last]:.0%} at k = {last} is "
             "bias², which no label of less variance removes."
         )
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run, plot(found), table=table, title=title, caption=" ".join(parts), more={"relative": found}, place=130
-    )
+    return " ".join(parts)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from uqkd import data, seeds
 from uqkd.errors import VarianceError
-from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law
+from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law, normal_quantile
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -78,24 +79,13 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
         except VarianceError:  # too few replicates: the fitted variance falls below zero
             law = None
         unit = float(group["predicted"].iloc[0] * group["k"].iloc[0])  # the slope that T1 predicts
-        values = {
-            "exponent": (power.exponent, power.exponent_interval),
-        }
+        values = {"exponent": (power.exponent_interval, 1.0)}
         if law is not None:
-            values |= {"floor": (law.floor, law.floor_interval), "slope": (law.slope, law.slope_interval)}
-        for what, (estimate, interval) in values.items():
-            scale = 1.0 if what == "exponent" else unit
-            rows.append(
-                {
-                    "data": name,
-                    "alpha": alpha,
-                    "what": what,
-                    "estimate": estimate / scale,
-                    "low": float(interval.low) / scale,
-                    "high": float(interval.high) / scale,
-                    "lack_of_fit_p": law.p_value if law is not None else None,
-                }
-            )
+            values |= {"floor": (law.floor_interval, unit), "slope": (law.slope_interval, unit)}
+        for what, (interval, scale) in values.items():
+            ends = {end: float(getattr(interval, end)) / scale for end in ("estimate", "low", "high")}
+            fit = law.p_value if law is not None else None
+            rows.append({"data": name, "alpha": alpha, "what": what, **ends, "lack_of_fit_p": fit})
     return pd.DataFrame(rows)
 
 
@@ -107,33 +97,31 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
         rows = table[(table["alpha"] == alpha) & (table["data"] == name)]
         unit, bars = rows["label_var"], rows["standard_error"]
         figures.theory(level, rows["k"], rows["predicted"] / unit, color=colour)
-        figures.simulation(
-            level, rows["k"], rows["simulated"] / unit, bars / unit, color=colour, label=f"α = {alpha:g}"
-        )
+        label = f"α = {alpha:g}"
+        figures.simulation(level, rows["k"], rows["simulated"] / unit, bars / unit, color=colour, label=label)
         beside = rows["k"] * 1.02 ** (i - 1.5)  # side by side, so that no bar hides another
         figures.simulation(ratio, beside, rows["simulated"] / rows["predicted"], bars / rows["predicted"], color=colour)
     ratio.axhline(1.0, color="0.3", linewidth=1)
     for axis in (level, ratio):
         figures.k_axis(axis, (1, 2, 5, 10, 20, 50))
     level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are T1, nothing fitted")
-    level.legend(ncols=2, title="simulation ± 1.96 s.e.", loc="lower left")
+    level.legend(ncols=2, title=f"simulation ± {captions.NORMAL} s.e.", loc="lower left")
     ratio.set(xlabel="responses averaged, k", ylabel="simulated / T1")
-    several = table["data"].nunique() > 1
-    for axis, what, truth, scale in ((exponent, "exponent", -1.0, 1), (floor, "floor", 0.0, 100)):
-        rows = fitted[fitted["what"] == what]
-        place = np.arange(len(rows))
-        bars = np.stack([rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]) * scale
-        axis.errorbar(rows["estimate"] * scale, place, xerr=bars, fmt="o", color="0.2", capsize=2, ms=3.5)
-        axis.axvline(truth, color="0.5", linestyle="--")
-        axis.set_yticks(
-            place,
-            labels=[f"{row.data}, α={row.alpha:g}" if several else f"α = {row.alpha:g}" for row in rows.itertuples()],
-        )
-        axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.locator_params(axis="x", nbins=4)
-    exponent.set(title="fitted, 95 % intervals", xlabel="exponent of k")
+    _estimates(exponent, fitted[fitted["what"] == "exponent"], truth=-1.0)
+    _estimates(floor, fitted[fitted["what"] == "floor"], truth=0.0, scale=100)
+    exponent.set(title=f"fitted, {captions.INTERVALS}", xlabel="exponent of k")
     floor.set(xlabel="floor, % of V(k = 1)")
     return figure
+
+
+def _estimates(axis: Axes, rows: pd.DataFrame, *, truth: float, scale: float = 1.0) -> None:
+    across = {"xerr": figures.limits(rows) * scale, "color": "0.2", "mfc": "0.2"}
+    figures.intervals(axis, rows["estimate"] * scale, np.arange(len(rows)), **across)
+    axis.axvline(truth, color="0.5", linestyle="--")
+    several = rows["data"].nunique() > 1
+    names = [f"{row.data}, α={row.alpha:g}" if several else f"α = {row.alpha:g}" for row in rows.itertuples()]
+    figures.named_rows(axis, names)
+    axis.locator_params(axis="x", nbins=4)
 
 
 def main(options: Options, run: Run) -> None:
@@ -144,14 +132,11 @@ def main(options: Options, run: Run) -> None:
     floor = f"Any floor is below {100 * floors['high'].max():.2f} % of the variance at k = 1:"
     if len(floors) < len(power):
         floor = f"The floor could be fitted for {len(floors)} of {len(power)} settings only (more replicates!):"
-    z = (power["estimate"] + 1) / ((power["high"] - power["low"]) / (2 * 1.96))
+    z = (power["estimate"] + 1) / ((power["high"] - power["low"]) / (2 * normal_quantile()))
     caption = (
         f"{options.replicates:,} students per point. Fitted exponents {power['estimate'].min():.4f} to "
-        f"{power['estimate'].max():.4f} (theory −1); {misses} of {len(power)} 95 % intervals miss −1 (all together: p = "
+        f"{power['estimate'].max():.4f} (theory −1); {misses} of {len(power)} {captions.INTERVALS} miss −1 (all together: p = "
         f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). {floor} "
         "averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
-    title = __doc__.splitlines()[0]
-    figures.publish(
-        run, plot(table, fitted), table=table, title=title, caption=caption, more={"fits": fitted}, place=20
-    )
+    figures.publish(run, plot(table, fitted), table=table, caption=caption, more={"fits": fitted}, place=20)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -99,7 +99,7 @@ def plot(table: pd.DataFrame) -> Figure:
     variance.set(title="test error", ylabel="variance (Var² y)", yscale="log")
     spread.set(title="inter-student variance", ylabel="mean over test rows (Var y)")
     variance.set_xlabel("variance of one teacher response, α (Var y)")
-    note = "lines: theory; points: simulation ± 1.96 standard errors; R²: the teacher's, on test rows"
+    note = f"lines: theory; points: simulation {captions.BARS}; R²: the teacher's, on test rows"
     figures.legend_below(figure, spread, note)
     return figure
 
@@ -109,6 +109,6 @@ def main(options: Options, run: Run) -> None:
     judged = table[table["statement"] != ""]
     caption = (
         f"{options.replicates:,} students per point. Lines are T1 and T2 without any fitted number; points are simulations "
-        f"± 1.96 standard errors. Largest |z| of {len(judged)} comparisons: {judged['z'].abs().max():.2f}."
+        f"{captions.BARS}. Largest |z| of {len(judged)} comparisons: {judged['z'].abs().max():.2f}."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=10)
+    figures.publish(run, plot(table), table=table, caption=caption, place=10)

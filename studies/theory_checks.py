@@ -6,7 +6,6 @@ one in a thousand for the whole page. Beside it stand named wrong versions of th
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -56,8 +55,7 @@ def plot(table: pd.DataFrame) -> Figure:
     axis.set_xlim(-0.1, 1300)
     axis.set_xticks([0, 1, 2, 3, 4, 10, 100, 1000], labels=["0", "1", "2", "3", "4", "10", "100", "≥ 1000"])
     axis.set_xlabel("|z|, linear in the grey band, logarithmic beyond")
-    axis.set_yticks(np.arange(len(names)), labels=names, fontsize=7)
-    axis.set_ylim(len(names) - 0.4, -0.6)
+    figures.named_rows(axis, names, fontsize=7)
     axis.set_title(f"accepted below {checks.THRESHOLD:.2f} (dashed), rejected above")
     figures.legend_below(figure, axis, "")
     return figure
@@ -74,4 +72,4 @@ def main(options: Options, run: Run) -> None:
         f"seeds at most one run of this page in a thousand has a false alarm. {wrong['rejected'].sum()} of {len(wrong)} wrong "
         f"versions are rejected, the closest at |z| = {wrong['z'].abs().min():.1f}."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=70)
+    figures.publish(run, plot(table), table=table, caption=caption, place=70)

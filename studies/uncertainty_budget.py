@@ -14,12 +14,20 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import pydantic
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uqkd import data, seeds
-from uqkd.estimators import comparison, mean_variance_components
+from uqkd.estimators import (
+    comparison,
+    leave_level_out_error,
+    mean_and_error,
+    mean_variance_components,
+    normal_half_width,
+    percent,
+)
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -58,9 +66,7 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    sizes = {"frozen": options.frozen, "varied": options.varied, "independent": options.independent}
-    how = {"hidden": options.hidden, "batch": options.batch, "epochs": options.epochs}
-    shared = {"levels": options.levels, **sizes, **how}
+    shared = options.only("levels", "frozen", "varied", "independent", "hidden", "batch", "epochs")
     return [
         {**regression_cell(name, options.target), **shared, "alpha": alpha, "k": k}
         for name in options.data
@@ -106,16 +112,8 @@ def sums(answers: np.ndarray, factors: dict) -> np.ndarray:
 
 
 def jackknife(answers: np.ndarray, factors: dict) -> np.ndarray:
-    """Standard errors of `sums`: one level of a source left out after another, for every source, added up."""
-    variance = np.zeros(1 + len(SOURCES))
-    for levels in factors.values():
-        without = [
-            sums(answers[levels != level], {name: other[levels != level] for name, other in factors.items()})
-            for level in np.unique(levels)
-        ]
-        n = len(without)
-        variance += (n - 1) / n * ((np.array(without) - np.mean(without, axis=0)) ** 2).sum(axis=0)
-    return np.sqrt(variance)
+    """Standard errors of `sums`: the levels of every source are a sample."""
+    return leave_level_out_error(sums, answers, factors)
 
 
 def freeze_all_but(setting: Setting, source: str, cell: dict) -> tuple[float, float]:
@@ -124,10 +122,9 @@ def freeze_all_but(setting: Setting, source: str, cell: dict) -> tuple[float, fl
     for frozen in range(cell["frozen"]):
         one = np.full(cell["varied"], frozen)
         level = dict.fromkeys(SOURCES, one) | {source: np.arange(cell["varied"]) + cell["varied"] * frozen}
-        found.append(
-            setting.answers(SeedDesign(**level, recurring=SOURCES), f"all but {source}").var(axis=0, ddof=1).mean()
-        )
-    return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(len(found)))
+        answers = setting.answers(SeedDesign(**level, recurring=SOURCES), f"all but {source}")
+        found.append(answers.var(axis=0, ddof=1).mean())
+    return mean_and_error(found)
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -142,7 +139,7 @@ def measure(cell: dict) -> pd.DataFrame:
 
     independent = setting.answers(SeedDesign.independent(cell["independent"], bootstrap=True), "independent")
     square = ((independent - independent.mean(axis=0)) ** 2).mean(axis=1)
-    simulated = [(independent.var(axis=0, ddof=1).mean(), square.std(ddof=1) / np.sqrt(len(square)))]
+    simulated = [(independent.var(axis=0, ddof=1).mean(), mean_and_error(square)[1])]
     simulated += [freeze_all_but(setting, source, cell) for source in SOURCES]
     judged = zip(["total", *SOURCES], sums(answers, factors), jackknife(answers, factors), simulated, strict=True)
     for effect, predicted, predicted_se, (simulated, simulated_se) in judged:
@@ -162,7 +159,7 @@ def groups(parts: pd.DataFrame) -> dict[str, float]:
     return {**main, "two sources together": float(estimate[pairs].sum()), "three or four": float(rest.sum())}
 
 
-def bars(axis, table: pd.DataFrame) -> None:
+def bars(axis: Axes, table: pd.DataFrame) -> None:
     """One stacked bar per setting; a negative estimate hangs below zero."""
     settings = list(table.groupby(["alpha", "k"], sort=False))
     kinds = list(groups(settings[0][1]))
@@ -193,41 +190,37 @@ def plot(table: pd.DataFrame) -> Figure:
     left.xaxis.labelpad = 19  # below the levels of noise
     alpha, k = parts["alpha"].iloc[-1], parts["k"].iloc[0]
     one = parts[(parts["alpha"] == alpha) & (parts["k"] == k)]
-    place = np.arange(len(one))
-    reach = np.stack([one["estimate"] - one["low"], one["high"] - one["estimate"]])
-    right.errorbar(one["estimate"], place, xerr=reach, fmt="o", mfc="white", color="0.2", capsize=2, ms=3.5)
+    figures.intervals(right, one["estimate"], np.arange(len(one)), xerr=figures.limits(one), color="0.2")
     short = {"responses": "T", "initialisation": "I", "order": "O", "bootstrap": "B", "residual": "T I O B"}
     names = [" ".join(short[s] for s in effect.split(":")) for effect in one["effect"]]
-    right.set_yticks(place, labels=names, fontsize=7.5)
-    right.set_ylim(len(one) - 0.4, -0.6)
+    figures.named_rows(right, names, fontsize=7.5)
     right.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
-    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel="component (Var y), 95 %")
+    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel=f"component (Var y), {percent()}")
     right.locator_params(axis="x", nbins=4)
 
     judged = first[first["statement"] == "T11"]
     for colour, effect in zip(["0.1", *figures.colours(4)], ["total", *SOURCES], strict=True):
         rows = judged[judged["effect"] == effect]
-        far.errorbar(
-            rows["predicted"], rows["simulated"], xerr=1.96 * rows["predicted_se"], yerr=1.96 * rows["simulated_se"],
-            fmt="o", mfc="white", color=colour, ms=3.5, elinewidth=0.9, label="right: all four vary" if effect == "total" else None,
-        )  # fmt: skip
+        across, along = (normal_half_width(rows[f"{of}_se"]) for of in ("predicted", "simulated"))
+        shown = {"color": colour, "elinewidth": 0.9, "capsize": None}
+        label = "right: all four vary" if effect == "total" else None
+        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, label=label, **shown)
     low, high = 0.8 * judged["simulated"].min(), 1.25 * judged["simulated"].max()
     figures.theory(far, [low, high], [low, high], color="0.5", linestyle="--")
     far.set(xscale="log", yscale="log", title="against other designs")
     far.set(xlabel="crossed design (Var y)", ylabel="one source varies, or all four (Var y)")
     note = "T: teacher responses, I: initialisation, O: batch order, B: bootstrap\n"
-    note += "right: colour of the one source that varies, ± 1.96 standard errors"
-    handles = [axis.get_legend_handles_labels() for axis in (left, far)]
-    figure.legend(
-        [h for hs, _ in handles for h in hs], [text for _, texts in handles for text in texts],
-        loc="outside lower center", ncols=4, title=note,
-    )  # fmt: skip
-    figure.legends[0].get_title().set_multialignment("center")
+    note += f"right: colour of the one source that varies, {captions.BARS}"
+    figures.legend_below(figure, [left, far], note, columns=4)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
+    figures.publish(run, plot(table), table=table, caption=caption(table, options), place=170)
+
+
+def caption(table: pd.DataFrame, options: Options) -> str:
     first = table[table["data"] == table["data"].iloc[0]]
     parts = first[first["quantity"] == "component"]
     alpha = options.alphas[-1]
@@ -247,14 +240,13 @@ def main(options: Options, run: Run) -> None:
     here = parts[(parts["alpha"] == alpha) & (parts["k"] == min(options.ks))]
     pairs, own = here[here["effect"].str.count(":") == 1], here.set_index("effect").loc["responses"]
     largest = " and ".join(NAMES[s] for s in pairs.loc[pairs["estimate"].idxmax(), "effect"].split(":"))
-    caption = (
+    return (
         f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
         f"levels), batches of {options.batch}, {options.epochs} epochs. At α = {alpha:g}, k = {min(options.ks)}: "
-        f"{shares(min(options.ks))} (the first alone has a 95 % interval from {own['low']:.3f} to {own['high']:.3f}). At "
+        f"{shares(min(options.ks))} (the first alone has a {percent()} interval from {own['low']:.3f} to {own['high']:.3f}). At "
         f"k = {max(options.ks)}: {shares(max(options.ks))}. With all components that a source is part of, which overlap: "
         f"{involved(min(options.ks))}; {involved(max(options.ks))}. The largest interaction of two at k = {min(options.ks)} is "
         f"that of {largest}: what averaging removes is more than the main effect of the responses. Right: such sums against "
         f"students for which all other sources are frozen, and the total against independent students; {len(judged)} "
         f"comparisons, largest |z| {judged['z'].abs().max():.1f}."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=170)

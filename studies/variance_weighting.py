@@ -20,7 +20,7 @@ from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, NumberTargets, Teacher, distill, weigh
-from uqkd.report import figures
+from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -58,7 +58,7 @@ DRAWN = [m for m in METHODS if m not in ("average", "average of 2k", "fresh, shr
 
 def cells(options: Options) -> list[dict]:
     return [
-        {**regression_cell(name, options.target), "alpha": options.alpha, "k": k, "replicates": options.replicates}
+        {**regression_cell(name, options.target), **options.only("alpha", "replicates"), "k": k}
         for name in options.data
         for k in options.ks
     ]
@@ -147,20 +147,16 @@ def measure(cell: dict) -> pd.DataFrame:
     scale = {"label error": v, "student error": v * float(design.leverage_at(part.X_test).mean())}
     expected, rows = predicted(part, design, weak, omitted_bias(teacher, design, weak), k, v), []
     for method in METHODS:
-        for i, (quantity, stream) in enumerate((("label error", label[method]), ("student error", student[method]))):
-            unit = scale[quantity]
-            numbers = (
-                expected.get(method, (np.nan, np.nan))[i],
-                stream.mean_square / unit,
-                stream.mean_square_se / unit,
-            )
+        known = expected.get(method, (np.nan, np.nan))
+        for (quantity, unit), stream, of_theory in zip(
+            scale.items(), (label[method], student[method]), known, strict=True
+        ):
+            numbers = of_theory, stream.mean_square / unit, stream.mean_square_se / unit
             rows.append({"method": method, **comparison("T6", quantity, *numbers, variance_of=cell["replicates"])})
     bias_share = float((omitted_bias(teacher, design, weak) ** 2).mean() / teacher.noise_var)
     about = {
         "data": data_label(cell),
-        "alpha": cell["alpha"],
-        "k": k,
-        "replicates": cell["replicates"],
+        **{name: cell[name] for name in ("alpha", "k", "replicates")},
         "bias_share": bias_share,
     }
     return pd.DataFrame([{**about, **row} for row in rows])
@@ -175,28 +171,17 @@ def plot(table: pd.DataFrame) -> Figure:
             figures.theory(axis, part["k"], part["predicted"], color=colour)
             if part["predicted"].isna().all():
                 axis.plot(part["k"], part["simulated"], ":", color=colour, linewidth=0.8)  # no closed form: a guide
-            values, bars = part["simulated"], part["standard_error"]
-            figures.simulation(axis, part["k"], values, bars, color=colour, label=METHODS[method])
+            figures.points(axis, part, "k", color=colour, label=METHODS[method])
         for height, text in ((1.0, "average of k"), (0.5, "average of 2k")):
             axis.axhline(height, color="0.25", linestyle="--", linewidth=1, zorder=1)
             axis.annotate(text, (52, height), fontsize=7, color="0.25", ha="right", va="bottom")
         axis.set(yscale="log", xlabel="teacher responses per prompt, k")
         figures.k_axis(axis, (2, 3, 5, 10, 20, 50))
     judged = "squared error around the teacher's mean,\nrelative to averaging k responses"
-    # 1, 3, 10, 30 ... as far as the points reach; both panels share the axis
-    exponents = range(
-        int(np.floor(np.log10(rows["simulated"].min()))), int(np.ceil(np.log10(rows["simulated"].max()))) + 1
-    )
-    low, high = axes[0, 0].get_ylim()
-    shown = [t for e in exponents for t in (10.0**e, 3 * 10.0**e) if low <= t <= high]
-    axes[0, 0].set_yticks(shown, labels=[f"{t:g}" for t in shown], minor=False)
-    axes[0, 0].set_yticks([], minor=True)
-    axes[0, 0].set(
-        title=f"{rows['data'].iloc[0]}: error of the label",
-        ylabel=judged,
-    )
+    figures.log_ticks(axes[0, 0], steps=(1, 3))  # both panels share the axis
+    axes[0, 0].set(title=f"{rows['data'].iloc[0]}: error of the label", ylabel=judged)
     axes[0, 1].set(title="error of the student distilled from it")
-    note = "lines: theory (dotted: a guide to the eye); points: simulation ± 1.96 standard errors"
+    note = f"lines: theory (dotted: a guide to the eye); points: simulation {captions.BARS}"
     figures.legend_below(figure, axes[0, 1], note, columns=2)
     return figure
 
@@ -218,4 +203,4 @@ def main(options: Options, run: Run) -> None:
         f"{student['biased, ignored', last]:.0f} times averaging's error, and {student['biased, counted', few]:.1f} to "
         f"{student['biased, counted', last]:.1f} times when its bias is counted in the weights."
     )
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption, place=30)
+    figures.publish(run, plot(table), table=table, caption=caption, place=30)

@@ -4,7 +4,8 @@ By question; what each returns is a class beside it, in its module.
 
 - How much do students vary, between and within? `decompose_variance`, `inter_student_variance`,
   `intra_student_variance`, `variance_of_means`, `decompose_gaussian`, `decompose_categorical`,
-  `variance_components`, `mean_variance_components`, `share_of`, `Moments`
+  `variance_components`, `mean_variance_components`, `share_of`, `uncertainty_shares`, `share_variances`,
+  `expected_share_variances`, `Moments`
 - How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
@@ -17,13 +18,15 @@ By question; what each returns is a class beside it, in its module.
 - Is it linear between rows, and like its teacher? `nonlinearity`, `off_pair_mass`, `entropy_excess`, `by_share`,
   `feature_linearity`, `linear_cka`
 - How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
-  `difference_half_width`
+  `difference_half_width`, `mean_and_error`, `leave_level_out_error`
+- At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
 
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
+from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import average_responses
 from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
 from uqkd.estimators.calibration.binned import (
@@ -50,9 +53,17 @@ from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
-from uqkd.estimators.intervals.half_widths import difference_half_width, half_width
+from uqkd.estimators.intervals.half_widths import difference_half_width, half_width, mean_and_error
+from uqkd.estimators.intervals.jackknife import leave_level_out_error
+from uqkd.estimators.intervals.level import LEVEL, normal_half_width, normal_quantile, percent, tails
 from uqkd.estimators.intervals.mean_squares import variance_interval
-from uqkd.estimators.variance.categorical import decompose_categorical, entropy, gini, kl_divergence
+from uqkd.estimators.variance.categorical import (
+    decompose_categorical,
+    entropy,
+    gini,
+    kl_divergence,
+    uncertainty_shares,
+)
 from uqkd.estimators.variance.components import mean_variance_components, variance_components
 from uqkd.estimators.variance.moments import (
     decompose_gaussian,
@@ -67,6 +78,7 @@ from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse
 from uqkd.estimators.weighting.shrinkage import shrink_variances
 
 __all__ = [
+    "LEVEL",
     "MEASURES",
     "Measure",
     "Moments",
@@ -91,6 +103,7 @@ __all__ = [
     "entropy_excess",
     "estimate",
     "expected_calibration_error",
+    "expected_share_variances",
     "feature_linearity",
     "fit_averaging_law",
     "fit_power_law",
@@ -104,22 +117,30 @@ __all__ = [
     "inverse_variance_weight",
     "judge_claim",
     "kl_divergence",
+    "leave_level_out_error",
     "likelihood_entropy",
     "linear_cka",
+    "mean_and_error",
     "mean_variance_components",
     "negative_log_likelihood",
     "nonlinearity",
+    "normal_half_width",
+    "normal_quantile",
     "off_pair_mass",
     "out_of_distribution_auroc",
     "overconfidence_error",
+    "percent",
     "reliability_curve",
     "risk_coverage",
     "share_of",
+    "share_variances",
     "shrink_variances",
     "signed_gap",
     "squared_distance",
     "summarise_classifier",
+    "tails",
     "two_way_mean",
+    "uncertainty_shares",
     "variance_components",
     "variance_interval",
     "variance_of_means",

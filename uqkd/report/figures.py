@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from uqkd.errors import OptionError
-from uqkd.estimators import half_width
+from uqkd.estimators import half_width, normal_half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,29 +75,97 @@ def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
 
 
 def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, *, students: Any = None, **options: Any) -> None:
-    """Simulation: points with bars of ± 1.96 standard errors, or of 95 % by Student's t where so few `students` are behind each.
+    """Simulation: points with normal intervals, or Student's t of so few `students` as are behind each; see `LEVEL`.
 
-    Not called 95 % intervals: at 1,000 replicates they hold the truth in about 94.4 % of the cases for means and for
-    variances of Gaussian quantities, and in 92.5 % for the variance of a skewed one (a squared Gaussian, the worst case
-    of a test error); measured in tests/estimators/intervals/test_coverage.py.
+    The former are called "± 1.96 standard errors", not 95 % intervals: at 1,000 replicates they hold the truth in about
+    94.4 % of the cases for means and for variances of Gaussian quantities, and in 92.5 % for the variance of a skewed one
+    (a squared Gaussian, the worst case of a test error); measured in tests/estimators/intervals/test_coverage.py.
     """
     error = np.asarray(standard_error, dtype=float)
-    bars = 1.96 * error if students is None else half_width(error, students)
+    bars = normal_half_width(error) if students is None else half_width(error, students)
     hollow = {"fmt": "o", "mfc": "white", "mew": 0.9, "ms": 3.5, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
     axes.errorbar(x, y, yerr=bars, **{**hollow, **options})  # type: ignore[arg-type]
 
 
-def k_axis(axes: Axes, ticks: tuple[int, ...]) -> None:
+def points(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: Any,
+    *,
+    y: str = "simulated",
+    error: str = "standard_error",
+    students: str | None = None,
+    **options: Any,
+) -> None:
+    """Simulation from the rows of a table.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row a point.
+    x : str or array
+        Column of the places, or the places.
+    y, error : str
+        Columns of the estimate and of its standard error.
+    students : str, optional
+        Column of how many students are behind a point, where they are few.
+    """
+    at = rows[x] if isinstance(x, str) else x
+    simulation(axes, at, rows[y], rows[error], students=None if students is None else rows[students], **options)
+
+
+def intervals(axes: Axes, x: Any, y: Any, *, xerr: Any = None, yerr: Any = None, **options: Any) -> None:
+    """Hollow points with bars of these half-widths, across, along or both."""
+    hollow = {"fmt": "o", "mfc": "white", "ms": 3.5, "capsize": 2}
+    axes.errorbar(x, y, xerr=xerr, yerr=yerr, **{**hollow, **options})
+
+
+def limits(rows: pd.DataFrame, low: str = "low", high: str = "high", *, estimate: str = "estimate") -> Any:
+    """Half-widths down and up (2, rows) of intervals whose limits stand in a table."""
+    return np.stack([rows[estimate] - rows[low], rows[high] - rows[estimate]])
+
+
+def band(axes: Axes, value: float, standard_error: float, *, along: str = "x", **options: Any) -> None:
+    """A normal interval as a band over the whole axis."""
+    reach = float(normal_half_width(standard_error))
+    span = axes.axhspan if along == "x" else axes.axvspan
+    span(value - reach, value + reach, **options)
+
+
+def ticks(axes: Axes, which: str, places: Any, labels: Any = None) -> None:
+    """These ticks on the "x" or "y" axis and no smaller ones; numbers are written out."""
+    texts = [f"{place:g}".replace("-", "−") for place in places] if labels is None else list(labels)
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axis.set_ticks(list(places), labels=texts, minor=False)
+    axis.set_ticks([], minor=True)
+
+
+def log_ticks(axes: Axes, which: str = "y", *, steps: tuple[float, ...] = (1, 3)) -> None:
+    """Ticks at these multiples of powers of ten, as far as the axis reaches."""
+    low, high = axes.get_ylim() if which == "y" else axes.get_xlim()
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks(axes, which, [step * 10.0**e for e in powers for step in steps if low <= step * 10.0**e <= high])
+
+
+def k_axis(axes: Axes, places: tuple[int, ...]) -> None:
     """Logarithmic x-axis with these whole numbers written out."""
     axes.set_xscale("log")
-    axes.set_xticks(ticks, labels=[str(k) for k in ticks], minor=False)
-    axes.set_xticks([], minor=True)
+    ticks(axes, "x", places, [str(k) for k in places])
 
 
-def legend_below(figure: Figure, axes: Axes, title: str, *, columns: int = 3) -> None:
-    """One legend for all panels, below them, with the entries of `axes`."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), columns))
+def named_rows(axes: Axes, names: Any, **text: Any) -> None:
+    """A row for each name, from the top."""
+    axes.set_yticks(range(len(names)), labels=list(names), **text)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def legend_below(figure: Figure, axes: Axes | Sequence[Axes], title: str, *, columns: int = 3) -> None:
+    """One legend for all panels, below them, with the entries of `axes` (of one or of several)."""
+    several = axes if isinstance(axes, Sequence) else [axes]
+    entries = [axis.get_legend_handles_labels() for axis in several]
+    handles, labels = ([one for entry in entries for one in entry[i]] for i in (0, 1))
+    below = figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), columns))
+    below.get_title().set_multialignment("center")
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:
@@ -113,8 +181,8 @@ def publish(
     figure: Figure,
     *,
     table: pd.DataFrame,
-    title: str,
     caption: str,
+    title: str = "",
     more: Mapping[str, pd.DataFrame] | None = None,
     place: int = 100,
 ) -> None:
@@ -129,8 +197,10 @@ def publish(
     table : DataFrame
         Tidy: every number in the figure and in the caption comes from it. Rows of `uqkd.estimators.comparison` are listed
         among the theory checks of the gallery.
-    title, caption : str
-        What is asked; what is seen.
+    caption : str
+        What is seen.
+    title : str, optional
+        What is asked: the study's question if not given.
     more : mapping of name to DataFrame, optional
         Further tables behind the figure, written beside it as `<study>.<name>.csv`.
     place : int
@@ -145,5 +215,5 @@ def publish(
     run.store.write_bytes(f"tables/{name}.csv", table.to_csv(index=False).encode())
     for part, extra in (more or {}).items():
         run.store.write_bytes(f"tables/{name}.{part}.csv", extra.to_csv(index=False).encode())
-    about = {"title": title, "caption": caption, "study": run.study, "place": place}
+    about = {"title": title or run.question, "caption": caption.strip(), "study": run.study, "place": place}
     run.store.write_bytes(f"figures/{name}.json", json.dumps(about, ensure_ascii=False, indent=1).encode())

@@ -65,7 +65,7 @@ class Published:
         """What the overview says of the figure, where |z| beyond the limit is marked."""
         z = self.checks["z"].abs()
         judged = (
-            [str(len(z)), f"{(z < 1.96).mean():.1%}", f"{z.max():.2f}", str(int((z > limit).sum()))]
+            [str(len(z)), f"{(z < normal_quantile()).mean():.1%}", f"{z.max():.2f}", str(int((z > limit).sum()))]
             if len(z)
             else ["–", "–", "–", "nothing judged"]
         )
@@ -114,7 +114,13 @@ def write(store: Store) -> str:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     page = pages.get_template("page.html.jinja").render(
-        studies=items, total=total, limit=threshold(total), once=f"{1 / FAMILY_ALPHA:,.0f}"
+        studies=items,
+        total=total,
+        limit=threshold(total),
+        once=f"{1 / FAMILY_ALPHA:,.0f}",
+        bars=BARS,
+        normal=NORMAL,
+        percent=percent(),
     )
     store.write_bytes("index.html", page.encode())
     return "index.html"

@@ -94,6 +94,8 @@ class Run:
         Name of the study.
     file : Path
         Its file.
+    question : str
+        What it asks.
     reused, computed : int
         Units read from the store, and units measured, by the calls of `cells` so far.
     """
@@ -101,6 +103,7 @@ class Run:
     def __init__(self, study: Study, store: Store, *, workers: Workers | None = None) -> None:
         self.study = study.name
         self.file = study.file
+        self.question = study.question
         self.store = store
         self.workers = workers or Workers(1)
         self.reused = 0

@@ -51,6 +51,19 @@ class Options(pydantic.BaseModel):
         """Canonical JSON, the fingerprint of the options."""
         return canonical_json(self.model_dump(mode="json"), name=type(self).__name__)
 
+    def only(self, *names: str) -> dict[str, Any]:
+        """These options by name, for cells.
+
+        Examples
+        --------
+        >>> class Mine(Options):
+        ...     k: int = 4
+        ...     steps: int = 9
+        >>> Mine().only("k")
+        {'k': 4}
+        """
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class Study:

@@ -19,6 +19,8 @@ from uqkd.data.tasks import Task
 from uqkd.errors import UqkdError
 from uqkd.estimators import summarise_classifier
 from uqkd.stacked import Recipe
+from uqkd.testbeds.cells import task_cell, task_of
+from uqkd.testbeds.options import ImageOptions, TaskOptions
 
 Array = NDArray[np.float64]
 Made = TypeVar("Made")
@@ -48,6 +50,34 @@ def check_networks(task: Task, names: Iterable[str]) -> None:
     """
     for name in names:
         network(name, task)
+
+
+def image_cell(options: ImageOptions, networks: Iterable[str]) -> dict[str, Any]:
+    """The task of a study of images for its cells; what its networks have against it is raised here, before any work.
+
+    Examples
+    --------
+    >>> image_cell(ImageOptions(), ["perceptron:8"])["kind"]
+    'images'
+    """
+    cell = task_cell(options.task, only="images", size=options.size)
+    check_networks(task_of(cell), (*networks, options.student))
+    return cell
+
+
+def task_cells(options: TaskOptions) -> list[dict[str, Any]]:
+    """Each task with its networks and learning rate, for cells; as `image_cell`.
+
+    Examples
+    --------
+    >>> [(cell["kind"], cell["networks"]) for cell in task_cells(TaskOptions(tasks=("digits",)))]
+    [('images', ('convolutional:16', 'perceptron:64'))]
+    """
+    tasks = [task_cell(name, **options.reading) for name in options.tasks]
+    cells = [{**task, **options.trained(task["kind"])} for task in tasks]
+    for cell in cells:
+        check_networks(task_of(cell), cell["networks"])
+    return cells
 
 
 def cell_recipe(cell: Mapping[str, Any]) -> Recipe:

@@ -1,17 +1,63 @@
-"""Options that studies of classifiers share: which tasks, how they are read, and which networks learn them."""
+"""Options that studies share: of classifiers on tasks and on images, of language models in the embedded world."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
-from uqkd.run.study import Options, PositiveFloat, PositiveInt
+from uqkd.run.study import AtLeastTwo, Options, PositiveFloat, PositiveInt
 
 Network = tuple[str, str]  # of the teacher and of the students
 READING = ("tokenizer", "length", "size", "text", "target")
+
+
+# What the studies of images ask for at the sizes of the published ones.
+PUBLISHED_IMAGES: dict[str, Any] = {"task": "cifar100", "steps": 78_000, "batch": 128, "lr": 1e-3, "students": 5}
+PUBLISHED_TEACHERS = ("residual:20", "residual:56", "residual:110")
+
+
+class ImageOptions(Options):
+    """Options of a study of students of one architecture on one task of images.
+
+    Examples
+    --------
+    >>> ImageOptions(steps=100).training
+    {'student': 'perceptron:64', 'students': 6, 'steps': 100, 'batch': 32, 'lr': 0.003}
+    """
+
+    task: str = "digits"
+    size: PositiveInt | None = None  # height and width to which images are brought
+    student: str = "perceptron:64"
+    students: AtLeastTwo = 6
+    steps: AtLeastTwo = 600
+    batch: AtLeastTwo = 32
+    lr: PositiveFloat = 3e-3
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Students and how they are trained, for a cell."""
+        return self.only("student", "students", "steps", "batch", "lr")
+
+
+class EmbeddedOptions(Options):
+    """Options of a study of language-model students in the embedded world.
+
+    Examples
+    --------
+    >>> EmbeddedOptions().only("students", "batch")
+    {'students': 8, 'batch': 48}
+    """
+
+    groups: PositiveInt = 8
+    entities: AtLeastTwo = 6
+    students: Annotated[int, pydantic.Field(ge=3)] = 8  # the standard error of a variance needs three
+    steps: PositiveInt = 120
+    batch: PositiveInt = 48
+    lr: PositiveFloat = 1.4e-2
+    backend: str = "vllm"
 
 
 class TaskOptions(Options):

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from uqkd.estimators import difference_half_width
+
 
 def tidy(numbers: Mapping[str, NDArray[np.float64]], **about: Any) -> list[dict[str, Any]]:
     """One row per student and measure, with what they are about: a tidy table's rows.
@@ -23,6 +25,40 @@ def tidy(numbers: Mapping[str, NDArray[np.float64]], **about: Any) -> list[dict[
         for name, values in numbers.items()
         for s, value in enumerate(values)
     ]
+
+
+def students_and_teacher(
+    students: Mapping[str, NDArray[np.float64]], teacher: Mapping[str, NDArray[np.float64]], /, **about: Any
+) -> pd.DataFrame:
+    """A tidy table of students and of their teacher; see `tidy`.
+
+    Examples
+    --------
+    >>> students_and_teacher({"nll": np.array([1.0])}, {"nll": np.array([0.5])}, T=2)["who"].tolist()
+    ['student', 'teacher']
+    """
+    return pd.DataFrame(tidy(students, **about, who="student") + tidy(teacher, **about, who="teacher"))
+
+
+def to_array(table: pd.DataFrame, axes: Sequence[str], value: str) -> NDArray[np.int64]:
+    """A column of whole numbers, not negative, as an array whose axes are numbered in other columns.
+
+    Raises
+    ------
+    ValueError
+        Places without a row.
+
+    Examples
+    --------
+    >>> to_array(pd.DataFrame({"student": [1, 0], "answer": [7, 9]}), ["student"], "answer")
+    array([9, 7])
+    """
+    places = tuple(table[axis].to_numpy() for axis in axes)
+    found = np.full([int(own.max()) + 1 for own in places], -1, dtype=np.int64)
+    found[places] = table[value].to_numpy()
+    if (found < 0).any():
+        raise ValueError(f"{int((found < 0).sum())} of {found.size} rows are missing: {value} by {', '.join(axes)}")
+    return found
 
 
 def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -77,3 +113,34 @@ def signs(difference: ArrayLike, half_width: ArrayLike) -> NDArray[np.str_]:
     apart, reach = np.asarray(difference, dtype=np.float64), np.asarray(half_width, dtype=np.float64)
     known = reach > 0
     return np.select([known & (apart > reach), known & (apart < -reach)], ["above", "below"], "undecided")
+
+
+def differences(found: pd.DataFrame, reference: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Each mean less that of a reference with other students.
+
+    Parameters
+    ----------
+    found, reference : DataFrame
+        As from `over_students`: columns value, standard_error, students, and `on`.
+    on : sequence of str
+        Columns that say which row of the reference belongs to a row; rows without one are left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `found`, and difference, half_width of its interval (Welch), and sign (see `signs`).
+
+    Examples
+    --------
+    >>> rows = {"measure": ["nll"], "standard_error": [0.1], "students": [6]}
+    >>> found = differences(pd.DataFrame({**rows, "value": [2.0]}), pd.DataFrame({**rows, "value": [1.0]}), ["measure"])
+    >>> found[["difference", "half_width", "sign"]].round(3).to_dict("records")
+    [{'difference': 1.0, 'half_width': 0.315, 'sign': 'above'}]
+    """
+    numbers = ["value", "standard_error", "students"]
+    joined = found.merge(reference[[*on, *numbers]], on=list(on), suffixes=("", "_other"))
+    joined["difference"] = joined["value"] - joined["value_other"]
+    spreads = [(joined[f"standard_error{of}"], joined[f"students{of}"]) for of in ("", "_other")]
+    joined["half_width"] = difference_half_width(*spreads)
+    joined["sign"] = signs(joined["difference"], joined["half_width"])
+    return joined.drop(columns=[f"{name}_other" for name in numbers])

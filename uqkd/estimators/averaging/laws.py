@@ -10,6 +10,7 @@ from scipy import special
 
 from uqkd.checking.arrays import Array, confidence_level, finite, same_shape, shaped
 from uqkd.errors import DataError, ShapeError, VarianceError
+from uqkd.estimators.intervals.level import LEVEL, normal_half_width
 from uqkd.estimators.intervals.mean_squares import Interval
 
 _MAX_ROUNDS = 500  # reweighting converges linearly at about the relative error of the fit; 500 is never reached in use
@@ -78,7 +79,7 @@ class PowerLaw:
 
 
 def fit_averaging_law(
-    k: Any, variance: Any, standard_error: Any, *, proportional: bool = False, level: float = 0.95
+    k: Any, variance: Any, standard_error: Any, *, proportional: bool = False, level: float = LEVEL
 ) -> AveragingLaw:
     """Floor and slope of V(k) = floor + slope / k, by weighted least squares with known standard errors.
 
@@ -138,7 +139,7 @@ def fit_averaging_law(
     )  # fmt: skip
 
 
-def fit_power_law(k: Any, variance: Any, standard_error: Any, *, level: float = 0.95) -> PowerLaw:
+def fit_power_law(k: Any, variance: Any, standard_error: Any, *, level: float = LEVEL) -> PowerLaw:
     """Exponent of V(k) = scale · k^exponent, by weighted least squares in logarithms.
 
     Parameters
@@ -250,5 +251,5 @@ def _settled_errors(design: Array, value: Array, error: Array) -> Array:
 
 
 def _normal_interval(estimate: float, standard_error: float, level: float, method: str) -> Interval:
-    reach = float(special.ndtri(0.5 + level / 2.0)) * standard_error
+    reach = float(normal_half_width(standard_error, level=level))
     return Interval(np.float64(estimate), np.float64(estimate - reach), np.float64(estimate + reach), level, method)

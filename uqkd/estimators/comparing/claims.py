@@ -11,6 +11,7 @@ from scipy import special
 
 from uqkd.checking.arrays import Array, confidence_level
 from uqkd.errors import OptionError, ShapeError, one_of
+from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.variance.two_way import mean_squares, two_way_standard_error
 
@@ -18,7 +19,7 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
 DIRECTIONS = ("lower", "higher")
 
 
-def two_way_interval(values: ArrayLike, *, level: float = 0.95, comparisons: int = 1) -> Interval:
+def two_way_interval(values: ArrayLike, *, level: float = LEVEL, comparisons: int = 1) -> Interval:
     """Interval for the mean over students and prompts, both of them samples.
 
     Parameters
@@ -119,7 +120,7 @@ def _verdict(says: str, part: Interval) -> str:
     return HOLDS if high < 0 else FAILS if low > 0 else OPEN
 
 
-def judge_claim(differences: Mapping[str, ArrayLike], *, says: str, level: float = 0.95) -> Claim:
+def judge_claim(differences: Mapping[str, ArrayLike], *, says: str, level: float = LEVEL) -> Claim:
     """Decide a claim by the intervals of its comparisons.
 
     Parameters

@@ -10,10 +10,11 @@ from scipy import special
 
 from uqkd.checking.arrays import Array, confidence_level, finite
 from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
+from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 
 METHODS = ("expanded", "percentile", "basic", "bca", "studentized")
-_FEWEST_REPLICATES = 39  # the least with a 2.5 % quantile inside the sample: (39 + 1) * 0.025 = 1
+_FEWEST_REPLICATES = round(2 / (1 - LEVEL)) - 1  # with both limits at `LEVEL` inside the sample: (39 + 1) * 0.025 = 1
 
 _ONE_AXIS = {
     "expanded": "means of normal data: covers 94.7-95.2 % at n = 10 to 50; less for skewed data (exponential, n = 20: "
@@ -44,7 +45,7 @@ def bootstrap_interval(
     generator: np.random.Generator,
     replicates: int = 999,
     resample: int | tuple[int, ...] = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
     method: str = "expanded",
     standard_error: Statistic | None = None,
 ) -> Interval:

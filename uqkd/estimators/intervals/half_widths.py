@@ -7,11 +7,41 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd.checking.arrays import confidence_level
+from uqkd.errors import ShapeError
+from uqkd.estimators.intervals.level import LEVEL
 
 Array = NDArray[np.float64]
 
 
-def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = 0.95) -> Array:
+def mean_and_error(values: ArrayLike) -> tuple[float, float]:
+    """Mean of independent numbers, and its standard error from their spread.
+
+    Parameters
+    ----------
+    values : (n,) float
+        At least two; a NaN gives NaN.
+
+    Returns
+    -------
+    mean, standard_error : float
+
+    Raises
+    ------
+    ShapeError
+        Fewer than two numbers, or not one axis.
+
+    Examples
+    --------
+    >>> mean_and_error([1.0, 3.0, 5.0, 7.0])
+    (4.0, 1.2909944487358056)
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1 or sample.size < 2:
+        raise ShapeError(f"mean_and_error needs one axis of at least two values; got shape {sample.shape}.")
+    return float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(sample.size))
+
+
+def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = LEVEL) -> Array:
     """Half-width of the interval for a mean over `count` students: t quantile times standard error.
 
     Parameters
@@ -38,7 +68,7 @@ def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = 0.
 
 
 def difference_half_width(
-    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], *, level: float = 0.95
+    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], *, level: float = LEVEL
 ) -> Array:
     """Half-width of the interval for the difference of two means over independent students.
 

@@ -16,6 +16,7 @@ from uqkd.checking import arrays as checking
 from uqkd.checking.arrays import Array, confidence_level, shaped
 from uqkd.errors import ShapeError, VarianceError, one_of
 from uqkd.estimators.intervals.large_sample import modified_large_sample, satterthwaite_limits
+from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.pivotal import pivotal_limits
 
 MEAN_SQUARE_METHODS = ("mls", "generalized", "satterthwaite")
@@ -70,7 +71,7 @@ class Interval:
         return (np.asarray(self.low) <= truth) & (truth <= np.asarray(self.high))
 
 
-def chi_square_interval(variance: Any, dof: float, *, level: float = 0.95) -> Interval:
+def chi_square_interval(variance: Any, dof: float, *, level: float = LEVEL) -> Interval:
     """Interval for a variance estimated from `dof` degrees of freedom; exact for normal data.
 
     Parameters
@@ -121,7 +122,7 @@ def _degrees(dof: Array) -> Array:
 
 
 def mean_square_interval(
-    mean_squares: Any, dof: Any, coefficients: Any, *, level: float = 0.95, method: str = "mls"
+    mean_squares: Any, dof: Any, coefficients: Any, *, level: float = LEVEL, method: str = "mls"
 ) -> Interval:
     """Interval for a linear combination Σ cᵢ E[MSᵢ] of independent mean squares, signs mixed or not.
 
@@ -202,7 +203,7 @@ def _combination(mean_squares: Any, dof: Any, coefficients: Any) -> tuple[Array,
 
 
 def variance_interval(
-    draws: Any, *, component: str = "inter", method: str | None = None, level: float = 0.95
+    draws: Any, *, component: str = "inter", method: str | None = None, level: float = LEVEL
 ) -> Interval:
     """Interval for the inter-student, intra-student or total variance of each prompt.
 

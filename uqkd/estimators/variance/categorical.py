@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.variance.moments import PromptMean, prompt_mean
+from uqkd.estimators.variance.two_way import share_of
 
 Array = NDArray[np.float64]
 
@@ -225,3 +226,36 @@ def _information_by_student(q: Array, mean: Array, own: Array) -> Array:
     without = np.clip((students * mean - q) / (students - 1), 0.0, 1.0)
     left_out = _entropy(without) - (own.sum(axis=0) - own) / (students - 1)
     return np.asarray(students * (_entropy(mean) - own.mean(axis=0)) - (students - 1) * left_out)
+
+
+def uncertainty_shares(parts: CategoricalDecomposition, spread: ArrayLike) -> dict[str, tuple[float, float]]:
+    """What students keep of their teacher's Gini variance, what moves between them, and both together.
+
+    Parameters
+    ----------
+    parts : CategoricalDecomposition
+        Of the students, by `decompose_categorical`.
+    spread : (P,) float
+        The teacher's Gini variance G_p at each prompt.
+
+    Returns
+    -------
+    dict of str to (share, standard_error)
+        "intra", "inter" and "total" (κ), as `share_of`.
+
+    Notes
+    -----
+    T4: students that memorise k answers keep 1 − 1/k, 1/k moves between them, and κ = 1 wherever they are unbiased.
+
+    Examples
+    --------
+    >>> parts = decompose_categorical([[[1.0, 0.0]], [[0.0, 1.0]], [[0.5, 0.5]]])
+    >>> {name: round(share, 2) for name, (share, _) in uncertainty_shares(parts, [0.5]).items()}
+    {'intra': 0.33, 'inter': 1.0, 'total': 1.33}
+    """
+    intra, inter = parts.per_student_intra, parts.per_student_inter
+    return {
+        "intra": share_of(intra, spread),
+        "inter": share_of(inter, spread),
+        "total": share_of(intra + inter, spread),
+    }

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import finite
 from uqkd.errors import DataError, OptionError, ShapeError, nearest
+from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import mean_square_interval
 
 Array = NDArray[np.float64]
@@ -62,7 +63,7 @@ class Components:
 
 
 def variance_components(
-    table: Mapping[str, Any], factors: Sequence[str], *, value: str = "value", level: float = 0.95
+    table: Mapping[str, Any], factors: Sequence[str], *, value: str = "value", level: float = LEVEL
 ) -> Components:
     """Estimate all variance components of a balanced crossed random design by analysis of variance.
 
@@ -108,7 +109,9 @@ def variance_components(
     return _components(square, dof, dof_of_mean, shape[: len(names) + 1], names, level)
 
 
-def mean_variance_components(values: ArrayLike, factors: Mapping[str, ArrayLike], *, level: float = 0.95) -> Components:
+def mean_variance_components(
+    values: ArrayLike, factors: Mapping[str, ArrayLike], *, level: float = LEVEL
+) -> Components:
     """All variance components of students in a balanced crossed design, averaged over prompts.
 
     Parameters

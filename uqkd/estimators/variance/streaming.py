@@ -46,6 +46,18 @@ class Moments:
         fixed = shaped("centre", centre, "P")
         return cls(0, fixed, np.zeros((4, len(fixed))), np.zeros(2))
 
+    @classmethod
+    def of(cls, values: ArrayLike) -> Moments:
+        """All replicates (B, P) at once, about their own mean, for what has no known centre.
+
+        Examples
+        --------
+        >>> Moments.of([[1.0, 2.0], [3.0, 2.0]]).mean_variance
+        1.0
+        """
+        block = shaped("values", values, "B P")
+        return cls.about(block.mean(axis=0)).add(block)
+
     def add(self, values: ArrayLike) -> Moments:
         """The stream with one more block of replicates (B, P).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,10 +12,12 @@ from scipy import special
 from uqkd.checking.arrays import shaped
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import OptionError, ShapeError
+from uqkd.estimators.comparing.theory_rows import comparison
 
 Array = NDArray[np.float64]
 
 TIE = 1e-9  # similarity differences below this are rounding
+RARE = 50  # expected events of the rarer kind from which their number is near enough to normal
 MAX_OUTCOMES = 2_000_000  # outcomes enumerated before k and C are called too large
 
 
@@ -95,3 +98,45 @@ def _products(embeddings: ArrayLike | None, classes: int) -> Array:
             f"{norms.max():.3g}."
         )
     return np.asarray(rows @ rows.T)
+
+
+def compare_medoids(
+    labels: ArrayLike, classes: ArrayLike, teacher_probs: ArrayLike, embeddings: Sequence[ArrayLike]
+) -> dict[str, str | float]:
+    """How often the medoid is the teacher's likeliest answer, held against T5, which is exact where all responses are valid.
+
+    Parameters
+    ----------
+    labels : (S, P, C) float
+        One-hot: the medoid of each student and prompt.
+    classes : (S, P, k) int
+        The responses; the last class is no valid answer.
+    teacher_probs : (P, C) float
+    embeddings : one (c, D) array a prompt
+        Of the prompt's c valid answers, which are its first classes.
+
+    Returns
+    -------
+    dict
+        A row of `comparison`. Students and prompts have draws of their own, so that the standard error is that of independent
+        events; judged where the rarer kind of them is frequent enough.
+
+    Examples
+    --------
+    >>> row = compare_medoids([[[1.0, 0.0, 0.0]]], [[[0, 1, 0]]], [[0.6, 0.4, 0.0]], [np.eye(2)])
+    >>> round(row["predicted"], 3), row["simulated"], row["statement"]
+    (0.648, 1.0, '')
+    """
+    kept, drawn, p = (np.asarray(a) for a in (labels, classes, distributions("teacher_probs", teacher_probs)))
+    found, expected, spread = 0.0, 0.0, 0.0
+    valid = (drawn < p.shape[1] - 1).all(axis=2)  # (S, P)
+    for i, vectors in enumerate(embeddings):
+        own = p[i, : len(np.asarray(vectors))]
+        chance, top = medoid_distribution(own / own.sum(), drawn.shape[2], vectors), int(own.argmax())
+        count = valid[:, i].sum()
+        found += kept[valid[:, i], i, top].sum()
+        expected += count * chance[top]
+        spread += count * chance[top] * (1.0 - chance[top])
+    n = valid.sum()
+    statement = "T5" if n - expected >= RARE else ""
+    return comparison(statement, "likeliest answer kept", expected / n, found / n, float(spread**0.5 / n))

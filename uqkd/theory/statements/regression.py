@@ -10,6 +10,7 @@ from scipy import stats
 
 from uqkd.checking.arrays import shaped
 from uqkd.errors import one_of
+from uqkd.estimators.intervals.level import LEVEL
 from uqkd.theory.statements.design import HEADS, Design
 
 Array = NDArray[np.float64]
@@ -136,7 +137,7 @@ def reported_variance(head: str, noise_var: float, k: int) -> float:
     return {"point": 0.0, "targets": noise_var / k}.get(head, noise_var)
 
 
-def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, level: float = 0.95) -> Array:
+def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, level: float = LEVEL) -> Array:
     """Share of fresh teacher responses inside a student's nominal predictive interval (T1 and T3).
 
     Parameters

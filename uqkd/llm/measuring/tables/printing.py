@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from uqkd.llm.measuring.tables.sheet import BETWEEN, LEVEL, Measured
+from uqkd.estimators.intervals.level import percent
+from uqkd.llm.measuring.tables.sheet import BETWEEN, Measured
 
 _MARKS = "*†‡§¶#"  # of the footnotes
 _NONE = "–"
 
 
 def lines(measured: Measured) -> list[str]:
-    """The table of quantities with intervals of 95 %, its footnotes, and the students one by one.
+    """The table of quantities with intervals, its footnotes, and the students one by one.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def _quantities(measured: Measured) -> Iterator[str]:
             ]
         table.append([f"{row['quantity']}{mark}", *cells, str(row["unit"])])
     given = "; the undistilled student is one given model" if beside else ""
-    yield f"estimate [interval of {LEVEL:.0%}], students and prompts taken as samples{given}"
+    yield f"estimate [interval of {percent()}], students and prompts taken as samples{given}"
     yield from _aligned(table)
     for why, mark in marks.items():
         yield f"{mark} {why}"

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from uqkd.errors import DataError
 from uqkd.estimators.comparing.claims import two_way_interval
+from uqkd.estimators.intervals.level import LEVEL, percent
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
 Array = NDArray[np.float64]
 Columns = dict[str, tuple[object, ...]]
 
-LEVEL = 0.95
 COLUMNS = (
     "quantity", "estimate", "standard_error", "low", "high", "over", "undistilled", "undistilled_standard_error",
     "undistilled_low", "undistilled_high", "change", "change_standard_error", "change_low", "change_high", "unit", "n_students",
@@ -29,8 +29,8 @@ SAME = "no variation: nothing to estimate a standard error from"
 BETWEEN = " | "  # several reasons
 _ROUNDING = 1e-12  # sums of some thousand float64 terms in another order differ by less
 ONE = "one value: nothing to estimate a standard error from"
-NEVER = "never seen: the interval is a one-sided bound of 95 % from one trial a prompt"
-ALWAYS = "always seen: the interval is a one-sided bound of 95 % from one trial a prompt"
+NEVER = f"never seen: the interval is a one-sided bound of {percent()} from one trial a prompt"
+ALWAYS = f"always seen: the interval is a one-sided bound of {percent()} from one trial a prompt"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Measured:
     Attributes
     ----------
     quantities : dict of str to tuple
-        Columns quantity, estimate, standard_error, low and high (an interval of 95 %), over (what is a sample: "students,
+        Columns quantity, estimate, standard_error, low and high (an interval at `LEVEL`), over (what is a sample: "students,
         prompts", "prompts" or "students"), the same of the undistilled student (undistilled, ...) and of the students less it
         (change, ...), unit, n_students, n_prompts, note, and why: what is NaN, and why.
     students : dict of str to tuple
@@ -142,7 +142,7 @@ class Values:
             low, high = (0.0, bound) if self.why == NEVER else (1.0 - bound, 1.0)
         elif not math.isnan(self.estimate) and self.why not in (SAME, ONE):
             error = two_way_standard_error(self.table)
-            interval = two_way_interval(self.table, level=LEVEL)
+            interval = two_way_interval(self.table)
             low, high = float(interval.low), float(interval.high)
         first = prefix or "estimate"
         names = ("standard_error", "low", "high") if not prefix else [

@@ -1,0 +1,89 @@
+"""Numbers in captions and legends: estimates with their intervals, all at the level of `uqkd.estimators.LEVEL`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from uqkd.estimators import half_width, normal_half_width, normal_quantile, percent
+
+NORMAL = f"{normal_quantile():.2f}"
+BARS = f"± {NORMAL} standard errors"
+INTERVALS = f"{percent()} intervals"
+
+
+def plus_minus(value: float, standard_error: float, form: str = ".2f", *, reach: str = "", students: Any = None) -> str:
+    """An estimate and the half-width of its interval.
+
+    Parameters
+    ----------
+    value, standard_error : float
+    form, reach : str
+        Formats of the estimate and of the half-width, which has that of the estimate (without a sign) if not given.
+    students : int, optional
+        Student's t of so few students; a normal interval if not given.
+
+    Examples
+    --------
+    >>> plus_minus(-1.0, 0.5, "+.2f"), plus_minus(0.123, 0.01, ".2g", reach=".1g"), plus_minus(1.0, 0.5, students=6)
+    ('−1.00 ± 0.98', '0.12 ± 0.02', '1.00 ± 1.29')
+    """
+    half = normal_half_width(standard_error) if students is None else half_width(standard_error, students)
+    return minus(f"{value:{form}} ± {float(half):{reach or form.lstrip('+')}}")
+
+
+def simulated(row: Mapping[str, Any], form: str = ".2f", *, reach: str = "") -> str:
+    """Of a row of a table: its "simulated" ± the half-width from its "standard_error".
+
+    Examples
+    --------
+    >>> simulated({"simulated": 0.5, "standard_error": 0.1}, ".1f")
+    '0.5 ± 0.2'
+    """
+    return plus_minus(row["simulated"], row["standard_error"], form, reach=reach)
+
+
+def limits(row: Mapping[str, Any], form: str = "+.3f") -> str:
+    """Of a row of a table: its estimate and the limits of its interval.
+
+    Examples
+    --------
+    >>> limits({"estimate": -0.1, "low": -0.25, "high": 0.05}, "+.2f")
+    '−0.10 [−0.25, +0.05]'
+    """
+    return minus("{} [{}, {}]".format(*(format(row[name], form) for name in ("estimate", "low", "high"))))
+
+
+def verdict(value: float, standard_error: float) -> str:
+    """A difference of errors with its interval, and whether it helps, hurts or is undecided.
+
+    Examples
+    --------
+    >>> verdict(-0.3, 0.1), verdict(0.1, 0.1)
+    ('−0.30 ± 0.20 (helps)', '+0.10 ± 0.20 (undecided)')
+    """
+    reach = float(normal_half_width(standard_error))
+    said = "helps" if value < -reach else "hurts" if value > reach else "undecided"
+    return f"{plus_minus(value, standard_error, '+.2f')} ({said})"
+
+
+def listed(values: Iterable[float], form: str = "g") -> str:
+    """Numbers, one after another.
+
+    Examples
+    --------
+    >>> listed([0.5, 2.0])
+    '0.5, 2'
+    """
+    return ", ".join(minus(format(value, form)) for value in values)
+
+
+def minus(text: str) -> str:
+    """With minus signs instead of hyphens.
+
+    Examples
+    --------
+    >>> minus("-1")
+    '−1'
+    """
+    return text.replace("-", "−")
