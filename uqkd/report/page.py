@@ -11,6 +11,8 @@ import jinja2
 import pandas as pd
 from scipy import stats
 
+from uqkd.estimators import normal_quantile, percent
+from uqkd.report.captions import BARS, NORMAL
 from uqkd.store import Store
 
 FAMILY_ALPHA = 1e-3  # chance that any comparison on a page of true statements is marked
