@@ -58,7 +58,9 @@ class Definition:
         if isinstance(self.statement, (ast.Import, ast.ImportFrom)):
             every = imported(self.statement, self.package)
             ours = [(name, target, loads) for name, target, loads in every if name in self.names]
-            return Mentions(self.package, imports={n: {t} for n, t, _ in ours}, loads=set().union(*(x for *_, x in ours)))
+            return Mentions(
+                self.package, imports={n: {t} for n, t, _ in ours}, loads=set().union(*(x for *_, x in ours))
+            )
         found = Mentions(self.package)
         found.read(self.statement)
         return found
@@ -129,7 +131,6 @@ class Module:
         """What relative imports in it start from."""
         return self.name if self.is_package else self.name.rpartition(".")[0]
 
-
     @cached_property
     def loads(self) -> set[str]:
         """The modules that are loaded with it, if they are there."""
@@ -162,8 +163,9 @@ def read_module(name: str, path: Path, code: bytes) -> Module:
     definitions: list[Definition] = []
     by_name: dict[str, tuple[Definition, ...]] = {}
     for statement in _statements(_without_docstrings(ast.parse(code, filename=path.name))):
-        single = isinstance(statement, (ast.Import, ast.ImportFrom))
-        parts = [{one} for one, *_ in imported(statement, package)] if single else [bound(statement)]
+        parts = [bound(statement)]
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            parts = [{one} for one, *_ in imported(statement, package)]
         for names in parts:
             definition = Definition(len(definitions), statement, package, frozenset(names))
             definitions.append(definition)
