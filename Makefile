@@ -50,7 +50,7 @@ bench: $(READY) .venv/bench .real/ready
 	@touch .venv/bench
 
 faults: $(READY) .real/ready
-	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/test_false_alarms.py
+	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/checks/test_false_alarms.py
 
 clean:
 	rm -rf .venv .real $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from bench.measuring import Row, paired
 from uqkd import data, seeds
-from uqkd.classify import Classifiers, Distillation, Recipe, SeedDesign, distill, network, weigh_probabilities
+from uqkd.classify import Classifiers, Distillation, Recipe, SeedDesign, distill, weigh_probabilities
 from uqkd.classify.networks.plain import Factory
+from uqkd.testbeds.classification import network
 
 STUDENTS, STEPS, BATCH = 8, 40, 32
 RECIPE = Recipe(steps=STEPS, batch=BATCH, optimiser="adamw", lr=3e-3, weight_decay=0.01)

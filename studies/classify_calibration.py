@@ -15,24 +15,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data
-from uqkd.classify import (
-    Distillation,
-    Mixing,
-    SeedDesign,
-    cached_teacher,
-    cell_recipe,
-    check_networks,
-    distill,
-    network,
-    on_test,
-    tidy,
-    weigh_probabilities,
-)
+from uqkd.classify import Distillation, Mixing, SeedDesign, distill, weigh_probabilities
 from uqkd.estimators import half_width
 from uqkd.report import figures
-from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run, over_students, signs
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
+from uqkd.testbeds.tables import over_students, signs, tidy
 
 METHODS = ("KD", "KD + mixup")
 BY = ("data", "teacher", "sharpness", "method")
@@ -63,8 +53,8 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
-    task = data.cell_task(options.task, only="images", size=options.size)
-    check_networks(data.of_cell_task(task), (*options.teachers, options.student))
+    task = task_cell(options.task, only="images", size=options.size)
+    check_networks(task_of(task), (*options.teachers, options.student))
     return [
         {**task, **how, "teacher": teacher, "sharpness": sharpness, "method": method}
         for teacher, sharpness, method in product(options.teachers, options.sharpness, METHODS)
@@ -72,7 +62,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, mixed = data.of_cell_task(cell), cell["method"] == "KD + mixup"
+    task, mixed = task_of(cell), cell["method"] == "KD + mixup"
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     teacher = replace(teacher, temperature=cell["sharpness"])
     students = distill(
@@ -81,9 +71,9 @@ def measure(cell: dict) -> pd.DataFrame:
         objective=Distillation(cell["temperature"], weight=1.0), seed_design=SeedDesign.independent(cell["students"]),
         mixing=Mixing() if mixed else None, key=("classify calibration", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in BY} | {"data": data.label(cell)}
+    about = {name: cell[name] for name in BY} | {"data": data_label(cell)}
     return pd.DataFrame(
-        tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
+        tidy(evaluate(students, task), **about, who="student") + tidy(evaluate(teacher, task), **about, who="teacher")
     )
 
 

@@ -16,23 +16,15 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data
-from uqkd.classify import (
-    METHODS,
-    Distillation,
-    Recipe,
-    SeedDesign,
-    cached_target_factory,
-    check_networks,
-    distill,
-    network,
-    on_test,
-    tidy,
-)
+from uqkd.classify import METHODS, Distillation, Recipe, SeedDesign, distill
 from uqkd.errors import one_of
 from uqkd.estimators import difference_half_width, half_width, negative_log_likelihood
 from uqkd.report import figures
-from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, Run, TaskOptions, over_students, signs
+from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, Run
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_target_factory, check_networks, evaluate, network
+from uqkd.testbeds.options import TaskOptions
+from uqkd.testbeds.tables import over_students, signs, tidy
 
 BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
 PLAIN = "teacher"  # its answers as they are
@@ -71,9 +63,9 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
+    tasks = [task_cell(name, **options.reading) for name in options.tasks]
     for task in tasks:
-        check_networks(data.of_cell_task(task), options.trained(task["kind"])["networks"])
+        check_networks(task_of(task), options.trained(task["kind"])["networks"])
     methods = dict.fromkeys((PLAIN, *options.methods))  # plain distillation is what the others are compared with
     return [
         {**task, **options.trained(task["kind"]), **how, "method": method, "temperature": t, "weight": w}
@@ -84,7 +76,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, (of_teacher, of_students) = data.of_cell_task(cell), cell["networks"]
+    task, (of_teacher, of_students) = task_of(cell), cell["networks"]
     recipe = Recipe(
         steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", weight_decay=0.01, clip_norm=1.0,
         schedule="cosine", warmup=cell["steps"] // 10,
@@ -95,13 +87,13 @@ def measure(cell: dict) -> pd.DataFrame:
         objective=Distillation(cell["temperature"], cell["weight"]), seed_design=SeedDesign.independent(cell["students"]),
         key=("classify cud", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    numbers = on_test(students, task)
+    numbers = evaluate(students, task)
     numbers["nll_held"] = np.asarray(negative_log_likelihood(students.predict_proba(task.X_held), task.labels_held))
-    about = {"data": data.label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
+    about = {"data": data_label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
     about["fired"] = views.firing_rate(cell["method"])
     about["training_accuracy"] = float((views.probabilities.argmax(axis=1) == views.labels).mean())
     return pd.DataFrame(
-        tidy(numbers, **about, who="student") + tidy(on_test(views.teacher, task), **about, who="teacher")
+        tidy(numbers, **about, who="student") + tidy(evaluate(views.teacher, task), **about, who="teacher")
     )
 
 

@@ -16,27 +16,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uqkd import data
 from uqkd.classify import (
     Distillation,
     Mixing,
     SeedDesign,
     against_teacher,
-    cached_teacher,
-    cell_recipe,
-    check_networks,
     distill,
+    measure_mixup,
     mixed_rows,
-    network,
-    on_pairs,
-    on_test,
-    tidy,
     weigh_probabilities,
 )
 from uqkd.estimators import by_share, difference_half_width, half_width
 from uqkd.report import figures
-from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run, over_students, signs
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
+from uqkd.testbeds.tables import over_students, signs, tidy
 
 # taught by a teacher, mixed
 METHODS = {"CE": (False, False), "CE + mixup": (False, True), "KD": (True, False), "KD + mixup": (True, True)}
@@ -70,8 +66,8 @@ def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "students", "steps", "batch", "lr")}
     alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
     taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
-    task = data.cell_task(options.task, only="images", size=options.size)
-    check_networks(data.of_cell_task(task), (*options.teachers, options.student))
+    task = task_cell(options.task, only="images", size=options.size)
+    check_networks(task_of(task), (*options.teachers, options.student))
     return [
         {**task, **how, "teacher": teacher, "method": method, "temperature": temperature}
         for teacher, method, temperature in (*alone, *taught)
@@ -79,7 +75,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, (taught, mixed) = data.of_cell_task(cell), METHODS[cell["method"]]
+    task, (taught, mixed) = task_of(cell), METHODS[cell["method"]]
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.predict_proba(task.X)), labels=task.labels,
@@ -89,12 +85,12 @@ def measure(cell: dict) -> pd.DataFrame:
         key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify mixup", task.fingerprint))
-    about = {name: str(cell[name]) for name in BY} | {"data": data.label(cell)}
+    about = {name: str(cell[name]) for name in BY} | {"data": data_label(cell)}
     found = []
     for who, asked in (("student", students), ("teacher", teacher)):
-        between = on_pairs(asked, pairs)
+        between = measure_mixup(asked, pairs)
         bins = by_share(between.per_pair, between.share, bins=BINS)
-        numbers = on_test(asked, task) | between.per_student()
+        numbers = evaluate(asked, task) | between.per_student()
         numbers |= {f"nonlinearity at {at:.3f}": bins.of_student[:, n] for n, at in enumerate(bins.centre)}
         if who == "student":
             numbers |= against_teacher(students, teacher, pairs).per_student()

@@ -15,26 +15,14 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data
-from uqkd.classify import (
-    Distillation,
-    Mixing,
-    SeedDesign,
-    against_teacher,
-    cached_teacher,
-    cell_recipe,
-    check_networks,
-    distill,
-    mixed_rows,
-    network,
-    on_pairs,
-    on_test,
-    tidy,
-)
+from uqkd.classify import Distillation, Mixing, SeedDesign, against_teacher, distill, measure_mixup, mixed_rows
 from uqkd.estimators import half_width
 from uqkd.report import figures
-from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run, over_students
+from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
+from uqkd.testbeds.tables import over_students, tidy
 
 BY = ("data", "teacher", "floor")
 
@@ -64,8 +52,8 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("student", "temperature", "students", "steps", "batch", "lr")}
-    task = data.cell_task(options.task, only="images", size=options.size)
-    check_networks(data.of_cell_task(task), (*options.teachers, options.student))
+    task = task_cell(options.task, only="images", size=options.size)
+    check_networks(task_of(task), (*options.teachers, options.student))
     return [
         {**task, **how, "teacher": teacher, "floor": floor}
         for teacher, floor in product(options.teachers, options.floors)
@@ -73,7 +61,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task = data.of_cell_task(cell)
+    task = task_of(cell)
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
     students = distill(
         task.X, teacher, labels=task.labels, mixing=Mixing(), floor=cell["floor"], factory=network(cell["student"], task),
@@ -81,9 +69,9 @@ def measure(cell: dict) -> pd.DataFrame:
         seed_design=SeedDesign.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify pairs", task.fingerprint))
-    about, found = {name: cell[name] for name in BY} | {"data": data.label(cell)}, []
+    about, found = {name: cell[name] for name in BY} | {"data": data_label(cell)}, []
     for who, asked in (("student", students), ("teacher", teacher)):
-        numbers = on_test(asked, task) | on_pairs(asked, pairs).per_student()
+        numbers = evaluate(asked, task) | measure_mixup(asked, pairs).per_student()
         if who == "student":
             numbers |= against_teacher(students, teacher, pairs).per_student()
         found += tidy(numbers, **about, who=who)

@@ -19,19 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import data, seeds
-from uqkd.classify import (
-    Classifiers,
-    Distillation,
-    Mixing,
-    SeedDesign,
-    cached_target_factory,
-    cell_recipe,
-    check_networks,
-    distill,
-    network,
-    performance,
-    tidy,
-)
+from uqkd.classify import Classifiers, Distillation, Mixing, SeedDesign, distill
 from uqkd.estimators import (
     class_accuracy_changes,
     difference_half_width,
@@ -40,7 +28,11 @@ from uqkd.estimators import (
     out_of_distribution_auroc,
 )
 from uqkd.report import figures
-from uqkd.run import AtLeastTwo, Run, TaskOptions, signs
+from uqkd.run import AtLeastTwo, Run
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_target_factory, cell_recipe, check_networks, network, performance
+from uqkd.testbeds.options import TaskOptions
+from uqkd.testbeds.tables import signs, tidy
 
 Array = NDArray[np.float64]
 
@@ -71,9 +63,9 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
+    tasks = [task_cell(name, **options.reading) for name in options.tasks]
     for task in tasks:
-        check_networks(data.of_cell_task(task), options.trained(task["kind"])["networks"])
+        check_networks(task_of(task), options.trained(task["kind"])["networks"])
     return [
         {**task, **options.trained(task["kind"]), **how, "ratio": ratio}
         for task, ratio in product(tasks, options.ratios)
@@ -81,7 +73,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    whole, ratio = data.of_cell_task(cell), cell["ratio"]
+    whole, ratio = task_of(cell), cell["ratio"]
     kept = data.long_tailed(whole.labels, ratio, key=("classify shift", whole.fingerprint))
     task = replace(
         whole, X=whole.X[kept], labels=whole.labels[kept], fingerprint=f"{whole.fingerprint}, long-tailed {ratio:g}"
@@ -99,7 +91,7 @@ def measure(cell: dict) -> pd.DataFrame:
             recipe=recipe, factory=network(of_students, task), seed_design=SeedDesign.independent(cell["students"]),
             mixing=Mixing() if mixed else None, key=("classify shift", task.fingerprint, method),
         )  # fmt: skip
-        about = {"data": data.label(cell), "ratio": ratio, "method": method}
+        about = {"data": data_label(cell), "ratio": ratio, "method": method}
         for name, (rows, truth) in inputs.items():
             found += tidy(performance(students, rows, truth), **about, part=name)
         found += tidy(doubts(students, whole), **about, part="ambiguous")
@@ -110,7 +102,7 @@ def measure(cell: dict) -> pd.DataFrame:
         if method != PLAIN:
             changes = class_accuracy_changes(probabilities[method], probabilities[PLAIN], whole.labels_test)
             counts = {"improved": np.array([len(changes.improved)]), "worsened": np.array([len(changes.worsened)])}
-            found += tidy(counts, data=data.label(cell), ratio=ratio, method=method, part="class by class")
+            found += tidy(counts, data=data_label(cell), ratio=ratio, method=method, part="class by class")
     return pd.DataFrame(found)
 
 

@@ -14,24 +14,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data
-from uqkd.classify import (
-    Distillation,
-    Mixing,
-    SeedDesign,
-    cached_teacher,
-    cell_recipe,
-    check_networks,
-    distill,
-    network,
-    on_test,
-    tidy,
-    weigh_probabilities,
-)
+from uqkd.classify import Distillation, Mixing, SeedDesign, distill, weigh_probabilities
 from uqkd.estimators import half_width
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_teacher, cell_recipe, check_networks, evaluate, network
+from uqkd.testbeds.tables import tidy
 
 METHODS = {
     "KD": (False, 1.0),
@@ -73,8 +63,8 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("teacher", "student", "students", "steps", "batch", "lr")}
-    task = data.cell_task(options.task, only="images", size=options.size)
-    check_networks(data.of_cell_task(task), (options.teacher, options.student))
+    task = task_cell(options.task, only="images", size=options.size)
+    check_networks(task_of(task), (options.teacher, options.student))
     return [
         {**task, **how, "method": method, "temperature": temperature, "replicate": replicate}
         for replicate in range(options.replicates)
@@ -83,7 +73,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, (mixed, weight) = data.of_cell_task(cell), METHODS[cell["method"]]
+    task, (mixed, weight) = task_of(cell), METHODS[cell["method"]]
     teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=cell["replicate"])
     students = distill(
         task.X, teacher if mixed else weigh_probabilities(teacher.predict_proba(task.X)), labels=task.labels,
@@ -91,9 +81,9 @@ def measure(cell: dict) -> pd.DataFrame:
         seed_design=SeedDesign.independent(cell["students"]), mixing=Mixing() if mixed else None,
         key=("classify temperature", *(str(cell[name]) for name in sorted(cell))),
     )  # fmt: skip
-    about = {name: cell[name] for name in (*BY, "replicate")} | {"data": data.label(cell)}
+    about = {name: cell[name] for name in (*BY, "replicate")} | {"data": data_label(cell)}
     return pd.DataFrame(
-        tidy(on_test(students, task), **about, who="student") + tidy(on_test(teacher, task), **about, who="teacher")
+        tidy(evaluate(students, task), **about, who="student") + tidy(evaluate(teacher, task), **about, who="teacher")
     )
 
 

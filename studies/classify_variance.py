@@ -15,7 +15,6 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd import data
 from uqkd.classify import (
     METHODS,
     ClassTargets,
@@ -23,18 +22,16 @@ from uqkd.classify import (
     Mixing,
     SeedDesign,
     TargetFactory,
-    cached_target_factory,
-    cell_recipe,
-    check_networks,
     distill,
-    network,
-    on_test,
     weigh_labels,
     weigh_precision,
 )
 from uqkd.estimators import decompose_categorical, gini, share_of, two_way_mean
 from uqkd.report import figures
-from uqkd.run import Run, TaskOptions
+from uqkd.run import Run
+from uqkd.testbeds.cells import data_label, task_cell, task_of
+from uqkd.testbeds.classification import cached_target_factory, cell_recipe, check_networks, evaluate, network
+from uqkd.testbeds.options import TaskOptions
 
 Sampled = Callable[[TargetFactory, Any, int, tuple], ClassTargets]
 
@@ -77,9 +74,9 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = {name: getattr(options, name) for name in ("students", "steps", "batch")}
-    tasks = [data.cell_task(name, **options.reading) for name in options.tasks]
+    tasks = [task_cell(name, **options.reading) for name in options.tasks]
     for task in tasks:
-        check_networks(data.of_cell_task(task), options.trained(task["kind"])["networks"])
+        check_networks(task_of(task), options.trained(task["kind"])["networks"])
     return [
         {**task, **options.trained(task["kind"]), **how, "method": method}
         for task in tasks
@@ -89,7 +86,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, method, students = data.of_cell_task(cell), cell["method"], cell["students"]
+    task, method, students = task_of(cell), cell["method"], cell["students"]
     of_teacher, of_students = cell["networks"]
     recipe = cell_recipe(cell)
     views = cached_target_factory(task, network=of_teacher, recipe=recipe)
@@ -112,10 +109,10 @@ def measure(cell: dict) -> pd.DataFrame:
         "sum": share_of(parts.per_student_intra + parts.per_student_inter, spread),
         "mutual information": two_way_mean(parts.per_student_information),
     }
-    scores = on_test(trained, task)
+    scores = evaluate(trained, task)
     for name in ("accuracy", "nll", "signed_gap", "ece", "nll_scaled"):
         numbers[name] = (float(scores[name].mean()), float(scores[name].std(ddof=1) / len(scores[name]) ** 0.5))
-    about = {"data": data.label(cell), "method": method, "students": students, "teacher_gini": float(spread.mean())}
+    about = {"data": data_label(cell), "method": method, "students": students, "teacher_gini": float(spread.mean())}
     return pd.DataFrame(
         [
             {**about, "measure": name, "value": value, "standard_error": error}

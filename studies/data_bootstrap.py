@@ -16,6 +16,7 @@ from uqkd.linear import Teacher, bootstrap_students
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -42,13 +43,13 @@ def cells(options: Options) -> list[dict]:
         X = data.split(data.load(name, target=options.target)).X
         # resamples of fewer than twice as many rows as coefficients are mostly rank-deficient
         fractions = [f for f in options.fractions if round(f * len(X)) >= 2 * X.shape[1]]
-        shared = {**data.cell(name, options.target), "replicates": options.replicates}
+        shared = {**regression_cell(name, options.target), "replicates": options.replicates}
         planned += [{**shared, "fraction": f, "labels": labels} for labels in LABELS for f in fractions]
     return planned
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part = data.split(data.of_cell(cell))
+    part = data.split(regression_of(cell))
     teacher = Teacher.fit(part.X, part.y, noise_var=0.0)
     answers, centre = teacher.predict_mean(part.X), teacher.predict_mean(part.X_test)
     drawn = round(cell["fraction"] * len(part.X))
@@ -74,7 +75,7 @@ def measure(cell: dict) -> pd.DataFrame:
         spread.mean_variance_se / unit,
         variance_of=len(students.coef),
     )
-    about = {"data": data.label(cell), "labels": cell["labels"], "fraction": cell["fraction"], "drawn": drawn}
+    about = {"data": data_label(cell), "labels": cell["labels"], "fraction": cell["fraction"], "drawn": drawn}
     rank = {
         "coefficients": part.X.shape[1],
         "students": len(students.coef),

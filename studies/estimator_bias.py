@@ -16,6 +16,7 @@ from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -41,14 +42,14 @@ ESTIMATORS = {"plug-in": "variance of student means (plug-in)", "unbiased": "unb
 def cells(options: Options) -> list[dict]:
     shared = {"k": options.k, "alpha": options.alpha, "students": options.students, "replicates": options.replicates}
     return [
-        {**data.cell(name, options.target), **shared, "responses": responses}
+        {**regression_cell(name, options.target), **shared, "responses": responses}
         for name in options.data
         for responses in options.responses
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, k = data.split(data.of_cell(cell)), cell["k"]
+    part, k = data.split(regression_of(cell)), cell["k"]
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * float(part.y.var()))
     design = Design.of(part.X)
     truth = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
@@ -69,7 +70,7 @@ def measure(cell: dict) -> pd.DataFrame:
         numbers = (predicted, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
         spread = {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
         rows.append({"estimator": estimator, **comparison("T10", f"{estimator} / truth", *numbers), **spread})
-    about = {"data": data.label(cell)} | {
+    about = {"data": data_label(cell)} | {
         name: cell[name] for name in ("responses", "k", "alpha", "students", "replicates")
     }
     about["own_over_truth"] = teacher.noise_var / truth  # intra-student variance in units of the truth

@@ -17,6 +17,7 @@ from uqkd.linear import Design, Students, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -45,11 +46,11 @@ HEADS = {
 
 def cells(options: Options) -> list[dict]:
     shared = {"alpha": options.alpha, "students": options.students, "responses": options.responses}
-    return [{**data.cell(name, options.target), **shared, "k": k} for name in options.data for k in options.ks]
+    return [{**regression_cell(name, options.target), **shared, "k": k} for name in options.data for k in options.ks]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, k = data.split(data.of_cell(cell)), cell["k"]
+    part, k = data.split(regression_of(cell)), cell["k"]
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * float(part.y.var()))
     design = Design.of(part.X)
 
@@ -79,7 +80,7 @@ def measure(cell: dict) -> pd.DataFrame:
         expected = theory.interval_coverage(part.X, X_test, head, k).mean()
         numbers = expected, per_student.mean(), per_student.std(ddof=1) / np.sqrt(len(per_student))
         rows.append({"head": head, **comparison("T3", "coverage of the 95 % interval", *numbers)})
-    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": k, "students": cell["students"]}
+    about = {"data": data_label(cell), "alpha": cell["alpha"], "k": k, "students": cell["students"]}
     return pd.DataFrame([{**about, **row} for row in rows])
 
 

@@ -28,7 +28,7 @@ from uqkd.llm.measuring.tables.coded import answer_table, numbered
 from uqkd.llm.measuring.tables.side_by_side import Compared, summary, values_of
 from uqkd.report import figures
 from uqkd.run import Options as Base
-from uqkd.run import PositiveInt, Run
+from uqkd.run import PositiveInt, Run, here_or_bundled
 
 RECORDED = "docs/llm_real/answers.csv"
 MODEL = ".real/smollm2-135m-instruct"
@@ -122,7 +122,7 @@ def most(options: Options) -> int:
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and question: what it answered, and its loss on responses that no student saw."""
     if cell["method"] == "recorded":
-        return pd.read_csv(cell["data"], dtype={"answers": str, "supported": str})
+        return pd.read_csv(here_or_bundled(cell["data"]), dtype={"answers": str, "supported": str})
     made = {"teacher": of_teacher, "undistilled": of_undistilled}.get(cell["method"], of_students)
     return made(cell).assign(method=cell["method"], k=cell["k"])
 
@@ -131,7 +131,7 @@ def asked(cell: dict, part: str) -> tuple[Any, Any]:
     """The questions of a part as the teacher is asked them, and as students are."""
     from uqkd.llm import Prompts, read_prompts
 
-    read = read_prompts(cell["train" if part == "trained" else "held_out"])
+    read = read_prompts(here_or_bundled(cell["train" if part == "trained" else "held_out"]))
     texts = tuple(cell["form"].format(text) for text in read.texts)
     chats = tuple((*map(tuple, cell["examples"]), ("user", text)) for text in texts) if cell["examples"] else ()
     return Prompts(read.ids, texts, read.answers, chats), Prompts(read.ids, texts, read.answers)
@@ -328,7 +328,7 @@ def main(options: Options, run: Run) -> None:
 def of_file(path: str) -> str:
     """Fingerprint of a file."""
     try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(Path(here_or_bundled(path)).read_bytes(), digest_size=16).hexdigest()
     except OSError as problem:
         raise DataError(
             f"recorded answers {path!r} cannot be read ({problem.strerror}); run where that file is."

@@ -21,6 +21,7 @@ from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -54,7 +55,7 @@ def cells(options: Options) -> list[dict]:
     networks = {"teacher": options.teacher, "student": options.student, "steps": options.steps}
     planned = []
     for name in options.data:
-        shared = {**data.cell(name, options.target), **networks, "replicates": options.replicates}
+        shared = {**regression_cell(name, options.target), **networks, "replicates": options.replicates}
         for labels in LABELS:
             cell = {**shared, "labels": labels}
             planned += [{**cell, "vary": "both", "fraction": f} for f in options.fractions]
@@ -65,7 +66,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    part, recipe = data.split(regression_of(cell)), Recipe(steps=cell["steps"])
     known, wide = ("mlp", "wide teacher", cell["data_fingerprint"]), tuple(cell["teacher"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=0.0, hidden=wide, recipe=recipe, key=known)
     answers = part.y_standard if cell["labels"] == "truth" else teacher.predict_mean(part.features)
@@ -106,7 +107,7 @@ def measure(cell: dict) -> pd.DataFrame:
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
 
     residual = answers - fit_ols(part.X, answers).predict(part.X)
-    about = {"data": data.label(cell), "labels": cell["labels"], "vary": cell["vary"], "fraction": cell["fraction"]}
+    about = {"data": data_label(cell), "labels": cell["labels"], "vary": cell["vary"], "fraction": cell["fraction"]}
     about |= {"rows": len(part.X), "drawn": drawn, "students": students}
     numbers = {"simulated": variance, "standard_error": standard_error}
     linear = theory.bootstrap_variance(part.X, residual, part.X_test, drawn=drawn).mean()

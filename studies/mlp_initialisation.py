@@ -22,6 +22,7 @@ from uqkd.mlp.network import answers
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 
 PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
@@ -47,14 +48,14 @@ INDEPENDENT = -1.0  # instead of a perturbation: students that begin independent
 def cells(options: Options) -> list[dict]:
     how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
     return [
-        {**data.cell(name, options.target), **how, "perturbation": level}
+        {**regression_cell(name, options.target), **how, "perturbation": level}
         for name in options.data
         for level in (*options.perturbations, INDEPENDENT)
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    part, recipe = data.split(regression_of(cell)), Recipe(steps=cell["steps"])
     hidden, X = tuple(cell["hidden"]), part.features_test
     perturbation = None if cell["perturbation"] == INDEPENDENT else cell["perturbation"]
     known = ("mlp", "teacher", cell["data_fingerprint"])
@@ -77,7 +78,7 @@ def measure(cell: dict) -> pd.DataFrame:
             for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():
                 seen.setdefault((name, when), []).append(found)
 
-    about = {"data": data.label(cell), "perturbation": cell["perturbation"], "students": trained}
+    about = {"data": data_label(cell), "perturbation": cell["perturbation"], "students": trained}
     rows = []
     for (name, when), parts in seen.items():
         every = np.concatenate(parts).astype(np.float64)

@@ -18,6 +18,7 @@ from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -46,14 +47,14 @@ def cells(options: Options) -> list[dict]:
         raise OptionError(f"averaging needs responses with noise: an alpha > 0; got {options.alphas}.")
     planned = []
     for name in options.data:
-        shared = {**data.cell(name, options.target), **how}
+        shared = {**regression_cell(name, options.target), **how}
         planned.append({**shared, "alpha": 0.0, "k": 1})  # the teacher's noise-free answers
         planned += [{**shared, "alpha": alpha, "k": k} for alpha in options.alphas if alpha > 0 for k in options.ks]
     return planned
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    part, recipe = data.split(regression_of(cell)), Recipe(steps=cell["steps"])
     hidden, alpha, k = tuple(cell["hidden"]), cell["alpha"], cell["k"]
     known = ("mlp", "teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
@@ -68,7 +69,7 @@ def measure(cell: dict) -> pd.DataFrame:
 
     answers = np.concatenate(found)
     spread = Moments.about(answers.mean(axis=0)).add(answers)  # networks are biased: the teacher's mean is no centre
-    about = {"data": data.label(cell), "alpha": alpha, "k": k, "students": spread.count}
+    about = {"data": data_label(cell), "alpha": alpha, "k": k, "students": spread.count}
     numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
     linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k).mean()}
     return pd.DataFrame([about | numbers | linear])

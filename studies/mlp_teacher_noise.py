@@ -21,6 +21,7 @@ from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -49,7 +50,7 @@ def cells(options: Options) -> list[dict]:
     how = {"hidden": options.hidden, "steps": options.steps, "replicates": options.replicates}
     alike = {**how, "initialisations": options.initialisations}
     return [
-        {**data.cell(name, options.target), **(how if free == "all" else alike), "free": free, "alpha": alpha}
+        {**regression_cell(name, options.target), **(how if free == "all" else alike), "free": free, "alpha": alpha}
         for name in options.data
         for free in FREE
         for alpha in options.alphas
@@ -58,7 +59,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, recipe = data.split(data.of_cell(cell)), Recipe(steps=cell["steps"])
+    part, recipe = data.split(regression_of(cell)), Recipe(steps=cell["steps"])
     hidden, alpha = tuple(cell["hidden"]), cell["alpha"]
     known = ("mlp", "teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
@@ -90,7 +91,7 @@ def measure(cell: dict) -> pd.DataFrame:
             own.append(taught(seed_design, key).var(axis=0, ddof=1).mean())
         variance, standard_error, students = np.mean(own), np.std(own, ddof=1) / np.sqrt(len(own)), size * len(own)
 
-    about = {"data": data.label(cell), "free": cell["free"], "alpha": alpha, "students": students}
+    about = {"data": data_label(cell), "free": cell["free"], "alpha": alpha, "students": students}
     numbers = {"simulated": variance, "standard_error": standard_error}
     linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k=1).mean()}
     fit = {"teacher_r2": 1 - ((part.y_test_standard - centre) ** 2).mean() / part.y_test_standard.var()}

@@ -26,6 +26,7 @@ from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.targets import Targets
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 
 METHODS = {
     "average": "average of k",
@@ -71,7 +72,7 @@ def cells(options: Options) -> list[dict]:
     }
     methods = tuple(method for method in METHODS if method in ("average", *options.methods))
     return [
-        {**data.cell(name, options.target), **shared, "methods": methods, "alpha": alpha, "k": k}
+        {**regression_cell(name, options.target), **shared, "methods": methods, "alpha": alpha, "k": k}
         for name in options.data
         for alpha in options.alphas
         for k in options.ks
@@ -82,7 +83,7 @@ class Setting:
     """One cell: the rows, the teacher, and how its students are trained."""
 
     def __init__(self, cell: dict) -> None:
-        part = data.split(data.of_cell(cell))
+        part = data.split(regression_of(cell))
         self.X, self.X_test = part.features, part.features_test
         self.hidden, self.recipe = tuple(cell["hidden"]), Recipe(steps=cell["steps"])
         self.key = ("mlp variance weighting", cell["data_fingerprint"], cell["alpha"], cell["k"])
@@ -154,7 +155,7 @@ def measure(cell: dict) -> pd.DataFrame:
             numbers = np.nan, stream.mean_square, stream.mean_square_se
             inter = {"inter_var": stream.mean_variance}
             rows.append({"method": method, **comparison("", quantity, *numbers), **inter})
-    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": cell["k"], "replicates": cell["replicates"]}
+    about = {"data": data_label(cell), "alpha": cell["alpha"], "k": cell["k"], "replicates": cell["replicates"]}
     share = {"bias_share": float(setting.network_bias.mean() / setting.network_var.mean())}
     return pd.DataFrame([{**about, **share, **row} for row in rows])
 

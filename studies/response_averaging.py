@@ -18,6 +18,7 @@ from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -38,7 +39,7 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     return [
-        {**data.cell(name, options.target), "alpha": alpha, "k": k, "replicates": options.replicates}
+        {**regression_cell(name, options.target), "alpha": alpha, "k": k, "replicates": options.replicates}
         for name in options.data
         for alpha in options.alphas
         for k in options.ks
@@ -46,7 +47,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, k = data.split(data.of_cell(cell)), cell["k"]
+    part, k = data.split(regression_of(cell)), cell["k"]
     label_var = float(part.y.var())
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * label_var)
     design, centre = Design.of(part.X), teacher.predict_mean(part.X_test)
@@ -62,7 +63,7 @@ def measure(cell: dict) -> pd.DataFrame:
     n = cell["replicates"]
     numbers = between, spread.mean_variance, spread.mean_variance_se
     row = comparison("T1", "inter-student variance", *numbers, variance_of=n)
-    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": k, "label_var": label_var}
+    about = {"data": data_label(cell), "alpha": cell["alpha"], "k": k, "label_var": label_var}
     return pd.DataFrame([{**about, "replicates": n, **row}])
 
 

@@ -34,6 +34,7 @@ from uqkd.mlp import (
 from uqkd.report import figures
 from uqkd.run import Fraction, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import classes_cell, classes_of, data_label
 from uqkd.theory.statements.memorising import memorised_entropy
 
 Array = NDArray[np.float64]
@@ -68,7 +69,7 @@ def cells(options: Options) -> list[dict]:
     trained = [(k, 1.0) for k in (*options.ks, None)] + [(min(options.ks), length) for length in options.lengths]
     shared = {"students": options.students, "epochs": options.epochs}
     return [
-        {**data.cell_classes(name, options.target), **shared, "temperature": temperature, "k": k, "length": length}
+        {**classes_cell(name, options.target), **shared, "temperature": temperature, "k": k, "length": length}
         for name in options.data
         for temperature in options.temperatures
         for k, length in dict.fromkeys(trained)
@@ -76,7 +77,7 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, k = data.split_classes(data.of_cell_classes(cell)), cell["k"]
+    part, k = data.split_classes(classes_of(cell)), cell["k"]
     name = ("student output", cell["data_fingerprint"])
     teacher = ClassTeacher.fit(
         part.X, part.labels, classes=len(part.classes), hidden=TEACHER, recipe=recipe(len(part.X), TEACHER_EPOCHS),
@@ -110,7 +111,7 @@ def measure(cell: dict) -> pd.DataFrame:
         rows += [{"prompts": "training", **row} for row in of_labels(np.concatenate(found["labels"]), p, k)]
     about = {column: cell[column] for column in ("temperature", "students", "length")}
     about |= {"k": float(k or np.inf), "steps": training.steps}
-    return pd.DataFrame([{"data": data.label(cell), **about, **row} for row in rows])
+    return pd.DataFrame([{"data": data_label(cell), **about, **row} for row in rows])
 
 
 def drawn(teacher: ClassTeacher, X: Array, k: int | None, seed_design: SeedDesign, key: tuple) -> ClassTargets:

@@ -17,6 +17,7 @@ from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -36,14 +37,14 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     return [
-        {**data.cell(name, options.target), "alpha": alpha, "replicates": options.replicates}
+        {**regression_cell(name, options.target), "alpha": alpha, "replicates": options.replicates}
         for name in options.data
         for alpha in options.alphas
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part = data.split(data.of_cell(cell))
+    part = data.split(regression_of(cell))
     label_var = float(part.y.var())
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * label_var)
     design, centre = Design.of(part.X), teacher.predict_mean(part.X_test)
@@ -66,7 +67,7 @@ def measure(cell: dict) -> pd.DataFrame:
         ("T1", "inter-student variance", between, spread.mean_variance, spread.mean_variance_se),
     ]
     teacher_error = float(residual @ residual / len(residual))
-    about = {"data": data.label(cell), "rows": len(part.X), "alpha": cell["alpha"], "label_var": label_var}
+    about = {"data": data_label(cell), "rows": len(part.X), "alpha": cell["alpha"], "label_var": label_var}
     about |= {"teacher_error": teacher_error, "teacher_r2": 1 - teacher_error / part.y_test.var()}
     random = cell["alpha"] > 0  # without noise there is nothing to judge
     rows = (

@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.estimators import comparison, mean_variance_components
-from uqkd.mlp import SOURCES, Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
+from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, teacher_sample, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 
 NAMES = {
     "responses": "teacher responses",
@@ -29,6 +30,7 @@ NAMES = {
     "order": "batch order",
     "bootstrap": "bootstrap",
 }
+SOURCES = tuple(NAMES)
 
 
 Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a variance
@@ -60,7 +62,7 @@ def cells(options: Options) -> list[dict]:
     how = {"hidden": options.hidden, "batch": options.batch, "epochs": options.epochs}
     shared = {"levels": options.levels, **sizes, **how}
     return [
-        {**data.cell(name, options.target), **shared, "alpha": alpha, "k": k}
+        {**regression_cell(name, options.target), **shared, "alpha": alpha, "k": k}
         for name in options.data
         for alpha in options.alphas
         for k in options.ks
@@ -71,7 +73,7 @@ class Setting:
     """One cell: the rows, the teacher, and how its students are trained."""
 
     def __init__(self, cell: dict) -> None:
-        part = data.split(data.of_cell(cell))
+        part = data.split(regression_of(cell))
         self.X, self.X_test = part.features, part.features_test
         self.k, self.hidden = cell["k"], tuple(cell["hidden"])
         self.batch = min(cell["batch"], len(self.X))
@@ -148,7 +150,7 @@ def measure(cell: dict) -> pd.DataFrame:
         what = "independent students" if effect == "total" else f"all frozen but {effect}"
         row = comparison("T11", what, predicted, simulated, float(np.hypot(predicted_se, simulated_se)))
         rows.append({"effect": effect, "predicted_se": predicted_se, "simulated_se": simulated_se, **row})
-    about = {"data": data.label(cell), "alpha": cell["alpha"], "k": cell["k"], "students": len(answers)}
+    about = {"data": data_label(cell), "alpha": cell["alpha"], "k": cell["k"], "students": len(answers)}
     return pd.DataFrame([{**about, **row} for row in rows])
 
 

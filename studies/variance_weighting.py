@@ -22,6 +22,7 @@ from uqkd.linear import Design, Targets, Teacher, distill, weigh
 from uqkd.report import figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.theory import statements as theory
 
 
@@ -56,7 +57,7 @@ DRAWN = [m for m in METHODS if m not in ("average", "average of 2k", "fresh, shr
 
 def cells(options: Options) -> list[dict]:
     return [
-        {**data.cell(name, options.target), "alpha": options.alpha, "k": k, "replicates": options.replicates}
+        {**regression_cell(name, options.target), "alpha": options.alpha, "k": k, "replicates": options.replicates}
         for name in options.data
         for k in options.ks
     ]
@@ -123,7 +124,7 @@ def predicted(part: data.Split, design: Design, weak: Design, bias: np.ndarray, 
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    part, k = data.split(data.of_cell(cell)), cell["k"]
+    part, k = data.split(regression_of(cell)), cell["k"]
     teacher = Teacher.fit(part.X, part.y, noise_var=cell["alpha"] * float(part.y.var()))
     design = Design.of(part.X)
     strongest = 1 + int(np.argmax(np.abs(teacher.coef[1:])))
@@ -153,7 +154,7 @@ def measure(cell: dict) -> pd.DataFrame:
             rows.append({"method": method, **comparison("T6", quantity, *numbers, variance_of=cell["replicates"])})
     bias_share = float((omitted_bias(teacher, design, weak) ** 2).mean() / teacher.noise_var)
     about = {
-        "data": data.label(cell),
+        "data": data_label(cell),
         "alpha": cell["alpha"],
         "k": k,
         "replicates": cell["replicates"],

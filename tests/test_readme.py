@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
+from uqkd.store import Store
 from uqkd.theory.checks import register
 from uqkd.theory.statements import combine, graybill_deal_ratio
 
@@ -80,6 +81,8 @@ def test_there_are_commands():
 
 
 SAYS = {
+    "new": "then: uqkd study mine",
+    "compact": "mine: 45 units in 45 files",
     "sample": "tests of independence passed",
     "show": "most divided prompts",
     "distill": "2 students saved, mean loss",
@@ -102,6 +105,14 @@ def test_every_command_runs(command, folder):
         assert SAYS[words[3]] in done.stdout
     else:
         assert (folder / "my-results" / "index.html").is_file()
+
+
+def test_a_results_folder_is_read_as_the_readme_says(folder, monkeypatch):
+    """After the commands: the units of the new study, packed by now, are the table behind its figure."""
+    monkeypatch.chdir(folder)
+    (read,) = re.findall(r"`(Store\(\S+\)\.read_study\(\S+\))`", TEXT)
+    units, drawn = eval(read, {"Store": Store}), pd.read_csv("my-results/tables/mine.csv")
+    assert sorted(units["simulated"]) == pytest.approx(sorted(drawn["simulated"]), rel=1e-12)
 
 
 def test_a_student_is_used_as_the_readme_says(folder, monkeypatch, capsys):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}  # libraries that are imported under another name
 
 
 class UqkdError(Exception):
@@ -100,3 +103,51 @@ def one_of(argument: str, value: str, valid: Iterable[str]) -> str:
     if value not in names:
         raise OptionError(f"{argument} got {value!r}; {nearest(value, names)}.")
     return value
+
+
+def extra_of(library: str) -> str:
+    """The extra of uqkd that brings a library, as the installed package declares it; empty if none does.
+
+    Examples
+    --------
+    >>> extra_of("sklearn"), extra_of("torch"), extra_of("numpy")
+    ('studies', 'torch', '')
+    """
+    import importlib.metadata  # slow to load, and only needed where something is missing
+
+    try:
+        declared = importlib.metadata.requires("uqkd") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    wanted = _DISTRIBUTIONS.get(library, library.replace("_", "-")).lower()
+    for line in declared:  # such as: pandas>=2.2; extra == "studies"
+        found = re.match(r"""([\w.-]+)[^;]*;.*\bextra == ["']([\w-]+)["']""", line)
+        if found and found[1].lower() == wanted:
+            return found[2]
+    return ""
+
+
+def missing_library(what: str, problem: ModuleNotFoundError, *, together: Collection[str] = ()) -> LibraryError | None:
+    """The error that says which extra brings what could not be imported; None if no extra of uqkd does.
+
+    Parameters
+    ----------
+    what : str
+        What needs the library.
+    problem : ModuleNotFoundError
+        Of its import.
+    together : collection of str
+        Extras that `what` needs in any case: if the library is in one of them, all are named at once.
+
+    Examples
+    --------
+    >>> print(missing_library("uqkd study", ModuleNotFoundError(name="pandas")))
+    uqkd study needs pandas, which is not installed: pip install 'uqkd[studies]'.
+    >>> missing_library("uqkd study", ModuleNotFoundError(name="pandas.nothing")) is None
+    True
+    """
+    library = problem.name or ""  # with a dot it is a part that an installed library lacks: no extra brings that
+    if not (extra := extra_of(library)):
+        return None
+    extras = ",".join(together) if extra in together else extra
+    return LibraryError(f"{what} needs {library}, which is not installed: pip install 'uqkd[{extras}]'.")

@@ -9,20 +9,12 @@ from scipy import optimize, special
 from torch import nn
 
 from uqkd import seeds
-from uqkd.classify import (
-    Classifiers,
-    MixedRows,
-    Teacher,
-    against_teacher,
-    mixed_rows,
-    on_pairs,
-    perceptron,
-    performance,
-    tidy,
-)
+from uqkd.classify import Classifiers, MixedRows, Teacher, against_teacher, measure_mixup, mixed_rows, perceptron
 from uqkd.classify.measure import ROUNDING
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.stacked import stack
+from uqkd.testbeds.classification import performance
+from uqkd.testbeds.tables import tidy
 
 KEY = ("test", "on pairs")
 P, D, C, S = 30, 4, 3, 2
@@ -84,7 +76,7 @@ SIMPLEX = seeds.generator(*KEY, "simplex").dirichlet(np.ones(D), P)
 def test_a_classifier_that_is_linear_in_probability_has_no_nonlinearity():
     """Single precision, 6e-8 of probabilities: divergences are their square, 1e-14 and less."""
     rows = mixed_rows(SIMPLEX, LABELS, classes=C, key=KEY)
-    straight, bent = (on_pairs(Teacher.of(LinearInProbability(bend)), rows) for bend in (0.0, 2.0))
+    straight, bent = (measure_mixup(Teacher.of(LinearInProbability(bend)), rows) for bend in (0.0, 2.0))
     assert np.abs(straight.per_pair).max() < 1e-11
     assert abs(straight.nonlinearity[0]) < 1e-11
     assert abs(straight.feature_linearity[0] - 1.0) < 1e-12  # its features are the rows themselves
@@ -93,16 +85,16 @@ def test_a_classifier_that_is_linear_in_probability_has_no_nonlinearity():
 
 def test_mixing_nothing_has_no_nonlinearity_and_the_wrong_partner_has(students, rows):
     same = MixedRows(rows.X, rows.X, rows.labels, np.ones(P), rows.partner)
-    assert np.abs(on_pairs(students, same).per_pair).max() < 1e-12  # rounding of a sum of one
+    assert np.abs(measure_mixup(students, same).per_pair).max() < 1e-12  # rounding of a sum of one
     shuffled = MixedRows(rows.X, rows.X, rows.labels, np.zeros(P), rows.partner)
-    assert on_pairs(students, shuffled).nonlinearity.min() > 0.1
+    assert measure_mixup(students, shuffled).nonlinearity.min() > 0.1
 
 
 # -------------------------------------------------------------------------------------------------------- plain NumPy
 
 
-def test_on_pairs_is_plain_numpy(students, rows):
-    seen = on_pairs(students, rows)
+def test_mixup_measures_are_plain_numpy(students, rows):
+    seen = measure_mixup(students, rows)
     real, mixed = students.predict_proba(X), students.predict_proba(rows.mixed)
     f, g = students.features(X), students.features(rows.mixed)
     lam, j = rows.share, rows.partner
@@ -136,16 +128,16 @@ def wrong_nonlinearities(students, rows):
 
 
 def test_wrong_nonlinearities_are_seen(students, rows):
-    seen = on_pairs(students, rows).nonlinearity
+    seen = measure_mixup(students, rows).nonlinearity
     for wrong in wrong_nonlinearities(students, rows):
         assert np.abs(wrong.mean(axis=1) - seen).max() > 1e-2
 
 
 def test_a_teacher_is_measured_as_one_student_at_its_temperature(teacher, rows):
-    seen = on_pairs(teacher, rows)
+    seen = measure_mixup(teacher, rows)
     alone = Classifiers(teacher.model, np.array([-1]), np.zeros(1))
     assert seen.nonlinearity.shape == (1,)
-    cold = on_pairs(alone, rows)  # at temperature 1
+    cold = measure_mixup(alone, rows)  # at temperature 1
     assert np.abs(seen.entropy - cold.entropy).min() > 1e-2
     np.testing.assert_allclose(seen.feature_linearity, cold.feature_linearity, rtol=1e-12)
     np.testing.assert_allclose(seen.entropy[0], h(teacher.predict_proba(rows.mixed)).mean(), **EXACT)
@@ -190,7 +182,7 @@ def test_a_teacher_against_itself_is_at_zero(teacher, rows):
 def test_a_softmax_that_underflows_is_no_infinite_divergence(rows):
     """Logits of size 1,000: probabilities of zero count as 1e-12, so a divergence is at most −log of it, plus entropy."""
     hard = classifiers(scale=300.0)
-    seen = on_pairs(hard, rows)
+    seen = measure_mixup(hard, rows)
     assert (hard.predict_proba(rows.mixed) == 0).any()
     assert np.isfinite(seen.per_pair).all()
     assert seen.per_pair.max() <= -np.log(ROUNDING) + 1e-9
@@ -234,7 +226,7 @@ def test_scaled_measures_use_the_temperature_of_the_held_out_rows(students):
 
 
 def test_every_measure_by_name_and_as_rows_of_a_table(students, teacher, rows):
-    measured = on_pairs(students, rows).per_student()
+    measured = measure_mixup(students, rows).per_student()
     assert set(measured) == {"nonlinearity", "off_pair_mass", "entropy_excess", "entropy", "feature_linearity"}
     assert all(values.shape == (S,) for values in measured.values())
     apart = against_teacher(students, teacher, rows).per_student()
@@ -257,13 +249,13 @@ def broken(rows, **fields):
 def test_what_cannot_be_measured_is_named(students, teacher, rows):
     bad = np.where(np.arange(P)[:, None] == 4, np.nan, X)
     with pytest.raises(NotFiniteError, match="the first is row 4"):
-        on_pairs(students, broken(rows, X=bad))
+        measure_mixup(students, broken(rows, X=bad))
     with pytest.raises(NotFiniteError, match="the first is row 4"):
         against_teacher(students, teacher, broken(rows, mixed=bad))
     with pytest.raises(DataError, match=r"share must lie in \[0, 1\]"):
-        on_pairs(students, broken(rows, share=rows.share + 1))
+        measure_mixup(students, broken(rows, share=rows.share + 1))
     with pytest.raises(ShapeError, match="share needs"):
-        on_pairs(students, broken(rows, share=rows.share[:3]))
+        measure_mixup(students, broken(rows, share=rows.share[:3]))
     for labels, error, message in (
         (LABELS + 1, DataError, "labels must lie in 0 to 2"),
         (LABELS * 1.0, DataError, "labels must be integers"),
@@ -276,7 +268,7 @@ def test_what_cannot_be_measured_is_named(students, teacher, rows):
     with pytest.raises(ShapeError, match="at least one row"):
         performance(students, X[:0], LABELS[:0])
     with pytest.raises(OptionError, match="this architecture has none"):
-        on_pairs(Teacher.of(Convolutions()), broken(rows, X=IMAGES, mixed=IMAGES))
+        measure_mixup(Teacher.of(Convolutions()), broken(rows, X=IMAGES, mixed=IMAGES))
 
 
 IMAGES = seeds.generator(*KEY, "images").standard_normal((P, 1, 4, 4))

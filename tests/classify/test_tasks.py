@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from uqkd import data
-from uqkd.classify import Recipe, cached_target_factory, cached_teacher, network, on_test, performance, tasks
+from uqkd.classify import Recipe
 from uqkd.errors import DataError, DivergedError, OptionError, ProvenanceError
+from uqkd.testbeds import classification
+from uqkd.testbeds.cells import task_cell, task_of
+from uqkd.testbeds.classification import cached_target_factory, cached_teacher, evaluate, network, performance
 
 RECIPE = Recipe(steps=40, batch=16, lr=3e-3)
 
@@ -17,14 +20,14 @@ RECIPE = Recipe(steps=40, batch=16, lr=3e-3)
 def counted(monkeypatch):
     """How often a teacher was trained, from an empty memory."""
     calls = []
-    fit = tasks.Teacher.fit
+    fit = classification.Teacher.fit
 
     def counting(*arguments, **options):
         calls.append(options["key"])
         return fit(*arguments, **options)
 
-    monkeypatch.setattr(tasks, "_MADE", {})
-    monkeypatch.setattr(tasks.Teacher, "fit", counting)
+    monkeypatch.setattr(classification, "_MADE", {})
+    monkeypatch.setattr(classification.Teacher, "fit", counting)
     return calls
 
 
@@ -33,7 +36,7 @@ def test_a_teacher_is_trained_once_and_is_the_same_wherever_it_is_trained(counte
     first = cached_teacher(task, network="perceptron:8", recipe=RECIPE)
     assert cached_teacher(task, network="perceptron:8", recipe=RECIPE) is first
     assert len(counted) == 1
-    monkeypatch.setattr(tasks, "_MADE", {})  # another process
+    monkeypatch.setattr(classification, "_MADE", {})  # another process
     again = cached_teacher(task, network="perceptron:8", recipe=RECIPE)
     assert np.array_equal(again.logits(task.X_test), first.logits(task.X_test))
 
@@ -53,12 +56,12 @@ def test_another_network_recipe_or_task_is_another_teacher(counted):
 
 
 def test_memory_holds_a_few_and_forgets_the_oldest(counted, monkeypatch):
-    monkeypatch.setattr(tasks, "CACHE_TEACHERS", 1)
+    monkeypatch.setattr(classification, "CACHE_TEACHERS", 1)
     task = data.load_task("digits")
     for width in (4, 5, 6, 4):
         cached_teacher(task, network=f"perceptron:{width}", recipe=RECIPE)
     assert len(counted) == 4  # the first was forgotten
-    assert len(tasks._MADE) == 2
+    assert len(classification._MADE) == 2
 
 
 def test_what_failed_once_is_not_tried_again(counted):
@@ -87,7 +90,7 @@ def test_what_is_no_error_of_ours_is_tried_again(counted, monkeypatch):
             raise MemoryError
         return "a teacher"
 
-    monkeypatch.setattr(tasks.Teacher, "fit", fit)
+    monkeypatch.setattr(classification.Teacher, "fit", fit)
     task = data.load_task("digits")
     with pytest.raises(MemoryError):
         cached_teacher(task, network="perceptron:8", recipe=RECIPE)
@@ -103,10 +106,10 @@ def test_views_are_not_taken_for_teachers():
     assert cached_teacher(task, network="bag:4", recipe=RECIPE) is not views
 
 
-def test_on_test_calibrates_on_held_out_rows_and_tests_on_the_others():
+def test_evaluate_calibrates_on_held_out_rows_and_tests_on_the_others():
     task = data.load_task("digits")
     teacher = cached_teacher(task, network="perceptron:16", recipe=RECIPE)
-    found = on_test(teacher, task)
+    found = evaluate(teacher, task)
     right = performance(teacher, task.X_test, task.labels_test, held=(task.X_held, task.labels_held))
     for name, values in found.items():
         np.testing.assert_array_equal(values, right[name])
@@ -119,7 +122,7 @@ def test_only_classifiers_are_judged_on_a_task():
     task = data.load_task("digits")
     for asked in (np.eye(10), torch.nn.Linear(4, 2), None):
         with pytest.raises(OptionError, match=f"Classifiers or a Teacher are asked here; got {type(asked).__name__}"):
-            on_test(asked, task)
+            evaluate(asked, task)
 
 
 @pytest.mark.parametrize("name", ["digits", "intents:6"])
@@ -164,7 +167,7 @@ def test_bad_names_and_changed_contents_are_refused_in_one_line(tmp_path):
     with pytest.raises(OptionError, match="say which with tokenizer="):
         data.load_task(str(tmp_path / "few.csv"))
     with pytest.raises(ProvenanceError, match="changed"):
-        data.of_cell_task({**data.cell_task("digits"), "data_fingerprint": "other"})
+        task_of({**task_cell("digits"), "data_fingerprint": "other"})
 
 
 def test_texts_of_a_file_are_read_by_a_models_tokenizer(tmp_path):

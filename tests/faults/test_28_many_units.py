@@ -172,3 +172,21 @@ def test_parts_stay_when_the_pack_reads_back_differently(store, inputs, monkeypa
             store.compact("many")
     assert len([name for name in os.listdir(tmp_path / "units" / "many") if name[:5] != "pack-"]) == 600
     assert _values(Store(tmp_path), inputs) == list(range(600))
+
+
+@pytest.mark.parametrize("kill_after_s", [0.0, 0.05, 0.2])
+def test_a_killed_command_loses_nothing_and_the_next_finishes_its_work(store, inputs, tmp_path, command, kill_after_s):
+    """Killed so long after the first pack, or a part of it, is on its way."""
+    first = command("compact", tmp_path)
+    while first.poll() is None and not any((tmp_path / ".tmp").glob("*")):
+        time.sleep(0.001)
+    time.sleep(kill_after_s)
+    first.kill()
+    first.communicate()
+    assert _values(Store(tmp_path), inputs) == list(range(600))
+    second = command("compact", tmp_path)
+    output, errors = second.communicate(timeout=60)
+    assert (second.returncode, errors) == (0, "")
+    assert "600 units in 1 file, " in output
+    assert os.listdir(tmp_path / ".tmp") == []
+    assert _values(Store(tmp_path), inputs) == list(range(600))

@@ -2,16 +2,7 @@
 
 from uqkd.classify.classifiers import Classifiers
 from uqkd.classify.crossfit import OutOfFold, out_of_fold
-from uqkd.classify.measure import (
-    AgainstTeacher,
-    MixedRows,
-    OnPairs,
-    against_teacher,
-    mixed_rows,
-    on_pairs,
-    performance,
-    tidy,
-)
+from uqkd.classify.measure import MixedRows, against_teacher, measure_mixup, mixed_rows
 from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
 from uqkd.classify.networks.from_transformers import pretrained
 from uqkd.classify.networks.naming import by_name
@@ -40,13 +31,11 @@ from uqkd.classify.targets.weighted import (
     weigh_precision,
     weigh_probabilities,
 )
-from uqkd.classify.tasks import cached_target_factory, cached_teacher, cell_recipe, check_networks, network, on_test
 from uqkd.classify.teacher import Teacher
 from uqkd.stacked import Recipe, SeedDesign
 
 __all__ = [
     "METHODS",
-    "AgainstTeacher",
     "BagOfWords",
     "ClassTargets",
     "Classifiers",
@@ -56,7 +45,6 @@ __all__ = [
     "MixedBatches",
     "MixedRows",
     "Mixing",
-    "OnPairs",
     "OutOfFold",
     "Pairs",
     "Projection",
@@ -67,11 +55,7 @@ __all__ = [
     "Teacher",
     "against_teacher",
     "by_name",
-    "cached_target_factory",
-    "cached_teacher",
-    "cell_recipe",
     "changed_rows",
-    "check_networks",
     "convolutional",
     "distill",
     "duality_gap",
@@ -79,14 +63,11 @@ __all__ = [
     "group_projection",
     "label_first_gap",
     "label_first_projection",
+    "measure_mixup",
     "mix",
     "mixed_rows",
-    "network",
-    "on_pairs",
-    "on_test",
     "out_of_fold",
     "perceptron",
-    "performance",
     "pretrained",
     "project",
     "project_groups",
@@ -97,7 +78,6 @@ __all__ = [
     "smooth_labels",
     "soft_confusion",
     "soften",
-    "tidy",
     "wclip",
     "wclip_fired",
     "weigh_labels",

@@ -30,6 +30,7 @@ Labels = NDArray[np.int64]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 BLOCK = 2**22  # numbers of the inputs of all students that pass through a network at a time
+DRAWN = ("responses", "initialisation", "order", "bootstrap")  # sources of randomness that classifiers have
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ def fit_classifiers(
     """
     factory, key = checked_factory(factory), checked_key(key)
     check_type("seed_design", seed_design, SeedDesign, "Pass SeedDesign.independent(students).")
+    seed_design.refuse_others(f"a {who} of classify", DRAWN)
     check_type("recipe", recipe, Recipe, "Pass Recipe(steps=...).")
     model = _copied(factory, key) if isinstance(factory, Stacked) else _begun(factory, seed_design, key, device)
     values = checked_rows(model, X)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,7 +23,6 @@ from uqkd.estimators import (
     linear_cka,
     nonlinearity,
     off_pair_mass,
-    summarise_classifier,
 )
 
 Array = NDArray[np.float64]
@@ -33,8 +31,8 @@ ROUNDING = 1e-12  # probabilities below it count as it: a softmax that underflow
 
 
 @dataclass(frozen=True)
-class OnPairs:
-    """Measures of S classifiers on the same mixed rows; made by `on_pairs`. Each is a mean over pairs, in nats where a divergence.
+class MixupMeasures:
+    """Measures of S classifiers on the same mixed rows, means over pairs, in nats where divergences; made by `measure_mixup`.
 
     Attributes
     ----------
@@ -139,16 +137,16 @@ def mixed_rows(
     return MixedRows(rows, mix(rows, pairs).astype(rows.dtype), truth, pairs.share, pairs.partner)
 
 
-def on_pairs(classifiers: Classifiers | Teacher, rows: MixedRows) -> OnPairs:
+def measure_mixup(classifiers: Classifiers | Teacher, rows: MixedRows) -> MixupMeasures:
     """Linearity, confusion and geometry of S classifiers (one for a teacher) between pairs of rows."""
-    real, mixed = _probabilities(classifiers, rows.X), _probabilities(classifiers, rows.mixed)
+    real, mixed = student_probabilities(classifiers, rows.X), student_probabilities(classifiers, rows.mixed)
     ours, theirs = rows.labels, rows.labels[rows.partner]
     found = nonlinearity(mixed, real, real[:, rows.partner], rows.share, least=ROUNDING)
     features, blended = _features(classifiers, rows.X), _features(classifiers, rows.mixed)
     straight = [
         feature_linearity(b, f, f[rows.partner], rows.share) for f, b in zip(features, blended, strict=True)
     ]  # fmt: skip
-    return OnPairs(
+    return MixupMeasures(
         nonlinearity=found.mean(axis=1),
         off_pair_mass=off_pair_mass(mixed, ours, theirs).mean(axis=1),
         entropy_excess=entropy_excess(mixed, rows.share, ours, theirs).mean(axis=1),
@@ -183,7 +181,8 @@ def _asked(asked: Any) -> Any:
     return asked
 
 
-def _probabilities(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
+def student_probabilities(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
+    """Class probabilities (S, P, C) of S classifiers; S is 1 for a teacher."""
     found = _asked(asked).predict_proba(X)
     return found[None] if isinstance(asked, Teacher) else found
 
@@ -191,37 +190,3 @@ def _probabilities(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
 def _features(asked: Classifiers | Teacher, X: NDArray[Any]) -> Array:
     found = _asked(asked).features(X)
     return found[None] if isinstance(asked, Teacher) else found
-
-
-def performance(
-    asked: Classifiers | Teacher, X: ArrayLike, labels: ArrayLike, *, held: tuple[ArrayLike, ArrayLike] | None = None
-) -> dict[str, Array]:
-    """Accuracy, calibration and scores of S classifiers (one for a teacher) on test rows, each (S,); see `summarise_classifier`.
-
-    Parameters
-    ----------
-    asked : Classifiers or Teacher
-    X, labels : (P, ...), (P,)
-        Test rows.
-    held : (X, labels), optional
-        Calibration rows, on which a temperature is fitted for the scaled measures.
-    """
-    calibration = {} if held is None else {
-        "calibration_probs": _probabilities(asked, np.asarray(held[0])), "calibration_labels": np.asarray(held[1])
-    }  # fmt: skip
-    return summarise_classifier(_probabilities(asked, np.asarray(X)), labels, **calibration).per_student()
-
-
-def tidy(numbers: Mapping[str, Array], **about: Any) -> list[dict[str, Any]]:
-    """One row per student and measure, with what they are about: a tidy table's rows.
-
-    Examples
-    --------
-    >>> tidy({"accuracy": np.array([0.5, 1.0])}, method="KD")[1]
-    {'method': 'KD', 'student': 1, 'measure': 'accuracy', 'value': 1.0}
-    """
-    return [
-        {**about, "student": s, "measure": name, "value": float(value)}
-        for name, values in numbers.items()
-        for s, value in enumerate(values)
-    ]

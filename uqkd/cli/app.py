@@ -14,9 +14,13 @@ from typing import Any
 import typer
 
 from uqkd import cli
-from uqkd.errors import UqkdError
+from uqkd.errors import UqkdError, missing_library
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+
+# Epilogs of the commands: what each needs installed, for its --help and for the error when that is missing.
+STUDIES = "Needs: pip install 'uqkd[studies]'"
+MODELS = "Needs: pip install 'uqkd[studies,torch,llm]'"
 
 USAGE = 2  # exit code of a wrong command line or of any error that uqkd explains
 
@@ -52,8 +56,11 @@ def _root() -> None:
     """Measure what knowledge distillation does to uncertainty, and repair it."""
 
 
-def _explained(problem: Exception) -> str:
+def _explained(problem: Exception, called: str, needs: str) -> str:
     """The error in one line; empty if it is not one that uqkd explains, and its traceback is wanted."""
+    if isinstance(problem, ModuleNotFoundError):
+        extras = needs.partition("[")[2].partition("]")[0].split(",")
+        return str(missing_library(called, problem, together=extras) or "")
     if isinstance(problem, UqkdError):
         return str(problem)
     if hasattr(problem, "format_message"):  # typer's own usage errors, whichever copy of click it brings
@@ -70,10 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for file in pkgutil.iter_modules(cli.__path__):  # each adds its command to `app`
         importlib.import_module(f"{cli.__name__}.{file.name}")
     command = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = command.main(args=arguments, prog_name="uqkd", standalone_mode=False)
+        code = command.main(args=words, prog_name="uqkd", standalone_mode=False)
     except Exception as problem:
-        if not (line := _explained(problem)):
+        commands: dict[str, Any] = getattr(command, "commands", {})
+        name = next((word for word in words if word in commands), "")
+        if not (line := _explained(problem, f"uqkd {name}", commands[name].epilog or "" if name else "")):
             raise
         is_help = type(problem).__name__ == "NoArgsIsHelpError"  # the bare command shows how it is used
         print(line if is_help else "error: " + " ".join(line.split()), file=sys.stderr)

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import MODELS, app, stoppable
 from uqkd.errors import OptionError, one_of
 
 _KEY = ("llm", "distill")
 _SECONDS = 10.0  # between two lines of progress
 
 
-@app.command()
+@app.command(epilog=MODELS)
 @stoppable
 def distill(
     bank: Annotated[str, typer.Option(help="responses drawn by uqkd sample")],

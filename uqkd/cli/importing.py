@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import STUDIES, app, stoppable
 from uqkd.cli.sample import pairs
 
 
-@app.command("import")
+@app.command("import", epilog=STUDIES)
 @stoppable
 def import_file(
     file: Annotated[str, typer.Argument(help=".jsonl, .csv or .parquet with 'prompt' and 'response'; or a data set")],

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import MODELS, app, stoppable
 from uqkd.cli.sample import note, pairs, typed
 from uqkd.errors import OptionError
 
 _TEACHERS = "the teacher's: default"
 
 
-@app.command()
+@app.command(epilog=MODELS)
 @stoppable
 def measure(
     students: Annotated[str, typer.Option(help="folder of uqkd distill")],

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import MODELS, app, stoppable
 from uqkd.errors import OptionError
 
 MAX_TOKENS = 256  # of an answer of a chat model; what is longer is cut, flagged and counted
 
 
-@app.command()
+@app.command(epilog=MODELS)
 @stoppable
 def sample(
     teacher: Annotated[str, typer.Option(help="folder of a model, its name on the hub, or its name at an API")],

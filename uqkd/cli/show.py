@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import STUDIES, app, stoppable
 from uqkd.llm.prompts.cells import counted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _FLAGS = {  # what the flags of a response say
 }  # fmt: skip
 
 
-@app.command()
+@app.command(epilog=STUDIES)
 @stoppable
 def show(
     bank: Annotated[str, typer.Argument(help="folder or fsspec URL of uqkd sample or uqkd import")],

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uqkd.cli.app import USAGE, app, stoppable
+from uqkd.cli.app import STUDIES, USAGE, app, stoppable
 from uqkd.errors import DataError, LibraryError, OptionError, UqkdError, WorkerError
 
 if TYPE_CHECKING:
     from uqkd.run import Options, Study
 
 
-@app.command()
+@app.command(epilog=STUDIES)
 @stoppable
 def study(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME_OR_FILE...", help="a file, a name in ./studies, or 'all'")
+        list[str], typer.Argument(metavar="NAME_OR_FILE...", help="a file, a name of uqkd list, or 'all' in ./studies")
     ],
     preset: Annotated[str, typer.Option(help="quick, paper or full")] = "quick",
     out: Annotated[str, typer.Option(help="results folder or fsspec URL")] = "results",
@@ -74,7 +74,7 @@ def _planned(names: Sequence[str], preset: str, overrides: dict[str, Any]) -> li
     refused: list[UqkdError] = []
     for name in names:
         group = []
-        for one in study_names() if name == "all" else [name]:
+        for one in (study_names("studies") or study_names()) if name == "all" else [name]:
             try:
                 group.append(load_study(one))
             except LibraryError as problem:
@@ -99,7 +99,7 @@ def _planned(names: Sequence[str], preset: str, overrides: dict[str, Any]) -> li
     if not plan and refused:
         raise refused[0]
     if not plan:
-        raise OptionError("there are no studies in ./studies. Run this where that folder is, or give a file.")
+        raise OptionError("there are no studies in ./studies, and none came with uqkd. Give a file.")
     return plan
 
 
@@ -113,17 +113,14 @@ def _leave_out(study: str, problem: UqkdError, refused: list[UqkdError], asked: 
 
 def _describe(name: str, target: str | None) -> None:
     """One line on one's own data before the work starts, so that an index taken for a feature is seen."""
-    from uqkd import data
+    from uqkd.data.tabular.loading import load, short_name
 
     try:
-        dataset = data.load(name, target=target)
+        dataset = load(name, target=target)
     except UqkdError:
         return  # the study says what is wrong, or reads its data in a way of its own
     features = ", ".join(dataset.columns[:8]) + (", ..." if len(dataset.columns) > 8 else "")
-    print(
-        f"{data.label({'data': name})}: {len(dataset.y):,} rows, features {features}; target {dataset.target}",
-        flush=True,
-    )
+    print(f"{short_name(name)}: {len(dataset.y):,} rows, features {features}; target {dataset.target}", flush=True)
     for column, values in zip(dataset.columns, dataset.X.T, strict=True):
         if len(set(values.tolist())) == len(values) and (values == values.round()).all():
             print(f"note: {column!r} holds a different whole number in every row; drop it if it only numbers the rows")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from uqkd.cli.app import app, stoppable
+from uqkd.cli.app import STUDIES, app, stoppable
 from uqkd.errors import OptionError
 
 
-@app.command()
+@app.command(epilog=STUDIES)
 @stoppable
 def verify(
     results: Annotated[str, typer.Argument(help="results folder or fsspec URL")] = "results",

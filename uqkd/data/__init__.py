@@ -1,6 +1,6 @@
 """Real data sets by name or by path: checked, fingerprinted, split, scaled on the training part only."""
 
-from uqkd.data.images.loading import ImageDataset, cell_images, images_from_arrays, load_images, of_cell_images
+from uqkd.data.images.loading import ImageDataset, images_from_arrays, load_images
 from uqkd.data.images.parts import AmbiguousImages, ImageSplit, ambiguous, split_images
 from uqkd.data.images.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
 from uqkd.data.kinds import kind_of
@@ -11,17 +11,15 @@ from uqkd.data.tabular.classes import (
     CLASSIFICATIONS,
     ClassDataset,
     ClassSplit,
-    cell_classes,
     classes_from_frame,
     load_classes,
-    of_cell_classes,
     split_classes,
 )
 from uqkd.data.tabular.dataset import Dataset, from_frame
-from uqkd.data.tabular.loading import OFFLINE, REGRESSIONS, STATSMODELS, cell, label, load, of_cell
+from uqkd.data.tabular.loading import OFFLINE, REGRESSIONS, STATSMODELS, load
 from uqkd.data.tabular.splitting import Split, split
-from uqkd.data.tasks import Task, cell_task, load_task, of_cell_task
-from uqkd.data.texts.loading import TextDataset, TextSplit, cell_texts, load_texts, of_cell_texts, split_texts
+from uqkd.data.tasks import Task, load_task
+from uqkd.data.texts.loading import TextDataset, TextSplit, load_texts, split_texts
 from uqkd.data.texts.tokens import encode, open_tokenizer, tokenizer
 
 __all__ = [
@@ -45,18 +43,12 @@ __all__ = [
     "add_noise",
     "ambiguous",
     "blur",
-    "cell",
-    "cell_classes",
-    "cell_images",
-    "cell_task",
-    "cell_texts",
     "classes_from_frame",
     "drop_tokens",
     "encode",
     "from_frame",
     "images_from_arrays",
     "kind_of",
-    "label",
     "load",
     "load_classes",
     "load_images",
@@ -64,11 +56,6 @@ __all__ = [
     "load_texts",
     "long_tailed",
     "noisy_posterior",
-    "of_cell",
-    "of_cell_classes",
-    "of_cell_images",
-    "of_cell_task",
-    "of_cell_texts",
     "open_tokenizer",
     "rotate",
     "shift_pixels",

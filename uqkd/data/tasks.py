@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -15,14 +14,14 @@ from numpy.typing import NDArray
 
 from uqkd.data.images.loading import DIGITS, load_images
 from uqkd.data.images.parts import split_images
-from uqkd.data.kinds import INTENTS, LENGTH, OPTIONS, OTHER_KIND, is_generated, kind_of, reading_of
+from uqkd.data.kinds import INTENTS, LENGTH, is_generated, kind_of, reading_of
 from uqkd.data.labelled import TEST_FRACTION, Labelled
 from uqkd.data.synthetic.intents import IntentWorld
 from uqkd.data.tabular.classes import Labels, held_out_rows
-from uqkd.data.tabular.loading import label, normalise_name, unchanged, warn_of_namesake
+from uqkd.data.tabular.loading import normalise_name, short_name, warn_of_namesake
 from uqkd.data.texts.loading import load_texts, split_texts
 from uqkd.data.texts.tokens import check_reading, encode, open_tokenizer
-from uqkd.errors import DataError, OptionError, one_of
+from uqkd.errors import DataError, OptionError
 
 TRAINED_SHARE = (
     0.3  # of the digits: with more of them every network is right nearly always, and nothing is left to measure
@@ -136,7 +135,7 @@ def _images(name: str, size: int | None = None) -> Task:
     held = _calibration(dataset, part.labels_test)
     X, labels = part.X_test, part.labels_test
     return Task(
-        label({"data": name}), part.X, part.labels, X[held], labels[held], X[~held], labels[~held], part.classes,
+        short_name(name), part.X, part.labels, X[held], labels[held], X[~held], labels[~held], part.classes,
         dataset.fingerprint,
     )  # fmt: skip
 
@@ -154,7 +153,7 @@ def _texts(name: str, tokenizer: str | None = None, length: int = LENGTH, **colu
     check_reading(reader, dataset.texts, length=length, name=name)
     labels = part.labels_test
     return Task(
-        label({"data": name}), X, part.labels, X_test[held], labels[held], X_test[~held], labels[~held], part.classes,
+        short_name(name), X, part.labels, X_test[held], labels[held], X_test[~held], labels[~held], part.classes,
         dataset.fingerprint, pad=int(reader.pad_token_id), vocabulary=len(reader),
     )  # fmt: skip
 
@@ -197,48 +196,3 @@ def _calibration(dataset: Labelled, labels: Labels) -> NDArray[np.bool_]:
             "more rows, or merge it with another class."
         )
     return held_out_rows(labels, CALIBRATION_SHARE, key=("data", "calibration part", dataset.fingerprint))
-
-
-def cell_task(
-    name: str | Path,
-    *,
-    only: str | None = None,
-    tokenizer: str | None = None,
-    length: int = LENGTH,
-    size: int | None = None,
-    text: str | None = None,
-    target: str | None = None,
-) -> dict[str, Any]:
-    """What identifies a task in a study's cell: name, kind, options that matter for it, and fingerprint of the contents.
-
-    Parameters
-    ----------
-    name, tokenizer, length, size, text, target
-        As for `load_task`.
-    only : {"images", "texts"}, optional
-        The one kind of data that the study takes.
-
-    Raises
-    ------
-    OptionError
-        Data of the other kind; and as for `load_task`.
-
-    Examples
-    --------
-    >>> cell = cell_task("digits", tokenizer="bert", length=64)
-    >>> sorted(cell), cell["kind"], cell["reading"]
-    (['data', 'data_fingerprint', 'kind', 'reading'], 'images', {})
-    """
-    name = normalise_name(name)
-    kind = kind_of(name, tokenizer=tokenizer)
-    if only is not None and one_of("only", only, OPTIONS) != kind:
-        raise OptionError(f"data {name!r} {OTHER_KIND[only]}")
-    options = {"tokenizer": tokenizer, "length": length, "size": size, "text": text, "target": target}
-    reading = reading_of(name, kind, options)
-    fingerprint = load_task(name, **reading).fingerprint
-    return {"data": name, "kind": kind, "reading": reading, "data_fingerprint": fingerprint}
-
-
-def of_cell_task(cell: Mapping[str, Any]) -> Task:
-    """The task of a study's cell; `ProvenanceError` if its contents are no longer those of the fingerprint."""
-    return unchanged(load_task(cell["data"], **cell["reading"]), cell)

@@ -24,6 +24,7 @@ from uqkd.targets import ClassTargets, Targets
 Array = NDArray[np.float64]
 
 HEADS = ("point", "targets", "responses")
+DRAWN = ("responses", "initialisation", "order", "bootstrap")  # sources of randomness that these students have
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class _Method:
 
     def train(self, X: Array, target: Array, *, outputs: int, loss: str, head: str) -> Students:
         """Students on targets (S or 1, P, D)."""
+        self.seed_design.refuse_others("mlp.distill", DRAWN)
         students = self.seed_design.students
         if target.shape[1] != len(X) or len(target) not in (1, students):
             raise ShapeError(

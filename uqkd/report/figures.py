@@ -79,7 +79,7 @@ def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, *, students: Any
 
     Not called 95 % intervals: at 1,000 replicates they hold the truth in about 94.4 % of the cases for means and for
     variances of Gaussian quantities, and in 92.5 % for the variance of a skewed one (a squared Gaussian, the worst case
-    of a test error); measured in tests/estimators/test_coverage.py.
+    of a test error); measured in tests/estimators/intervals/test_coverage.py.
     """
     error = np.asarray(standard_error, dtype=float)
     bars = 1.96 * error if students is None else half_width(error, students)

@@ -70,7 +70,9 @@ class Published:
     def _compared(self, *, judged: bool) -> pd.DataFrame:
         if not {"statement", "z"} <= set(self.table.columns):
             return self.table.iloc[:0]
-        return self.table[(self.table["statement"].fillna("") != "").eq(judged) & self.table["z"].notna()]
+        return self.table[
+            (self.table["statement"].astype(object).fillna("") != "").eq(judged) & self.table["z"].notna()
+        ]
 
 
 def published(store: Store) -> list[Published]:

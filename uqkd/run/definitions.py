@@ -163,9 +163,10 @@ def read_module(name: str, path: Path, code: bytes) -> Module:
     definitions: list[Definition] = []
     by_name: dict[str, tuple[Definition, ...]] = {}
     for statement in _statements(_without_docstrings(ast.parse(code, filename=path.name))):
-        parts = [bound(statement)]
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        if isinstance(statement, ast.Import | ast.ImportFrom):
             parts = [{one} for one, *_ in imported(statement, package)]
+        else:
+            parts = [bound(statement)]
         for names in parts:
             definition = Definition(len(definitions), statement, package, frozenset(names))
             definitions.append(definition)

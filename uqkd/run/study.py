@@ -18,16 +18,17 @@ from typing import Annotated, Any
 
 import pydantic
 
-from uqkd.errors import LibraryError, OptionError, UqkdError, nearest
+from uqkd.errors import OptionError, UqkdError, missing_library, nearest
+from uqkd.run.bundled import bundled_file
 from uqkd.store.units import canonical_json
 
-_EXTRAS = ("torch",)  # libraries that some studies need and the others do not; the extra has the library's name
 _PARTS = ("Options", "PRESETS", "cells", "measure", "main")  # what every study file has
 
 
 # Ranges that the options of several studies share.
 AtLeastTwo = Annotated[int, pydantic.Field(ge=2)]  # a variance needs two
 PositiveInt = Annotated[int, pydantic.Field(ge=1)]
+PositiveFloat = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, pydantic.Field(gt=0, le=1)]
 
@@ -112,8 +113,8 @@ def one_line(problem: pydantic.ValidationError) -> str:
     return "; ".join(lines)
 
 
-def find_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> Path:
-    """Path of a study file; a bare name is a file in `folder`.
+def find_study(name_or_file: str | Path, *, folder: str | Path | None = None) -> Path:
+    """Path of a study file; a bare name is a file in `folder`, or in ./studies, or one that comes with uqkd.
 
     Raises
     ------
@@ -124,32 +125,39 @@ def find_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> P
     path = Path(text)
     if path.suffix == ".py" and path.is_file():
         return path.resolve()
-    bare = Path(folder) / f"{text.removesuffix('.py')}.py"
-    if "/" not in text and bare.is_file():
-        return bare.resolve()
+    if "/" not in text:
+        for place in study_folders(folder):
+            bare = place / f"{text.removesuffix('.py')}.py"
+            if bare.is_file():
+                return bare.resolve()
     if path.suffix == ".py" or "/" in text:
         raise OptionError(f"there is no study file {text!r}; a study is a .py file. Check the path.")
+    where = "./studies or with uqkd" if folder is None else f"{folder}/"
     if not study_names(folder):
-        raise OptionError(
-            f"there is no study {text!r}: no folder {folder}/ with studies here. Run where it is, or give a file."
-        )
-    raise OptionError(f"there is no study {text!r} in {folder}/; {nearest(text, study_names(folder))}.")
+        raise OptionError(f"there is no study {text!r}: no studies in {where}. Run where they are, or give a file.")
+    raise OptionError(f"there is no study {text!r} in {where}; {nearest(text, study_names(folder))}.")
 
 
-def study_names(folder: str | Path = "studies") -> list[str]:
-    """Names of the studies in a folder, sorted; files that begin with '_' are not studies."""
-    return sorted(path.stem for path in Path(folder).glob("*.py") if not path.stem.startswith("_"))
+def study_folders(folder: str | Path | None = None) -> tuple[Path, ...]:
+    """Where bare names are looked up, in this order: `folder` alone, or ./studies and then those that come with uqkd."""
+    return (Path("studies"), bundled_file("studies")) if folder is None else (Path(folder),)
 
 
-def load_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> Study:
+def study_names(folder: str | Path | None = None) -> list[str]:
+    """Names of the studies where `find_study` looks, sorted; files that begin with '_' are not studies."""
+    files = (file for place in study_folders(folder) for file in place.glob("*.py"))
+    return sorted({file.stem for file in files if not file.stem.startswith("_")})
+
+
+def load_study(name_or_file: str | Path, *, folder: str | Path | None = None) -> Study:
     """Load a study file and check that it has all its parts.
 
     Parameters
     ----------
     name_or_file : str or path
         A file, or the name of one in `folder`.
-    folder : path
-        Where bare names are looked up.
+    folder : path, optional
+        Where bare names are looked up, instead of ./studies and what comes with uqkd.
 
     Raises
     ------
@@ -160,7 +168,7 @@ def load_study(name_or_file: str | Path, *, folder: str | Path = "studies") -> S
     --------
     >>> load_study("no_such_study", folder="no_such_folder")
     Traceback (most recent call last):
-    uqkd.errors.OptionError: there is no study 'no_such_study': no folder no_such_folder/ with studies here. ...
+    uqkd.errors.OptionError: there is no study 'no_such_study': no studies in no_such_folder/. Run where they are, or give a file.
     """
     file = find_study(name_or_file, folder=folder)
     return _load(file, file.stat().st_mtime_ns)
@@ -183,10 +191,9 @@ def _load(file: Path, _modified: int) -> Study:
     except pydantic.ValidationError as problem:
         raise OptionError(f"study file {file.name} has bad presets: {one_line(problem)}") from None
     except ModuleNotFoundError as problem:
-        if problem.name not in _EXTRAS:
-            raise OptionError(f"study file {file.name} does not load: ModuleNotFoundError: {problem}") from problem
-        how = f"pip install 'uqkd[{problem.name}]'"
-        raise LibraryError(f"study {file.stem!r} needs {problem.name}, which is not installed: {how}.") from None
+        if explained := missing_library(f"study {file.stem!r}", problem):
+            raise explained from None
+        raise OptionError(f"study file {file.name} does not load: ModuleNotFoundError: {problem}") from problem
     except Exception as problem:
         raise OptionError(f"study file {file.name} does not load: {type(problem).__name__}: {problem}") from problem
     if missing := [part for part in _PARTS if not hasattr(module, part)]:

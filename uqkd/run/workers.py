@@ -21,12 +21,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from uqkd import seeds
-from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, one_of
+from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, missing_library, one_of
 from uqkd.run.provenance import method_fingerprint
 from uqkd.run.study import load_study
 from uqkd.store import Inputs, Store
@@ -34,6 +34,7 @@ from uqkd.store import Inputs, Store
 EXECUTORS = ("local", "ray")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _AHEAD = 4  # tasks handed out per worker: enough to keep it busy, few enough to stop quickly
+_KILLED = "a worker process was killed (out of memory, or by hand)"
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 _ORPHAN_CHECK_SECONDS = 0.5
 
@@ -70,10 +71,17 @@ def perform(task: Task) -> Outcome:
         if not hasattr(table, "columns"):
             raise TypeError(f"{task.function}() returned a {type(table).__name__}; it must return a pandas.DataFrame")
         _store(task.root).commit(task.inputs, table, seeds=used.uses, check_twins=False)
-    except Exception as problem:
+    except Exception as failure:
+        problem = _without_its_library(task, failure)
         reason = f"{type(problem).__name__}{_place_in(task.file, problem)}: {problem}"
         return Outcome(key=task.inputs.key, error=reason, seed_reuse=isinstance(problem, SeedReuseError))
     return Outcome(key=task.inputs.key, uses=used.uses)
+
+
+def _without_its_library(task: Task, problem: Exception) -> Exception:
+    """The error that says which extra to install, where that is the problem; otherwise the problem itself."""
+    missing = missing_library(f"{task.function}()", problem) if isinstance(problem, ModuleNotFoundError) else None
+    return missing or problem
 
 
 def _place_in(file: Path, problem: Exception) -> str:
@@ -129,28 +137,42 @@ class LocalPool:
         self._pool: ProcessPoolExecutor | None = None
 
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """Each task's outcome; `WorkerError` if a worker is killed."""
+        """Each task's outcome. After a worker was killed the rest is done by one worker; `WorkerError` if it is killed too."""
+        queue, unfinished = iter(tasks), dict[Future[Outcome], Task]()
+        try:
+            yield from self._by(self.workers, queue, unfinished)
+        except BrokenProcessPool:
+            self.close(now=True)
+            rest = chain(list(unfinished.values()), queue)
+            print(f"note: {_KILLED}; going on with one worker", file=sys.stderr, flush=True)
+        else:
+            return
+        try:
+            yield from self._by(1, rest, {})
+        except BrokenProcessPool:
+            raise WorkerError(_KILLED) from None
+        finally:
+            self.close(now=True)
+
+    def _by(self, workers: int, queue: Iterator[Task], unfinished: dict[Future[Outcome], Task]) -> Iterator[Outcome]:
+        """Outcomes by so many processes; `unfinished` holds what was handed out and has not come back."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self.workers,
+                workers,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
                 initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
             )
-        queue, running = iter(tasks), set[Future[Outcome]]()
-        try:
-            while True:
-                with _environment(_ONE_THREAD), _interrupts_held():
-                    for task in islice(queue, self.workers * _AHEAD - len(running)):
-                        running.add(self._pool.submit(perform, task))
-                if not running:
-                    return
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-        except BrokenProcessPool:
-            self.close(now=True)
-            raise WorkerError("a worker process was killed (out of memory, or by hand)") from None
+        while True:
+            with _environment(_ONE_THREAD), _interrupts_held():
+                for task in islice(queue, workers * _AHEAD - len(unfinished)):
+                    unfinished[_handed_out(self._pool, task)] = task
+            if not unfinished:
+                return
+            for future in wait(unfinished, return_when=FIRST_COMPLETED).done:
+                outcome = future.result()
+                del unfinished[future]
+                yield outcome
 
     def close(self, *, now: bool = False) -> None:
         """Let the workers finish and go, or kill them."""
@@ -255,6 +277,16 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _handed_out(pool: ProcessPoolExecutor, task: Task) -> Future[Outcome]:
+    """A pool that has just broken takes no task: one that cannot be handed out counts as handed out and lost."""
+    try:
+        return pool.submit(perform, task)
+    except BrokenProcessPool as problem:
+        lost: Future[Outcome] = Future()
+        lost.set_exception(problem)
+        return lost
 
 
 def _start_worker(parent: int, dies_with_thread: bool) -> None:

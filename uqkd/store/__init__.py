@@ -1,7 +1,19 @@
 """The only place that writes results: immutable, verified units of work, and the files that people read."""
 
+from uqkd.store.durable import write_new
 from uqkd.store.folders import commit_folder, faults_of_folder, verified_folder
-from uqkd.store.results import Report, Store, refuse_unsafe
+from uqkd.store.results import Report, Stock, Store, refuse_unsafe
 from uqkd.store.units import Inputs, Unit
 
-__all__ = ["Inputs", "Report", "Store", "Unit", "commit_folder", "faults_of_folder", "refuse_unsafe", "verified_folder"]
+__all__ = [
+    "Inputs",
+    "Report",
+    "Stock",
+    "Store",
+    "Unit",
+    "commit_folder",
+    "faults_of_folder",
+    "refuse_unsafe",
+    "verified_folder",
+    "write_new",
+]

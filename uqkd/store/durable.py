@@ -86,6 +86,14 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def sizes(self, folder: str) -> list[int]:
+        """Bytes of each file in `folder`; empty if there is no such folder."""
+        try:
+            with os.scandir(self.root / folder) as found:
+                return [entry.stat().st_size for entry in found if entry.is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def read(self, path: str) -> bytes:
         """The bytes of a file; `FileNotFoundError` if there is none."""
         return (self.root / path).read_bytes()
@@ -206,6 +214,15 @@ class RemoteFolder:
             return []
         return [name.rstrip("/").rsplit("/", 1)[-1] for name in found]
 
+    def sizes(self, folder: str) -> list[int]:
+        """Bytes of each object in `folder`."""
+        path = self._path(folder)
+        self.filesystem.invalidate_cache(path)
+        try:
+            return [int(one["size"]) for one in self.filesystem.ls(path, detail=True) if one["type"] == "file"]
+        except FileNotFoundError:
+            return []
+
     def read(self, path: str) -> bytes:
         """The bytes of an object; `FileNotFoundError` if there is none."""
         return bytes(self.filesystem.cat_file(self._path(path)))
@@ -235,6 +252,34 @@ class RemoteFolder:
 
 
 Folder = LocalFolder | RemoteFolder
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a local file that is not there yet, in a folder that may not be.
+
+    Raises
+    ------
+    StoreError
+        The file exists, and is left as it is; or it could not be written.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     write_new(Path(place) / "studies" / "mine.py", b"x")
+    ...     write_new(Path(place) / "studies" / "mine.py", b"y")
+    Traceback (most recent call last):
+    uqkd.errors.StoreError: ...mine.py exists, and is not overwritten; choose another name.
+    """
+    with _reporting("write", path, len(data)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            raise StoreError(f"{path} exists, and is not overwritten; choose another name.") from None
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def open_folder(root: str | Path) -> Folder:

@@ -19,7 +19,7 @@ from uqkd.store.durable import LocalFolder, open_folder
 from uqkd.store.unit_index import UnitIndex
 from uqkd.store.units import Inputs, Unit, concatenate, encode
 
-__all__ = ["Inputs", "Report", "Store", "Unit", "refuse_unsafe"]
+__all__ = ["Inputs", "Report", "Stock", "Store", "Unit", "refuse_unsafe"]
 
 _RESERVED = ("units", "quarantine", ".tmp")  # folders of the root that write_bytes leaves alone
 _SAFE_FORM = {
@@ -60,6 +60,27 @@ class Report:
 
     ok: int
     bad: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What a study has in a store: units, the files that hold them, and their bytes.
+
+    Examples
+    --------
+    >>> print(Stock(units=600, files=1, bytes=81_234))
+    600 units in 1 file, 81,234 bytes
+    """
+
+    units: int
+    files: int
+    bytes: int
+
+    def __str__(self) -> str:
+        units, files = (
+            f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in ((self.units, "unit"), (self.files, "file"))
+        )
+        return f"{units} in {files}, {self.bytes:,} bytes"
 
 
 class Store:
@@ -233,6 +254,11 @@ class Store:
             if not good and not faults and self._is_file(f"units/{study}"):
                 bad.append((f"units/{study}", "foreign file: not in the folder of a study"))
         return Report(ok=ok, bad=tuple(bad))
+
+    def stock(self, study: str) -> Stock:
+        """How much of a study there is, from its listings: nothing is verified."""
+        sizes = self.folder.sizes(f"units/{study}")
+        return Stock(sum(map(len, self.committed(study).values())), len(sizes), sum(sizes))
 
     def compact(self, study: str) -> int:
         """Gather the loose units of a study in packs; return how many. Reads go through the packs as before.

@@ -16,7 +16,7 @@ from uqkd.data.images.arrays import checked_labels, decoded_names, image, read_a
 from uqkd.data.images.files import Pictures, decoded, folder_of_images, resized, table_of_images
 from uqkd.data.labelled import annotated, part_of_rows
 from uqkd.data.tabular.classes import Labels, encoded_classes
-from uqkd.data.tabular.loading import local_path, normalise_name, unchanged, warn_of_namesake
+from uqkd.data.tabular.loading import local_path, normalise_name, warn_of_namesake
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, nearest
 
 Pixels = NDArray[Any]  # uint8 or float32
@@ -244,20 +244,3 @@ def _from_npz(path: Path, *, size: int | None, split: str | None) -> ImageDatase
     found, name = read_arrays(path), str(path)
     pixels = resized(checked_pixels(found.images, name=name), size)
     return images_from_arrays(pixels, found.labels, name=name, annotators=found.annotators, held_out=found.held_out)
-
-
-def cell_images(name: str | Path, **options: Any) -> dict[str, Any]:
-    """What identifies images in a study's cell: name, options of `load_images`, and fingerprint of the contents.
-
-    Examples
-    --------
-    >>> sorted(cell_images("digits", size=16))
-    ['data', 'data_fingerprint', 'size']
-    """
-    return {"data": normalise_name(name), **options, "data_fingerprint": load_images(name, **options).fingerprint}
-
-
-def of_cell_images(cell: Mapping[str, Any]) -> ImageDataset:
-    """The images of a study's cell; `ProvenanceError` if their contents are no longer those of the fingerprint."""
-    options = {key: cell[key] for key in ("size", "split") if key in cell}
-    return unchanged(load_images(cell["data"], **options), cell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.data.tabular.dataset import Array, column_numbers, fingerprint, the_target
-from uqkd.data.tabular.loading import from_openml, read_file, unchanged
+from uqkd.data.tabular.loading import from_openml, read_file
 from uqkd.errors import DataError, OptionError, nearest
 
 Labels = NDArray[np.int64]
@@ -256,20 +255,3 @@ def held_out_rows(labels: Labels, test_fraction: float, *, key: tuple[Any, ...])
         rows = generator.permutation(np.flatnonzero(labels == index))
         held_out[rows[: min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)]] = True
     return held_out
-
-
-def cell_classes(name: str, target: str | None) -> dict[str, str | None]:
-    """What identifies a classification data set in a study's cell: name, target and fingerprint of the contents.
-
-    Examples
-    --------
-    >>> sorted(cell_classes("wine", None))
-    ['data', 'data_fingerprint', 'target']
-    """
-    dataset = load_classes(name, target=target)
-    return {"data": name, "target": dataset.target, "data_fingerprint": dataset.fingerprint}
-
-
-def of_cell_classes(cell: Mapping[str, Any]) -> ClassDataset:
-    """The data set of a study's cell; `ProvenanceError` if its contents are no longer those of the fingerprint."""
-    return unchanged(load_classes(cell["data"], target=cell["target"]), cell)

@@ -1,17 +1,16 @@
-"""Where data come from: the libraries, a file, OpenML; and how a study names them."""
+"""Where regression data come from: the libraries, a file, OpenML."""
 
 from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from uqkd.data.tabular.dataset import Dataset, from_frame
-from uqkd.data.tabular.splitting import split
-from uqkd.errors import DataError, OptionError, ProvenanceError, UqkdWarning, nearest
+from uqkd.errors import DataError, OptionError, UqkdWarning, nearest
 
 # Data sets that the libraries carry, so that they load without a network; the target is the library's own.
 STATSMODELS = ("ccard", "copper", "engel", "fair", "longley", "randhie", "scotland", "stackloss", "statecrime")
@@ -41,6 +40,17 @@ def normalise_name(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
         raise OptionError(f"data must be the name of a data set or a path; got {name!r} ({type(name).__name__}).")
     return name
+
+
+def short_name(name: str) -> str:
+    """A file's name without its folder, for tables and figures; any other name as it is.
+
+    Examples
+    --------
+    >>> short_name("some/folder/mine.csv"), short_name("diabetes")
+    ('mine.csv', 'diabetes')
+    """
+    return PurePath(name).name or name
 
 
 def local_path(name: str) -> Path | None:
@@ -81,14 +91,6 @@ def warn_of_namesake(name: str, known: Iterable[str]) -> None:
             UqkdWarning,
             stacklevel=3,
         )
-
-
-class _Fingerprinted(Protocol):
-    @property
-    def fingerprint(self) -> str: ...
-
-
-Found = TypeVar("Found", bound=_Fingerprinted)
 
 
 def load(name: str, *, target: str | None = None) -> Dataset:
@@ -197,42 +199,3 @@ def from_openml(name: str, *, offline: Sequence[str] = OFFLINE) -> tuple[Any, st
             f"it needs a network the first time. Offline: {', '.join(offline)}."
         ) from error
     return bunch.frame, str(bunch.target.name)
-
-
-def cell(name: str, target: str | None) -> dict[str, str | None]:
-    """What identifies a data set in a study's cell: name, target and fingerprint of the contents.
-
-    Examples
-    --------
-    >>> sorted(cell("diabetes", None))
-    ['data', 'data_fingerprint', 'target']
-    """
-    dataset = load(name, target=target)
-    split(dataset)  # what no teacher can be fitted to is refused here, before any work
-    return {"data": name, "target": dataset.target, "data_fingerprint": dataset.fingerprint}
-
-
-def label(cell: Mapping[str, Any]) -> str:
-    """Name of a cell's data set for tables and figures: a file's name without its folder.
-
-    Examples
-    --------
-    >>> label({"data": "some/folder/mine.csv"}), label({"data": "diabetes"})
-    ('mine.csv', 'diabetes')
-    """
-    return PurePath(cell["data"]).name or str(cell["data"])
-
-
-def of_cell(cell: Mapping[str, Any]) -> Dataset:
-    """The data set of a study's cell; `ProvenanceError` if its contents are no longer those of the fingerprint."""
-    return unchanged(load(cell["data"], target=cell["target"]), cell)
-
-
-def unchanged(dataset: Found, cell: Mapping[str, Any]) -> Found:
-    """Return the data set if it is the one that the cell was planned with."""
-    if dataset.fingerprint != cell["data_fingerprint"]:
-        raise ProvenanceError(
-            f"data {cell['data']} changed during the run: fingerprint {dataset.fingerprint}, planned with "
-            f"{cell['data_fingerprint']}. Start the study again."
-        )
-    return dataset

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uqkd.data.hub import TEXTS, from_hub
 from uqkd.data.labelled import annotated, part_of_rows, rows_held_out
 from uqkd.data.tabular.classes import Labels, encoded_classes
-from uqkd.data.tabular.loading import local_path, normalise_name, unchanged, warn_of_namesake
+from uqkd.data.tabular.loading import local_path, normalise_name, warn_of_namesake
 from uqkd.data.texts.files import checked_texts, frame_of, local_texts
 from uqkd.errors import OptionError, nearest
 
@@ -224,21 +224,3 @@ def split_texts(dataset: TextDataset, *, test_fraction: float | None = None) -> 
         rows=rows,
         rows_test=rows_test,
     )
-
-
-def cell_texts(name: str | Path, **options: Any) -> dict[str, Any]:
-    """What identifies texts in a study's cell: name, options of `load_texts`, and fingerprint of the contents.
-
-    Examples
-    --------
-    >>> cell_texts("bankng77")
-    Traceback (most recent call last):
-    uqkd.errors.OptionError: data got 'bankng77'; did you mean 'banking77'? ...
-    """
-    return {"data": normalise_name(name), **options, "data_fingerprint": load_texts(name, **options).fingerprint}
-
-
-def of_cell_texts(cell: Mapping[str, Any]) -> TextDataset:
-    """The texts of a study's cell; `ProvenanceError` if their contents are no longer those of the fingerprint."""
-    options = {key: cell[key] for key in ("text", "target", "split", "annotators", "outside") if key in cell}
-    return unchanged(load_texts(cell["data"], **options), cell)

@@ -46,7 +46,7 @@ def two_way_interval(values: ArrayLike, *, level: float = 0.95, comparisons: int
     -----
     Student's t at Satterthwaite's degrees of freedom of the standard error (`two_way_standard_error`): with five students those
     are four where students differ much, and near P − 1 where they do not. Coverage at a level of 95 % with normal effects of any
-    sizes, P = 24 or 48: 93.5 to 97.5 % at S = 5, 87 to 97.5 % at S = 2 (tests/estimators/test_claims.py).
+    sizes, P = 24 or 48: 93.5 to 97.5 % at S = 5, 87 to 97.5 % at S = 2 (tests/estimators/comparing/test_claims.py).
 
     Examples
     --------

@@ -41,7 +41,7 @@ def comparison(
     Notes
     -----
     At 1,000 replicates of a squared Gaussian |z| exceeds 4.8 once in 200,000 with the standard error at the prediction, and
-    once in 900 without it (tests/test_figures.py checks the tail at 200).
+    once in 900 without it (tests/report/test_figures.py checks the tail at 200).
 
     Examples
     --------

@@ -195,5 +195,5 @@ def _influence(array: Array, axis: int, statistic: Statistic) -> Array:
 
 
 def _note(method: str, axes: int) -> str:
-    """Coverage at level 95 % measured over 10,000 experiments each (tests/estimators/test_coverage.py repeats some)."""
+    """Coverage at level 95 % measured over 10,000 experiments each (tests/estimators/intervals/test_coverage.py repeats some)."""
     return (_ONE_AXIS if axes == 1 else _PIGEONHOLE)[method]

@@ -30,7 +30,7 @@ class Components:
         Squared units of the value; estimates are unbiased, may be negative and are not clipped. The limits are those of
         `mean_square_interval` (MLS) at `level`, for normal effects. At 95 % they cover 94.5–95.9 % in designs of two and
         three factors of three levels or more; with four factors up to 97 % for small components, and down to 92.5 % for a
-        factor of two levels (tests/estimators/test_coverage_designs.py).
+        factor of two levels (tests/estimators/intervals/test_coverage_designs.py).
     mean_square : (E,) float
     dof : (E,) int
     total : float
@@ -239,7 +239,7 @@ def _averaged(effect: Array, weight: float, dof: int) -> tuple[float, float]:
 
     Of S = Σ̂ on ν degrees of freedom, E[(tr S)²] = (tr Σ)² + 2 tr Σ²/ν and E[tr S²] = (1 + 1/ν) tr Σ² + (tr Σ)²/ν. The
     ratio of the unbiased estimates, used as if it were known, gives limits that cover 90–95 %; the plug-in ratio, which
-    is too small, 95–99.8 %; their geometric mean, which is taken, 94–98.5 % (tests/estimators/test_mean_components.py).
+    is too small, 95–99.8 %; their geometric mean, which is taken, 94–98.5 % (tests/estimators/variance/test_mean_components.py).
     """
     rows = effect.reshape(-1, effect.shape[-1])
     prompts = rows.shape[1]

@@ -29,7 +29,7 @@ def graybill_deal_variance(sizes: Any, variances: Any) -> float:
     Returns
     -------
     float
-        Squared units of the responses; relative error below 1e-8 (`tests/estimators/test_weighting.py`).
+        Squared units of the responses; relative error below 1e-8 (`tests/estimators/weighting/test_weighting.py`).
 
     Raises
     ------

@@ -21,7 +21,7 @@ from uqkd.llm.students.models import Apart, Models, Together
 from uqkd.llm.students.networks.initializer import Initializer, Lora
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood
 from uqkd.llm.students.rows.tokenising import check_embedding
-from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
+from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.students.training.choosing import TRAINERS, chosen_trainer
 from uqkd.llm.students.training.keeping import ABOUT, Keep
 from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
@@ -199,6 +199,7 @@ def distill(
     one_of("trainer", trainer, TRAINERS)
     how = compute or Compute()
     initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
+    seed_design.refuse_others("llm.distill", ("responses", "initialisation", "order", "bootstrap"))
     split = _split(targets, validation, encoder=encoder, recipe=recipe, seed_design=seed_design, key=key)
     check_embedding(split.rows.tokens, initializer.template.model)
     levels = seed_design.initialisation if adapter is None else np.asarray(adapter)
@@ -231,14 +232,10 @@ def _split(targets: TextTargets, validation: float, *, recipe: Recipe, key: tupl
     prompts = len(targets.responses.prompts)
     held = min(max(round(validation * prompts), 1), prompts - 1)
     order = seeds.generator(*key, "validation").permutation(prompts)
-    whole: TrainingRows = training_rows(
-        targets.of_prompts(sorted(order[held:].tolist())), recipe=recipe, key=key, **how
-    )
+    out, kept = (targets.of_prompts(sorted(part.tolist())) for part in (order[:held], order[held:]))
+    rows = training_rows(kept, recipe=recipe, key=key, **how)
     how["seed_design"] = replace(how["seed_design"], bootstrap=None)
-    out = training_rows(
-        targets.of_prompts(sorted(order[:held].tolist())), recipe=replace(recipe, batch=None), key=key, **how
-    )
-    return Split(whole, out)
+    return Split(rows, training_rows(out, recipe=replace(recipe, batch=None), key=key, **how))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -23,12 +22,16 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd import seeds
 from uqkd.errors import OptionError, ShapeError, nearest, one_of
 from uqkd.llm.responses import Responses, TextTargets
+from uqkd.registry import Registry
 
 __all__ = ["folds", "method_names", "responses_kept", "second_source", "weigh"]
 
 Index = NDArray[np.int64]
 
 _SOURCES = {"undistilled": "an undistilled", "cross-fitted": "an independent (cross-fitted)"}
+
+
+_FILES = Registry("method", __name__, importlib.import_module, ("SECOND", "CHOOSES", "weighed"))
 
 
 def method_names() -> tuple[str, ...]:
@@ -39,7 +42,7 @@ def method_names() -> tuple[str, ...]:
     >>> method_names()
     ('medoid', 'multi', 'precision', 'reranked', 'single')
     """
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return _FILES.names()
 
 
 def second_source(method: str) -> str | None:
@@ -50,7 +53,7 @@ def second_source(method: str) -> str | None:
     >>> second_source("multi"), second_source("reranked"), second_source("precision")
     (None, 'undistilled', 'cross-fitted')
     """
-    source = _file(method).SECOND
+    source = _FILES.named(method).SECOND
     return None if source is None else one_of(f"SECOND of method {method!r}", source, _SOURCES)
 
 
@@ -62,12 +65,7 @@ def responses_kept(method: str, k: int) -> int:
     >>> responses_kept("multi", 8), responses_kept("medoid", 8)
     (8, 1)
     """
-    return 1 if _file(method).CHOOSES else k
-
-
-def _file(method: str) -> Any:
-    one_of("method", method, method_names())
-    return importlib.import_module(f"{__name__}.{method}")
+    return 1 if _FILES.named(method).CHOOSES else k
 
 
 def weigh(
@@ -125,7 +123,8 @@ def weigh(
     >>> weigh(answers, "medoid").responses.texts(0, 0), weigh(answers, "multi").weights.round(2).tolist()
     (['Rome'], [[[0.33, 0.33, 0.33]]])
     """
-    source, weighed = second_source(method), _file(method).weighed
+    file = _FILES.named(method)
+    source, weighed = second_source(method), file.weighed
     _check_sources(responses, second, method)
     if source == "cross-fitted":
         _said_independent(method, fold, independent, len(responses.prompts))
@@ -139,11 +138,11 @@ def weigh(
             raise OptionError(f"method {method!r} has no option {name!r}; {hint}.")
     given = {"second": second, "embedding": embedding}
     made: TextTargets = weighed(responses, **{name: given[name] for name in wanted if name in given}, **options)
-    of_teacher = made.responses.shape[2] - (second.shape[2] if second is not None and not _file(method).CHOOSES else 0)
+    of_teacher = made.responses.shape[2] - (second.shape[2] if second is not None and not file.CHOOSES else 0)
     if of_teacher != responses_kept(method, responses.shape[2]):
         raise OptionError(
             f"method {method!r} kept {of_teacher} of k={responses.shape[2]} responses to a prompt; its file says "
-            f"CHOOSES = {_file(method).CHOOSES}."
+            f"CHOOSES = {file.CHOOSES}."
         )
     return made
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,9 @@ from uqkd.errors import OptionError, nearest, one_of
 from uqkd.llm.models.revision import check_model
 from uqkd.llm.teachers import backends
 from uqkd.llm.teachers.teacher import DTYPES, Teacher
+from uqkd.registry import Registry
+
+_FILES = Registry("backend", backends.__name__, importlib.import_module, ("open_backend",))
 
 
 def backend_names() -> tuple[str, ...]:
@@ -25,7 +27,7 @@ def backend_names() -> tuple[str, ...]:
     >>> backend_names()
     ('openai', 'server', 'transformers', 'vllm')
     """
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(backends.__path__)))
+    return _FILES.names()
 
 
 def open_teacher(
@@ -117,10 +119,9 @@ def _one_by_one(module: ModuleType) -> Any:
 
 def _backend(backend: str, dtype: str, device: str, options: dict[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
     """A backend's module, and those of its options that were given."""
-    one_of("backend", backend, backend_names())
     one_of("dtype", dtype, DTYPES)
     one_of("device", device, ("auto", "cpu", "cuda"))
-    module = importlib.import_module(f"{backends.__name__}.{backend}")
+    module = _FILES.named(backend)
     given = {name: value for name, value in options.items() if value is not None}
     known = [
         name for name in inspect.signature(module.open_backend).parameters if name not in ("dtype", "device", "chat")

@@ -15,7 +15,6 @@ parameters and its state; `torch.where` sees to that, since a product with zero 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -23,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor
 
-from uqkd.errors import OptionError, one_of
+from uqkd.errors import OptionError
+from uqkd.registry import Registry
 
 if TYPE_CHECKING:
     from uqkd.stacked.recipe import Recipe
@@ -62,6 +62,9 @@ class Optimiser(Protocol):
     def alone(self, parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer: ...
 
 
+_FILES = Registry("optimiser", __name__, importlib.import_module, ("OPTIONS", "KERNEL", "slots", "propose", "alone"))
+
+
 def optimiser_names() -> tuple[str, ...]:
     """The names of the optimisers, none of them imported.
 
@@ -70,7 +73,7 @@ def optimiser_names() -> tuple[str, ...]:
     >>> optimiser_names()
     ('adam', 'adamw', 'sgd')
     """
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return _FILES.names()
 
 
 @cache  # it is asked for at every step
@@ -82,8 +85,7 @@ def optimiser_named(name: str) -> Optimiser:
     >>> optimiser_named("sgd").OPTIONS
     ('momentum', 'nesterov', 'weight_decay')
     """
-    one_of("optimiser", name, optimiser_names())
-    return cast(Optimiser, importlib.import_module(f"{__name__}.{name}"))
+    return cast(Optimiser, _FILES.named(name))
 
 
 def check_options(optimiser: str, given: Iterable[str]) -> None:

@@ -3,12 +3,15 @@
 A source is a family of draws (`batch_orders`, an initialisation); level l of it is always the same draw. Students of other levels
 are independent in that source, students of equal level share it: independent students, frozen sources and crossed
 designs are all a matter of levels.
+
+A further source is a field of `SeedDesign`, with None as its default, and its name in `refuse_others` where it is drawn from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +19,6 @@ from numpy.typing import NDArray
 from uqkd.errors import OptionError, one_of
 
 Levels = NDArray[np.int64]
-
-SOURCES = ("responses", "initialisation", "order", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class SeedDesign:
         Which order of the batches; of no effect where every step takes all rows.
     bootstrap : (S,) int or None
         Which resample of the training rows; None where students train on the rows as they are.
+        The same holds of every source that is None by default: a design has it where it is asked for.
     recurring : tuple of str
         Sources whose levels recur on purpose, from chunk to chunk: `uqkd.seeds.ledger` does not take their second use for
         a mistake.
@@ -45,9 +47,7 @@ class SeedDesign:
     recurring: tuple[str, ...] = ()
 
     @classmethod
-    def independent(
-        cls, students: int, *, first: int = 0, freeze: Iterable[str] = (), bootstrap: bool = False
-    ) -> SeedDesign:
+    def independent(cls, students: int, *, first: int = 0, freeze: Iterable[str] = (), **drawn: bool) -> SeedDesign:
         """Students that share nothing but what is frozen.
 
         Parameters
@@ -58,8 +58,9 @@ class SeedDesign:
             Level of the first one; a later chunk of students begins where the chunk before it ended.
         freeze : names of `SOURCES`
             Sources of which all students, of every chunk, get level 0.
-        bootstrap : bool
-            Train each student on a resample of the rows.
+        **drawn : bool
+            Whether students differ in a source that not every design has: `bootstrap=True` trains each on a resample of the
+            rows.
 
         Examples
         --------
@@ -70,8 +71,12 @@ class SeedDesign:
         if students < 1 or first < 0:
             raise OptionError(f"independent needs students >= 1 and first >= 0; got {students} and {first}.")
         frozen = tuple(one_of("freeze", name, SOURCES) for name in ([freeze] if isinstance(freeze, str) else freeze))
-        level = [np.arange(first, first + students) * (name not in frozen) for name in SOURCES]
-        return cls(level[0], level[1], level[2], level[3] if bootstrap else None, recurring=frozen)
+        wanted = {one_of("source", name, _OPTIONAL) for name, value in drawn.items() if value or name not in _OPTIONAL}
+        levels = np.arange(first, first + students)
+        given: dict[str, Any] = {
+            name: levels * (name not in frozen) for name in SOURCES if name in wanted or name not in _OPTIONAL
+        }
+        return cls(**given, recurring=frozen)
 
     @classmethod
     def crossed(cls, levels: Mapping[str, int]) -> SeedDesign:
@@ -95,10 +100,9 @@ class SeedDesign:
                 )
         names = [one_of("source", name, SOURCES) for name in levels]
         grid = np.indices(tuple(levels.values())).reshape(len(names), -1)
-        level: dict[str, Levels] = dict(zip(names, grid, strict=True))
         frozen = np.zeros(grid.shape[1], dtype=np.int64)
-        used = [level.get(name, frozen) for name in SOURCES]
-        return cls(used[0], used[1], used[2], level.get("bootstrap"), recurring=SOURCES)
+        given: dict[str, Any] = {name: frozen for name in SOURCES if name not in _OPTIONAL}
+        return cls(**(given | dict(zip(names, grid, strict=True))), recurring=SOURCES)
 
     @property
     def students(self) -> int:
@@ -114,8 +118,8 @@ class SeedDesign:
         array([2, 0])
         """
         own = slice(first, first + students)
-        bootstrap = None if self.bootstrap is None else self.bootstrap[own]
-        return SeedDesign(self.responses[own], self.initialisation[own], self.order[own], bootstrap, self.recurring)
+        chunk: dict[str, Any] = {name: level[own] for name, level in self._levels().items()}
+        return SeedDesign(**chunk, recurring=self.recurring)
 
     def table(self) -> dict[str, Levels]:
         """Columns of the sources that vary, by name: the factors of `uqkd.estimators.variance_components`.
@@ -125,9 +129,40 @@ class SeedDesign:
         >>> SeedDesign.crossed({"responses": 1, "initialisation": 2}).table()
         {'initialisation': array([0, 1])}
         """
-        columns = {name: getattr(self, name) for name in SOURCES}
-        return {name: level for name, level in columns.items() if level is not None and np.ptp(level) > 0}
+        return {name: level for name, level in self._levels().items() if np.ptp(level) > 0}
 
     def recurs(self, name: str) -> bool:
         """Whether the levels of a source recur on purpose."""
-        return name in self.recurring
+        return one_of("source", name, SOURCES) in self.recurring
+
+    def refuse_others(self, who: str, drawn: Iterable[str]) -> None:
+        """Raise `OptionError` if the design has a source that `who` does not draw from, whose levels would change nothing.
+
+        Parameters
+        ----------
+        who : str
+            What messages call the caller.
+        drawn : names of `SOURCES`
+            The sources it draws from.
+
+        Examples
+        --------
+        >>> SeedDesign.independent(2, bootstrap=True).refuse_others("a layer", ["order"])
+        Traceback (most recent call last):
+        uqkd.errors.OptionError: a layer draws from order alone, and this design has levels of 'bootstrap'; leave it out.
+        """
+        known = [one_of("source", name, SOURCES) for name in drawn]
+        for name in self._levels():
+            if name in _OPTIONAL and name not in known:
+                raise OptionError(
+                    f"{who} draws from {', '.join(known)} alone, and this design has levels of {name!r}; leave it out."
+                )
+
+    def _levels(self) -> dict[str, Levels]:
+        """The levels of the sources that this design has."""
+        return {name: getattr(self, name) for name in SOURCES if getattr(self, name) is not None}
+
+
+_FIELDS = {field.name: field for field in fields(SeedDesign) if field.name != "recurring"}
+SOURCES = tuple(_FIELDS)
+_OPTIONAL = tuple(name for name, field in _FIELDS.items() if field.default is None)  # a design may lack them

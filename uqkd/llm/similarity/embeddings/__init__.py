@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from uqkd.errors import DataError, OptionError, nearest
 from uqkd.llm.similarity.embeddings.builtin import DIMENSIONS, folded
 from uqkd.llm.similarity.embeddings.sentence_transformers import refuse_unsafe
+from uqkd.registry import Registry
 
 __all__ = ["DIMENSIONS", "embed", "embedding_names", "folded", "refuse_unsafe"]
 
+_FILES = Registry("embedding", __name__, importlib.import_module, ("vectors",))
 _OF_MODELS = "sentence_transformers"  # the kind that a model's name or folder alone stands for
 
 
@@ -28,7 +29,7 @@ def embedding_names() -> tuple[str, ...]:
     >>> embedding_names()
     ('builtin', 'sentence_transformers')
     """
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return _FILES.names()
 
 
 def embed(texts: Iterable[str], model: str = "builtin", *, device: str = "cpu") -> NDArray[np.float64]:
@@ -72,8 +73,7 @@ def embed(texts: Iterable[str], model: str = "builtin", *, device: str = "cpu") 
     if not place:
         raise DataError("embed needs at least one text; got none.")
     kind, name = _kind(model)
-    module = importlib.import_module(f"{__name__}.{kind}")
-    return np.asarray(module.vectors(list(place), name, device=device))[index]
+    return np.asarray(_FILES.named(kind).vectors(list(place), name, device=device))[index]
 
 
 def _kind(model: str) -> tuple[str, str]:

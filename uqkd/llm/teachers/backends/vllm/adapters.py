@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from uqkd.llm.models.configuration import configuration
 
-# Architectures that vLLM runs with adapters on (each compared with the merged model, see tests/llm/test_adapters.py), and the
-# layers that it puts them on; of the others adapters are merged.
+# Architectures that vLLM runs with adapters on (each compared with the merged model in
+# tests/llm/teachers/backends/test_adapters.py), and the layers that it puts them on; of the others adapters are merged.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _GATED = (*_ATTENTION, "gate_proj", "up_proj", "down_proj")
 LAYERS: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,300 @@
+"""The studies of classifiers: each runs on a small bed, and what they make of their tables is right, not nearly right."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from uqkd import data, seeds
+from uqkd.classify import METHODS
+from uqkd.errors import OptionError
+from uqkd.run import Run, load_study
+from uqkd.store import Store
+from uqkd.testbeds.cells import task_of
+
+STUDIES = Path(__file__).parents[2] / "studies"
+SMALL = {"students": 3, "steps": 80, "batch": 16}
+NETWORKS = {"teachers": ["perceptron:8", "convolutional:2"], "student": "perceptron:8"}
+OPTIONS = {
+    "classify_targets": {
+        "classes": [4], "noise": [0.0, 0.2], "rows": 80, "steps": 30, "replicates": 2, "transformer_classes": [4],
+        "transformer_steps": 5,
+    },
+    "classify_cud": {
+        "tasks": ["digits"], "images": ["perceptron:8", "perceptron:8"], "temperatures": [1.0, 2.0], "weights": [1.0], **SMALL,
+    },
+    "classify_mixup": {"temperatures": [1.0, "std"], **NETWORKS, **SMALL},
+    "classify_calibration": {"sharpness": [1.0, 3.0], **NETWORKS, **SMALL},
+    "classify_temperature": {
+        "teacher": "perceptron:8", "student": "perceptron:8", "temperatures": [1.0, 4.0], "replicates": 2, **SMALL,
+    },
+    "classify_pairs": {"floors": [0.0, 1.0], **NETWORKS, **SMALL},
+    "classify_variance": {"tasks": ["digits"], **SMALL},
+    "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **SMALL},
+}  # fmt: skip
+
+
+def modules(name):
+    return load_study(STUDIES / f"{name}.py").module
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_study_runs_and_draws(name, tmp_path):
+    study = load_study(STUDIES / f"{name}.py")
+    store = Store(str(tmp_path))
+    study.main(study.options("quick", OPTIONS[name]), Run(study, store))
+    assert (tmp_path / f"figures/{name}.png").stat().st_size > 10_000
+    table = pd.read_csv(tmp_path / f"tables/{name}.csv")
+    value = table["kl" if name == "classify_targets" else "value"]
+    assert np.isfinite(value).mean() > 0.9
+    caption = (tmp_path / f"figures/{name}.json").read_text()
+    assert "nan" not in caption.lower()
+
+
+def test_every_study_of_classifiers_is_run_here():
+    assert set(OPTIONS) == {path.stem for path in STUDIES.glob("classify_*.py")}
+
+
+def test_students_mixed_with_the_labels_alone_know_nothing_of_the_teacher():
+    """c = 1 makes the targets those of mixup with labels: students of any teacher are then the same."""
+    pairs = modules("classify_pairs")
+    options = pairs.Options.model_validate({"floors": [1.0], **NETWORKS, **SMALL})
+    tables = [pairs.measure(cell) for cell in pairs.cells(options)]
+    first, second = (t[(t["who"] == "student") & (t["measure"] == "accuracy")]["value"].mean() for t in tables)
+    assert abs(first - second) < 0.2  # other seeds, the same law
+    teacher = [t[(t["who"] == "teacher") & (t["measure"] == "nll")]["value"].iloc[0] for t in tables]
+    assert teacher[0] != teacher[1]
+
+
+def long(rows):
+    return pd.DataFrame(
+        rows, columns=["data", "teacher", "method", "temperature", "who", "student", "measure", "value"]
+    )
+
+
+def test_signs_hold_mixup_against_each_reference():
+    """By hand: KD + mixup 2 ± .1, KD 3 ± .1, the teacher 2.05, labels with mixup 1 ± .1 for four students each."""
+    mixup = modules("classify_mixup")
+    spread = np.array([-0.15, -0.05, 0.05, 0.15])  # standard error .0645
+    rows = []
+    for method, centre in (("CE", 5.0), ("CE + mixup", 1.0), ("KD", 3.0), ("KD + mixup", 2.0)):
+        for measure in mixup.SHOWN:
+            rows += [("d", "T", method, "1.0", "student", s, measure, centre + e) for s, e in enumerate(spread)]
+            rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 2.05))
+    found = mixup.means(long(rows))
+    assert set(found.loc[found["method"].str.startswith("CE"), "teacher"]) == {"none"}
+    claims = mixup.compared(found).query("measure == 'nonlinearity'").set_index("against")
+    assert claims["sign"].to_dict() == {"KD": "below", "CE + mixup": "above", "the teacher": "undecided"}
+    assert claims.loc["KD", "difference"] == pytest.approx(-1.0)
+    error = np.std(spread, ddof=1) / 2
+    assert claims.loc["KD", "half_width"] == pytest.approx(
+        stats.t.ppf(0.975, 6) * np.sqrt(2) * error
+    )  # equal spreads: 3 + 3
+    assert claims.loc["the teacher", "half_width"] == pytest.approx(stats.t.ppf(0.975, 3) * error)  # one, and known
+
+
+def test_what_all_students_agree_on_to_the_digit_is_undecided():
+    mixup = modules("classify_mixup")
+    rows = []
+    for method, value in (("CE", 0.9), ("CE + mixup", 0.9), ("KD", 0.8), ("KD + mixup", 0.9)):
+        for measure in mixup.SHOWN:
+            rows += [("d", "T", method, "1.0", "student", s, measure, value) for s in range(2)]
+            rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 0.7))
+    assert set(mixup.compared(mixup.means(long(rows)))["sign"]) == {"undecided"}
+
+
+@pytest.mark.parametrize("methods", [["teacher"], ["W-Clip"], ["labels", "teacher, temperature"]])
+def test_some_parts_of_cud_alone_are_compared_with_plain_distillation(methods, tmp_path):
+    study = load_study(STUDIES / "classify_cud.py")
+    options = study.options("quick", {**OPTIONS["classify_cud"], "methods": methods, "temperatures": [1.0]})
+    study.main(options, Run(study, Store(str(tmp_path))))
+    table = pd.read_csv(tmp_path / "tables/classify_cud.csv")
+    assert list(table["method"].unique()) == list(dict.fromkeys(["teacher", *methods]))
+    caption = (tmp_path / "figures/classify_cud.json").read_text()
+    assert ("W-Clip changes" in caption) == ("W-Clip" in methods)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("classify_cud", {"methods": ["W-clip"]}, "method got 'W-clip'; did you mean 'W-Clip'"),
+        ("classify_cud", {"rates": [0.0, 0.01]}, "rates.0.*greater than 0"),
+        ("classify_cud", {"images": ["perceptron:8"]}, "images.1.*required"),
+        ("classify_variance", {"tasks": ["a/x.npz", "b/x.npz"]}, "'x.npz' comes twice"),
+        ("classify_mixup", {"temperatures": ["foo"]}, "temperatures.0"),
+        ("classify_mixup", {"temperatures": [0.0]}, "temperatures.0"),
+        ("classify_pairs", {"lr": -1.0}, "lr.*greater than 0"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_any_work(name, changed, message):
+    with pytest.raises(OptionError, match=message):
+        load_study(STUDIES / f"{name}.py").options("quick", changed)
+
+
+@pytest.mark.parametrize("name", ["classify_mixup", "classify_calibration", "classify_temperature", "classify_pairs"])
+def test_texts_cannot_be_mixed_and_are_refused_before_any_work(name):
+    study = load_study(STUDIES / f"{name}.py")
+    with pytest.raises(OptionError, match="holds texts"):
+        study.module.cells(study.options("quick", {"task": "intents:6"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("classify_cud", {"images": ["convolutional:16", "perceptrn:20"]}),
+        ("classify_variance", {"texts": ["bag:64", "perceptrn:20"]}),
+        ("classify_shift", {"texts": ["bagg:64", "bag:4"]}),
+        ("classify_mixup", {"student": "perceptrn:20"}),
+        ("classify_calibration", {"teachers": ["perceptrn:20"]}),
+        ("classify_pairs", {"student": "perceptrn:20"}),
+        ("classify_temperature", {"teacher": "perceptrn:20"}),
+    ],
+)
+def test_misspelt_networks_are_refused_before_any_work(name, changed):
+    study = load_study(STUDIES / f"{name}.py")
+    with pytest.raises(OptionError, match="perceptrn:20|bagg:64"):
+        study.module.cells(study.options("quick", changed))
+
+
+def test_tasks_are_read_and_trained_by_their_kind(tmp_path):
+    rng = seeds.generator("test", "classify studies", "kinds")
+    np.savez(tmp_path / "own.npz", images=rng.random((60, 1, 6, 6)), labels=np.arange(60) % 3)
+    variance = modules("classify_variance")
+    options = variance.Options.model_validate(
+        {
+            "tasks": [str(tmp_path / "own.npz"), "intents:6"],
+            "images": ["perceptron:4", "perceptron:2"],
+            "size": 4,
+            **SMALL,
+        }
+    )
+    cells = variance.cells(options)
+    own, texts = ([cell for cell in cells if cell["kind"] == kind] for kind in ("images", "texts"))
+    assert {(cell["networks"], cell["lr"]) for cell in own} == {(("perceptron:4", "perceptron:2"), 3e-3)}
+    assert {(cell["networks"], cell["lr"]) for cell in texts} == {(("bag:64", "bag:32"), 1e-2)}
+    assert task_of(own[0]).X.shape[1:] == (1, 4, 4)
+    assert {cell["method"] for cell in own} - {cell["method"] for cell in texts} == set(variance.MIXED)
+
+
+def test_shifts_are_told_beyond_intervals_only():
+    """ECE .1 below in both parts, with a standard error of .003 in one and of .3 in the other."""
+    shift = modules("classify_shift")
+    rows = [
+        ("d", 1.0, method, part, measure, value, 5, error)
+        for method, value in (("teacher", 0.3), ("groups, entropy", 0.2))
+        for part, error in (("as trained", 0.003), ("noise", 0.3))
+        for measure in ("ece", "kl")
+    ]
+    columns = ["data", "ratio", "method", "part", "measure", "value", "students", "standard_error"]
+    counts = [
+        ("d", 1.0, "groups, entropy", "class by class", name, 0.0, 1, np.nan) for name in ("improved", "worsened")
+    ]
+    told = shift.caption(pd.DataFrame(rows + counts, columns=columns), shift.Options())
+    assert (
+        "'groups, entropy' ECE lower in 1 and higher in 0 of 2, KL to the truth lower in 1 and higher in 0 of 2" in told
+    )
+
+
+def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():
+    calibration = modules("classify_calibration")
+    rows = []
+    for sharpness, gap in ((1.0, 0.1), (2.0, -0.1), (3.0, -0.3)):
+        rows.append(("T", "KD", sharpness, "teacher", 0, "signed_gap", gap))
+        rows += [("T", "KD", sharpness, "student", s, "signed_gap", gap + 0.01 * s) for s in range(3)]
+        rows.append(("T", "KD + mixup", sharpness, "teacher", 0, "signed_gap", gap))
+        rows += [("T", "KD + mixup", sharpness, "student", s, "signed_gap", gap * (0.5 + 0.1 * s)) for s in range(3)]
+    table = pd.DataFrame(rows, columns=["teacher", "method", "sharpness", "who", "student", "measure", "value"])
+    slopes = calibration.slopes(table).set_index("method")
+    assert slopes.loc["KD", "slope"] == pytest.approx(1.0)
+    assert slopes.loc["KD", "half_width"] == pytest.approx(0.0, abs=1e-12)
+    assert slopes.loc["KD + mixup", "slope"] == pytest.approx(0.6)
+    assert slopes.loc["KD + mixup", "half_width"] == pytest.approx(stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3))
+
+
+def test_settings_are_chosen_by_held_out_rows_and_by_nothing_of_the_test_part():
+    cud = modules("classify_cud")
+    rows = []
+    for temperature, held, test in (
+        (1.0, 0.5, 0.1),
+        (2.0, 0.4, 0.9),
+    ):  # the better on held-out rows is the worse on the test
+        for measure, value in (("nll_held", held), ("nll", test)):
+            rows += [("d", "teacher", temperature, 1.0, "student", s, measure, value + 0.01 * s) for s in range(2)]
+    table = pd.DataFrame(
+        rows, columns=["data", "method", "temperature", "weight", "who", "student", "measure", "value"]
+    )
+    assert set(cud.chosen(table)["temperature"]) == {2.0}
+
+
+def test_differences_of_targets_are_taken_teacher_by_teacher():
+    """Two teachers far apart, W-Clip always .1 worse: the difference is .1 without error, whatever the teachers' spread."""
+    targets = modules("classify_targets")
+    rows = [
+        {
+            "teacher": "b",
+            "classes": 2,
+            "noise": 0.0,
+            "truth": "the class",
+            "method": m,
+            "replicate": r,
+            "kl": 5.0 * r + extra,
+            "fired": 0.0,
+        }
+        for r in range(2)
+        for m, extra in (("teacher", 1.0), ("W-Clip", 1.1))
+    ]
+    found = targets.means(pd.DataFrame(rows)).set_index("method")
+    assert found.loc["W-Clip", "difference"] == pytest.approx(0.1)
+    assert found.loc["W-Clip", "difference_se"] == pytest.approx(0.0, abs=1e-12)
+    assert found.loc["W-Clip", "kl_se"] == pytest.approx(2.5)
+
+
+def test_trends_are_per_doubling_and_over_teachers():
+    """Two teachers, whose students' ECE rises by .01 and by .02 per doubling, and scatters about it within each."""
+    temperature = modules("classify_temperature")
+    rows = [
+        ("d", "KD", t, replicate, "student", s, "ece", 0.01 * (replicate + 1) * np.log2(t) + 0.5 * (s - 1))
+        for t in (0.5, 1.0, 2.0, 8.0)
+        for replicate in range(2)
+        for s in range(3)
+    ]
+    rows += [("d", "KD", t, r, "teacher", 0, "ece", 0.1 * r) for t in (0.5, 1.0, 2.0, 8.0) for r in range(2)]
+    columns = ["data", "method", "temperature", "replicate", "who", "student", "measure", "value"]
+    each = temperature.by_teacher(pd.DataFrame(rows, columns=columns))
+    trend = temperature.trends(each).iloc[0]
+    assert trend["per_doubling"] == pytest.approx(0.015)
+    assert trend["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.005)
+    found = temperature.means(each).set_index("temperature").loc[8.0]
+    assert (found["value"], found["teachers"]) == (pytest.approx(0.045), 2)
+    assert found["of_teacher"] == pytest.approx(0.05)
+    assert found["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.015)
+
+
+def test_targets_of_the_known_world_are_held_against_its_own_posterior():
+    """The teacher of a large training part without overlap is near the truth; labels drawn at random are not."""
+    targets = modules("classify_targets")
+    base = {"classes": (4,), "overlap": 0.0, "rows": 600, "steps": 150, "replicates": 2, "transformer_classes": ()}
+    clean, noisy = targets.cells(targets.Options.model_validate({**base, "noise": (0.0, 0.3)}))[::2]
+    near, far = (targets.measure(cell).query("method == 'teacher'").set_index("truth")["kl"] for cell in (clean, noisy))
+    assert near["the class"] == near["the label"]  # without noise they are one truth
+    assert near["the class"] < 0.1 < far["the class"]  # an intent is told from its words; three labels in ten are wrong
+
+
+def test_images_shuffled_alike_keep_their_pixels_and_words_at_random_their_lengths():
+    shift = modules("classify_shift")
+    digits, texts = data.load_task("digits"), data.load_task("intents:6")
+    moved = shift.elsewhere(digits)
+    assert moved.shape == digits.X_test.shape
+    assert np.array_equal(np.sort(moved.reshape(len(moved), -1)), np.sort(digits.X_test.reshape(len(moved), -1)))
+    assert not np.array_equal(moved, digits.X_test)
+    words = shift.elsewhere(texts)
+    assert np.array_equal(words == texts.pad, texts.X_test == texts.pad)
+    assert words.max() < texts.vocabulary
+
+
+def test_methods_named_by_the_studies_exist():
+    cud, shift = modules("classify_cud"), modules("classify_shift")
+    assert set(cud.Options().methods) <= set(METHODS)
+    assert set(shift.METHODS) - {"teacher, mixup"} <= set(METHODS)
