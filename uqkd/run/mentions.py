@@ -175,7 +175,8 @@ def called_on_load(statement: ast.stmt) -> tuple[set[Chain], bool]:
         return _decorators(statement) | _calls(defaults), False
     if isinstance(statement, ast.ClassDef):
         calls = _decorators(statement) | _calls([*statement.bases, *statement.keywords])
-        calls |= {chain for base in statement.bases if (chain := dotted(base))}  # may register who inherits from it
+        above = [*statement.bases, *(keyword.value for keyword in statement.keywords)]
+        calls |= {chain for base in above if (chain := dotted(base))}  # may register who inherits from it
         inside = [called_on_load(part) for part in statement.body]
         return calls.union(*(chains for chains, _ in inside)), any(acts for _, acts in inside)
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):

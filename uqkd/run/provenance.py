@@ -1,7 +1,8 @@
 """Fingerprint of a method: the code that computes a unit, and the versions of the libraries below it.
 
-What only draws, writes or starts work is left out, so that a change of a figure's colour recomputes nothing.
-Comments, docstrings and layout are left out too: the parsed code is hashed, not its text.
+What counts is what the measuring function reaches, definition by definition: a change of a figure's colour, or of an
+estimator that the study does not use, recomputes nothing. Comments, docstrings and layout are left out too: the parsed code
+is hashed, not its text.
 """
 
 from __future__ import annotations

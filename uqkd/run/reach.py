@@ -93,16 +93,21 @@ class Names:
             return
         seen.add((module.name, chain))
         below = f"{module.name}.{chain[0]}"
+        part = self._sources.get(below) if module.is_package else None
+        handed = self._handed_out(module, chain[0])
         if self._has(module, chain[0]):
             yield from self._bound(module, chain, seen)
-        elif module.is_package and self._sources.get(below):
-            yield from self._enter((below, ""), chain[1:], seen)
-        elif handed := self._handed_out(module, chain[0]):
-            for target in handed:
-                yield from self._enter((target, chain[0]), chain[1:], seen)
-            yield from (Hop(module, definition, lazy=True) for definition in module.by_name["__getattr__"])
-        else:
+            bindings = module.by_name.get(chain[0], ())
+            if any(name == below for d in bindings for name, _ in d.mentions.imports.get(chain[0], ())):
+                return  # `from package.part import part`: the part itself is hidden
+        elif not part and not handed:
             yield Hop(module, None, () if chain[0].startswith("__") else chain)
+        if part:
+            yield from self._enter((below, ""), chain[1:], seen)
+        for target in handed:
+            yield from self._enter((target, chain[0]), chain[1:], seen)
+        if handed:
+            yield from (Hop(module, definition, lazy=True) for definition in module.by_name["__getattr__"])
 
     def _stars(self, module: Module) -> list[Module]:
         names = (name for star in module.by_name.get("*", ()) for name, _ in star.mentions.imports["*"])
@@ -144,14 +149,17 @@ class Reach:
     reached : dict
         The reached definitions of each module.
     libraries : set of str
+    loaded : dict
+        The modules that are loaded on the way, as keys, in some order.
     """
 
     def __init__(self, sources: Sources, study: Module, function: str) -> None:
         self._sources, self._names, self._study = sources, Names(sources), study
         self.reached: dict[Module, set[Definition]] = {}
         self.libraries: set[str] = set()
-        self._loaded: dict[Module, None] = {}
+        self.loaded: dict[Module, None] = {}
         self._whole: set[Module] = set()
+        self._taken: set[tuple[Definition, bool]] = set()
         self._heirs_count = False
         self._waiting: list[Hop] = []
         self._load(study)
@@ -182,7 +190,8 @@ class Reach:
 
     def _take(self, hop: Hop) -> None:
         definitions = self.reached.setdefault(hop.module, set())
-        if hop.definition is not None and hop.definition not in definitions:
+        if hop.definition is not None and (hop.definition, hop.lazy) not in self._taken:
+            self._taken.add((hop.definition, hop.lazy))
             definitions.add(hop.definition)
             self._waiting.append(hop)
 
@@ -225,7 +234,7 @@ class Reach:
             self._take_whole(module)
         if not _HEIRS.isdisjoint(mentions.words) and not self._heirs_count:
             self._heirs_count = True
-            for loaded in self._loaded:
+            for loaded in self.loaded:
                 self._take_acting(loaded)
         made_up = not _MODULES.isdisjoint(mentions.words)
         named = [found for text in mentions.strings if (found := self._named(text, module, relative=made_up))]
@@ -241,7 +250,7 @@ class Reach:
 
     def _named(self, text: str, module: Module, *, relative: bool) -> Module | None:
         """The module that a text names; only a full dotted name counts unless modules are imported by made-up names."""
-        if not _MODULE_NAME.fullmatch(text) or not (relative or text.startswith(f"{self._sources.package}.")):
+        if not _MODULE_NAME.fullmatch(text) or not (relative or "." in text.strip(".")):
             return None
         return self._sources.get(absolute(text.rstrip("."), module.package))
 
@@ -254,9 +263,9 @@ class Reach:
         waiting = [module]
         while waiting:
             module = waiting.pop()
-            if module in self._loaded:
+            if module in self.loaded:
                 continue
-            self._loaded[module] = None
+            self.loaded[module] = None
             self._take_acting(module)
             waiting += [found for name in module.loads if (found := self._sources.get(name))]
 
