@@ -51,7 +51,7 @@ def possible_labels(generator, p):
 
 def draw(generator, rows, classes, kind):
     """Probabilities, labels, bounds, and distributions that meet them."""
-    p = slsqp.predict_proba(generator, rows, classes)
+    p = slsqp.probabilities(generator, rows, classes)
     labels = generator.integers(classes, size=rows) if kind == "l2" else possible_labels(generator, p)
     inside = leading(generator, p if kind != "l2" else np.ones_like(p), labels)
     bounds = {}

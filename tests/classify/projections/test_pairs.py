@@ -14,7 +14,7 @@ from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 
 def draw(generator, rows, classes):
     """Probabilities, two classes with support each (in a tenth of the rows the same one), shares and floors."""
-    p = slsqp.predict_proba(generator, rows, classes)
+    p = slsqp.probabilities(generator, rows, classes)
     possible = np.where(p > 0, generator.random(p.shape), -1.0)
     first, second = possible.argsort(axis=1)[:, -1], possible.argsort(axis=1)[:, -2]
     second = np.where((np.arange(rows) % 10 == 0) | (p[np.arange(rows), second] == 0), first, second)

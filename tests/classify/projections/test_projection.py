@@ -50,7 +50,7 @@ class Rows:
 
     @classmethod
     def draw(cls, generator, rows, classes, kind):
-        p = slsqp.predict_proba(generator, rows, classes)
+        p = slsqp.probabilities(generator, rows, classes)
         near, wrong = groups(generator, rows, classes)
         inside = slsqp.within(generator, p)
         tight = generator.random((2, rows)) ** 0.25
@@ -183,7 +183,7 @@ def test_the_certificate_rejects_wclip_where_the_bound_leaves_a_choice():
 
 def test_wclip_is_this_projection():
     generator = seeds.generator("test", "projection", "wclip")
-    p = slsqp.predict_proba(generator, 5000, 12)
+    p = slsqp.probabilities(generator, 5000, 12)
     p = (p + 1e-9) / (p + 1e-9).sum(axis=1, keepdims=True)  # the label must have support
     labels = generator.integers(12, size=5000)
     target = wclip(p, labels)

@@ -33,7 +33,7 @@ def test_the_label_need_not_come_first():
 
 def test_what_holds_for_every_row():
     generator = seeds.generator("test", "wclip")
-    p = slsqp.predict_proba(generator, 5000, 9)
+    p = slsqp.probabilities(generator, 5000, 9)
     labels = generator.integers(9, size=5000)
     q, fired, rows = wclip(p, labels), wclip_fired(p, labels), np.arange(5000)
     assert 0.3 < fired.mean() < 1.0
