@@ -50,7 +50,8 @@ def test_the_core_runs_with_numpy_and_scipy_alone():
     """Every other dependency is made unimportable; layer 1 still runs end to end."""
     code = WITHOUT.format(names=HEAVY) + (
         "import numpy as np\n"
-        "from uqkd import estimators, linear, seeds\nimport uqkd.theory.checks\n"
+        "from uqkd import estimators, linear, seeds\n"
+        "from uqkd.theory import checks\n"
         "X = np.column_stack([np.ones(9), np.arange(9.0)])\n"
         "t = linear.Teacher.fit(X, np.arange(9.0) ** 2, noise_var=1.0)\n"
         "s = linear.distill(linear.Design.of(X), linear.weigh(t.respond(X, 3, students=4, key=('t',))), head='carried')\n"

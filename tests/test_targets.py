@@ -7,7 +7,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.linear import NumberTargets
 from uqkd.linear import weigh as linear_weigh
-from uqkd.targets import weigh
+from uqkd.targets import Targets, weigh
 
 
 def test_layer_one_hands_on_the_same_functions():
@@ -54,6 +54,32 @@ def test_the_teachers_own_distribution():
     np.testing.assert_array_equal(hard.probabilities[1], [[0, 1, 0], [1, 0, 0]])  # the first of equal ones
     assert soft.labels is None
     assert (soft.method, hard.method) == ("soft", "hard")
+
+
+def test_what_a_method_has_no_use_for_is_refused():
+    responses, other = np.ones((1, 2, 3)), np.zeros(2)
+    with pytest.raises(OptionError, match="'multi' has no use for second=; leave it out"):
+        weigh(responses, second=other)
+    with pytest.raises(OptionError, match="'oracle' has no use for response_var="):
+        weigh(responses, "oracle", second=other, second_var=1.0, response_var=1.0)
+    with pytest.raises(OptionError, match="'precision' combines two sources; pass second="):
+        weigh([[[0, 1]]], "precision", classes=2)
+    with pytest.raises(OptionError, match="students=2 is for 'soft' and 'hard'"):
+        weigh(responses, students=2)
+    with pytest.raises(OptionError, match="'precision' is one of class labels; pass classes="):
+        weigh(responses, "precision", second=other)
+    with pytest.raises(OptionError, match="'known' is one of numbers; leave classes= out"):
+        weigh([[[0, 1]]], "known", classes=2)
+
+
+def test_targets_are_one_family():
+    many = (
+        weigh(np.ones((3, 2, 4))),
+        weigh(np.zeros((3, 2, 4), dtype=int), classes=2),
+        weigh([[0.5, 0.5]] * 2, "soft", students=3),
+    )
+    assert [(one.students, one.prompts, one.shape[2]) for one in many] == [(3, 2, 4), (3, 2, 4), (3, 2, 0)]
+    assert all(isinstance(one, Targets) for one in many)
 
 
 def test_bad_labels_are_named():

@@ -458,6 +458,15 @@ def test_arguments_that_contradict_each_other_are_named(options, error, message)
     assert "\n" not in str(caught.value)
 
 
+def test_dtype_and_chunk_are_those_of_the_other_layers(teacher):
+    single, double = train(SOFT), train(SOFT, dtype="float64")
+    assert (single.model.dtype, double.model.dtype) == ("float32", "float64")
+    np.testing.assert_allclose(single.logits(X), double.logits(X), atol=1e-3)  # float32, some tens of steps
+    np.testing.assert_allclose(train(SOFT, dtype="float64", chunk=1).logits(X), double.logits(X), rtol=0, atol=1e-9)
+    with pytest.raises(OptionError, match="got a teacher of float32, dtype='float64'"):
+        train(teacher, mixing=Mixing(), dtype="float64")
+
+
 def test_probabilities_are_not_taken_for_logits(teacher):
     def softened():
         return torch.nn.Sequential(*network(), torch.nn.Softmax(-1))

@@ -22,7 +22,7 @@ from uqkd.llm.synthetic.testbed import Size
 from uqkd.run import Run, load_study, provenance, study_names
 from uqkd.run.definitions import Definition, Module, read_module
 from uqkd.run.reach import Reach
-from uqkd.run.sources import Sources
+from uqkd.run.sources import SourceFiles
 from uqkd.store import Inputs, Store
 
 TABLE = pd.DataFrame({"x": [1.0]})
@@ -151,7 +151,7 @@ def test_a_kernel_beside_a_module_counts(tmp_path):
 
 def reach(study: Path, package: Path = PACKAGE) -> Reach:
     """What the study's `measure` reaches."""
-    return Reach(Sources(package, study.parent), read_module("", study, study.read_bytes()), "measure")
+    return Reach(SourceFiles(package, study.parent), read_module("", study, study.read_bytes()), "measure")
 
 
 def fingerprint(study: Path) -> str:

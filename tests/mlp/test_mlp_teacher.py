@@ -103,6 +103,14 @@ def test_a_teacher_is_trained_and_answers_with_its_activation():
 
 
 def test_bad_teachers_are_refused():
+    for both in ({}, {"noise_var": 1.0, "classes": 2}):
+        with pytest.raises(OptionError, match="needs noise_var, one of labels needs classes"):
+            Teacher.fit(X, Y, key=KEY, **both)
+    with pytest.raises(OptionError, match="has no probabilities; call predict_mean"):
+        fitted().predict_proba(X)
+    labelling = Teacher.fit(X, (X[:, 0] > 0).astype(int), classes=2, recipe=RECIPE, key=(*KEY, "labels"))
+    with pytest.raises(OptionError, match="has no mean; call predict_proba"):
+        labelling.predict_mean(X)
     with pytest.raises(VarianceError, match="noise_var"):
         fitted(noise_var=-1.0)
     with pytest.raises(ShapeError, match="X has 40 rows but y has 39"):

@@ -15,7 +15,7 @@ from pathlib import Path
 import uqkd
 from uqkd.run.definitions import read_module
 from uqkd.run.reach import Reach
-from uqkd.run.sources import Sources
+from uqkd.run.sources import SourceFiles
 
 _PACKAGE = Path(uqkd.__file__).parent
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "PIL": "pillow"}  # imported under another name
@@ -47,7 +47,7 @@ def method_fingerprint(file: str | Path, function: str = "measure") -> str:
 
 @lru_cache(maxsize=64)
 def _fingerprint(path: Path, function: str, _modified: int) -> str:
-    sources = Sources(_PACKAGE, path.parent)
+    sources = SourceFiles(_PACKAGE, path.parent)
     found = Reach(sources, read_module("", path, path.read_bytes()), function)
     versions = {name: version for name in found.libraries | {"numpy", "scipy"} if (version := _version(name))}
     digest = hashlib.blake2b(digest_size=16)

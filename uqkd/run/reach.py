@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from uqkd.run.definitions import Definition, Module, with_packages
 from uqkd.run.mentions import Chain, Target, absolute
-from uqkd.run.sources import Sources
+from uqkd.run.sources import SourceFiles
 
 # Words of code that looks up, while it runs: names of its own module, modules, the heirs of a class.
 _OWN_NAMES = frozenset({"vars()", "dir()", "locals()", "__globals__", "currentframe", "_getframe"})
@@ -53,7 +53,7 @@ class Hop:
 class Names:
     """Follows dotted names to definitions, through imports, aliases, stars and module-level `__getattr__`."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: SourceFiles) -> None:
         self._sources = sources
 
     def trail(self, module: Module, chain: Chain, within: Definition | None = None) -> Iterator[Hop | str]:
@@ -138,7 +138,7 @@ class Reach:
 
     Parameters
     ----------
-    sources : Sources
+    sources : SourceFiles
     study : Module
         The study file.
     function : str
@@ -153,7 +153,7 @@ class Reach:
         The modules that are loaded on the way, as keys, in some order.
     """
 
-    def __init__(self, sources: Sources, study: Module, function: str) -> None:
+    def __init__(self, sources: SourceFiles, study: Module, function: str) -> None:
         self._sources, self._names, self._study = sources, Names(sources), study
         self.reached: dict[Module, set[Definition]] = {}
         self.libraries: set[str] = set()

@@ -10,7 +10,7 @@ from pathlib import Path
 from uqkd.run.definitions import Module, read_module
 
 
-class Sources:
+class SourceFiles:
     """Finds and parses modules; everything else is a library.
 
     Parameters
@@ -23,7 +23,7 @@ class Sources:
     Examples
     --------
     >>> import uqkd
-    >>> sources = Sources(Path(uqkd.__file__).parent, Path("."))
+    >>> sources = SourceFiles(Path(uqkd.__file__).parent, Path("."))
     >>> [name for name in ("uqkd.seeds", "numpy", "uqkd.estimators.no_such") if sources.get(name)]
     ['uqkd.seeds']
     """

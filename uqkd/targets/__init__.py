@@ -134,6 +134,9 @@ def weigh(
 def _check(method: str, classes: int | None, distributed: bool, **sources: Any) -> None:
     """`OptionError` for a method of other responses, and for a second source that is missing or not wanted."""
     own = of_numbers.METHODS if classes is None else of_classes.METHODS
+    if not distributed and method not in own and method in (*of_numbers.METHODS, *of_classes.METHODS):
+        remedy = "class labels; pass classes=" if classes is None else "numbers; leave classes= out"
+        raise OptionError(f"method {method!r} is one of {remedy}.")
     one_of("method", method, (*own, *of_classes.OF_DISTRIBUTIONS))
     wanted: tuple[str, ...] = ()
     if not distributed and method == "precision":

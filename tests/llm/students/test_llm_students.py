@@ -328,6 +328,21 @@ def test_one_diverged_student_changes_no_bit_of_the_others(world, encoder, confi
         done.refuse_failed()
 
 
+def test_fresh_students_begin_independently_and_perturbed_ones_near_one_beginning(base):
+    """None and a number mean the same here as for networks: `uqkd.mlp.initialisation`."""
+    name = "model.model.embed_tokens.weight"
+
+    def begin(level, perturbation):
+        initializer = Initializer.of(base, fresh=True, perturbation=perturbation)
+        return initializer.parameters(level, key=("t", "fresh"), adapter=0)[name]
+
+    assert not torch.equal(begin(0, None), begin(1, None))
+    assert torch.equal(begin(0, 0.0), begin(1, 0.0))
+    one, other = begin(0, 0.1), begin(1, 0.1)
+    assert not torch.equal(one, other)
+    assert float((one - other).std()) < 0.2 * float(one.std())  # √2 · ε of each parameter
+
+
 def test_perturbed_students_begin_near_one_model(base):
     initializer = Initializer.of(base, perturbation=0.1)
     plain = Initializer.of(base).parameters(0, key=("t",), adapter=0)
