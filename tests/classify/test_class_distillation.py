@@ -14,10 +14,8 @@ from uqkd import seeds
 from uqkd.classify import (
     ClassTargets,
     Distillation,
-    MixedBatches,
     Mixing,
     Teacher,
-    changed_rows,
     distill,
     evidence_from,
     perceptron,
@@ -32,6 +30,8 @@ from uqkd.classify import (
 )
 from uqkd.classify import students as students_module
 from uqkd.classify.classifiers import draw_labels, fit_classifiers, one_hot
+from uqkd.classify.mixup import MixedBatches
+from uqkd.classify.targets.weighted import changed_rows
 from uqkd.errors import DataError, DivergedError, NotFiniteError, OptionError, ShapeError, UqkdWarning, VarianceError
 from uqkd.estimators import gini, gini_from_draws
 from uqkd.stacked import Recipe, SeedDesign, batch_orders

@@ -9,8 +9,8 @@ from scipy import optimize, special
 from torch import nn
 
 from uqkd import seeds
-from uqkd.classify import Classifiers, MixedRows, Teacher, against_teacher, measure_mixup, mixed_rows, perceptron
-from uqkd.classify.measure import ROUNDING
+from uqkd.classify import Classifiers, Teacher, against_teacher, measure_mixup, mixed_rows, perceptron
+from uqkd.classify.measure import ROUNDING, MixedRows
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.stacked import stack
 from uqkd.testbeds.classification import performance

@@ -11,7 +11,8 @@ from scipy import stats
 from torch import nn
 
 from uqkd import seeds
-from uqkd.classify import MixedBatches, Mixing, Pairs, Teacher, mix, mixed_rows
+from uqkd.classify import Mixing, Teacher, mixed_rows
+from uqkd.classify.mixup import MixedBatches, Pairs, mix
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.stacked import Stacked
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from uqkd import data
+from uqkd.data.kinds import kind_of
 from uqkd.data.texts import tokens
 from uqkd.errors import DataError, OptionError, ProvenanceError, UqkdWarning
 from uqkd.testbeds.cells import task_cell, task_of
@@ -95,7 +96,7 @@ def test_a_study_of_one_kind_refuses_the_other_before_it_is_read(work):
 
 def test_what_is_no_name_is_refused():
     for name in (7, None, 1.5, ["digits"], "", " "):
-        for call in (data.load_task, data.kind_of, task_cell, data.load_images, data.load_texts):
+        for call in (data.load_task, kind_of, task_cell, data.load_images, data.load_texts):
             refused(OptionError, "^data must be the name of a data set or a path; got ", call, name)
 
 
@@ -225,7 +226,7 @@ def test_what_lies_in_the_folder_worked_in_needs_no_slash(reader, work):
     (work / "texts").mkdir()
     write_texts(work / "texts" / "train.csv")
     write_texts(work / "texts" / "test.csv", rows=12)
-    assert (data.kind_of("png"), data.kind_of("texts")) == ("images", "texts")
+    assert (kind_of("png"), kind_of("texts")) == ("images", "texts")
     found = data.load_task("png")
     assert (found.name, found.classes) == ("png", ("x", "y"))
     assert found.fingerprint == data.load_task("./png").fingerprint == data.load_images("png").fingerprint
@@ -269,13 +270,13 @@ def test_a_name_of_a_data_set_stays_one_and_a_folder_of_that_name_is_told(work):
 
 def test_what_is_not_there_does_not_exist(work, reader):
     for name in ("t.csv", "a/b", "./png", "t.npz", "t.txt", "mteb/banking77", "~/no such", "/no"):
-        for call in (data.load_task, data.kind_of, data.load_images, data.load_texts):
+        for call in (data.load_task, kind_of, data.load_images, data.load_texts):
             seen = refused(DataError, f"^data {name} does not exist .looked in /.*; check the path.$", call, name)
             assert "hub" not in seen
     refused(DataError, "t.csv does not exist", data.load_task, "t.csv", tokenizer=reader)
-    refused(OptionError, "pickle", data.kind_of, "t.pkl")
+    refused(OptionError, "pickle", kind_of, "t.pkl")
     (work / "t.txt").write_text("text")
-    refused(DataError, "ends in '.txt'; texts come as .csv, .*ndjson and images as .npz", data.kind_of, "t.txt")
+    refused(DataError, "ends in '.txt'; texts come as .csv, .*ndjson and images as .npz", kind_of, "t.txt")
 
 
 def test_letters_of_endings_and_forms_of_lines(reader, work):
@@ -284,12 +285,12 @@ def test_letters_of_endings_and_forms_of_lines(reader, work):
     lines = [line.rpartition(",")[::2] for line in (work / "a.csv").read_text().splitlines()[1:]]
     (work / "t.ndjson").write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in lines))
     for name in ("t.CSV", "t.ndjson"):
-        assert data.kind_of(name) == "texts"
+        assert kind_of(name) == "texts"
         assert data.load_task(name, tokenizer=reader).fingerprint == usual.fingerprint
     pixels = np.random.Generator(np.random.SFC64(1)).integers(0, 256, size=(40, 5, 5), dtype=np.uint8)
     np.savez(work / "t.npz", images=pixels, labels=np.arange(40) % 2)
     (work / "t.npz").rename(work / "t.NPZ")
-    assert data.kind_of("t.NPZ") == "images"
+    assert kind_of("t.NPZ") == "images"
     assert len(data.load_task("t.NPZ", tokenizer=reader).classes) == 2
 
 
@@ -312,7 +313,7 @@ def test_a_folder_is_what_it_holds_whatever_else_is_given(reader, work):
     table = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1] * 20}, features=features)
     datasets.DatasetDict({"train": table, "dev": table}).save_to_disk("saved pictures")
     for name, kind in (("texts", "texts"), ("saved texts", "texts"), ("png", "images"), ("saved pictures", "images")):
-        assert data.kind_of(name) == data.kind_of(name, tokenizer=reader) == kind
+        assert kind_of(name) == kind_of(name, tokenizer=reader) == kind
         assert data.load_task(name, tokenizer=reader).name == name
     for name in ("texts", "saved texts"):
         refused(OptionError, f"data '{name}' holds texts, .* say which with tokenizer=", data.load_task, name)
@@ -320,7 +321,7 @@ def test_a_folder_is_what_it_holds_whatever_else_is_given(reader, work):
     assert data.load_texts("texts").held_out.sum() == 12  # a part of development where there is no test part
     (work / "texts" / "val.csv").write_text("text,label")
     refused(DataError, "has both parts 'dev' and 'val'", data.load_texts, "texts")
-    assert (data.kind_of("empty"), data.kind_of("empty", tokenizer=reader)) == ("images", "texts")
+    assert (kind_of("empty"), kind_of("empty", tokenizer=reader)) == ("images", "texts")
     for damaged in ("{", "[]", '{"features": 1}'):
         (work / "saved pictures" / "train" / "dataset_info.json").write_text(damaged)
-        assert data.kind_of("saved pictures") in ("images", "texts")  # what is wrong is told where it is read
+        assert kind_of("saved pictures") in ("images", "texts")  # what is wrong is told where it is read

@@ -1,28 +1,33 @@
-"""Classifier distillation: calibrated uncertainty distillation and mixup; the verbs of the other layers."""
+"""Classifier distillation: calibrated uncertainty distillation and mixup; the verbs of the other layers.
+
+- A teacher, and its students: `Teacher`, `distill`, `Classifiers`, `Recipe`, `SeedDesign`, `Distillation`, `Mixing`, `Shaping`
+- Networks: `perceptron`, `convolutional`, `residual`, `BagOfWords`, `pretrained`, or any of these `by_name`
+- Targets by name, each with what it needs: `METHODS`, `TargetFactory`; of one's own teacher: `wclip`, `soften`,
+  `smooth_labels`, `project`
+- Exact projections, and the certificates of their optimality: `project_groups`, `project_label_first`,
+  `project_label_first_l2`, `project_pairs`, `group_projection`, `label_first_projection`, `duality_gap`, `label_first_gap`
+- What the bounds of a projection rest on: `out_of_fold`, `evidence_from`
+- What mixup did: `mixed_rows`, `measure_mixup`, `against_teacher`
+"""
 
 from uqkd.classify.classifiers import Classifiers
-from uqkd.classify.crossfit import OutOfFold, out_of_fold
-from uqkd.classify.measure import MixedRows, against_teacher, measure_mixup, mixed_rows
-from uqkd.classify.mixup import MixedBatches, Mixing, Pairs, mix
+from uqkd.classify.crossfit import out_of_fold
+from uqkd.classify.measure import against_teacher, measure_mixup, mixed_rows
+from uqkd.classify.mixup import Mixing
 from uqkd.classify.networks.from_transformers import pretrained
 from uqkd.classify.networks.naming import by_name
 from uqkd.classify.networks.plain import BagOfWords, convolutional, perceptron, residual
 from uqkd.classify.projections.certificate import duality_gap, label_first_gap
-from uqkd.classify.projections.label_first import (
-    LabelProjection,
-    label_first_projection,
-    project_label_first,
-    project_label_first_l2,
-)
+from uqkd.classify.projections.label_first import label_first_projection, project_label_first, project_label_first_l2
 from uqkd.classify.projections.pairs import project_pairs
-from uqkd.classify.projections.projection import Projection, group_projection, project_groups
+from uqkd.classify.projections.projection import group_projection, project_groups
 from uqkd.classify.students import distill
-from uqkd.classify.targets.evidence import Evidence, evidence_from, soft_confusion
+from uqkd.classify.targets.evidence import evidence_from
 from uqkd.classify.targets.factory import TargetFactory
 from uqkd.classify.targets.methods import all_targets
 from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip
-from uqkd.classify.targets.weighted import changed_rows, project, smooth_labels, soften
+from uqkd.classify.targets.weighted import project, smooth_labels, soften
 from uqkd.classify.teacher import Teacher
 from uqkd.estimators import estimate
 from uqkd.stacked import Recipe, SeedDesign
@@ -36,14 +41,7 @@ __all__ = [
     "ClassTargets",
     "Classifiers",
     "Distillation",
-    "Evidence",
-    "LabelProjection",
-    "MixedBatches",
-    "MixedRows",
     "Mixing",
-    "OutOfFold",
-    "Pairs",
-    "Projection",
     "Recipe",
     "SeedDesign",
     "Shaping",
@@ -51,7 +49,6 @@ __all__ = [
     "Teacher",
     "against_teacher",
     "by_name",
-    "changed_rows",
     "convolutional",
     "distill",
     "duality_gap",
@@ -61,7 +58,6 @@ __all__ = [
     "label_first_gap",
     "label_first_projection",
     "measure_mixup",
-    "mix",
     "mixed_rows",
     "out_of_fold",
     "perceptron",
@@ -73,7 +69,6 @@ __all__ = [
     "project_pairs",
     "residual",
     "smooth_labels",
-    "soft_confusion",
     "soften",
     "wclip",
     "weigh",

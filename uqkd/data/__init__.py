@@ -1,25 +1,27 @@
-"""Real data sets by name or by path: checked, fingerprinted, split, scaled on the training part only."""
+"""Real data sets by name or by path: checked, fingerprinted, split, scaled on the training part only.
 
-from uqkd.data.images.loading import ImageDataset, images_from_arrays, load_images
-from uqkd.data.images.parts import AmbiguousImages, ImageSplit, ambiguous, split_images
+- Numbers: `load`, `from_frame`, `split`; names that need no network: `OFFLINE`, large enough to be split: `REGRESSIONS`
+- Classes of rows of numbers: `load_classes`, `classes_from_frame`, `split_classes`; names: `CLASSIFICATIONS`
+- Images: `load_images`, `images_from_arrays`, `split_images`; shifted, or between two classes: `SHIFTS`, `shifted`,
+  `add_noise`, `blur`, `rotate`, `shift_pixels`, `ambiguous`
+- Texts: `load_texts`, `split_texts`, `tokenizer`, `open_tokenizer`, `encode`
+- Images or texts in three parts, for training, calibration and test: `load_task`
+- Generated, with the true posterior: `IntentWorld`; made noisy, thinned out: `with_label_noise`, `noisy_posterior`,
+  `drop_tokens`, `long_tailed`
+"""
+
+from uqkd.data.images.loading import images_from_arrays, load_images
+from uqkd.data.images.parts import ambiguous, split_images
 from uqkd.data.images.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
-from uqkd.data.kinds import kind_of
 from uqkd.data.synthetic.intents import IntentTexts, IntentWorld
 from uqkd.data.synthetic.noise import noisy_posterior, with_label_noise
 from uqkd.data.synthetic.thinning import drop_tokens, long_tailed
-from uqkd.data.tabular.classes import (
-    CLASSIFICATIONS,
-    ClassDataset,
-    ClassSplit,
-    classes_from_frame,
-    load_classes,
-    split_classes,
-)
+from uqkd.data.tabular.classes import CLASSIFICATIONS, classes_from_frame, load_classes, split_classes
 from uqkd.data.tabular.dataset import Dataset, from_frame
-from uqkd.data.tabular.loading import OFFLINE, REGRESSIONS, STATSMODELS, load
+from uqkd.data.tabular.loading import OFFLINE, REGRESSIONS, load
 from uqkd.data.tabular.splitting import Split, split
 from uqkd.data.tasks import Task, load_task
-from uqkd.data.texts.loading import TextDataset, TextSplit, load_texts, split_texts
+from uqkd.data.texts.loading import load_texts, split_texts
 from uqkd.data.texts.tokens import encode, open_tokenizer, tokenizer
 
 __all__ = [
@@ -27,19 +29,11 @@ __all__ = [
     "OFFLINE",
     "REGRESSIONS",
     "SHIFTS",
-    "STATSMODELS",
-    "AmbiguousImages",
-    "ClassDataset",
-    "ClassSplit",
     "Dataset",
-    "ImageDataset",
-    "ImageSplit",
     "IntentTexts",
     "IntentWorld",
     "Split",
     "Task",
-    "TextDataset",
-    "TextSplit",
     "add_noise",
     "ambiguous",
     "blur",
@@ -48,7 +42,6 @@ __all__ = [
     "encode",
     "from_frame",
     "images_from_arrays",
-    "kind_of",
     "load",
     "load_classes",
     "load_images",

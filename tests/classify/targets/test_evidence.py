@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from uqkd import seeds
-from uqkd.classify import evidence_from, project, project_groups, soft_confusion
-from uqkd.classify.targets.evidence import FEWEST
+from uqkd.classify import evidence_from, project, project_groups
+from uqkd.classify.targets.evidence import FEWEST, soft_confusion
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
 from uqkd.estimators import entropy
 

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uqkd.classify.projections.group_bounds import GroupBounds
-from uqkd.classify.projections.groups import max_entropy
+from uqkd.classify.projections.groups import GroupBounds, max_entropy
 from uqkd.classify.projections.label_first_family import max_entropy_label_first
 from uqkd.classify.projections.probabilities import SLACK, SMALLEST, Rows, entropy
 

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uqkd.classify.projections.group_bounds import GroupBounds
-from uqkd.classify.projections.groups import Groups, Space, pieces
+from uqkd.classify.projections.groups import GroupBounds, Groups, Space, pieces
 from uqkd.classify.projections.probabilities import SLACK, Rows, entropy, first, refuse
 from uqkd.classify.projections.roots import Root, power_of_entropy
 from uqkd.errors import DataError, UqkdError, UqkdWarning, one_of
