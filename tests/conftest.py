@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from markers import (  # noqa: F401  hooks
+    pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_runtest_call,
     pytest_runtest_logreport,

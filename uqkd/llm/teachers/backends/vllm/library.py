@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import weakref
@@ -74,7 +75,8 @@ def started(path: Path, **options: Any) -> tuple[Any, Any]:
 
     set_threads = torch.set_num_threads
     try:
-        with global_states_kept(), class_kept(path):  # it seeds the global states, which no draw of a bank uses
+        # It seeds the global states, which no draw of a bank uses.
+        with global_states_kept(), class_kept(path), _heap_set_aside():
             engine = LLM(
                 model=str(path),
                 seed=0,
@@ -93,6 +95,24 @@ def started(path: Path, **options: Any) -> tuple[Any, Any]:
         ) from problem
     finally:
         torch.set_num_threads = set_threads  # the CPU engine replaces it by one that does nothing
+
+
+@contextmanager
+def _heap_set_aside() -> Iterator[None]:
+    """While an engine starts in this process, collect no garbage of what was there before it.
+
+    vLLM collects five times as it starts, every time through all that was ever imported: 1.9 of a small model's 2.6 seconds. It
+    sets the heap aside itself when it has started, and takes it back when it shuts down.
+    """
+    if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") != "0":
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    except BaseException:
+        gc.unfreeze()
+        raise
 
 
 def shut_down(engine: Any) -> None:
