@@ -22,7 +22,9 @@ def sample(
     bank: Annotated[str, typer.Option(help="folder or fsspec URL of the responses")],
     k: Annotated[int, typer.Option("--k", help="responses to each prompt (for each student)")] = 4,
     students: Annotated[int, typer.Option(help="students that get k responses of their own each")] = 1,
-    backend: Annotated[str, typer.Option(help="vllm, transformers, server (token ids) or openai (text)")] = "vllm",
+    backend: Annotated[
+        str, typer.Option(help="vllm, transformers, server (token ids), openai (text), or a backend's file")
+    ] = "vllm",
     temperature: Annotated[float, typer.Option(help="0 takes the most probable token")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="greatest length of a response")] = MAX_TOKENS,
     top_p: Annotated[float, typer.Option(help="keep tokens of this total probability")] = 1.0,

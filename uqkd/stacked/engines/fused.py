@@ -237,11 +237,8 @@ def fit(
     if validation is not None and recipe.patience is not None:
         job.validation_inputs, job.own_held_inputs = held.rows(validation[0], shape.padded(shape.widths[0]))
         job.validation_targets, job.own_held_targets = held.rows(validation[1], shape.targets)
-        job.validation_rows, job.validate_every, job.patience = (
-            validation[0].shape[-2],
-            recipe.validate_every,
-            recipe.patience,
-        )
+        job.validation_rows, job.validate_every = validation[0].shape[-2], recipe.validate_every
+        job.patience = recipe.patience
     packed, loss = _pack(shape, parameters), np.zeros(students)
     failed_at, stopped_at = np.full(students, -1), np.zeros(students, dtype=np.int64)
     job.parameters, job.loss = packed.ctypes.data, loss.ctypes.data
