@@ -19,8 +19,8 @@ from uqkd.llm.bank.columns.rows import column_types
 from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.prompts.rendering import Rendered
+from uqkd.llm.requests import Completion, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
 from uqkd.store import Inputs
 
 RESPONSES, TOKENS, K, UNIT = 10**6, 64, 16, 2048

@@ -9,8 +9,9 @@ import pytest
 from tests.toys import ToyTeacher
 from uqkd import classify, linear, llm, mlp, seeds
 from uqkd.llm.measuring.tables.sheet import Measured
+from uqkd.llm.requests import Completion
 from uqkd.llm.synthetic.testbed import Size, tokenizer
-from uqkd.llm.teachers.teacher import Completion, Responding
+from uqkd.llm.teachers.responding import Responding
 from uqkd.targets import ClassTargets, NumberTargets, Targets
 
 LAYERS = ("linear", "mlp", "classify", "llm")

@@ -118,7 +118,7 @@ print(method_names(), responses_kept("longest", 3), made.responses.texts(0, 0), 
 ECHO = '''
 """Says the prompt."""
 from uqkd.llm.teachers.servers.text_only import TextOnly
-from uqkd.llm.teachers.teacher import Completion, TeacherInfo
+from uqkd.llm.requests import Completion, TeacherInfo
 
 
 class Echo:

@@ -10,8 +10,9 @@ import numpy as np
 from uqkd import seeds
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.prompts.rendering import Rendered, ids_hash
+from uqkd.llm.requests import Completion, Refusal, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, Refusal, Request, Responding, TeacherInfo
+from uqkd.llm.teachers.responding import Responding
 
 INFO = TeacherInfo("toy", "rev-1", "toy", "1", "float64", "processed", False)
 Answer = Callable[[Request], Completion | Refusal]

@@ -16,9 +16,9 @@ from uqkd.llm.bank.columns.rows import Wanted, table_of
 from uqkd.llm.bank.importing.importing import import_responses
 from uqkd.llm.bank.left_out import LeftOut, write_left_out
 from uqkd.llm.bank.summary import summarise
+from uqkd.llm.requests import Completion, TeacherInfo
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.similarity.clusters import normalise
-from uqkd.llm.teachers.teacher import Completion, TeacherInfo
 from uqkd.store import Inputs
 
 SAMPLING = Sampling(temperature=0.7, max_tokens=32)

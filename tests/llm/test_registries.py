@@ -20,7 +20,7 @@ from uqkd.llm.targets import method_names, responses_kept, second_source
 from uqkd.llm.teachers import backend_names, backends, open_teacher
 
 BACKEND = '''
-from uqkd.llm.teachers.teacher import Completion, TeacherInfo
+from uqkd.llm.requests import Completion, TeacherInfo
 from uqkd.llm.teachers.servers.text_only import TextOnly
 
 

@@ -13,8 +13,8 @@ from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import UNKNOWN, Draws, audit, audit_draws, audit_rerun
 from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.requests import Completion
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion
 
 P, S, K, V, LENGTH = 100, 4, 4, 40, 3
 

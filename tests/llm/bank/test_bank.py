@@ -20,8 +20,8 @@ from uqkd.llm.bank.inventory import without_gap
 from uqkd.llm.bank.left_out import LeftOut
 from uqkd.llm.bank.responding import KEY, fill_bank
 from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.requests import Completion, Refusal
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, Refusal
 from uqkd.store import Inputs, durable
 from uqkd.store.durable import LocalFolder
 

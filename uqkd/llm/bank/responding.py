@@ -18,8 +18,9 @@ from uqkd.llm.bank.columns.rows import Wanted, table_of
 from uqkd.llm.bank.left_out import LeftOut, write_left_out
 from uqkd.llm.prompts.prompts import Prompts, chat_json
 from uqkd.llm.prompts.rendering import Rendered, listed
+from uqkd.llm.requests import Completion, Refusal, Request
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, Refusal, Request, Teacher
+from uqkd.llm.teachers.teacher import Teacher
 from uqkd.store import Inputs
 from uqkd.store.units import canonical_json, content_hash
 

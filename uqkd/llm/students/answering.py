@@ -7,10 +7,11 @@ from typing import Any
 from uqkd import seeds
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.requests import Request
 from uqkd.llm.responses import Response
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.backends.transformers import TransformersTeacher
-from uqkd.llm.teachers.teacher import Request, complete
+from uqkd.llm.teachers.teacher import complete
 
 
 def draw_answers(

@@ -21,9 +21,9 @@ from uqkd.llm.bank.auditing import collect
 from uqkd.llm.bank.columns.rows import Wanted, table_of
 from uqkd.llm.bank.columns.scan import kinds, rows_of
 from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.requests import Completion
 from uqkd.llm.responses import Response
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion
 from uqkd.store import Inputs
 
 K, P = 8, 30

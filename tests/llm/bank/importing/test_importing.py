@@ -21,8 +21,8 @@ from uqkd.llm.bank.columns.rows import Wanted, table_of
 from uqkd.llm.bank.importing.importing import PROMPTS, import_responses
 from uqkd.llm.prompts import chat_json, prompt_id, read_prompts, turns_of
 from uqkd.llm.prompts.rendering import turns_hash
+from uqkd.llm.requests import Completion, TeacherInfo
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, TeacherInfo
 from uqkd.store import Inputs, Store
 
 CAPITALS = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from uqkd.llm.requests import Completion, TeacherInfo
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, TeacherInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,8 +20,8 @@ from uqkd.llm.bank.importing.given import COLUMNS, Prompt
 from uqkd.llm.bank.importing.survey import Survey
 from uqkd.llm.prompts.cells import counted
 from uqkd.llm.prompts.records import Records
+from uqkd.llm.requests import Completion, TeacherInfo
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Completion, TeacherInfo
 from uqkd.store import Inputs
 from uqkd.store.units import canonical_json, content_hash
 

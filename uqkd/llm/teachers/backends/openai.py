@@ -9,11 +9,11 @@ from typing import Any
 
 from uqkd.errors import OptionError, one_of
 from uqkd.llm.prompts.prompts import messages
+from uqkd.llm.requests import Completion, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.servers.cards import cards, chosen, version_of
 from uqkd.llm.teachers.servers.served import CONCURRENCY, RETRIES, TIMEOUT_S, ServedTeacher, ServerOptions, own_type
 from uqkd.llm.teachers.servers.text_only import TextOnly
-from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
 
 KEY_ENV = "OPENAI_API_KEY"
 SEEDS = ("sent", "none")

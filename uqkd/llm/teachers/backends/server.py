@@ -9,10 +9,10 @@ from typing import Any
 
 from uqkd.errors import DataError, OptionError, one_of
 from uqkd.llm.models.encoding import Encoder
+from uqkd.llm.requests import Completion, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.servers.cards import cards, chosen, version_of
 from uqkd.llm.teachers.servers.served import CONCURRENCY, RETRIES, TIMEOUT_S, ServedTeacher, ServerOptions, own_type
-from uqkd.llm.teachers.teacher import Completion, Request, TeacherInfo
 
 _GIVEN_UP = ("abort", "error")  # of a server that is shut down: the response is not whole
 

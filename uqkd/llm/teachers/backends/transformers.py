@@ -14,11 +14,12 @@ from uqkd.errors import DataError, LibraryError, OptionError, WorkerError
 from uqkd.llm.models.configuration import attention_for, saved_dtype
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.models.revision import base_of, check_model, is_adapter, whole_revision
+from uqkd.llm.requests import Answers, Completion, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.decoding.exactness import Exactness, exactness
 from uqkd.llm.teachers.decoding.generating import PAD, generated
 from uqkd.llm.teachers.decoding.processor import Chooser
-from uqkd.llm.teachers.teacher import Answers, Completion, Request, Responding, TeacherInfo
+from uqkd.llm.teachers.responding import Responding
 
 _WINDOW = 4096  # requests taken at once and sorted by length
 _CELLS = 2**23  # logits of one step held at once (32 MB in float32)

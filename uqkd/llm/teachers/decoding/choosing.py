@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uqkd.llm.requests import Request
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Request
 
 Floats = NDArray[Any]  # float32 or float64
 

@@ -9,9 +9,9 @@ import torch
 
 from uqkd import seeds
 from uqkd.errors import WorkerError
+from uqkd.llm.requests import Request
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.decoding.choosing import Penalty, choose
-from uqkd.llm.teachers.teacher import Request
 
 
 class Chooser:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from uqkd.errors import WorkerError
+from uqkd.llm.requests import Refusal
 from uqkd.llm.teachers.servers.connection import Connection
-from uqkd.llm.teachers.teacher import Refusal
 
 _REFUSED = (400, 413, 422)  # this request, and not the next one
 _PARAMETERS = (

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uqkd.errors import OptionError, WorkerError
+from uqkd.llm.requests import Answers, Completion, Refusal, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.teachers.responding import Responding
 from uqkd.llm.teachers.servers.cards import Card
 from uqkd.llm.teachers.servers.connection import Connection
 from uqkd.llm.teachers.servers.in_flight import Ask, in_flight
 from uqkd.llm.teachers.servers.limits import Gate, PerMinute
 from uqkd.llm.teachers.servers.problems import refused
 from uqkd.llm.teachers.servers.spending import Spent
-from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, Responding, TeacherInfo
 
 CONCURRENCY = 64  # requests under way: keeps a small engine's batch full, and a large one answers as fast
 RETRIES = 5  # pauses of 0.5, 1, 2, 4 and 8 s, unless the server names others

@@ -12,11 +12,11 @@ from typing import Any
 
 from uqkd.errors import WorkerError
 from uqkd.llm.models.configuration import configuration
+from uqkd.llm.requests import Request
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.backends.vllm import library
 from uqkd.llm.teachers.backends.vllm.memory import cache_bytes, context_for, fewer_positions
 from uqkd.llm.teachers.backends.vllm.quiet import quiet, silent
-from uqkd.llm.teachers.teacher import Request
 from uqkd.seeds import global_states_kept, torch_global_state
 
 _BATCHED = 8192  # tokens of one step: on a CPU the prompts of a step must fit in whole

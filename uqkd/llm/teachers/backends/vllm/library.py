@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from uqkd.errors import OptionError, WorkerError
+from uqkd.llm.requests import Request
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.teacher import Request
 from uqkd.seeds import global_states_kept, torch_global_state
 
 _RUNNING: weakref.WeakSet[Any] = weakref.WeakSet()  # engines of this process

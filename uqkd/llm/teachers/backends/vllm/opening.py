@@ -13,13 +13,13 @@ from uqkd.errors import OptionError
 from uqkd.llm.models.configuration import saved_dtype
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.models.revision import base_of, check_model, is_adapter, whole_revision
+from uqkd.llm.requests import Answers
 from uqkd.llm.teachers.backends.vllm import library
 from uqkd.llm.teachers.backends.vllm.adapters import RANKS, not_put_on, rank_of
 from uqkd.llm.teachers.backends.vllm.engine import Engine, Options
 from uqkd.llm.teachers.backends.vllm.families import unsupported_by_vllm
 from uqkd.llm.teachers.backends.vllm.quiet import silent
 from uqkd.llm.teachers.backends.vllm.teacher import Prompting, VllmTeacher, installed
-from uqkd.llm.teachers.teacher import Answers
 
 Opened = Generator[tuple[int, VllmTeacher], None, None]
 

@@ -14,9 +14,10 @@ from typing import Any
 from uqkd.errors import LibraryError
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts.rendering import Ids
+from uqkd.llm.requests import Answers, Completion, Refusal, Request, TeacherInfo
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.backends.vllm.engine import Engine
-from uqkd.llm.teachers.teacher import Answers, Completion, Refusal, Request, Responding, TeacherInfo
+from uqkd.llm.teachers.responding import Responding
 
 WINDOW = 8192  # requests that are looked at for the longest prompt before an engine is started
 
