@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd.errors import DataError
 from uqkd.estimators import judge_claim
 from uqkd.llm.measuring.tables.coded import numbered
-from uqkd.llm.measuring.tables.side_by_side import Compared, summary, values_of
+from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, summary, values_of
 from uqkd.report import captions, figures
-from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
-from uqkd.run import Options as Base
+from uqkd.run import AtLeastTwo, PositiveInt, Run
+from uqkd.testbeds.cells import file_fingerprint
+from uqkd.testbeds.options import ModelOptions
 
 if TYPE_CHECKING:
     from uqkd.llm.measuring.experiment import Experiment
@@ -54,7 +54,7 @@ KEY = ("llm real",)
 Array = NDArray[np.float64]
 
 
-class Options(Base):
+class Options(ModelOptions):
     recorded: str | None = None  # answers of an earlier run, to draw the figure from: nothing is asked or trained
     folder: str = ".real/llm_real"  # local: the bank and the students stay there
     teacher: str = MODEL
@@ -63,34 +63,23 @@ class Options(Base):
     held_out: str = f"{QUESTIONS}/held_out.jsonl"
     examples: tuple[tuple[str, str], ...] = EXAMPLES  # turns before each question to the teacher
     form: str = "{}"  # what is asked of a question; models without a chat template need a cue
-    students: Annotated[int, pydantic.Field(ge=3)] = 5
     ks: tuple[PositiveInt, ...] = (4, 8)  # of multi
     k: AtLeastTwo = 8  # of the methods that choose or weigh
     reference: AtLeastTwo = 16  # responses that no student sees: the teacher's distribution
     costed: PositiveInt = 4  # of these, those whose loss is computed under every student
     draws: AtLeastTwo = 8  # answers of each student to each question
-    temperature: PositiveFloat = 1.0  # of teacher and students
-    max_tokens: PositiveInt = 20
-    lora: PositiveInt | None = 8  # rank of the adapters; none: all parameters are trained
-    layers: PositiveInt | None = 6  # blocks, from the last, that have them; none: all
-    steps: PositiveInt | None = 80  # the same for all methods
-    epochs: PositiveFloat | None = None  # instead of steps
-    batch: PositiveInt = 8
-    lr: PositiveFloat = 1e-3
-    schedule: str = "cosine"
-    trainer: str = "auto"
-    backend: str = "vllm"
+
+    @property
+    def per_student(self) -> int:
+        """Responses set aside for each student."""
+        return max(*self.ks, self.k)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Options:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError(f"give either steps or epochs; got steps={self.steps} and epochs={self.epochs}")
         if self.costed > self.reference:
             raise ValueError(f"costed must be at most reference={self.reference}; got {self.costed}")
         if self.k not in self.ks:
-            raise ValueError(
-                f"methods are compared with multi of as many responses: ks must hold k={self.k}; got {self.ks}"
-            )
+            raise ValueError(f"methods are compared with multi of as many: ks must hold k={self.k}; got {self.ks}")
         return self
 
 
@@ -111,15 +100,10 @@ def cells(options: Options, fingerprint: str = "") -> list[dict]:
     if options.recorded is not None:
         return [{"method": "recorded", "data": options.recorded, "data_fingerprint": fingerprint}]
     every = options.model_dump(mode="json", exclude={"recorded", "ks", "k", "folder"})
-    shared = {**every, "data": options.folder, "data_fingerprint": fingerprint, "per_student": most(options)}
+    shared = {**every, "data": options.folder, "data_fingerprint": fingerprint, "per_student": options.per_student}
     work = [("precision", options.k), ("reranked", options.k), ("medoid", options.k)]  # the longest first
     work += [*(("multi", k) for k in options.ks), ("single", 1), ("undistilled", 0), ("teacher", 0)]
     return [{**shared, "method": method, "k": k} for method, k in work]
-
-
-def most(options: Options) -> int:
-    """Responses set aside for each student."""
-    return max(*options.ks, options.k)
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -128,64 +112,40 @@ def measure(cell: dict) -> pd.DataFrame:
         return pd.read_csv(cell["data"], dtype={"answers": str, "supported": str})
     from uqkd.llm.measuring.experiment import name_of_cell
 
-    experiment, about = asked(cell), {"method": cell["method"], "k": cell["k"]}
+    experiment, name, about = asked(cell), name_of_cell(cell), {"method": cell["method"], "k": cell["k"]}
     if cell["method"] == "teacher":
         return experiment.of_teacher().assign(**about)
-    models = [cell["student"]] if cell["method"] == "undistilled" else distilled(cell, experiment)
-    how = {name: cell[name] for name in ("draws", "costed", "backend")}
-    names = {"name": f"{cell['method']}-{cell['k']}", "answers": name_of_cell(cell)}
-    return experiment.of_models(models, **names, **how).assign(**about)
+    models = [cell["student"]] if cell["method"] == "undistilled" else distilled(cell, experiment, name)
+    how = {option: cell[option] for option in ("draws", "costed", "backend")}
+    return experiment.of_models(models, name=f"{cell['method']}-{cell['k']}", answers=name, **how).assign(**about)
 
 
 def asked(cell: dict) -> Experiment:
-    """The questions of both parts as the teacher is asked them and as students are, and who answers how often."""
-    from uqkd.llm import Prompts, Sampling, read_prompts
+    """The questions of both parts, as the teacher is asked them and as students are, and who answers how often."""
+    from uqkd.llm import Sampling
     from uqkd.llm.measuring.experiment import Experiment
 
-    to_teacher, to_students = {}, {}
-    for part, file in zip(PARTS, (cell["train"], cell["held_out"]), strict=True):
-        read = read_prompts(file)
-        texts = tuple(cell["form"].format(text) for text in read.texts)
-        chats = tuple((*map(tuple, cell["examples"]), ("user", text)) for text in texts) if cell["examples"] else ()
-        to_teacher[part] = Prompts(read.ids, texts, read.answers, chats)
-        to_students[part] = Prompts(read.ids, texts, read.answers)
+    files = dict(zip(PARTS, (cell["train"], cell["held_out"]), strict=True))
     sampling = Sampling(temperature=cell["temperature"], max_tokens=cell["max_tokens"])
-    size = {name: cell[name] for name in ("students", "per_student", "reference")}
-    return Experiment(Path(cell["data"]), to_teacher, to_students, **size, sampling=sampling)
+    how = {name: cell[name] for name in ("examples", "form", "students", "per_student", "reference")}
+    return Experiment.read(cell["data"], files, **how, sampling=sampling)
 
 
-def distilled(cell: dict, experiment: Experiment) -> list[Path]:
-    """Folders of the students of a method."""
-    from uqkd.llm import Encoder, Lora, Recipe, SeedDesign, distill
-    from uqkd.llm.measuring.experiment import name_of_cell
-    from uqkd.llm.students.second_source import targets_of
-    from uqkd.llm.students.training.keeping import Keep
+def distilled(cell: dict, experiment: Experiment, name: str) -> list[Path]:
+    """Folders of the students of a method, each trained on weighted responses of its own."""
+    from uqkd.llm import Encoder, Lora, Recipe, SeedDesign
     from uqkd.llm.targets import responses_kept
 
-    drawn = experiment.seen(cell["k"])
-    rows = len(drawn.prompts) * responses_kept(cell["method"], cell["k"])
+    method, k = cell["method"], cell["k"]
+    rows = len(experiment.to_students["trained"]) * responses_kept(method, k)
     steps = cell["steps"] or int(np.ceil(cell["epochs"] * rows / cell["batch"]))
-    recipe = Recipe(
-        steps=steps, batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule=cell["schedule"],
-        warmup=steps // 20, clip_norm=1.0,
+    shown = {name: cell[name] for name in ("batch", "lr", "schedule")}
+    recipe = Recipe(steps=steps, optimiser="adamw", warmup=steps // 20, clip_norm=1.0, **shown)
+    lora = None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"])
+    return experiment.distil(
+        method, k, student=cell["student"], name=name, key=(*KEY, method, k), encoder=Encoder.of(cell["student"]),
+        recipe=recipe, seed_design=SeedDesign.independent(cell["students"]), lora=lora, trainer=cell["trainer"],
     )  # fmt: skip
-    how = {
-        "encoder": Encoder.of(cell["student"]), "recipe": recipe, "seed_design": SeedDesign.independent(cell["students"]),
-        "lora": None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"]), "trainer": cell["trainer"],
-    }  # fmt: skip
-    name, key = name_of_cell(cell), (*KEY, cell["method"], cell["k"])
-    how["keep"] = keep = Keep(experiment.folder / "students" / name, {"inputs": name})
-    targets = targets_of(cell["method"], drawn, cell["student"], sampling=experiment.sampling, key=key, **how)
-    return [keep.root / f"student-{s}" for s in distill(cell["student"], targets, key=key, **how).kept]
-
-
-def beside_undistilled(values: Compared) -> Compared:
-    """With what every student's loss on unseen responses is less that of the undistilled one, question by question."""
-    before = {part: own["nats"] for (part, method, _), own in values.items() if method == "undistilled"}
-    return {
-        (part, method, k): {**own, "nats_more": own["nats"] - before[part]} if method != "undistilled" else own
-        for (part, method, k), own in values.items()
-    }
 
 
 def claims(values: Compared) -> pd.DataFrame:
@@ -194,25 +154,19 @@ def claims(values: Compared) -> pd.DataFrame:
     rest = [("multi", k), ("medoid", k), ("reranked", k), ("precision", k)]
     rows = []
     for part in PARTS:
-        single, teacher = values[part, "single", 1], values[part, "teacher", 0]
+        single, teacher, multi = (values[part, *one] for one in (("single", 1), ("teacher", 0), ("multi", k)))
         for quantity, claim in REDUCED.items():
             less = {f"{name_of(*one)} less single": values[part, *one][quantity] - single[quantity] for one in rest}
-            rows += judged(less, part=part, claim=claim, quantity=quantity)
+            rows.append(judged(less, part=part, claim=claim, quantity=quantity))
         less = {"single less the teacher": single["intra"] - teacher["intra"]}
-        less[f"single less {name_of('multi', k)}"] = single["intra"] - values[part, "multi", k]["intra"]
-        rows += judged(less, part=part, claim=SUPPRESSED, quantity="intra")
-    return pd.DataFrame(rows)
+        less[f"single less {name_of('multi', k)}"] = single["intra"] - multi["intra"]
+        rows.append(judged(less, part=part, claim=SUPPRESSED, quantity="intra"))
+    return pd.concat(rows, ignore_index=True)
 
 
-def judged(differences: dict[str, Array], **about: str) -> list[dict]:
-    """One row for each comparison of a claim that says "lower", with the verdict on it and on the whole."""
-    found = judge_claim(differences, says="lower")
-    rows = []
-    for name, own in found.parts.items():
-        ends = {"estimate": own.estimate, "low": own.low, "high": own.high}
-        verdicts = {"verdict": found.verdicts[name], "claim_verdict": found.verdict}
-        rows.append({**about, "comparison": name, **ends, **verdicts})
-    return rows
+def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
+    """What becomes of a claim that says "lower", and of each comparison."""
+    return pd.DataFrame([{**about, **row} for row in judge_claim(differences, says="lower").rows()])
 
 
 def name_of(method: str, k: int) -> str:
@@ -254,7 +208,7 @@ def _points(axis: Axes, rows: pd.DataFrame, names: list[str], *, shift: float, *
 
 
 def main(options: Options, run: Run) -> None:
-    fingerprint = draw(options) if options.recorded is None else of_file(options.recorded)
+    fingerprint = draw(options) if options.recorded is None else file_fingerprint(options.recorded)
     answers = run.cells(cells(options, fingerprint), measure)
     if options.recorded is None:
         place = answers["method"].map(METHODS.index)
@@ -265,25 +219,14 @@ def main(options: Options, run: Run) -> None:
     figures.publish(run, plot(table), table=table, caption=said, more=more, place=240)
 
 
-def of_file(path: str) -> str:
-    """Fingerprint of a file."""
-    try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-    except OSError as problem:
-        raise DataError(
-            f"recorded answers {path!r} cannot be read ({problem.strerror}); run where that file is."
-        ) from None
-
-
 def draw(options: Options) -> str:
     """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
     from uqkd.llm import open_teacher
     from uqkd.llm.models.revision import check_model, model_revision
 
-    experiment = asked({**options.model_dump(), "data": options.folder, "per_student": most(options)})
-    drawn = experiment.fill(
-        lambda: open_teacher(options.teacher, backend=options.backend, dtype="float32"), key=(*KEY, "teacher")
-    )
+    experiment = asked({**options.model_dump(), "data": options.folder, "per_student": options.per_student})
+    how = {"backend": options.backend, "dtype": "float32"}
+    drawn = experiment.fill(lambda: open_teacher(options.teacher, **how), key=(*KEY, "teacher"))
     models = [model_revision(check_model(model)) for model in (options.teacher, options.student)]
     return hashlib.blake2b("".join([*models, drawn]).encode(), digest_size=16).hexdigest()
 
@@ -292,23 +235,22 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
     """What is seen, from the same tables."""
     rows = table.set_index(["part", "method", "k", "quantity"])
     multi = table[table["method"] == "multi"]
-    students, most_k = int(multi["students"].iloc[0]), int(multi["k"].max())
-    counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
+    one, many = ("single", 1), ("multi", int(multi["k"].max()))
 
     def said(*where: Any, sign: str = "") -> str:
         return captions.limits(rows.loc[where], f"{sign}.2f")
 
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
-    text = f"{source}{students} students per method, questions: {counts}. "
+    counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
+    text = f"{source}{int(multi['students'].iloc[0])} students per method, questions: {counts}. "
     text += f"Points with {captions.INTERVALS} over students and questions; dashed lines: the teacher. "
     for part in PARTS:
         text += (
-            f"On {part} questions students of one response keep {said(part, 'single', 1, 'intra')} of Gini variance within, "
-            f"those of {most_k} {said(part, 'multi', most_k, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
-            f"κ = {said(part, 'single', 1, 'kappa')} and {said(part, 'multi', most_k, 'kappa')}; "
-            f"their loss on unseen responses is that of the undistilled student "
-            f"{said(part, 'single', 1, 'nats_more', sign='+')} and {said(part, 'multi', most_k, 'nats_more', sign='+')} nats a "
-            f"token. "
+            f"On {part} questions students of one response keep {said(part, *one, 'intra')} of Gini variance within, those of "
+            f"{many[1]} {said(part, *many, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
+            f"κ = {said(part, *one, 'kappa')} and {said(part, *many, 'kappa')}; their loss on unseen responses is that of the "
+            f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
+            f"nats a token. "
         )
     groups: dict[Any, pd.DataFrame] = dict(iter(decided.groupby(["part", "claim"], sort=False)))
     for (part, claim), own in groups.items():

@@ -29,4 +29,5 @@ def share_points(axes: Axes, rows: pd.DataFrame, x: Any = "k", *, sort: bool = F
         part = rows[rows["quantity"] == quantity]
         if len(part):
             part = part.sort_values("k") if sort else part
-            figures.points(axes, part, x if isinstance(x, str) else x(part), color=colour, label=label, **options)
+            shown = {"color": colour, "label": label, **options}
+            figures.points(axes, part, x if isinstance(x, str) else x(part), **shown)

@@ -17,9 +17,12 @@ from uqkd.llm.bank.responding import respond
 from uqkd.llm.measuring.answers.drawing import draw_students
 from uqkd.llm.measuring.held_out import HeldOut, loss_of_folder
 from uqkd.llm.measuring.tables.coded import answer_table
-from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.prompts import Prompts, read_prompts
 from uqkd.llm.responses import Responses
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.students.distilling import distill
+from uqkd.llm.students.second_source import targets_of
+from uqkd.llm.students.training.keeping import Keep
 from uqkd.llm.teachers.teacher import Teacher
 
 
@@ -48,6 +51,38 @@ class Experiment:
     per_student: int
     reference: int
     sampling: Sampling
+
+    @classmethod
+    def read(
+        cls,
+        folder: str | Path,
+        files: Mapping[str, str],
+        *,
+        examples: Sequence[Sequence[str]] = (),
+        form: str = "{}",
+        **how: Any,
+    ) -> Experiment:
+        """From files of prompts by part.
+
+        Parameters
+        ----------
+        folder : path
+        files : mapping of part to path
+        examples : sequence of (role, text)
+            Turns of a chat before each question to the teacher; students are asked without.
+        form : str
+            What is asked of a question.
+        **how
+            The other attributes.
+        """
+        to_teacher, to_students = {}, {}
+        for part, file in files.items():
+            read = read_prompts(file)
+            texts, turns = tuple(form.format(text) for text in read.texts), [(role, said) for role, said in examples]
+            chats = tuple((*turns, ("user", text)) for text in texts) if turns else ()
+            to_teacher[part] = Prompts(read.ids, texts, read.answers, chats)
+            to_students[part] = Prompts(read.ids, texts, read.answers)
+        return cls(Path(folder), to_teacher, to_students, **how)
 
     @property
     def trained(self) -> str:
@@ -88,6 +123,18 @@ class Experiment:
         k = self._own(part) + self.reference
         drawn = self._bank.responses(self.to_teacher[part], students=1, k=k, per_student=k)
         return Responses(self.to_students[part], drawn.distinct, drawn.index[:, :, self._own(part) :])
+
+    def distil(
+        self, method: str, k: int, *, student: Any, name: str, key: tuple[Any, ...], **training: Any
+    ) -> list[Path]:
+        """Folders of students trained on k responses of their own, weighed by a method; `training` is as for `distill`.
+
+        A folder `name` keeps them: what is finished is not trained again.
+        """
+        keep = Keep(self.folder / "students" / name, {"inputs": name})
+        how = {**training, "key": key, "keep": keep}
+        targets = targets_of(method, self.seen(k), student, sampling=self.sampling, **how)
+        return [keep.root / f"student-{s}" for s in distill(student, targets, **how).kept]
 
     def of_teacher(self) -> pd.DataFrame:
         """One row a question: the teacher's unseen responses, and what they cost itself, which is its entropy."""
