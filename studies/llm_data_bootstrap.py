@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares
-from uqkd.llm import SeedDesign, Testbed, distill, weigh
+from uqkd.llm import SeedDesign, Testbed, weigh
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
 from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
@@ -44,18 +44,10 @@ def measure(cell: dict) -> pd.DataFrame:
     prompts = uncertain_prompts(testbed.world)
     given = 1 if cell["responses"] == "same" else S
     targets = weigh(testbed.bank().responses(prompts, students=given, k=k, per_student=k), "multi")
-    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     # Students begin and shuffle on their own: what is asked is what comes on top of that.
     seed_design = SeedDesign.independent(S, bootstrap=cell["bootstrap"])
     key = ("llm data bootstrap", cell["bootstrap"], cell["responses"])
-    students = distill(
-        targets,
-        student=testbed.student_config(),
-        encoder=testbed.encoder,
-        recipe=recipe,
-        seed_design=seed_design,
-        key=key,
-    )
+    students = testbed.distill(targets, cell, seed_design=seed_design, key=key)
     q, p = students.predict_proba(prompts), testbed.predict_proba(prompts)
     rows = []
     for relation in UNCERTAIN:
@@ -94,9 +86,8 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    fingerprint = testbed.draw(
-        uncertain_prompts(testbed.world), students=options.students, per_student=options.k, backend=options.backend
-    )
+    prompts = uncertain_prompts(testbed.world)
+    fingerprint = testbed.draw(prompts, per_student=options.k, **options.only("students", "backend"))
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
     figures.publish(run, plot(table), table=table, caption=caption(table), place=260)
 

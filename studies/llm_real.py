@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd.errors import DataError
 from uqkd.estimators import judge_claim
-from uqkd.llm.measuring.tables.coded import answer_table, numbered
-from uqkd.llm.measuring.tables.side_by_side import Compared, summary, values_of
-from uqkd.report import figures
-from uqkd.run import Options as Base
-from uqkd.run import PositiveInt, Run, here_or_bundled
+from uqkd.llm.measuring.tables.coded import numbered
+from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, summary, values_of
+from uqkd.report import captions, figures
+from uqkd.run import AtLeastTwo, PositiveInt, Run
+from uqkd.testbeds.cells import file_fingerprint
+from uqkd.testbeds.options import ModelOptions
+
+if TYPE_CHECKING:
+    from uqkd.llm.measuring.experiment import Experiment
 
 RECORDED = "docs/llm_real/answers.csv"
 MODEL = ".real/smollm2-135m-instruct"
@@ -51,7 +54,7 @@ KEY = ("llm real",)
 Array = NDArray[np.float64]
 
 
-class Options(Base):
+class Options(ModelOptions):
     recorded: str | None = None  # answers of an earlier run, to draw the figure from: nothing is asked or trained
     folder: str = ".real/llm_real"  # local: the bank and the students stay there
     teacher: str = MODEL
@@ -60,34 +63,23 @@ class Options(Base):
     held_out: str = f"{QUESTIONS}/held_out.jsonl"
     examples: tuple[tuple[str, str], ...] = EXAMPLES  # turns before each question to the teacher
     form: str = "{}"  # what is asked of a question; models without a chat template need a cue
-    students: Annotated[int, pydantic.Field(ge=3)] = 5
     ks: tuple[PositiveInt, ...] = (4, 8)  # of multi
-    k: Annotated[int, pydantic.Field(ge=2)] = 8  # of the methods that choose or weigh
-    reference: Annotated[int, pydantic.Field(ge=2)] = 16  # responses that no student sees: the teacher's distribution
+    k: AtLeastTwo = 8  # of the methods that choose or weigh
+    reference: AtLeastTwo = 16  # responses that no student sees: the teacher's distribution
     costed: PositiveInt = 4  # of these, those whose loss is computed under every student
-    draws: Annotated[int, pydantic.Field(ge=2)] = 8  # answers of each student to each question
-    temperature: Annotated[float, pydantic.Field(gt=0)] = 1.0  # of teacher and students
-    max_tokens: PositiveInt = 20
-    lora: PositiveInt | None = 8  # rank of the adapters; none: all parameters are trained
-    layers: PositiveInt | None = 6  # blocks, from the last, that have them; none: all
-    steps: PositiveInt | None = 80  # the same for all methods
-    epochs: Annotated[float, pydantic.Field(gt=0)] | None = None  # instead of steps
-    batch: PositiveInt = 8
-    lr: Annotated[float, pydantic.Field(gt=0)] = 1e-3
-    schedule: str = "cosine"
-    engine: str = "auto"
-    backend: str = "vllm"
+    draws: AtLeastTwo = 8  # answers of each student to each question
+
+    @property
+    def per_student(self) -> int:
+        """Responses set aside for each student."""
+        return max(*self.ks, self.k)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Options:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError(f"give either steps or epochs; got steps={self.steps} and epochs={self.epochs}")
         if self.costed > self.reference:
             raise ValueError(f"costed must be at most reference={self.reference}; got {self.costed}")
         if self.k not in self.ks:
-            raise ValueError(
-                f"methods are compared with multi of as many responses: ks must hold k={self.k}; got {self.ks}"
-            )
+            raise ValueError(f"methods are compared with multi of as many: ks must hold k={self.k}; got {self.ks}")
         return self
 
 
@@ -108,140 +100,52 @@ def cells(options: Options, fingerprint: str = "") -> list[dict]:
     if options.recorded is not None:
         return [{"method": "recorded", "data": options.recorded, "data_fingerprint": fingerprint}]
     every = options.model_dump(mode="json", exclude={"recorded", "ks", "k", "folder"})
-    shared = {**every, "data": options.folder, "data_fingerprint": fingerprint, "per_student": most(options)}
+    shared = {**every, "data": options.folder, "data_fingerprint": fingerprint, "per_student": options.per_student}
     work = [("precision", options.k), ("reranked", options.k), ("medoid", options.k)]  # the longest first
     work += [*(("multi", k) for k in options.ks), ("single", 1), ("undistilled", 0), ("teacher", 0)]
     return [{**shared, "method": method, "k": k} for method, k in work]
 
 
-def most(options: Options) -> int:
-    """Responses set aside for each student."""
-    return max(*options.ks, options.k)
-
-
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and question: what it answered, and its loss on responses that no student saw."""
     if cell["method"] == "recorded":
-        return pd.read_csv(here_or_bundled(cell["data"]), dtype={"answers": str, "supported": str})
-    made = {"teacher": of_teacher, "undistilled": of_undistilled}.get(cell["method"], of_students)
-    return made(cell).assign(method=cell["method"], k=cell["k"])
+        return pd.read_csv(cell["data"], dtype={"answers": str, "supported": str})
+    from uqkd.llm.measuring.experiment import name_of_cell
+
+    experiment, name, about = asked(cell), name_of_cell(cell), {"method": cell["method"], "k": cell["k"]}
+    if cell["method"] == "teacher":
+        return experiment.of_teacher().assign(**about)
+    models = [cell["student"]] if cell["method"] == "undistilled" else distilled(cell, experiment, name)
+    how = {option: cell[option] for option in ("draws", "costed", "backend")}
+    return experiment.of_models(models, name=f"{cell['method']}-{cell['k']}", answers=name, **how).assign(**about)
 
 
-def asked(cell: dict, part: str) -> tuple[Any, Any]:
-    """The questions of a part as the teacher is asked them, and as students are."""
-    from uqkd.llm import Prompts, read_prompts
+def asked(cell: dict) -> Experiment:
+    """The questions of both parts, as the teacher is asked them and as students are, and who answers how often."""
+    from uqkd.llm import Sampling
+    from uqkd.llm.measuring.experiment import Experiment
 
-    read = read_prompts(here_or_bundled(cell["train" if part == "trained" else "held_out"]))
-    texts = tuple(cell["form"].format(text) for text in read.texts)
-    chats = tuple((*map(tuple, cell["examples"]), ("user", text)) for text in texts) if cell["examples"] else ()
-    return Prompts(read.ids, texts, read.answers, chats), Prompts(read.ids, texts, read.answers)
-
-
-def responses(cell: dict, part: str, *, seen: bool) -> Any:
-    """Of the teacher to the questions as students are asked them: each student's own, or those that none sees (S = 1)."""
-    from uqkd.llm import Bank, Responses
-
-    to_teacher, to_students = asked(cell, part)
-    students, own, reference = cell["students"], cell["per_student"], cell["reference"]
-    bank = Bank(Path(cell["data"]) / "bank", create=False)
-    if seen:
-        drawn = bank.responses(to_teacher, students=students, k=max(cell["k"], 1), per_student=own)
-        return Responses(to_students, drawn.distinct, drawn.index)
-    before = students * own if part == "trained" else 0  # held-out questions have no others
-    drawn = bank.responses(to_teacher, students=1, k=before + reference, per_student=before + reference)
-    return Responses(to_students, drawn.distinct, drawn.index[:, :, before:])
+    files = dict(zip(PARTS, (cell["train"], cell["held_out"]), strict=True))
+    sampling = Sampling(temperature=cell["temperature"], max_tokens=cell["max_tokens"])
+    how = {name: cell[name] for name in ("examples", "form", "students", "per_student", "reference")}
+    return Experiment.read(cell["data"], files, **how, sampling=sampling)
 
 
-def of_teacher(cell: dict) -> pd.DataFrame:
-    """The teacher's unseen responses, and what they cost itself: its entropy."""
-    from uqkd.llm import Bank
-
-    tables = []
-    for part in PARTS:
-        found, (to_teacher, _) = responses(cell, part, seen=False), asked(cell, part)
-        own = cell["students"] * cell["per_student"] if part == "trained" else 0
-        rows = Bank(Path(cell["data"]) / "bank", create=False).table(to_teacher, k=own + cell["reference"])
-        logs = rows.loc[rows["response_index"] >= own, "token_logprobs"]
-        nats, tokens = (logs.map(of).to_numpy().reshape(len(to_teacher), -1).mean(axis=1) for of in (sum, len))
-        tables.append(answer_table(found).assign(part=part, nats=-nats, tokens=tokens))
-    return pd.concat(tables, ignore_index=True)
-
-
-def of_undistilled(cell: dict) -> pd.DataFrame:
-    """The student before it is distilled."""
-    return of_models(cell, [cell["student"]])
-
-
-def of_students(cell: dict) -> pd.DataFrame:
-    """Students of a method."""
-    from uqkd.llm import Encoder, Lora, Recipe, SeedDesign, distill
-    from uqkd.llm.students.second_source import targets_of
-    from uqkd.llm.students.training.keeping import Keep
+def distilled(cell: dict, experiment: Experiment, name: str) -> list[Path]:
+    """Folders of the students of a method, each trained on weighted responses of its own."""
+    from uqkd.llm import Encoder, Lora, Recipe, SeedDesign
     from uqkd.llm.targets import responses_kept
 
-    drawn = responses(cell, "trained", seen=True)
-    steps = cell["steps"] or int(
-        np.ceil(cell["epochs"] * len(drawn.prompts) * responses_kept(cell["method"], cell["k"]) / cell["batch"])
-    )
-    recipe = Recipe(
-        steps=steps, batch=cell["batch"], optimiser="adamw", lr=cell["lr"], schedule=cell["schedule"],
-        warmup=steps // 20, clip_norm=1.0,
-    )  # fmt: skip
+    method, k = cell["method"], cell["k"]
+    rows = len(experiment.to_students["trained"]) * responses_kept(method, k)
+    steps = cell["steps"] or int(np.ceil(cell["epochs"] * rows / cell["batch"]))
+    shown = {name: cell[name] for name in ("batch", "lr", "schedule")}
+    recipe = Recipe(steps=steps, optimiser="adamw", warmup=steps // 20, clip_norm=1.0, **shown)
     lora = None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"])
-    how = {
-        "encoder": Encoder.of(cell["student"]), "recipe": recipe, "seed_design": SeedDesign.independent(cell["students"]),
-        "lora": lora, "engine": cell["engine"],
-    }  # fmt: skip
-    keep = Keep(Path(cell["data"]) / "students" / place_of(cell), {"inputs": place_of(cell)})
-    key = (*KEY, cell["method"], cell["k"])
-    targets = targets_of(
-        drawn, cell["method"], student=cell["student"], sampling=sampling_of(cell), key=key, keep=keep, **how
-    )
-    kept = distill(targets, student=cell["student"], key=key, keep=keep, **how).kept
-    return of_models(cell, [keep.root / f"student-{s}" for s in kept])
-
-
-def place_of(cell: dict) -> str:
-    """Name of the folders of a cell."""
-    return f"{cell['method']}-{cell['k']}-{hashlib.blake2b(repr(sorted(cell.items())).encode(), digest_size=8).hexdigest()}"
-
-
-def sampling_of(cell: dict) -> Any:
-    """How the teacher is sampled, and students too."""
-    from uqkd.llm import Sampling
-
-    return Sampling(temperature=cell["temperature"], max_tokens=cell["max_tokens"])
-
-
-def of_models(cell: dict, folders: list[Any]) -> pd.DataFrame:
-    """What saved students answer to all questions, and their loss on the teacher's unseen responses."""
-    from uqkd.llm import Prompts, Responses
-    from uqkd.llm.measuring import HeldOut
-    from uqkd.llm.measuring.answers.drawing import draw_students
-    from uqkd.llm.measuring.held_out import loss_of_folder
-
-    parts = [asked(cell, part)[1] for part in PARTS]
-    both = Prompts(*(getattr(parts[0], name) + getattr(parts[1], name) for name in ("ids", "texts", "answers")))
-    name, sampling = f"{cell['method']}-{cell['k']}", sampling_of(cell)
-    found = draw_students(
-        [(f"{name}-{s}", folder) for s, folder in enumerate(folders)], both, cell["draws"],
-        root=f"{cell['data']}/answers/{place_of(cell)}", sampling=sampling, backend=cell["backend"],
+    return experiment.distil(
+        method, k, student=cell["student"], name=name, key=(*KEY, method, k), encoder=Encoder.of(cell["student"]),
+        recipe=recipe, seed_design=SeedDesign.independent(cell["students"]), lora=lora, trainer=cell["trainer"],
     )  # fmt: skip
-    unseen = [responses(cell, part, seen=False).first(cell["costed"]) for part in PARTS]
-    given = [own.distinct[i] for own in unseen for i in own.index.ravel()]
-    costed = Responses.gather(both, given, (1, len(both), cell["costed"]))
-    loss = HeldOut.concatenate([loss_of_folder(folder, costed) for folder in folders])
-    part = np.tile(np.repeat(PARTS, [len(own) for own in parts]), len(folders))
-    return answer_table(found).assign(part=part, nats=loss.students.ravel(), tokens=loss.tokens.ravel())
-
-
-def beside_undistilled(values: Compared) -> Compared:
-    """With what every student's loss on unseen responses is less that of the undistilled one, question by question."""
-    before = {part: own["nats"] for (part, method, _), own in values.items() if method == "undistilled"}
-    return {
-        (part, method, k): {**own, "nats_more": own["nats"] - before[part]} if method != "undistilled" else own
-        for (part, method, k), own in values.items()
-    }
 
 
 def claims(values: Compared) -> pd.DataFrame:
@@ -250,26 +154,19 @@ def claims(values: Compared) -> pd.DataFrame:
     rest = [("multi", k), ("medoid", k), ("reranked", k), ("precision", k)]
     rows = []
     for part in PARTS:
-        single, teacher = values[part, "single", 1], values[part, "teacher", 0]
+        single, teacher, multi = (values[part, *one] for one in (("single", 1), ("teacher", 0), ("multi", k)))
         for quantity, claim in REDUCED.items():
-            differences = {name_of(*one): values[part, *one][quantity] - single[quantity] for one in rest}
-            rows += judged(part, claim, quantity, {f"{name} less single": d for name, d in differences.items()})
+            less = {f"{name_of(*one)} less single": values[part, *one][quantity] - single[quantity] for one in rest}
+            rows.append(judged(less, part=part, claim=claim, quantity=quantity))
         less = {"single less the teacher": single["intra"] - teacher["intra"]}
-        less[f"single less {name_of('multi', k)}"] = single["intra"] - values[part, "multi", k]["intra"]
-        rows += judged(part, SUPPRESSED, "intra", less)
-    return pd.DataFrame(rows)
+        less[f"single less {name_of('multi', k)}"] = single["intra"] - multi["intra"]
+        rows.append(judged(less, part=part, claim=SUPPRESSED, quantity="intra"))
+    return pd.concat(rows, ignore_index=True)
 
 
-def judged(part: str, claim: str, quantity: str, differences: dict[str, Array]) -> list[dict]:
-    """One row for each comparison of a claim that says "lower", with the verdict on it and on the whole."""
-    found = judge_claim(differences, says="lower")
-    return [
-        {
-            "part": part, "claim": claim, "quantity": quantity, "comparison": name, "estimate": own.estimate,
-            "low": own.low, "high": own.high, "verdict": found.verdicts[name], "claim_verdict": found.verdict,
-        }
-        for name, own in found.parts.items()
-    ]  # fmt: skip
+def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
+    """What becomes of a claim that says "lower", and of each comparison."""
+    return pd.DataFrame([{**about, **row} for row in judge_claim(differences, says="lower").rows()])
 
 
 def name_of(method: str, k: int) -> str:
@@ -303,91 +200,60 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def _points(axis: Axes, rows: pd.DataFrame, names: list[str], *, shift: float, **shown: Any) -> None:
     """Points with intervals, and what the teacher has as a line."""
-    for _, row in rows.iterrows():
-        name = name_of(row["method"], row["k"])
-        if name == "teacher":
-            figures.theory(axis, [-0.5, len(names) - 0.5], [row["estimate"]] * 2, color=shown["color"], linestyle="--")
-    own = rows[rows["method"] != "teacher"]
+    teacher, own = (rows[chosen] for chosen in (rows["method"] == "teacher", rows["method"] != "teacher"))
+    for estimate in teacher["estimate"]:
+        figures.theory(axis, [-0.5, len(names) - 0.5], [estimate] * 2, color=shown["color"], linestyle="--")
     x = [names.index(name_of(*one)) + shift for one in zip(own["method"], own["k"], strict=True)]
-    bars = np.abs(own[["low", "high"]].to_numpy().T - own["estimate"].to_numpy())
-    axis.errorbar(x, own["estimate"], yerr=bars, fmt="o", mfc="white", ms=3.5, capsize=2, elinewidth=0.9, **shown)
+    figures.intervals(axis, x, own["estimate"], yerr=np.abs(figures.limits(own)), elinewidth=0.9, **shown)
 
 
 def main(options: Options, run: Run) -> None:
-    fingerprint = draw(options) if options.recorded is None else of_file(options.recorded)
+    fingerprint = draw(options) if options.recorded is None else file_fingerprint(options.recorded)
     answers = run.cells(cells(options, fingerprint), measure)
     if options.recorded is None:
         place = answers["method"].map(METHODS.index)
         answers = numbered(answers.iloc[np.lexsort([answers["k"], place])].reset_index(drop=True))
     values = beside_undistilled(values_of(answers))
     table, decided = summary(values), claims(values)
-    figures.publish(
-        run, plot(table), table=table, title=__doc__.splitlines()[0], caption=caption(table, decided, options),
-        more={"claims": decided, "answers": answers}, place=240,
-    )  # fmt: skip
-
-
-def of_file(path: str) -> str:
-    """Fingerprint of a file."""
-    try:
-        return hashlib.blake2b(Path(here_or_bundled(path)).read_bytes(), digest_size=16).hexdigest()
-    except OSError as problem:
-        raise DataError(
-            f"recorded answers {path!r} cannot be read ({problem.strerror}); run where that file is."
-        ) from None
+    said, more = caption(table, decided, options), {"claims": decided, "answers": answers}
+    figures.publish(run, plot(table), table=table, caption=said, more=more, place=240)
 
 
 def draw(options: Options) -> str:
     """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
-    from uqkd.llm import Bank, audit, fill_bank, open_teacher
+    from uqkd.llm import open_teacher
     from uqkd.llm.models.revision import check_model, model_revision
 
-    every = {**options.model_dump(), "data": options.folder, "per_student": most(options), "k": most(options)}
-    bank = Bank(Path(options.folder) / "bank")
-    own = options.students * most(options)
-    teacher = None
-    for part in PARTS:
-        wanted, _ = asked(every, part)
-        k = options.reference + (own if part == "trained" else 0)
-        if bank.inventory(wanted, k).missing.size:
-            teacher = teacher or open_teacher(options.teacher, backend=options.backend, dtype="float32")
-            fill_bank(teacher, wanted, k, bank=bank, sampling=sampling_of(every), key=(*KEY, "teacher"))
-    if teacher is not None:
-        teacher.close()
-    audit(bank, asked(every, "trained")[0], students=options.students, k=most(options), per_student=most(options))
-    seen = responses(every, "trained", seen=True), *(responses(every, part, seen=False) for part in PARTS)
-    parts = [model_revision(check_model(options.teacher)), model_revision(check_model(options.student))]
-    return hashlib.blake2b("".join([*parts, *(one.fingerprint for one in seen)]).encode(), digest_size=16).hexdigest()
+    experiment = asked({**options.model_dump(), "data": options.folder, "per_student": options.per_student})
+    how = {"backend": options.backend, "dtype": "float32"}
+    drawn = experiment.fill(lambda: open_teacher(options.teacher, **how), key=(*KEY, "teacher"))
+    models = [model_revision(check_model(model)) for model in (options.teacher, options.student)]
+    return hashlib.blake2b("".join([*models, drawn]).encode(), digest_size=16).hexdigest()
 
 
 def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str:
     """What is seen, from the same tables."""
     rows = table.set_index(["part", "method", "k", "quantity"])
     multi = table[table["method"] == "multi"]
-    students, most_k = int(multi["students"].iloc[0]), int(multi["k"].max())
-    counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
+    one, many = ("single", 1), ("multi", int(multi["k"].max()))
 
     def said(*where: Any, sign: str = "") -> str:
-        return interval(rows.loc[where], f"{sign}.2f")
+        return captions.limits(rows.loc[where], f"{sign}.2f")
 
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
-    text = f"{source}{students} students per method, questions: {counts}. "
-    text += "Points with 95 % intervals over students and questions; dashed lines: the teacher. "
+    counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
+    text = f"{source}{int(multi['students'].iloc[0])} students per method, questions: {counts}. "
+    text += f"Points with {captions.INTERVALS} over students and questions; dashed lines: the teacher. "
     for part in PARTS:
         text += (
-            f"On {part} questions students of one response keep {said(part, 'single', 1, 'intra')} of Gini variance within, "
-            f"those of {most_k} {said(part, 'multi', most_k, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
-            f"κ = {said(part, 'single', 1, 'kappa')} and {said(part, 'multi', most_k, 'kappa')}; "
-            f"their loss on unseen responses is that of the undistilled student "
-            f"{said(part, 'single', 1, 'nats_more', sign='+')} and {said(part, 'multi', most_k, 'nats_more', sign='+')} nats a "
-            f"token. "
+            f"On {part} questions students of one response keep {said(part, *one, 'intra')} of Gini variance within, those of "
+            f"{many[1]} {said(part, *many, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
+            f"κ = {said(part, *one, 'kappa')} and {said(part, *many, 'kappa')}; their loss on unseen responses is that of the "
+            f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
+            f"nats a token. "
         )
     groups: dict[Any, pd.DataFrame] = dict(iter(decided.groupby(["part", "claim"], sort=False)))
     for (part, claim), own in groups.items():
-        parts = "; ".join(f"{row['comparison']} {interval(row)}" for _, row in own.iterrows())
+        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}" for _, row in own.iterrows())
         text += f'"{claim}", {part}: {own["claim_verdict"].iloc[0]} ({parts}). '
     return text + SOURCES
-
-
-def interval(row: Any, form: str = "+.3f") -> str:
-    return "{} [{}, {}]".format(*(format(row[name], form) for name in ("estimate", "low", "high"))).replace("-", "−")

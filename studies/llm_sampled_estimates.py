@@ -15,13 +15,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import seeds
 from uqkd.estimators import comparison, decompose_categorical, entropy, gini, mean_and_error, share_of
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.answers.semantic import RULES, decompose_entropy
-from uqkd.llm import Sampling, SeedDesign, Students, Testbed, answer_classes, distill, weigh
+from uqkd.llm import Sampling, SeedDesign, Students, Testbed, answer_classes, weigh
 from uqkd.llm.measuring.errors import grade
+from uqkd.llm.synthetic.exact import consecutive
 from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.report import captions, figures
@@ -80,46 +80,24 @@ def cells(options: Options, folder: str = "", fingerprint: str = "") -> list[dic
 def measure(cell: dict) -> pd.DataFrame:
     """Every measure of every block, and its exact value."""
     testbed, students, k, size = Testbed.at(cell["data"]), cell["students"], cell["k"], cell["responses"]
-    prompts, key, draws = (
-        uncertain_prompts(testbed.world, every=cell["every"]),
-        ("llm sampled estimates", k),
-        cell["blocks"] * size,
-    )
+    prompts, key = uncertain_prompts(testbed.world, every=cell["every"]), ("llm sampled estimates", k)
     given = testbed.bank().responses(prompts, students=students, k=k, per_student=cell["most"])
-    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
-    made = distill(
-        weigh(given, "multi"), student=testbed.student_config(), encoder=testbed.encoder, recipe=recipe,
-        seed_design=SeedDesign.independent(students), key=key,
-    )  # fmt: skip
+    made = testbed.distill(weigh(given, "multi"), cell, seed_design=SeedDesign.independent(students), key=key)
     q, p, sampling = made.predict_proba(prompts), testbed.predict_proba(prompts), Sampling(max_tokens=MAX_TOKENS)
-    answered = made.predict(prompts, draws, sampling=sampling, key=(*key, "answers"))
+    answered = made.predict(prompts, cell["blocks"] * size, sampling=sampling, key=(*key, "answers"))
     teacher = Students.untrained(testbed.teacher, encoder=testbed.encoder)
-    theirs = teacher.predict(prompts, draws, sampling=sampling, key=(*key, "teacher"))
+    theirs = teacher.predict(prompts, cell["blocks"] * size, sampling=sampling, key=(*key, "teacher"))
     shared = consecutive(q, cell["blocks"], size, key=(*key, "shared"))
-    mine, its = (blocks(answer_classes(one, testbed.encoder), size) for one in (answered, theirs))
+    (graded,), shape = grade(answered), (-1, len(prompts), cell["blocks"], size)  # independent blocks of answers
+    mine, its = (answer_classes(one, testbed.encoder).reshape(shape) for one in (answered, theirs))
     found = estimates(mine, its[0], p, shared=shared)
-    (graded,) = grade(answered)
-    found["unsupported"] = 1.0 - blocks(graded.supported, size).mean(axis=(0, 1, 3))
+    found["unsupported"] = 1.0 - graded.supported.reshape(shape).mean(axis=(0, 1, 3))
     known, rows = exact(q, p), []
     for name, values in found.items():
         of_block = {"measure": name, "block": np.arange(len(values)), "estimate": values}
         rows.append(pd.DataFrame({**of_block, "exact": known[truth_of(name)]}))
     about = {"k": k, "students": students, "prompts": len(prompts), "responses": size}
     return pd.concat(rows, ignore_index=True).assign(**about)
-
-
-def blocks(draws: NDArray[Any], size: int) -> NDArray[Any]:
-    """(S, P, B·R) cut into independent blocks, (S, P, B, R)."""
-    return draws.reshape(*draws.shape[:2], -1, size)
-
-
-def consecutive(q: Array, count: int, size: int, *, key: tuple) -> Classes:
-    """Draws (S, P, B, R) of students whose r-th draw uses random number s + r: each shares R − 1 of R with the next."""
-    students, prompts, _ = q.shape
-    stream = seeds.generator(*key).random((prompts, count, students + size - 1))
-    windows = np.stack([stream[..., s : s + size] for s in range(students)])
-    upper = q.cumsum(axis=-1)[:, :, None, None, :-1]
-    return np.asarray((windows[..., None] >= upper).sum(axis=-1))
 
 
 def exact(q: Array, p: Array) -> dict[str, float]:
@@ -244,8 +222,7 @@ def caption(table: pd.DataFrame) -> str:
     """What is seen, from the same table."""
     first, rows = table.iloc[0], table.set_index(["k", "quantity"])
     right, wrong = table[table["kind"] == "unbiased"], table[table["kind"] == "wrong"]
-    limit = threshold(len(right))
-    k = table["k"].max()
+    limit, k = threshold(len(right)), table["k"].max()
 
     def said(name: str) -> str:
         row: Any = rows.loc[(k, name)]

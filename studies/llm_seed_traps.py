@@ -10,7 +10,6 @@ prompts, here of the shares of answers that begin with each word.
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +22,7 @@ from uqkd import seeds
 from uqkd.estimators import comparison, expected_share_variances, mean_and_error, normal_half_width, share_variances
 from uqkd.llm import Prompts, Sampling, Testbed, open_teacher
 from uqkd.llm.models.revision import model_revision
-from uqkd.llm.synthetic.questions import uncertain_prompts
+from uqkd.llm.synthetic.questions import answer_ids, first_words, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
 from uqkd.report import captions, figures
@@ -41,6 +40,7 @@ SEEDINGS = {
     "broadcast": "one seed per student\nfor all prompts",
     "engine default": "no seed, a fresh\nengine per student",
 }
+AXES = ["experiment", "student", "prompt", "response", "answer"]
 SESSIONS = 2  # fresh engines; "engine default" makes each of them one student
 QUANTITIES = {"per prompt": "one prompt", "prompt average": "average over prompts"}
 BAND = 0.1  # what passes lies within this share of the exact variance, and within the family-wise bound of |z|
@@ -100,11 +100,8 @@ def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments:
     sampling, k, session = Sampling(max_tokens=MAX_TOKENS), cell["k"], cell["session"]
     # Of "engine default" a session is one student, and repeats its prompts for every experiment.
     students = 1 if seeding == "engine default" else cell["group"]
-    turns = k if seeding == "keyed" else 1
-    shape = (experiments, students, len(prompts), turns)
-    places = list(np.ndindex(shape))
-    ids = [teacher.encoder.encode(text) for text in prompts.texts]
-    key = ("llm seed traps", seeding, session)
+    places = list(np.ndindex(experiments, students, len(prompts), k if seeding == "keyed" else 1))
+    ids, key = [teacher.encoder.encode(text) for text in prompts.texts], ("llm seed traps", seeding, session)
     if seeding == "keyed":
         wanted = [Request(ids[p], seeds.seed63(*key, e, s, prompts.ids[p], j)) for e, s, p, j in places]
         answers = [[one] for one in complete(teacher, wanted, sampling)]
@@ -112,19 +109,17 @@ def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments:
         of_student = student_seeds(seeding, experiments, students, key=key)
         given = [of_student[e][s] for e, s, _, _ in places]
         answers = teacher.complete_with([ids[p] for _, _, p, _ in places], sampling, n=k, seeds=given)
-    known = [listed(teacher.encoder, own) for own in prompts.answers]
+    known = [answer_ids(teacher.encoder, own) for own in prompts.answers]
     other = max(map(len, prompts.answers))
     rows = [
         (e, s, p, j, known[p].get(tuple(one.token_ids or ()), other))
         for (e, s, p, first), several in zip(places, answers, strict=True)
         for j, one in enumerate(several, start=first)
     ]
-    table = pd.DataFrame(rows, columns=["experiment", "student", "prompt", "response", "answer"])
+    table = pd.DataFrame(rows, columns=AXES).assign(seeding=seeding)
     if seeding == "keyed":
-        table["experiment"] = table["experiment"] * SESSIONS + session
-    if seeding == "engine default":
-        table["student"] = session
-    return table.assign(seeding=seeding)
+        return table.assign(experiment=table["experiment"] * SESSIONS + session)
+    return table.assign(student=session) if seeding == "engine default" else table
 
 
 def student_seeds(seeding: str, experiments: int, students: int, *, key: tuple) -> list[list[int | None]]:
@@ -138,37 +133,9 @@ def student_seeds(seeding: str, experiments: int, students: int, *, key: tuple) 
     return (first + np.arange(students)).tolist()  # the trap: response j of a request is seeded with seed + j
 
 
-def listed(encoder: Any, answers: tuple[str, ...]) -> dict[tuple[int, ...], int]:
-    """Token ids of each reference answer with its end, and the answer's place."""
-    ends = encoder.stop_ids
-    ids = [encoder.response(answer).token_ids for answer in answers]
-    return {(*one, end): place for place, one in enumerate(ids) for end in ends}
-
-
 def counted(table: pd.DataFrame) -> dict[str, Classes]:
-    """Classes (E, S, P, k) of each seeding: experiments, their students, prompts, responses."""
-    axes = ["experiment", "student", "prompt", "response"]
-    return {str(seeding): to_array(part, axes, "answer") for seeding, part in table.groupby("seeding", sort=False)}
-
-
-def first_words(prompts: Prompts) -> Classes:
-    """Which word an answer begins with, (P, C + 1); anything else is a word of its own."""
-    words = sorted({answer.split()[0] for own in prompts.answers for answer in own})
-    most = max(map(len, prompts.answers))
-    found = np.full((len(prompts), most + 1), len(words))
-    for p, own in enumerate(prompts.answers):
-        found[p, : len(own)] = [words.index(answer.split()[0]) for answer in own]
-    return found
-
-
-def expected_variances(p: Array, words: Classes, k: int) -> dict[str, float]:
-    """What independent draws give."""
-    return dict(zip(QUANTITIES, astuple(expected_share_variances(p, words, k)), strict=True))
-
-
-def seen_variances(classes: Classes, words: Classes) -> dict[str, Array]:
-    """Variance between the students of each experiment, (E,), summed over classes and unbiased."""
-    return dict(zip(QUANTITIES, astuple(share_variances(classes, words)), strict=True))
+    """Classes (E, S, P, k) of each seeding."""
+    return {str(seeding): to_array(part, AXES[:4], "answer") for seeding, part in table.groupby("seeding", sort=False)}
 
 
 def understood(seeding: str, quantity: str, students: int, k: int) -> float:
@@ -190,24 +157,28 @@ def compared(draws: dict[str, Classes], p: Array, words: Classes) -> pd.DataFram
     limit, rows = threshold(len(draws) * len(QUANTITIES)), []
     for seeding, classes in draws.items():
         experiments, students, prompts, k = classes.shape
-        count, exact = experiments * students, expected_variances(p, words, k)
-        about = {"seeding": seeding, "students": count, "group": students, "prompts": prompts, "k": k}
-        for quantity, values in seen_variances(classes, words).items():
-            ratio, error = mean_and_error(values / exact[quantity])
-            row = comparison("T4" if seeding == "keyed" else "", quantity, 1.0, ratio, error, variance_of=count)
-            known = {"exact variance": exact[quantity], "by construction": understood(seeding, quantity, students, k)}
+        seen, exact = share_variances(classes, words), expected_share_variances(p, words, k)
+        about = {"seeding": seeding, "students": experiments * students, "group": students, "prompts": prompts, "k": k}
+        for quantity in QUANTITIES:
+            values, known = (getattr(of, quantity.replace(" ", "_")) for of in (seen, exact))
+            ratio, error = mean_and_error(values / known)
+            statement = "T4" if seeding == "keyed" else ""
+            row = comparison(statement, quantity, 1.0, ratio, error, variance_of=experiments * students)
+            row |= {"exact variance": known, "by construction": understood(seeding, quantity, students, k)}
             far = abs(float(row["z"])) > limit or abs(ratio - 1.0) > BAND
-            rows.append({**about, **row, **known, "rejected": far})
+            rows.append({**about, **row, "rejected": far})
     return pd.DataFrame(rows)
 
 
+EXPECTED: dict[str, Any] = {"marker": "|", "linestyle": "none", "color": "0.3", "ms": 11, "mew": 1.3}
 ZERO = 0.05  # where a ratio of exactly zero is drawn on the logarithmic axis
 
 
 def plot(table: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(1, len(QUANTITIES), height=2.9, sharey=True)
     names = [name for name in SEEDINGS if name in set(table["seeding"])]
-    good, bad = figures.colours(4)[0], figures.colours(4)[3]
+    widest = max(4.0, 2.0 * table["simulated"].max())
+    good, _, _, bad = figures.colours(4)
     for axis, (quantity, label) in zip(axes[0], QUANTITIES.items(), strict=True):
         axis.axvspan(1 - BAND, 1 + BAND, color="0.88", zorder=0)
         axis.axvline(1.0, color="0.3", linewidth=1.0, zorder=1)
@@ -215,16 +186,14 @@ def plot(table: pd.DataFrame) -> Figure:
             row = table[(table["seeding"] == name) & (table["quantity"] == quantity)].iloc[0]
             _point(axis, place, row, bad if row["rejected"] else good)
         axis.set_xscale("log")
-        widest = max(4.0, 2.0 * table["simulated"].max())
         axis.set_xlim(0.7 * ZERO, widest)
         figures.ticks(axis, "x", [one for one in (0.1, 0.3, 1, 3, 10, 30, 100) if one < widest])
         axis.set(title=label, xlabel="variance between students: measured / exact")
-        axis.set_yticks(range(len(names)), labels=[SEEDINGS[name] for name in names])
-        axis.set_ylim(len(names) - 0.4, -0.7)
+        figures.named_rows(axis, [SEEDINGS[name] for name in names])
         axis.grid(visible=False, axis="y")
-    for label, colour in (("passes the check", good), ("rejected by the same check", bad)):
-        axes[0, 0].plot([], [], "o", color=colour, mfc="white", label=label)
-    axes[0, 0].plot([], [], "|", color="0.3", ms=11, mew=1.3, label="what the seeding must give")
+    axes[0, 0].plot([], [], "o", color=good, mfc="white", label="passes the check")
+    axes[0, 0].plot([], [], "o", color=bad, mfc="white", label="rejected by the same check")
+    axes[0, 0].plot([], [], **EXPECTED, label="what the seeding must give")
     note = f"points: draws of the engine {captions.BARS}; band: exact ± {BAND:.0%}"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
     return figure
@@ -234,7 +203,7 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
     ratio, error = row["simulated"], row["standard_error"]
     where: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
     if row["by construction"] > 0 and row["by construction"] != 1.0:
-        axis.plot(row["by construction"], place, "|", color="0.3", ms=11, mew=1.3, zorder=2)
+        axis.plot(row["by construction"], place, **EXPECTED, zorder=2)
     if ratio > 0:
         figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
         across = {"xerr": normal_half_width(error), "fmt": "none", "ecolor": colour, "elinewidth": 0.9}
@@ -280,6 +249,5 @@ def caption(table: pd.DataFrame) -> str:
             f"{said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
             f"without a seed fresh engines give the same students, {number('engine default', 'simulated')}. "
         )
-    failing = set(table.loc[table["rejected"].astype(bool), "seeding"])
-    rejected = [name for name in SEEDINGS if name in failing]
+    rejected = [name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any()]
     return text + f"Rejected by the check that keyed seeds pass: {', '.join(rejected) or 'none'}."

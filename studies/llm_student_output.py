@@ -30,11 +30,12 @@ from uqkd.estimators import (
     two_way_mean,
     uncertainty_shares,
 )
-from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares, distill, embed, weigh
+from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares, embed, weigh
 from uqkd.llm import Responses as Drawn
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
 from uqkd.report import captions, figures
+from uqkd.report.shares import SHARES, memorised_lines, share_points
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.theory.statements.medoid import compare_medoids, medoid_distribution
@@ -66,12 +67,7 @@ PRESETS = {
 def cells(options: Options, folder: str = "", fingerprint: str = "", of_crowd: str = "") -> list[dict]:
     trained = [("multi", k) for k in options.multi] + [("medoid", k) for k in options.medoid]
     shared = {"data": folder, **options.only("students", "batch", "lr")}
-    each = {
-        "data_fingerprint": fingerprint,
-        "asked": "each",
-        "steps": options.steps,
-        "per_student": options.per_student,
-    }
+    each = {"data_fingerprint": fingerprint, "asked": "each", **options.only("steps", "per_student")}
     crowd = {"data_fingerprint": of_crowd, "asked": "crowd", "method": "multi", "k": 1, "per_student": 1}
     found = [{**shared, **each, "method": method, "k": k} for method, k in trained]
     return found + [{**shared, **crowd, "steps": steps} for steps in options.crowd]
@@ -82,12 +78,8 @@ def measure(cell: dict) -> pd.DataFrame:
     training, unseen = prompts_of(testbed) if each else (crowd_of(testbed), None)
     drawn = testbed.bank().responses(training, students=cell["students"], k=k, per_student=cell["per_student"])
     targets = weigh(drawn, cell["method"])
-    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
-    students = distill(
-        targets, student=testbed.student_config(), encoder=testbed.encoder, recipe=recipe,
-        seed_design=SeedDesign.independent(cell["students"]),
-        key=("llm student output", cell["asked"], cell["method"], k, cell["steps"]),
-    )  # fmt: skip
+    key = ("llm student output", cell["asked"], cell["method"], k, cell["steps"])
+    students = testbed.distill(targets, cell, seed_design=SeedDesign.independent(cell["students"]), key=key)
     rows = []
     for where, prompts in (("training", training), ("unseen entities", unseen)):
         if prompts is None:
@@ -160,16 +152,15 @@ def of_students(q: Array, p: Array) -> dict[str, tuple[float, float]]:
     }
 
 
-SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
-
-
 def plot(table: pd.DataFrame) -> Figure:
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
     each, crowd = rows[rows["asked"] == "each"], rows[rows["asked"] == "crowd"]
     figure, axes = figures.panels(2, 3, height=2.45)
     for line, (relation, meaning) in zip(axes, UNCERTAIN.items(), strict=True):
         own = each[each["relation"] == relation]
-        _multi(line[0], own[own["method"] == "multi"])
+        multi = own[own["method"] == "multi"]
+        memorised_lines(line[0], multi["k"].min(), multi["k"].max())
+        _points(line[0], multi)
         line[0].set(title="multi", xlabel="responses per prompt, k")
         line[0].set_ylabel(f"questions with {meaning}:\nshare of $G_p$")
         _medoids(line[1], own[(own["method"] == "medoid") | (own["k"] == 1)])
@@ -186,33 +177,20 @@ def plot(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _multi(axis: Axes, rows: pd.DataFrame) -> None:
-    ticks = tuple(sorted(rows["k"].unique()))
-    dense = np.geomspace(ticks[0], ticks[-1], 100)
-    theory = {"intra": 1.0 - 1.0 / dense, "inter": 1.0 / dense, "total": np.ones_like(dense)}
-    for quantity, colour in zip(SHARES, figures.colours(3), strict=True):
-        figures.theory(axis, dense, theory[quantity], color=colour)
-    _points(axis, rows)
-
-
 def _medoids(axis: Axes, rows: pd.DataFrame) -> None:
     """Of one or two responses the medoid has the law of any response (T5): students of one are those of "multi"."""
     kept = rows[(rows["quantity"] == "inter") & (rows["method"] == "medoid")].sort_values("k")
     shown = rows[(rows["method"] == "medoid") | (rows["k"] == 1)]
     ks = [1, 2, *(k for k in kept["k"] if k > 2)]
     values = [1.0, 1.0, *(kept.loc[kept["k"] > 2, "predicted"])]
-    for place, quantity in enumerate(SHARES):
-        if quantity != "total":  # the sum is what moves between students: drawn once
-            theory = values if quantity == "inter" else [0.0] * len(ks)
-            figures.theory(axis, ks, theory, color=figures.colours(3)[place])
-    _points(axis, shown[shown["quantity"] != "total"])
+    within, between, _ = figures.colours(3)
+    figures.theory(axis, ks, [0.0] * len(ks), color=within)
+    figures.theory(axis, ks, values, color=between)
+    _points(axis, shown[shown["quantity"] != "total"])  # the sum is what moves between students: drawn once
 
 
 def _points(axis: Axes, rows: pd.DataFrame) -> None:
-    for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
-        part = rows[rows["quantity"] == quantity].sort_values("k")
-        if len(part):
-            figures.points(axis, part, "k", color=colour, label=label)
+    share_points(axis, rows, sort=True)
     figures.k_axis(axis, tuple(sorted(rows["k"].unique())))
 
 
@@ -225,18 +203,11 @@ def _steps(axis: Axes, rows: pd.DataFrame, colour: Any) -> None:
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    training, _ = prompts_of(testbed)
-    how = options.only("students", "backend")
+    (training, _), how = prompts_of(testbed), options.only("students", "backend")
     fingerprint = testbed.draw(training, per_student=options.per_student, **how)
     of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
     figures.publish(run, plot(table), table=table, caption=caption(table, len(training)), place=200)
-
-
-def t5(table: pd.DataFrame, k: int) -> float:
-    """What T5 says of students that memorise the medoid of k own answers."""
-    rows = table[(table["method"] == "medoid") & (table["k"] == k) & (table["quantity"] == "total")]
-    return float(rows.loc[(rows["relation"] == "home") & (rows["prompts"] == "training"), "predicted"].iloc[0])
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:
@@ -247,9 +218,8 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
     def said(*where: Any) -> str:
         return captions.simulated(full.loc[where])
 
-    ks = sorted(rows.loc[rows["method"] == "multi", "k"].unique())
+    least, most_k = (getattr(rows.loc[rows["method"] == "multi", "k"], end)() for end in ("min", "max"))
     text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher. "
-    least, most_k = ks[0], ks[-1]
     text += (
         f"Students of one response keep {said('multi', 'home', least, 'intra')} of G_p, "
         f"κ = {said('multi', 'home', least, 'total')}; of {most_k}, {said('multi', 'home', most_k, 'intra')}, "
@@ -259,7 +229,7 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
         most = rows.loc[rows["method"] == "medoid", "k"].max()
         text += (
             f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, "
-            f"T5 says {t5(table, most):.2f}. "
+            f"T5 says {full.loc['medoid', 'home', most, 'total']['predicted']:.2f}. "
         )
     crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
     able = crowd[crowd["outside the valid answers"] < LARGEST_SHARE_OUTSIDE]

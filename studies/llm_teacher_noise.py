@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of, two_way_mean
-from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, distill, weigh
+from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.report import captions, figures
@@ -63,11 +63,8 @@ def measure(cell: dict) -> pd.DataFrame:
         prompts, students=cell["students"], k=k, per_student=cell["per_student"]
     )
     targets = weigh(drawn, "multi")
-    recipe = testbed.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
-    students = distill(
-        targets, student=testbed.student_config(), encoder=testbed.encoder, recipe=recipe,
-        seed_design=SeedDesign.independent(cell["students"]), key=("llm teacher noise", temperature, k),
-    )  # fmt: skip
+    how = {"seed_design": SeedDesign.independent(cell["students"]), "key": ("llm teacher noise", temperature, k)}
+    students = testbed.distill(targets, cell, **how)
     p, plain = testbed.predict_proba(prompts, temperature=temperature), testbed.predict_proba(prompts)
     rows = [{"of": "students", **row} for row in of_students(students.predict_proba(prompts), p, plain, k=k)]
     rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, testbed.encoder), p, k)]

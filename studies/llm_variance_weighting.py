@@ -91,7 +91,7 @@ def measure(cell: dict) -> pd.DataFrame:
     alpha = np.asarray(targets.notes.get("alpha", np.full(drawn.shape[:2], np.nan)), dtype=np.float64)
     relation = np.array([name.partition("/")[0] for name in prompts.ids])
     table["relation"], table["alpha"] = relation[table["prompt"]], alpha[table["student"], table["prompt"]]
-    return table.assign(method=cell["method"], k=k, learnt=different(targets))
+    return table.assign(method=cell["method"], k=k, learnt=targets.distinct_per_prompt)
 
 
 def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
@@ -111,13 +111,6 @@ def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any],
     return weigh(drawn, method)
 
 
-def different(targets: TextTargets) -> float:
-    """Different responses that a student has to learn for a prompt, on average."""
-    rows = zip(targets.responses.index, targets.weights, strict=True)
-    pairs = [pair for of_student in rows for pair in zip(*of_student, strict=True)]
-    return float(np.mean([len(np.unique(index[weights > 0])) for index, weights in pairs]))
-
-
 def of_answers(q: Array, p: Array, truth: Array, labels: Array | None = None) -> pd.DataFrame:
     """What each student (S, P, C) answers to each prompt, held against the teacher, the truth and its own targets."""
     parts, unknown = decompose_categorical(q), np.full(q.shape[:2], np.nan)
@@ -132,8 +125,7 @@ def of_answers(q: Array, p: Array, truth: Array, labels: Array | None = None) ->
         "distance to its targets": unknown if labels is None else ((q - labels) ** 2).sum(axis=-1),
         "KL(teacher‖student)": unknown if labels is None else kl_divergence(p, q, least=ROUNDING),
     }
-    student, prompt = np.indices(q.shape[:2])
-    columns = {"student": student, "prompt": prompt, **columns}
+    columns |= dict(zip(("student", "prompt"), np.indices(q.shape[:2]), strict=True))
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()})
 
 
@@ -143,8 +135,8 @@ def summary(units: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (of, relation, method, k), part in groups.items():
         about = {"of": of, "relation": relation, "method": method, "k": k, "alpha": part["alpha"].mean()}
-        about |= {"students": part["student"].nunique(), "prompts": part["prompt"].nunique()}
-        about |= {"learnt": part["learnt"].iloc[0]}
+        size = {"students": part["student"].nunique(), "prompts": part["prompt"].nunique()}
+        about |= {**size, "learnt": part["learnt"].iloc[0]}
         rows += [{**about, **row} for row in of_method(part, judged=of == "responses" and method == "multi", k=k)]
         plain, double = (groups.get((of, relation, "multi", n)) for n in (k, 2 * k))
         rivals = {method: (part, plain)} if method != "multi" else {DOUBLE: (double, part)}
@@ -177,8 +169,9 @@ def of_method(part: pd.DataFrame, *, judged: bool, k: int) -> list[dict]:
     if not part["KL(teacher‖student)"].isna().any():
         found["distance to its targets"] = share_of(square(part, "distance to its targets"), spread)
         found["KL(teacher‖student)"] = share_of(square(part, "KL(teacher‖student)"), one)
-    # Of fewer unlikely answers the standard error says too little.
-    enough = k * float((1.0 - square(part, "top")).sum()) >= FEWEST
+    enough = (
+        k * float((1.0 - square(part, "top")).sum()) >= FEWEST
+    )  # of fewer unlikely answers the error says too little
     expected = {"distance": 1.0 / k, "inter": 1.0 / k, "intra": 1.0 - 1.0 / k} if judged else {}
     return [
         comparison("T4" if enough and name in expected else "", name, expected.get(name, float("nan")), *pair)
@@ -222,12 +215,8 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
-    fingerprint = testbed.draw(
-        uncertain_prompts(testbed.world),
-        students=options.students,
-        per_student=options.per_student,
-        backend=options.backend,
-    )
+    prompts = uncertain_prompts(testbed.world)
+    fingerprint = testbed.draw(prompts, **options.only("students", "per_student", "backend"))
     table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
     figures.publish(run, plot(table), table=table, caption=caption(table), place=230)
 
@@ -253,8 +242,7 @@ def caption(table: pd.DataFrame) -> str:
             part = bias[(bias["relation"] == relation) & (bias["k"] == k)].set_index("method")
             own, other = (captions.simulated(part.loc[method]) for method in ("precision", "multi"))
             text += f"{own} beside {other} ({meaning}, k = {k}); "
-    alphas = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
-    means: dict[Any, float] = dict(alphas.items())
+    means: Any = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
     weights = ", ".join(f"{alpha:.2f} ({UNCERTAIN[r]}, k = {k})" for (r, k), alpha in means.items())
     text = text.rstrip("; ")
     return f"{text}. Precision leaves the teacher's responses a mean weight of {weights}." if weights else text

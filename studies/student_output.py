@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import data, seeds
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, share_of, two_way_mean
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, normal_half_width, share_of, two_way_mean
 from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.mlp import (
     ClassTargets,
@@ -29,15 +29,15 @@ from uqkd.mlp import (
     distill,
     weigh,
 )
-from uqkd.report import figures
-from uqkd.run import Fraction, PositiveInt, Run
+from uqkd.report import captions, figures
+from uqkd.report.shares import memorised_lines, share_points
+from uqkd.run import Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import classes_cell, classes_of, data_label
 from uqkd.theory.statements.memorising import memorised_entropy
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Temperature = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 TEACHER, STUDENT = (128,), (64,)  # hidden layers of the published study
 TEACHER_EPOCHS, BATCH = 20, 64
@@ -49,7 +49,7 @@ ROUNDING = 1e-12  # a mean G_p below it is rounding, and nothing can be a share 
 class Options(Base):
     data: tuple[str, ...] = ("digits", "wine", "breast_cancer")
     target: str | None = None
-    temperatures: tuple[Temperature, ...] = (1.0, 4.0)  # of the teacher: as trained, and as is usual in distillation
+    temperatures: tuple[PositiveFloat, ...] = (1.0, 4.0)  # of the teacher: as trained, and as is usual in distillation
     ks: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
     students: Annotated[int, pydantic.Field(ge=3)] = 20  # the standard error of a variance needs three
     epochs: PositiveInt = 150
@@ -65,7 +65,7 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     trained = [(k, 1.0) for k in (*options.ks, None)] + [(min(options.ks), length) for length in options.lengths]
-    shared = {"students": options.students, "epochs": options.epochs}
+    shared = options.only("students", "epochs")
     return [
         {**classes_cell(name, options.target), **shared, "temperature": temperature, "k": k, "length": length}
         for name in options.data
@@ -133,7 +133,7 @@ def of_labels(labels: Array, p: Array, k: int) -> list[dict]:
     parts, expected, kept = decompose_categorical(labels), memorised(p, k), memorised_entropy(p, k)
     off, standard_error = two_way_mean(
         entropy(labels) - kept
-    )  # T4 holds at every prompt, so prompts add no error of their own
+    )  # T4 holds at every prompt: prompts add no error of their own
     rows = [
         ("intra", share(parts.per_student_intra, gini(p))),
         ("inter", share(parts.per_student_inter, gini(p))),
@@ -152,9 +152,8 @@ def by_answer(q: Array, p: Array, labels: Labels, k: int | None, *, finished: bo
             about["teacher_accuracy"] = float(right[chosen].mean())
             expected = memorised(p, k) if answered == "all" and finished else {}
             found = of_students(q[:, chosen], p[chosen], labels[chosen], k)
-            rows += [
-                {**about, **comparison("", name, expected.get(name, np.nan), *pair)} for name, pair in found.items()
-            ]
+            compared = [comparison("", name, expected.get(name, np.nan), *pair) for name, pair in found.items()]
+            rows += [{**about, **row} for row in compared]
     return rows
 
 
@@ -164,11 +163,8 @@ def of_teacher(p: Array) -> dict[str, Any]:
 
 def memorised(p: Array, k: int | None) -> dict[str, float]:
     """T4 for students that memorise: shares of G_p, and entropies in nats."""
-    moved, whole, own = (
-        1.0 / (k or np.inf),
-        float(entropy(p).mean()),
-        float((entropy(p) if k is None else memorised_entropy(p, k)).mean()),
-    )
+    moved, whole = 1.0 / (k or np.inf), float(entropy(p).mean())
+    own = whole if k is None else float(memorised_entropy(p, k).mean())
     shares = {"intra": 1.0 - moved, "inter": moved, "total": 1.0}
     return shares | {"expected entropy": own, "mutual information": whole - own, "total entropy": whole}
 
@@ -203,7 +199,6 @@ def shrinkage(moved: float, standard_error: float, k: int) -> tuple[float, float
     return 1.0 - root, k * standard_error / (2.0 * root)
 
 
-SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
 ENTROPIES = {
     "expected entropy": ("s", "entropy of one student"),
     "total entropy": ("^", "entropy of the students' mean"),
@@ -233,36 +228,26 @@ def plot(table: pd.DataFrame) -> Figure:
             figures.simulation(axes[0, 0], [], [], [], color="0.4", fmt=marker, label=label)
         axes[0, 0].errorbar([], [], fmt="--", color="0.4", label="entropy of the teacher")
     note = f"{rows['data'].iloc[0]}; lines: T4, for students that memorise (top right: with λ fitted to the orange points)\n"
-    note += "points: networks ± 1.96 standard errors; soft: trained on the teacher's distribution itself"
+    note += f"points: networks {captions.BARS}; soft: trained on the teacher's distribution itself"
     figures.legend_below(figure, axes[0, 0], note, columns=2)
-    figure.legends[0].get_title().set_multialignment("center")
     return figure
 
 
 def _shares(axis: Axes, rows: pd.DataFrame) -> None:
-    dense = np.geomspace(*_labels_axis(axis, rows["k"]), 200)
-    lines = {"intra": 1.0 - 1.0 / dense, "inter": 1.0 / dense, "total": np.ones_like(dense)}
-    for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
-        part = rows[rows["quantity"] == quantity]
-        figures.theory(axis, dense, lines[quantity], color=colour)
-        at = _places(part["k"])
-        figures.simulation(axis, at, part["simulated"], part["standard_error"], color=colour, label=label)
+    memorised_lines(axis, *_labels_axis(axis, rows["k"]))
+    share_points(axis, rows, lambda part: _places(part["k"]))
 
 
 def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
     by = rows.pivot_table(index="steps", columns="quantity", values="simulated", dropna=False)
     kept = 1.0 - by["inter"]  # T4 at any λ, where students are unbiased
-    for quantity, line, colour in zip(SHARES, (kept, None, kept + by["inter"]), figures.colours(3), strict=True):
-        part = rows[rows["quantity"] == quantity]
-        figures.simulation(axis, part["steps"], part["simulated"], part["standard_error"], color=colour)
-        if line is not None:
-            figures.theory(axis, by.index, line, color=colour)
+    share_points(axis, rows, "steps", label=None)
+    within, _, together = figures.colours(3)
+    figures.theory(axis, by.index, kept, color=within)
+    figures.theory(axis, by.index, kept + by["inter"], color=together)
     axis.set(xscale="log", xlabel=f"training steps at k = {rows['k'].iloc[0]:g}, and λ")
-    labels = [
-        f"{steps:,}\n{round(shrunk, 2) + 0.0:.2f}".replace("-", "−") for steps, shrunk in by["λ from inter"].items()
-    ]
-    axis.set_xticks(list(by.index), labels=labels, minor=False)
-    axis.set_xticks([], minor=True)
+    shrunk = [captions.minus(f"{round(one, 2) + 0.0:.2f}") for one in by["λ from inter"]]
+    figures.ticks(axis, "x", by.index, [f"{steps:,}\n{one}" for steps, one in zip(by.index, shrunk, strict=True)])
 
 
 def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
@@ -275,8 +260,7 @@ def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
         figures.theory(axis, axis.get_xlim(), [level, level], color=colour, linestyle="--", zorder=1)
         for quantity, (marker, _) in ENTROPIES.items():
             own = part[part["quantity"] == quantity]
-            numbers = _places(own["k"]), own["simulated"], own["standard_error"]
-            figures.simulation(axis, *numbers, color=colour, fmt=marker)
+            figures.points(axis, own, _places(own["k"]), color=colour, fmt=marker)
         note = f"teacher {answered}: {part['rows'].iloc[0]:,}"
         axis.text(0.98, height, note, transform=axis.transAxes, ha="right", color=colour, fontsize=7.5)
     axis.set(ylabel="entropy (nats)", ylim=(min(0.0, axis.get_ylim()[0]), None))
@@ -291,30 +275,32 @@ def _labels_axis(axis: Axes, k: pd.Series) -> tuple[float, float]:
     finite = k[np.isfinite(k)]
     axis.set(xscale="log", xlabel="labels per prompt, k", xlim=(finite.min() / 1.3, 4.0 * finite.max()))
     labels = ["soft" if np.isinf(one) else f"{one:g}" for one in sorted(k.unique())]
-    axis.set_xticks(sorted(_places(k).unique()), labels=labels, minor=False)
-    axis.set_xticks([], minor=True)
+    figures.ticks(axis, "x", sorted(_places(k).unique()), labels)
     return finite.min(), finite.max()
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, title=__doc__.splitlines()[0], caption=said(table), place=160)
+    figures.publish(run, plot(table), table=table, caption=caption(table), place=160)
 
 
-def said(table: pd.DataFrame) -> str:
-    """The caption, from the table."""
+def caption(table: pd.DataFrame) -> str:
     name, hot, few = table["data"].iloc[0], table["temperature"].max(), table["k"].min()
     many = table.loc[np.isfinite(table["k"]), "k"].max()
     rows = table[(table["student"] == "network") & (table["answered"] == "all") & (table["temperature"] == hot)]
     by = rows[rows["length"] == 1.0].set_index(["data", "prompts", "quantity", "k"]).sort_index()
 
+    def total(of: str, where: str, k: float) -> str:
+        value, error = by.loc[(of, where, "total", k), ["simulated", "standard_error"]]
+        reach = float(normal_half_width(error))
+        digits = max(2, -int(np.floor(np.log10(reach)))) if reach > 0 else 2  # so that ± says which digits count
+        return captions.plus_minus(value, error, f".{digits}f")
+
     def shares(of: str, k: float) -> str:
         texts = []
         for where in ("training", "test"):
-            intra, inter, total = (by["simulated"][of, where, quantity, k] for quantity in SHARES)
-            error = 1.96 * by["standard_error"][of, where, "total", k]
-            digits = max(2, -int(np.floor(np.log10(error)))) if error > 0 else 2  # so that ± says which digits count
-            texts.append(f"{intra:.2f} / {inter:.2f} / {total:.{digits}f} ± {error:.{digits}f}")
+            intra, inter = (by["simulated"][of, where, quantity, k] for quantity in ("intra", "inter"))
+            texts.append(f"{intra:.2f} / {inter:.2f} / {total(of, where, k)}")
         return f"{texts[0]} at training and {texts[1]} at test prompts"
 
     tested = by.loc[name, "test"]
@@ -325,11 +311,11 @@ def said(table: pd.DataFrame) -> str:
     judged = table.loc[(table["statement"] == "T4") & table["z"].notna(), "z"].abs()
     sentences = [
         f"{name}, {table['students'].iloc[0]} students per point, temperature {hot:g} (G_p = {tested['teacher_gini'].iloc[0]:.2f} "
-        "at test prompts). Shares of G_p within one student / between students / together (κ ± 1.96 standard errors): "
+        f"at test prompts). Shares of G_p within one student / between students / together (κ {captions.BARS}): "
         f"k = {few:g}, {shares(name, few)}; k = {many:g}, {shares(name, many)}; soft, {shares(name, np.inf)}.",
         f"Accuracy of these students at test prompts {accuracy}, of the teacher {tested['teacher_accuracy'].iloc[0]:.1%}.",
-        f"At test prompts what lies between them exceeds T4 most at k = {beyond:g}: {tested['simulated']['inter', beyond]:.2f} ± "
-        f"{1.96 * tested['standard_error']['inter', beyond]:.2f} where memorising leaves "
+        f"At test prompts what lies between them exceeds T4 most at k = {beyond:g}: "
+        f"{captions.simulated(tested.loc[('inter', beyond)])} where memorising leaves "
         f"{tested['predicted']['inter', beyond]:.2f}.",
         f"At training prompts and k = {few:g} one student keeps {longer.iloc[0]:.2f} after {longer.index[0]:,} steps of training, "
         f"{longer.iloc[-1]:.2f} after {longer.index[-1]:,}.",

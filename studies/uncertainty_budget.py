@@ -32,15 +32,8 @@ from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 
-NAMES = {
-    "responses": "teacher responses",
-    "initialisation": "initialisation",
-    "order": "batch order",
-    "bootstrap": "bootstrap",
-}
-SOURCES = tuple(NAMES)
-
-
+SOURCES = ("responses", "initialisation", "order", "bootstrap")
+NAMES = {name: name for name in SOURCES} | {"responses": "teacher responses", "order": "batch order"}
 Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a variance
 
 
@@ -111,11 +104,6 @@ def sums(answers: np.ndarray, factors: dict) -> np.ndarray:
     return np.array([parts.total, *(float(parts.estimate[keep].sum()) for keep in own)])
 
 
-def jackknife(answers: np.ndarray, factors: dict) -> np.ndarray:
-    """Standard errors of `sums`: the levels of every source are a sample."""
-    return leave_level_out_error(sums, answers, factors)
-
-
 def freeze_all_but(setting: Setting, source: str, cell: dict) -> tuple[float, float]:
     """Variance of students that differ in one source alone, averaged over frozen settings; its standard error."""
     found = []
@@ -141,7 +129,13 @@ def measure(cell: dict) -> pd.DataFrame:
     square = ((independent - independent.mean(axis=0)) ** 2).mean(axis=1)
     simulated = [(independent.var(axis=0, ddof=1).mean(), mean_and_error(square)[1])]
     simulated += [freeze_all_but(setting, source, cell) for source in SOURCES]
-    judged = zip(["total", *SOURCES], sums(answers, factors), jackknife(answers, factors), simulated, strict=True)
+    judged = zip(
+        ["total", *SOURCES],
+        sums(answers, factors),
+        leave_level_out_error(sums, answers, factors),
+        simulated,
+        strict=True,
+    )
     for effect, predicted, predicted_se, (simulated, simulated_se) in judged:
         what = "independent students" if effect == "total" else f"all frozen but {effect}"
         row = comparison("T11", what, predicted, simulated, float(np.hypot(predicted_se, simulated_se)))
@@ -174,9 +168,8 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
     alphas = [alpha for (alpha, _), _ in settings]
     for alpha in dict.fromkeys(alphas):
         middle = np.mean([place for place, other in enumerate(alphas) if other == alpha])
-        axis.annotate(
-            f"α = {alpha:g}", (middle, -0.13), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8
-        )
+        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
+        axis.annotate(f"α = {alpha:g}", (middle, -0.13), **below)
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
     axis.set_xlabel("responses averaged, k", labelpad=14)
     axis.grid(axis="x", visible=False)

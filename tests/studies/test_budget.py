@@ -8,7 +8,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 from uqkd import seeds
-from uqkd.estimators import mean_variance_components, variance_components
+from uqkd.estimators import leave_level_out_error, mean_variance_components, variance_components
 from uqkd.mlp import SOURCES, SeedDesign
 from uqkd.run import load_study
 
@@ -105,7 +105,9 @@ def test_jackknife_of_one_source_is_that_of_a_variance():
     np.testing.assert_allclose(found, [whole, whole, 0, 0, 0], atol=1e-12)
     without = [2.5 * np.delete(effect, i).var(ddof=1) for i in range(6)]
     expected = np.sqrt(5 / 6 * ((np.array(without) - np.mean(without)) ** 2).sum())
-    np.testing.assert_allclose(STUDY.jackknife(answers, factors), [expected, expected, 0, 0, 0], atol=1e-10)
+    np.testing.assert_allclose(
+        leave_level_out_error(STUDY.sums, answers, factors), [expected, expected, 0, 0, 0], atol=1e-10
+    )
 
 
 def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeypatch):
@@ -158,6 +160,6 @@ def test_designs_draw_what_they_say_and_report_the_students_they_trained(monkeyp
     main = table[table["quantity"] == "component"].set_index("effect")
     np.testing.assert_allclose(main["estimate"], parts.estimate, rtol=1e-9)
     np.testing.assert_allclose(judged["predicted"], STUDY.sums(crossed, factors), rtol=1e-9)
-    np.testing.assert_allclose(judged["predicted_se"], STUDY.jackknife(crossed, factors), rtol=1e-9)
+    np.testing.assert_allclose(judged["predicted_se"], leave_level_out_error(STUDY.sums, crossed, factors), rtol=1e-9)
     both = np.hypot(judged["predicted_se"], judged["simulated_se"])
     np.testing.assert_allclose(judged["standard_error"].astype(float), both.astype(float), rtol=1e-9)

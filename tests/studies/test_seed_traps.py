@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from uqkd import seeds
+from uqkd.estimators import expected_share_variances, share_variances
 from uqkd.llm.responses import Prompts, Response
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.synthetic.questions import answer_ids, first_words
 from uqkd.run import load_study
 
 STUDY = load_study("llm_seed_traps", folder=Path(__file__).parents[2] / "studies").module
@@ -81,16 +83,16 @@ def test_variances_by_hand():
     """Two students, two prompts, k = 1: they differ at the first prompt only, where the words differ too."""
     classes = np.array([[[[0], [1]], [[1], [1]]]])
     words = np.array([[0, 1, 2], [0, 1, 2]])
-    seen = STUDY.seen_variances(classes, words)
+    seen = share_variances(classes, words)
     assert seen["per prompt"] == pytest.approx([0.5])  # (½ + ½) at one of two prompts
     assert seen["prompt average"] == pytest.approx([0.25])  # shares (½, ½) and (0, 1): variance ⅛ of each word
     same_word = np.array([[0, 0, 2], [0, 1, 2]])
-    assert STUDY.seen_variances(classes, same_word)["prompt average"] == pytest.approx([0.0])
+    assert share_variances(classes, same_word).prompt_average == pytest.approx([0.0])
 
 
 def test_expected_variances_by_hand():
     p, words = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25]]), np.array([[0, 1, 2], [0, 0, 2]])
-    exact = STUDY.expected_variances(p, words, 2)
+    exact = expected_share_variances(p, words, 2)
     assert exact["per prompt"] == pytest.approx((0.5 + 0.625) / 2 / 2)
     assert exact["prompt average"] == pytest.approx((0.5 + 0.375) / 2 / (2 * 2))  # the second prompt's words: ¾ and ¼
 
@@ -106,7 +108,7 @@ def test_missing_draws_are_refused():
 
 def test_first_words_and_listed_answers():
     prompts = Prompts(("a", "b"), ("x", "y"), (("red fox", "blue"), ("red",)))
-    assert STUDY.first_words(prompts).tolist() == [[1, 0, 2], [1, 2, 2]]
+    assert first_words(prompts).tolist() == [[1, 0, 2], [1, 2, 2]]
 
     class Encoder:
         stop_ids = (9,)
@@ -115,7 +117,7 @@ def test_first_words_and_listed_answers():
         def response(text):
             return Response(tuple(len(word) for word in text.split()), text)
 
-    assert STUDY.listed(Encoder, ("red fox", "blue")) == {(3, 3, 9): 0, (4, 9): 1}
+    assert answer_ids(Encoder, ("red fox", "blue")) == {(3, 3, 9): 0, (4, 9): 1}
 
 
 def test_without_vllm_only_keyed_seeds_are_planned():

@@ -165,6 +165,20 @@ class TextTargets(Targets):
         """(S, P, m)."""
         return self.responses.shape
 
+    @property
+    def distinct_per_prompt(self) -> float:
+        """Different responses that a student has to learn for a prompt, on average.
+
+        Examples
+        --------
+        >>> answers = Responses(Prompts(("a",), ("?",)), (Response((5,), "yes"), Response((6,), "no")), [[[0, 1, 1]]])
+        >>> TextTargets(answers, [[[0.5, 0.25, 0.25]]], "multi").distinct_per_prompt
+        2.0
+        """
+        rows = zip(self.responses.index, self.weights, strict=True)
+        pairs = [pair for of_student in rows for pair in zip(*of_student, strict=True)]
+        return float(np.mean([len(np.unique(index[weights > 0])) for index, weights in pairs]))
+
     def of_prompts(self, places: Iterable[int]) -> TextTargets:
         """Those of the prompts at these places."""
         chosen = list(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -12,7 +13,7 @@ from uqkd.data.tabular.dataset import Dataset
 from uqkd.data.tabular.loading import load, normalise_name, short_name
 from uqkd.data.tabular.splitting import split
 from uqkd.data.tasks import Task, load_task
-from uqkd.errors import OptionError, ProvenanceError, one_of
+from uqkd.errors import DataError, OptionError, ProvenanceError, one_of
 
 
 class _Fingerprinted(Protocol):
@@ -112,6 +113,21 @@ def data_label(cell: Mapping[str, Any]) -> str:
     ('mine.csv', 'diabetes')
     """
     return short_name(cell["data"])
+
+
+def file_fingerprint(path: str) -> str:
+    """Fingerprint of a file that a cell names.
+
+    Examples
+    --------
+    >>> file_fingerprint("no such file")
+    Traceback (most recent call last):
+    uqkd.errors.DataError: 'no such file' cannot be read (No such file or directory); run where that file is.
+    """
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError as problem:
+        raise DataError(f"{path!r} cannot be read ({problem.strerror}); run where that file is.") from None
 
 
 def _unchanged(dataset: Found, cell: Mapping[str, Any]) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pydantic
 
@@ -58,6 +58,35 @@ class EmbeddedOptions(Options):
     batch: PositiveInt = 48
     lr: PositiveFloat = 1.4e-2
     backend: str = "vllm"
+
+
+class ModelOptions(Options):
+    """Options of a study that samples a saved language model and distils another: how both are sampled and students trained.
+
+    Examples
+    --------
+    >>> ModelOptions(steps=None, epochs=3).epochs
+    3.0
+    """
+
+    students: Annotated[int, pydantic.Field(ge=3)] = 5
+    temperature: PositiveFloat = 1.0  # of teacher and students
+    max_tokens: PositiveInt = 20
+    lora: PositiveInt | None = 8  # rank of the adapters; none: all parameters are trained
+    layers: PositiveInt | None = 6  # blocks, from the last, that have them; none: all
+    steps: PositiveInt | None = 80  # the same for all methods
+    epochs: PositiveFloat | None = None  # instead of steps
+    batch: PositiveInt = 8
+    lr: PositiveFloat = 1e-3
+    schedule: str = "cosine"
+    trainer: str = "auto"
+    backend: str = "vllm"
+
+    @pydantic.model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"give either steps or epochs; got steps={self.steps} and epochs={self.epochs}")
+        return self
 
 
 class TaskOptions(Options):

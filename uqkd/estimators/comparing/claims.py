@@ -111,6 +111,23 @@ class Claim:
         found = set(self.verdicts.values())
         return HOLDS if found == {HOLDS} else FAILS if FAILS in found else OPEN
 
+    def rows(self) -> list[dict[str, object]]:
+        """One row for each comparison: its interval, the verdict on it and on the whole.
+
+        Examples
+        --------
+        >>> Claim("lower", {"a": Interval(-1.0, -2.0, -0.5, 0.95, "")}).rows()[0]["claim_verdict"]
+        'holds'
+        """
+        verdicts, whole = self.verdicts, self.verdict
+        return [
+            {
+                "comparison": name, "estimate": own.estimate, "low": own.low, "high": own.high, "verdict": verdicts[name],
+                "claim_verdict": whole,
+            }
+            for name, own in self.parts.items()
+        ]  # fmt: skip
+
 
 def _verdict(says: str, part: Interval) -> str:
     """An interval without width decides nothing: what never varied here says nothing of how it would elsewhere."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from uqkd import seeds
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.responses import Prompts, Responses, TextTargets
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood, only_supervised, row_table
@@ -132,3 +133,33 @@ def _rows(encoder: Any, prompts: Prompts) -> tuple[list[Any], list[tuple[int, in
             rows.append(encoder.supervised(prompt, encoder.response(answer)))
             places.append((p, c))
     return rows, places, max(len(answers) for answers in prompts.answers)
+
+
+def consecutive(q: Array, count: int, size: int, *, key: tuple[Any, ...]) -> Classes:
+    """Draws of students at consecutive seeds, as engines make them that seed response r with seed + r.
+
+    Parameters
+    ----------
+    q : (S, P, C) float
+        Answer distributions.
+    count, size : int
+        Blocks B, and draws R of each.
+    key : tuple
+        Of the common stream of random numbers.
+
+    Returns
+    -------
+    (S, P, B, R) int
+        The r-th draw of student s uses random number s + r: each shares R − 1 of R with the next.
+
+    Examples
+    --------
+    >>> drawn = consecutive(np.full((2, 1, 4), 0.25), 1, 3, key=("doc", "consecutive"))
+    >>> bool((drawn[0, 0, 0, 1:] == drawn[1, 0, 0, :-1]).all())
+    True
+    """
+    students, prompts, _ = q.shape
+    stream = seeds.generator(*key).random((prompts, count, students + size - 1))
+    windows = np.stack([stream[..., s : s + size] for s in range(students)])
+    upper = q.cumsum(axis=-1)[:, :, None, None, :-1]
+    return np.asarray((windows[..., None] >= upper).sum(axis=-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +42,24 @@ def of_relation(prompts: Prompts, relation: str) -> NDArray[np.bool_]:
     [False, False, True, True]
     """
     return np.array([name.startswith(f"{relation}/") for name in prompts.ids])
+
+
+def first_words(prompts: Prompts) -> NDArray[np.int64]:
+    """Which word an answer begins with, (P, C + 1); anything else is a word of its own.
+
+    Examples
+    --------
+    >>> first_words(Prompts(("a", "b"), ("?", "??"), (("red fox", "blue"), ("red hat",)))).tolist()
+    [[1, 0, 2], [1, 2, 2]]
+    """
+    words = sorted({answer.split()[0] for own in prompts.answers for answer in own})
+    found = np.full((len(prompts), max(map(len, prompts.answers)) + 1), len(words))
+    for p, own in enumerate(prompts.answers):
+        found[p, : len(own)] = [words.index(answer.split()[0]) for answer in own]
+    return found
+
+
+def answer_ids(encoder: Any, answers: tuple[str, ...]) -> dict[tuple[int, ...], int]:
+    """Token ids of each reference answer with its end, and the answer's place."""
+    ids = [encoder.response(answer).token_ids for answer in answers]
+    return {(*one, end): place for place, one in enumerate(ids) for end in encoder.stop_ids}

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,12 +24,14 @@ from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.models.revision import model_revision
 from uqkd.llm.prompts.prompts import Prompts
+from uqkd.llm.responses import TextTargets
 from uqkd.llm.sampling import Sampling
+from uqkd.llm.students.distilling import Students, distill
 from uqkd.llm.synthetic.exact import answer_probabilities
 from uqkd.llm.synthetic.world import World
 from uqkd.llm.teachers import open_teacher
 from uqkd.llm.teachers.teacher import Teacher
-from uqkd.stacked import Recipe
+from uqkd.stacked import Recipe, SeedDesign
 from uqkd.store import commit_folder, verified_folder
 
 Array = NDArray[np.float64]
@@ -198,6 +200,15 @@ class Testbed:
     def student_recipe(self, *, steps: int, batch: int, lr: float) -> Recipe:
         """How students of this world are trained: AdamW on a cosine schedule with a short warm-up, clipped."""
         return Recipe(steps=steps, batch=batch, lr=lr, **{**_SCHEDULE, "warmup": min(20, steps // 10)})
+
+    def distill(
+        self, targets: TextTargets, cell: Mapping[str, Any], *, seed_design: SeedDesign, key: tuple[Any, ...]
+    ) -> Students:
+        """Small Llamas that begin fresh, distilled with a cell's steps, batch and learning rate; see `uqkd.llm.distill`."""
+        how = {name: cell[name] for name in ("steps", "batch", "lr")}
+        recipe = self.student_recipe(**how)
+        begin = {"encoder": self.encoder, "recipe": recipe, "seed_design": seed_design}
+        return distill(targets, student=self.student_config(), key=key, **begin)
 
     def bank(self, temperature: float = 1.0) -> Bank:
         """The sample bank of a temperature."""

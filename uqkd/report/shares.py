@@ -1,0 +1,33 @@
+"""Shares of a teacher's variance in one style: within one student, between students, and their sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uqkd.report import figures
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+SHARES = {"intra": "within one student", "inter": "between students", "total": "sum (κ)"}
+
+
+def memorised_lines(axes: Axes, low: float, high: float) -> None:
+    """T4 for students that memorise k answers, from k = low to high."""
+    dense = np.geomspace(low, high, 200)
+    lines = (1.0 - 1.0 / dense, 1.0 / dense, np.ones_like(dense))
+    for line, colour in zip(lines, figures.colours(3), strict=True):
+        figures.theory(axes, dense, line, color=colour)
+
+
+def share_points(axes: Axes, rows: pd.DataFrame, x: Any = "k", *, sort: bool = False, **options: Any) -> None:
+    """Points of the shares in a table with a column quantity; `x` names their places, or makes them of a table's part."""
+    for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
+        part = rows[rows["quantity"] == quantity]
+        if len(part):
+            part = part.sort_values("k") if sort else part
+            shown = {"color": colour, "label": label, **options}
+            figures.points(axes, part, x if isinstance(x, str) else x(part), **shown)
