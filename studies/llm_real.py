@@ -26,7 +26,7 @@ from uqkd.estimators import judge_claim
 from uqkd.llm.measuring.tables.coded import numbered
 from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, summary, values_of
 from uqkd.report import captions, figures
-from uqkd.run import AtLeastTwo, PositiveInt, Run
+from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
 from uqkd.testbeds.options import ModelOptions
 
@@ -109,7 +109,7 @@ def cells(options: Options, fingerprint: str = "") -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     """One row for each student and question: what it answered, and its loss on responses that no student saw."""
     if cell["method"] == "recorded":
-        return pd.read_csv(cell["data"], dtype={"answers": str, "supported": str})
+        return pd.read_csv(here_or_bundled(cell["data"]), dtype={"answers": str, "supported": str})
     from uqkd.llm.measuring.experiment import name_of_cell
 
     experiment, name, about = asked(cell), name_of_cell(cell), {"method": cell["method"], "k": cell["k"]}
@@ -125,7 +125,7 @@ def asked(cell: dict) -> Experiment:
     from uqkd.llm import Sampling
     from uqkd.llm.measuring.experiment import Experiment
 
-    files = dict(zip(PARTS, (cell["train"], cell["held_out"]), strict=True))
+    files = dict(zip(PARTS, (here_or_bundled(cell["train"]), here_or_bundled(cell["held_out"])), strict=True))
     sampling = Sampling(temperature=cell["temperature"], max_tokens=cell["max_tokens"])
     how = {name: cell[name] for name in ("examples", "form", "students", "per_student", "reference")}
     return Experiment.read(cell["data"], files, **how, sampling=sampling)
@@ -144,7 +144,7 @@ def distilled(cell: dict, experiment: Experiment, name: str) -> list[Path]:
     lora = None if cell["lora"] is None else Lora(rank=cell["lora"], layers=cell["layers"])
     return experiment.distil(
         method, k, student=cell["student"], name=name, key=(*KEY, method, k), encoder=Encoder.of(cell["student"]),
-        recipe=recipe, seed_design=SeedDesign.independent(cell["students"]), lora=lora, trainer=cell["trainer"],
+        recipe=recipe, seed_design=SeedDesign.independent(cell["students"]), lora=lora, engine=cell["engine"],
     )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def _points(axis: Axes, rows: pd.DataFrame, names: list[str], *, shift: float, *
 
 
 def main(options: Options, run: Run) -> None:
-    fingerprint = draw(options) if options.recorded is None else file_fingerprint(options.recorded)
+    fingerprint = draw(options) if options.recorded is None else file_fingerprint(here_or_bundled(options.recorded))
     answers = run.cells(cells(options, fingerprint), measure)
     if options.recorded is None:
         place = answers["method"].map(METHODS.index)

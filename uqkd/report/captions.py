@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from uqkd.estimators import half_width, normal_half_width, normal_quantile, percent
@@ -32,7 +32,7 @@ def plus_minus(value: float, standard_error: float, form: str = ".2f", *, reach:
     return minus(f"{value:{form}} ± {float(half):{reach or form.lstrip('+')}}")
 
 
-def simulated(row: Mapping[str, Any], form: str = ".2f", *, reach: str = "") -> str:
+def simulated(row: Any, form: str = ".2f", *, reach: str = "") -> str:
     """Of a row of a table: its "simulated" ± the half-width from its "standard_error".
 
     Examples
@@ -43,7 +43,7 @@ def simulated(row: Mapping[str, Any], form: str = ".2f", *, reach: str = "") -> 
     return plus_minus(row["simulated"], row["standard_error"], form, reach=reach)
 
 
-def limits(row: Mapping[str, Any], form: str = "+.3f") -> str:
+def limits(row: Any, form: str = "+.3f") -> str:
     """Of a row of a table: its estimate and the limits of its interval.
 
     Examples

@@ -164,7 +164,9 @@ def legend_below(figure: Figure, axes: Axes | Sequence[Axes], title: str, *, col
     several = axes if isinstance(axes, Sequence) else [axes]
     entries = [axis.get_legend_handles_labels() for axis in several]
     handles, labels = ([one for entry in entries for one in entry[i]] for i in (0, 1))
-    below = figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), columns))
+    below = figure.legend(
+        handles=handles, labels=labels, title=title, loc="outside lower center", ncols=min(len(labels), columns)
+    )
     below.get_title().set_multialignment("center")
 
 

@@ -79,7 +79,7 @@ class ModelOptions(Options):
     batch: PositiveInt = 8
     lr: PositiveFloat = 1e-3
     schedule: str = "cosine"
-    trainer: str = "auto"
+    engine: str = "auto"
     backend: str = "vllm"
 
     @pydantic.model_validator(mode="after")

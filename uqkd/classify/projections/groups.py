@@ -170,7 +170,8 @@ class GroupBounds:
 
     def chunk(self, at: slice) -> GroupBounds:
         """The bounds of some rows."""
-        return GroupBounds(*(None if value is None else value[at] for value in vars(self).values()))
+        parts: dict[str, Any] = {name: None if value is None else value[at] for name, value in vars(self).items()}
+        return GroupBounds(**parts)
 
 
 @dataclass(frozen=True)

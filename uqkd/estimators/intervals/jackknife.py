@@ -44,10 +44,12 @@ def leave_level_out_error(
     """
     answers, variance = np.asarray(values, dtype=np.float64), np.zeros(())
     for levels in factors.values():
-        without = [
-            statistic(answers[levels != level], {name: other[levels != level] for name, other in factors.items()})
-            for level in np.unique(levels)
-        ]
+        without = np.array(
+            [
+                statistic(answers[levels != level], {name: other[levels != level] for name, other in factors.items()})
+                for level in np.unique(levels)
+            ]
+        )
         n = len(without)
-        variance = variance + (n - 1) / n * ((np.array(without) - np.mean(without, axis=0)) ** 2).sum(axis=0)
+        variance = variance + (n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
     return np.sqrt(variance)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import audit
-from uqkd.llm.bank.responding import respond
+from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.measuring.answers.drawing import draw_students
 from uqkd.llm.measuring.held_out import HeldOut, loss_of_folder
 from uqkd.llm.measuring.tables.coded import answer_table
@@ -104,7 +104,7 @@ class Experiment:
             k = self.reference + self._own(part)
             if bank.inventory(wanted, k).missing.size:
                 teacher = teacher or open_teacher()
-                respond(teacher, wanted, k, bank=bank, sampling=self.sampling, key=key)
+                fill_bank(teacher, wanted, k, bank=bank, sampling=self.sampling, key=key)
         if teacher is not None:
             teacher.close()
         own = {"students": self.students, "k": self.per_student, "per_student": self.per_student}
@@ -133,8 +133,8 @@ class Experiment:
         """
         keep = Keep(self.folder / "students" / name, {"inputs": name})
         how = {**training, "key": key, "keep": keep}
-        targets = targets_of(method, self.seen(k), student, sampling=self.sampling, **how)
-        return [keep.root / f"student-{s}" for s in distill(student, targets, **how).kept]
+        targets = targets_of(self.seen(k), method, student=student, sampling=self.sampling, **how)
+        return [keep.root / f"student-{s}" for s in distill(targets, student=student, **how).kept]
 
     def of_teacher(self) -> pd.DataFrame:
         """One row a question: the teacher's unseen responses, and what they cost itself, which is its entropy."""
@@ -169,7 +169,7 @@ class Experiment:
         root = f"{self.folder}/answers/{answers}"
         found = draw_students(named, both, draws, root=root, sampling=self.sampling, backend=backend)
         unseen = [self.unseen(part).first(costed) for part in self.to_students]
-        given = [own.distinct[i] for own in unseen for i in own.index.ravel()]
+        given = [own.distinct[int(i)] for own in unseen for i in own.index.ravel()]
         responses = Responses.gather(both, given, (1, len(both), costed))
         loss = HeldOut.concatenate([loss_of_folder(folder, responses) for folder in folders])
         part = np.tile(np.repeat(list(self.to_students), [len(own) for own in parts]), len(folders))

@@ -207,8 +207,14 @@ class Testbed:
         """Small Llamas that begin fresh, distilled with a cell's steps, batch and learning rate; see `uqkd.llm.distill`."""
         how = {name: cell[name] for name in ("steps", "batch", "lr")}
         recipe = self.student_recipe(**how)
-        begin = {"encoder": self.encoder, "recipe": recipe, "seed_design": seed_design}
-        return distill(targets, student=self.student_config(), key=key, **begin)
+        return distill(
+            targets,
+            student=self.student_config(),
+            encoder=self.encoder,
+            recipe=recipe,
+            seed_design=seed_design,
+            key=key,
+        )
 
     def bank(self, temperature: float = 1.0) -> Bank:
         """The sample bank of a temperature."""
