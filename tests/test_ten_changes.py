@@ -446,7 +446,7 @@ def how(name):
     recipe = Recipe(steps=4, lr=0.01, optimiser=name, betas=(0.8, 0.9))
     return {"encoder": encoder, "recipe": recipe, "seed_design": SeedDesign.independent(1), "key": ("ten changes", "texts")}
 def taught(name):
-    return distill(path, targets, trainer="sequential", **how(name)).student(0).state_dict()
+    return distill(targets, student=path, engine="sequential", **how(name)).student(0).state_dict()
 
 model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
 table = torch.as_tensor(training_rows(targets, **how("lion")).table()).long()
