@@ -2,6 +2,7 @@
 
 By question; what each returns is a class beside it, in its module.
 
+- What do the draws of any layer say, all at once? `estimate`
 - How much do students vary, between and within? `decompose_variance`, `inter_student_variance`,
   `intra_student_variance`, `variance_of_means`, `decompose_gaussian`, `decompose_categorical`,
   `variance_components`, `mean_variance_components`, `share_of`, `uncertainty_shares`, `share_variances`,
@@ -14,7 +15,8 @@ By question; what each returns is a class beside it, in its module.
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
   `expected_calibration_error`, `overconfidence_error`, `signed_gap`, `brier_score`, `negative_log_likelihood`,
   `reliability_curve`, `fit_temperature`, `apply_temperature`, `class_accuracy_changes`, `risk_coverage`,
-  `area_under_risk_coverage`, `correctness_auroc`, `out_of_distribution_auroc`
+  `area_under_risk_coverage`, `correctness_auroc`, `out_of_distribution_auroc`; what tables list, and how one more is added:
+  `MEASURES`, `Measure`
 - Is it linear between rows, and like its teacher? `nonlinearity`, `off_pair_mass`, `entropy_excess`, `by_share`,
   `feature_linearity`, `linear_cka`
 - How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
