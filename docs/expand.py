@@ -124,12 +124,13 @@ def owner_of(home: str, face: str) -> str:
 
 
 def first_line(home: str) -> str:
-    """First line of the docstring of a name by its full path; of a constant what it is."""
+    """First paragraph of the docstring of a class or function by its full path; empty where there is none."""
     module, name = home.rsplit(".", 1)
-    for node in _tree(module).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-    return ""
+    nodes = [
+        node for node in _tree(module).body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
+    ]
+    said = ast.get_docstring(nodes[-1]) if nodes else None  # the last: overloads stand before it
+    return (said or "").split("\n\n")[0].replace("\n", " ")
 
 
 def results(home: str, face: str) -> list[str]:

@@ -222,6 +222,7 @@ def test_every_public_name_has_an_entry(face):
     public = getattr(module, "__all__", None) or list(EXPAND.public_names(face))
     assert set(EXPAND.public_names(face)) == set(public)
     text = EXPAND.api(face)
+    assert not re.findall(r"^\| .* \| +\|$", text, re.MULTILINE)  # each with a line that says what it is
     for name in public:
         assert f"`{name}`" in text, name
         home = EXPAND.public_names(face)[name]
