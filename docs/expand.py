@@ -71,11 +71,12 @@ def api(face: str) -> str:
             f"| [`{name}`][{owner}.{name}] | {_cell(first_line(home))}{'' if owner == face else f' (of `{owner}`)'} |"
         )
         if owner == face:
-            own.setdefault(_group(home, face), []).append(name)
+            group = own.setdefault(_group(home, face), [])
+            group += [entry for entry in (f"{face}.{name}", *results(home, face)) if entry not in group]
     parts = ["| name | what |\n|---|---|\n" + "\n".join(rows)]
     for group, names in own.items():
         parts.append(f"## {group}")
-        parts += [f"::: {face}.{name}" for name in names]
+        parts += [f"::: {entry}" for entry in names]
     return "\n\n".join(parts)
 
 
@@ -123,12 +124,24 @@ def owner_of(home: str, face: str) -> str:
 
 
 def first_line(home: str) -> str:
-    """First line of the docstring of a name by its full path; of a constant what it is."""
+    """First paragraph of the docstring of a class or function by its full path; empty where there is none."""
     module, name = home.rsplit(".", 1)
-    for node in _tree(module).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-    return ""
+    nodes = [
+        node for node in _tree(module).body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
+    ]
+    said = ast.get_docstring(nodes[-1]) if nodes else None  # the last: overloads stand before it
+    return (said or "").split("\n\n")[0].replace("\n", " ")
+
+
+def results(home: str, face: str) -> list[str]:
+    """Classes beside a function that it returns, and that no public module has: they are described after it."""
+    module, name = home.rsplit(".", 1)
+    known = {node.name for node in _tree(module).body if isinstance(node, ast.ClassDef)}
+    returned = [node.returns for node in _tree(module).body if isinstance(node, ast.FunctionDef) and node.name == name]
+    words = {word for node in returned if node is not None for word in re.findall(r"\w+", ast.unparse(node))}
+    return [
+        f"{module}.{word}" for word in sorted(words & known) if f"{module}.{word}" not in public_names(face).values()
+    ]
 
 
 def constant(home: str) -> str | None:

@@ -69,11 +69,18 @@ def run_page(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", with_steps())
+SLOW = {"paths/language_model.md", "paths/studies.md", "layers/classifiers.md", "paths/theory.md"}
+
+
+@pytest.mark.process  # workers of a study
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in with_steps()]
+)
 def test_code_and_commands_run_in_the_order_of_the_page(name, run_page):
     run_page(name)
 
 
+@pytest.mark.slow
 def test_the_statement_of_the_theory_page_stands_and_its_wrong_versions_are_rejected(run_page):
     right, *wrong = run_page("paths/theory.md")["outcomes"]
     assert not right.rejected
@@ -81,6 +88,7 @@ def test_the_statement_of_the_theory_page_stands_and_its_wrong_versions_are_reje
     assert all(outcome.rejected for outcome in wrong)
 
 
+@pytest.mark.slow
 def test_what_the_page_on_language_models_says_of_its_students(run_page):
     """Of one response almost nothing, of eight most; the statement itself (T4) is held in tests/theory."""
     kept = run_page("paths/language_model.md")["kept"]
@@ -88,6 +96,7 @@ def test_what_the_page_on_language_models_says_of_its_students(run_page):
     assert 0.75 < kept["multi"] < 1.05  # 7/8, before training is at its end
 
 
+@pytest.mark.process
 def test_the_study_of_the_page_is_one(tmp_path, monkeypatch, capsys):
     code = next(step.text for step in steps((DOCS / "adding.md").read_text()) if step.language == "python")
     (tmp_path / "mine.py").write_text(code, encoding="utf-8")
@@ -191,7 +200,7 @@ def test_the_page_of_estimators_names_what_there_is_and_every_function_that_deco
     prose = re.sub(r"```.*?```", "", (DOCS / "estimators.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     named = {name for name in re.findall(r"`([A-Za-z_]+)(?:\([^`]*\))?`", prose) if name[0].isalpha()}
     assert named <= set(estimators.__all__)
-    kinds = ("decompose", "fit", "shrink")
+    kinds = ("decompose", "fit", "shrink", "estimate")
     assert {name for name in estimators.__all__ if name.startswith(kinds)} <= named
 
 
@@ -213,6 +222,7 @@ def test_every_public_name_has_an_entry(face):
     public = getattr(module, "__all__", None) or list(EXPAND.public_names(face))
     assert set(EXPAND.public_names(face)) == set(public)
     text = EXPAND.api(face)
+    assert not re.findall(r"^\| .* \| +\|$", text, re.MULTILINE)  # each with a line that says what it is
     for name in public:
         assert f"`{name}`" in text, name
         home = EXPAND.public_names(face)[name]
@@ -292,6 +302,8 @@ def built(site: Path, name: str) -> str:
     return (site / bare / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_site_builds_and_its_entries_are_not_empty(site):
     for face, page in EXPAND.FACES.items():
         text = built(site, f"api/{page}.md")
@@ -304,6 +316,8 @@ def test_the_site_builds_and_its_entries_are_not_empty(site):
         assert all(re.search(r"<p>\S", entry) for entry in entries), page
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("name", NAMES)
 def test_a_built_page_fetches_nothing_from_outside_and_shows_its_tables(site, name):
     page, source = Page(text := built(site, name)), (DOCS / name).read_text(encoding="utf-8")
