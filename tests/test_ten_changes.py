@@ -17,6 +17,8 @@ import pytest
 
 from uqkd.run.provenance import method_fingerprint
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("uqkd", "studies")
 
