@@ -165,6 +165,13 @@ MATTERS: dict[str, tuple[dict[str, str], str, str, str, str]] = {
          "kinds/__init__": "", "kinds/one": "size = 1\n", "kinds/two": "from pkg.b import C as size\n"},
         "a.f()", "b", "C = 3", "C = 4",
     ),
+    "a folder whose name is handed on": (
+        {"a": "from pkg.kinds import get\n",
+         "tools/__init__": "", "tools/load": "import importlib\ndef load(p, n): return importlib.import_module(p + '.' + n)\n",
+         "kinds/__init__": "from pkg.tools.load import load\ndef get(n): return load(__name__, n)\n",
+         "kinds/one": "size = 1\n"},
+        "a.get('one').size", "kinds/one", "size = 1", "size = 2",
+    ),
     "a lazy face": (
         {"__init__": "import importlib\n_HOME = {'g': 'pkg.b', 'f': 'pkg.b'}\ndef __getattr__(name):\n"
                      "    if name not in _HOME: raise AttributeError(name)\n"

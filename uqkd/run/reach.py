@@ -240,7 +240,10 @@ class Reach:
         named = [found for text in mentions.strings if (found := self._named(text, module, relative=made_up))]
         for found in named:
             self._take_whole(found, folder=True)
-        if made_up and (_OWN_PLACE & mentions.uses or not (named or self._hands_on_modules(module, definition))):
+        own_place = _OWN_PLACE & mentions.uses and (
+            made_up or module.is_package
+        )  # others may import by the package's name
+        if own_place or (made_up and not named and not self._hands_on_modules(module, definition)):
             for found in self._sources.around(module):
                 self._take_whole(found)
 
