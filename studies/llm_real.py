@@ -11,7 +11,6 @@ The preset quick draws the figure from the answers of an earlier run, which lie 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd.estimators import judge_claim
 from uqkd.llm.measuring.tables.coded import numbered
-from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, summary, values_of
+from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, judged, name_of, summary, values_of
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
@@ -70,8 +68,7 @@ class Options(ModelOptions):
     draws: AtLeastTwo = 8  # answers of each student to each question
 
     @property
-    def per_student(self) -> int:
-        """Responses set aside for each student."""
+    def per_student(self) -> int:  # responses set aside for each student
         return max(*self.ks, self.k)
 
     @pydantic.model_validator(mode="after")
@@ -86,8 +83,7 @@ class Options(ModelOptions):
 PRESETS = {
     "quick": Options(recorded=RECORDED),
     "real": Options(),
-    # The published setting.
-    "paper": Options(
+    "paper": Options(  # the published setting
         teacher="openai-community/gpt2", student="distilbert/distilgpt2", examples=(), form="Question: {}\nAnswer:",
         lora=None, layers=None, steps=None, epochs=3, batch=10, lr=5e-5, schedule="linear", engine="sequential",
     ),
@@ -116,8 +112,8 @@ def measure(cell: dict) -> pd.DataFrame:
     if cell["method"] == "teacher":
         return experiment.of_teacher().assign(**about)
     models = [cell["student"]] if cell["method"] == "undistilled" else distilled(cell, experiment, name)
-    how = {option: cell[option] for option in ("draws", "costed", "backend")}
-    return experiment.of_models(models, name=f"{cell['method']}-{cell['k']}", answers=name, **how).assign(**about)
+    how = {option: cell[option] for option in ("draws", "costed", "backend")} | {"answers": name}
+    return experiment.of_models(models, name=f"{cell['method']}-{cell['k']}", **how).assign(**about)
 
 
 def asked(cell: dict) -> Experiment:
@@ -125,7 +121,7 @@ def asked(cell: dict) -> Experiment:
     from uqkd.llm import Sampling
     from uqkd.llm.measuring.experiment import Experiment
 
-    files = dict(zip(PARTS, (here_or_bundled(cell["train"]), here_or_bundled(cell["held_out"])), strict=True))
+    files = {"trained": here_or_bundled(cell["train"]), "held out": here_or_bundled(cell["held_out"])}
     sampling = Sampling(temperature=cell["temperature"], max_tokens=cell["max_tokens"])
     how = {name: cell[name] for name in ("examples", "form", "students", "per_student", "reference")}
     return Experiment.read(cell["data"], files, **how, sampling=sampling)
@@ -164,16 +160,6 @@ def claims(values: Compared) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
-    """What becomes of a claim that says "lower", and of each comparison."""
-    return pd.DataFrame([{**about, **row} for row in judge_claim(differences, says="lower").rows()])
-
-
-def name_of(method: str, k: int) -> str:
-    """As figures and tables call a method."""
-    return method if method in ("teacher", "undistilled", "single") else f"{method} {k}"
-
-
 PANELS = (
     ({"intra": "intra", "inter": "inter", "total": "total"}, "Gini variance"),
     ({"unsupported": "unsupported", "repeated": "the teacher's too"}, "share of answers"),
@@ -199,9 +185,8 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def _points(axis: Axes, rows: pd.DataFrame, names: list[str], *, shift: float, **shown: Any) -> None:
-    """Points with intervals, and what the teacher has as a line."""
-    teacher, own = (rows[chosen] for chosen in (rows["method"] == "teacher", rows["method"] != "teacher"))
-    for estimate in teacher["estimate"]:
+    own = rows[rows["method"] != "teacher"]
+    for estimate in rows.loc[rows["method"] == "teacher", "estimate"]:
         figures.theory(axis, [-0.5, len(names) - 0.5], [estimate] * 2, color=shown["color"], linestyle="--")
     x = [names.index(name_of(*one)) + shift for one in zip(own["method"], own["k"], strict=True)]
     figures.intervals(axis, x, own["estimate"], yerr=np.abs(figures.limits(own)), elinewidth=0.9, **shown)
@@ -211,28 +196,25 @@ def main(options: Options, run: Run) -> None:
     fingerprint = draw(options) if options.recorded is None else file_fingerprint(here_or_bundled(options.recorded))
     answers = run.cells(cells(options, fingerprint), measure)
     if options.recorded is None:
-        place = answers["method"].map(METHODS.index)
-        answers = numbered(answers.iloc[np.lexsort([answers["k"], place])].reset_index(drop=True))
+        order = np.lexsort([answers["k"], answers["method"].map(METHODS.index)])
+        answers = numbered(answers.iloc[order].reset_index(drop=True))
     values = beside_undistilled(values_of(answers))
-    table, decided = summary(values), claims(values)
-    said, more = caption(table, decided, options), {"claims": decided, "answers": answers}
+    table, more = summary(values), {"claims": claims(values), "answers": answers}
+    said = caption(table, more["claims"], options)
     figures.publish(run, plot(table), table=table, caption=said, more=more, place=240)
 
 
 def draw(options: Options) -> str:
     """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
     from uqkd.llm import open_teacher
-    from uqkd.llm.models.revision import check_model, model_revision
 
     experiment = asked({**options.model_dump(), "data": options.folder, "per_student": options.per_student})
     how = {"backend": options.backend, "dtype": "float32"}
-    drawn = experiment.fill(lambda: open_teacher(options.teacher, **how), key=(*KEY, "teacher"))
-    models = [model_revision(check_model(model)) for model in (options.teacher, options.student)]
-    return hashlib.blake2b("".join([*models, drawn]).encode(), digest_size=16).hexdigest()
+    experiment.fill(lambda: open_teacher(options.teacher, **how), key=(*KEY, "teacher"))
+    return experiment.fingerprint(options.teacher, options.student)
 
 
 def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str:
-    """What is seen, from the same tables."""
     rows = table.set_index(["part", "method", "k", "quantity"])
     multi = table[table["method"] == "multi"]
     one, many = ("single", 1), ("multi", int(multi["k"].max()))
@@ -252,8 +234,7 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
             f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
             f"nats a token. "
         )
-    groups: dict[Any, pd.DataFrame] = dict(iter(decided.groupby(["part", "claim"], sort=False)))
-    for (part, claim), own in groups.items():
+    for (part, claim), own in decided.groupby(["part", "claim"], sort=False):
         parts = "; ".join(f"{row['comparison']} {captions.limits(row)}" for _, row in own.iterrows())
         text += f'"{claim}", {part}: {own["claim_verdict"].iloc[0]} ({parts}). '
     return text + SOURCES

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.estimators import comparison, expected_share_variances, mean_and_error, normal_half_width, share_variances
+from uqkd.estimators import comparison, expected_share_variances, mean_and_error, share_variances
+from uqkd.estimators.answers.shares import consecutive_ratio
 from uqkd.llm import Prompts, Sampling, Testbed, open_teacher
 from uqkd.llm.models.revision import model_revision
 from uqkd.llm.synthetic.questions import answer_ids, first_words, uncertain_prompts
@@ -144,16 +145,11 @@ def understood(seeding: str, quantity: str, students: int, k: int) -> float:
         return np.nan
     if seeding != "consecutive":
         return 0.0 if seeding == "engine default" else 1.0
-    # Students d seeds apart share max(k − d, 0) of k draws; the variance between them is one less the mean correlation.
-    shared = sum((students - d) * max(k - d, 0) / k for d in range(1, students))
-    return 1.0 - shared / (students * (students - 1) / 2)
+    return consecutive_ratio(students, k)
 
 
 def compared(draws: dict[str, Classes], p: Array, words: Classes) -> pd.DataFrame:
-    """Ratio of each measured variance to the exact one, judged alike for every seeding.
-
-    Experiments are independent of one another, so that their spread gives the standard error; prompts are fixed.
-    """
+    """Ratio of each measured variance to the exact one, judged alike; experiments are independent, prompts are fixed."""
     limit, rows = threshold(len(draws) * len(QUANTITIES)), []
     for seeding, classes in draws.items():
         experiments, students, prompts, k = classes.shape
@@ -191,8 +187,8 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.set(title=label, xlabel="variance between students: measured / exact")
         figures.named_rows(axis, [SEEDINGS[name] for name in names])
         axis.grid(visible=False, axis="y")
-    axes[0, 0].plot([], [], "o", color=good, mfc="white", label="passes the check")
-    axes[0, 0].plot([], [], "o", color=bad, mfc="white", label="rejected by the same check")
+    for label, colour in (("passes the check", good), ("rejected by the same check", bad)):
+        axes[0, 0].plot([], [], "o", color=colour, mfc="white", label=label)
     axes[0, 0].plot([], [], **EXPECTED, label="what the seeding must give")
     note = f"points: draws of the engine {captions.BARS}; band: exact ± {BAND:.0%}"
     figures.legend_below(figure, axes[0, 0], note, columns=3)
@@ -200,40 +196,31 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
-    ratio, error = row["simulated"], row["standard_error"]
-    where: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
-    if row["by construction"] > 0 and row["by construction"] != 1.0:
-        axis.plot(row["by construction"], place, **EXPECTED, zorder=2)
+    ratio, error, known = row["simulated"], row["standard_error"], row["by construction"]
+    if known > 0 and known != 1.0:
+        axis.plot(known, place, **EXPECTED, zorder=2)
     if ratio > 0:
-        figures.simulation(axis, [ratio], [place], 0.0, color=colour, capsize=0)
-        across = {"xerr": normal_half_width(error), "fmt": "none", "ecolor": colour, "elinewidth": 0.9}
-        figures.intervals(axis, [ratio], [place], **across)
         text = captions.plus_minus(ratio, error)
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        axis.annotate(text, (ratio, place), xytext=(0, 8), color=colour, ha="center", bbox=box, **where)
+        figures.labelled_point(axis, ratio, place, text, standard_error=error, color=colour)
     else:
         axis.plot(ZERO, place, "<", color=colour, ms=6)
-        axis.annotate("exactly 0", (ZERO, place), xytext=(0, 7), color=colour, ha="left", **where)
+        where = {"xytext": (0, 7), "textcoords": "offset points", "ha": "left", "fontsize": 8}
+        axis.annotate("exactly 0", (ZERO, place), color=colour, **where)
 
 
 def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     draws = counted(run.cells(cells(options, str(testbed.folder), model_revision(testbed.teacher)), measure))
-    prompts = prompts_of(testbed, options.prompts)
-    p = testbed.predict_proba(prompts)
-    table = compared({name: draws[name] for name in SEEDINGS if name in draws}, p, first_words(prompts))
+    prompts, ordered = prompts_of(testbed, options.prompts), {name: draws[name] for name in SEEDINGS if name in draws}
+    table = compared(ordered, testbed.predict_proba(prompts), first_words(prompts))
     figures.publish(run, plot(table), table=table, caption=caption(table), place=210)
 
 
 def caption(table: pd.DataFrame) -> str:
-    """What is seen, from the same table."""
     rows = table.set_index(["seeding", "quantity"])
 
     def said(*where: str) -> str:
         return captions.simulated(rows.loc[where])
-
-    def number(seeding: str, column: str) -> str:
-        return f"{rows.loc[(seeding, 'per prompt')][column]:.3g}"
 
     first = table.iloc[0]
     text = (
@@ -244,10 +231,10 @@ def caption(table: pd.DataFrame) -> str:
     if "consecutive" in rows.index:
         text += (
             f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{number('consecutive', 'by construction')}) and {said('consecutive', 'prompt average')} of the average; "
+            f"{rows.loc[('consecutive', 'per prompt'), 'by construction']:.3g}) and {said('consecutive', 'prompt average')} of the average; "
             f"one seed for all prompts (broadcast) makes their average vary "
             f"{said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
-            f"without a seed fresh engines give the same students, {number('engine default', 'simulated')}. "
+            f"without a seed fresh engines give the same students, {rows.loc[('engine default', 'per prompt'), 'simulated']:.3g}. "
         )
     rejected = [name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any()]
     return text + f"Rejected by the check that keyed seeds pass: {', '.join(rejected) or 'none'}."

@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from uqkd.estimators import (
     comparison,
@@ -51,8 +52,7 @@ class Options(EmbeddedOptions):
     multi: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16)
     medoid: tuple[PositiveInt, ...] = (4, 16)  # k = 1 and 2 change nothing (T5)
     steps: PositiveInt = 300
-    # Steps of students of one response to each of many like prompts.
-    crowd: tuple[PositiveInt, ...] = (12, 25, 50, 100, 200)
+    crowd: tuple[PositiveInt, ...] = (12, 25, 50, 100, 200)  # steps, of one response to each of many like prompts
 
 
 PRESETS = {
@@ -127,14 +127,12 @@ def memorised(cell: dict, prompts: Prompts, p: Array, own: NDArray[np.bool_]) ->
 def of_answers(p: Array, answers: tuple[str, ...], k: int) -> Array:
     """T5: law of the medoid of k answers, (C + 1,); all that is no valid answer counts as one text unlike the others."""
     c = len(answers)
-    vectors = embed(answers)
-    vectors = np.block([[vectors, np.zeros((c, 1))], [np.zeros((1, vectors.shape[1])), np.ones((1, 1))]])
+    vectors = block_diag(embed(answers), np.ones((1, 1)))
     law = medoid_distribution(np.append(p[:c], p[-1]), k, vectors)
     return np.concatenate([law[:c], np.zeros(len(p) - c - 1), law[c:]])
 
 
 def of_medoids(labels: Array, classes: NDArray[np.int64], p: Array, drawn: Drawn) -> list[dict]:
-    """T5 is exact where all k responses are valid answers."""
     return [compare_medoids(labels, classes, p, [embed(answers) for answers in drawn.prompts.answers])]
 
 
@@ -211,7 +209,6 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:
-    """What is seen, from the same table."""
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
     full = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
 
@@ -228,8 +225,8 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
     if (rows["method"] == "medoid").any():
         most = rows.loc[rows["method"] == "medoid", "k"].max()
         text += (
-            f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, "
-            f"T5 says {full.loc['medoid', 'home', most, 'total']['predicted']:.2f}. "
+            f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, T5 says "
+            f"{full.loc['medoid', 'home', most, 'total']['predicted']:.2f}. "
         )
     crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
     able = crowd[crowd["outside the valid answers"] < LARGEST_SHARE_OUTSIDE]

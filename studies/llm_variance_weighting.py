@@ -22,12 +22,10 @@ from numpy.typing import NDArray
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
 from uqkd.estimators.comparing.theory_rows import FEWEST
 from uqkd.llm import (
-    Responses,
     Sampling,
     SeedDesign,
     Students,
     Testbed,
-    TextTargets,
     answer_shares,
     cross_fitted,
     distill,
@@ -39,6 +37,7 @@ from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.report import captions, figures
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
+from uqkd.testbeds.tables import square
 
 Array = NDArray[np.float64]
 
@@ -94,7 +93,7 @@ def measure(cell: dict) -> pd.DataFrame:
     return table.assign(method=cell["method"], k=k, learnt=targets.distinct_per_prompt)
 
 
-def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any], key: tuple) -> TextTargets:
+def weighed(testbed: Testbed, drawn: Any, cell: dict, how: dict[str, Any], key: tuple) -> Any:
     """Targets, with the second source that a method needs; the undistilled student answers as often as the teacher."""
     k, method, sampling = drawn.shape[2], cell["method"], Sampling(max_tokens=MAX_TOKENS)
     if method == "reranked":
@@ -102,10 +101,8 @@ def weighed(testbed: Testbed, drawn: Responses, cell: dict, how: dict[str, Any],
         return weigh(drawn, method, second=base.predict(drawn.prompts, k, sampling=sampling, key=(*key, "undistilled")))
     if method == "precision":
         half = replace(how["recipe"], steps=max(1, cell["steps"] // 2))  # of half the prompts: each is seen as often
-        second, fold = cross_fitted(
-            drawn, student=testbed.student_config(), answers=cell["answers"], sampling=sampling, key=(*key, "cross"),
-            **{**how, "recipe": half},
-        )  # fmt: skip
+        again = {**how, "recipe": half, "answers": cell["answers"], "sampling": sampling, "key": (*key, "cross")}
+        second, fold = cross_fitted(drawn, student=testbed.student_config(), **again)
         estimates = "own" if k > 1 else "pooled"
         return weigh(drawn, method, second=second, fold=fold, embedding="exact", estimates=estimates)
     return weigh(drawn, method)
@@ -146,11 +143,6 @@ def summary(units: pd.DataFrame) -> pd.DataFrame:
                 row = comparison("", DIFFERENCE, float("nan"), *share_of(less, square(other, "gini")[0]))
                 rows.append({**about, "method": name, **row})
     return pd.DataFrame(rows)
-
-
-def square(part: pd.DataFrame, column: str) -> Array:
-    """A column as (S, P)."""
-    return part.pivot(index="student", columns="prompt", values=column).to_numpy()
 
 
 def of_method(part: pd.DataFrame, *, judged: bool, k: int) -> list[dict]:

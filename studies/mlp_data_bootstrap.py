@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, seeds
+from uqkd import data
 from uqkd.estimators import Moments, mean_and_error, normal_half_width
 from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
@@ -92,10 +92,9 @@ def measure(cell: dict) -> pd.DataFrame:
             own.append(taught(seed_design, (*everything, "rows")).var(axis=0, ddof=1).mean())
         (variance, standard_error), students = mean_and_error(own), size * len(own)
     else:
-        found: list[np.ndarray] = []
-        for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-            seed_design = SeedDesign.independent(size, first=sum(map(len, found)), bootstrap=cell["vary"] == "both")
-            found.append(taught(seed_design, (*everything, cell["labels"], cell["vary"], cell["fraction"])))
+        key = (*everything, cell["labels"], cell["vary"], cell["fraction"])
+        designs = SeedDesign.in_chunks(cell["replicates"], values=len(part.X), bootstrap=cell["vary"] == "both")
+        found = [taught(seed_design, key) for seed_design in designs]
         spread = Moments.of(np.concatenate(found))  # networks are biased: the teacher is no centre
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, seeds
+from uqkd import data
 from uqkd.estimators import Moments, normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
@@ -62,20 +62,18 @@ def measure(cell: dict) -> pd.DataFrame:
     key = ("mlp initialisation", cell["data_fingerprint"], hidden)
 
     seen: dict[tuple[str, str], list[np.ndarray]] = {}
-    trained = 0
-    for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-        seed_design = replace(SeedDesign.independent(size, first=trained), recurring=("initialisation",))
-        trained += size
+    for seed_design in SeedDesign.in_chunks(cell["replicates"], values=len(part.X)):
+        seed_design = replace(seed_design, recurring=("initialisation",))
         sizes = (X.shape[1], *hidden, 1)
         start: dict[str, Any] = {"key": key, "perturbation": perturbation}
         begin = initialisation(sizes, seed_design.initialisation, **start, shared=True)
         students = distill(part.features, labels, hidden=hidden, recipe=recipe, seed_design=seed_design, **start)
         for when, parameters in (("before", begin), ("after", students.parameters)):
-            values = {name: array.reshape(size, -1) for name, array in parameters.items()}
+            values = {name: array.reshape(len(array), -1) for name, array in parameters.items()}
             for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():
                 seen.setdefault((name, when), []).append(found)
 
-    about = {"data": data_label(cell), "perturbation": cell["perturbation"], "students": trained}
+    about = {"data": data_label(cell), "perturbation": cell["perturbation"], "students": cell["replicates"]}
     rows = []
     for (name, when), parts in seen.items():
         spread = Moments.of(np.concatenate(parts).astype(np.float64))

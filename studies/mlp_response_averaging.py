@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uqkd import data, seeds
+from uqkd import data
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law, normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
@@ -61,8 +61,7 @@ def measure(cell: dict) -> pd.DataFrame:
 
     found: list[np.ndarray] = []
     key = ("mlp response averaging", cell["data_fingerprint"], hidden, cell["steps"], alpha, k)
-    for _, size in seeds.chunks(cell["replicates"], values=k * len(part.X)):
-        seed_design = SeedDesign.independent(size, first=sum(map(len, found)))
+    for seed_design in SeedDesign.in_chunks(cell["replicates"], values=k * len(part.X)):
         targets = weigh(teacher.respond(part.features, k, students=seed_design, key=key), "average")
         students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=seed_design, key=key)
         found.append(students.predict_mean(part.features_test))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd import data, seeds
+from uqkd import data
 from uqkd.errors import OptionError, ShapeError, VarianceError
 from uqkd.estimators import Moments, fit_averaging_law, mean_and_error
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
@@ -75,9 +75,8 @@ def measure(cell: dict) -> pd.DataFrame:
         return students.predict_mean(part.features_test)
 
     if cell["free"] == "all":
-        found: list[np.ndarray] = []
-        for _, size in seeds.chunks(cell["replicates"], values=len(part.X)):
-            found.append(taught(SeedDesign.independent(size, first=sum(map(len, found))), (*key, alpha)))
+        designs = SeedDesign.in_chunks(cell["replicates"], values=len(part.X))
+        found = [taught(seed_design, (*key, alpha)) for seed_design in designs]
         # networks are biased: the standard error wants the students' own mean as the centre, not the teacher's
         spread = Moments.of(np.concatenate(found))
         variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count

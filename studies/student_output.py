@@ -9,7 +9,7 @@ cannot: they are drawn beside T4 without being judged by it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import data, seeds
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, normal_half_width, share_of, two_way_mean
-from uqkd.estimators.comparing.theory_rows import FEWEST
+from uqkd import data
+from uqkd.estimators import normal_half_width
 from uqkd.mlp import (
     ClassTargets,
     Recipe,
@@ -30,11 +29,12 @@ from uqkd.mlp import (
     weigh,
 )
 from uqkd.report import captions, figures
-from uqkd.report.shares import memorised_lines, share_points
+from uqkd.report.shares import answers_axis, memorised_lines, places_of, share_points
 from uqkd.run import Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import classes_cell, classes_of, data_label
-from uqkd.theory.statements.memorising import memorised_entropy
+from uqkd.testbeds.uncertainty import by_answer, of_teacher
+from uqkd.theory.statements.memorising import compare_memorised_parts
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -43,7 +43,6 @@ TEACHER, STUDENT = (128,), (64,)  # hidden layers of the published study
 TEACHER_EPOCHS, BATCH = 20, 64
 STEPS_PER_EPOCH = 20  # at least: students of small data sets are trained to the end too
 ROWS = 2_000  # of more prompts an even sample is measured
-ROUNDING = 1e-12  # a mean G_p below it is rounding, and nothing can be a share of it
 
 
 class Options(Base):
@@ -84,21 +83,16 @@ def measure(cell: dict) -> pd.DataFrame:
     training = recipe(len(part.X), cell["epochs"] * cell["length"])
     key = (*name, cell["temperature"], k, cell["length"])
     some, some_test = (slice(None, None, 1 + (len(X) - 1) // ROWS) for X in (part.X, part.X_test))
-    prompts = {
-        "training": (part.X[some], part.labels[some]),
-        "test": (part.X_test[some_test], part.labels_test[some_test]),
-    }
-
+    test = part.X_test[some_test], part.labels_test[some_test]
+    prompts = {"training": (part.X[some], part.labels[some]), "test": test}
     found: dict[str, list[Array]] = {"labels": [], **{where: [] for where in prompts}}
-    values, first = max(len(part.X) * max(k or 1, len(part.classes)), training.steps * BATCH), 0
-    for _, size in seeds.chunks(cell["students"], values=values):
-        seed_design = SeedDesign.independent(size, first=first)
+    values = max(len(part.X) * max(k or 1, len(part.classes)), training.steps * BATCH)
+    for seed_design in SeedDesign.in_chunks(cell["students"], values=values):
         targets = drawn(teacher, part.X, k, seed_design, key)
         students = distill(part.X, targets, hidden=STUDENT, recipe=training, seed_design=seed_design, key=key)
         found["labels"].append(targets.probabilities[:, some])
         for where, (X, _) in prompts.items():
             found[where].append(students.predict_proba(X))
-        first += size
 
     rows, finished = [], cell["length"] == 1.0
     for where, (X, labels) in prompts.items():
@@ -128,81 +122,12 @@ def recipe(rows: int, epochs: float) -> Recipe:
 
 def of_labels(labels: Array, p: Array, k: int) -> list[dict]:
     """The labels themselves (S, P, C), which are what a student that memorises answers: T4 is exact for them."""
-    unlikely = len(labels) * k * float((1.0 - p.max(axis=1)).sum())
-    statement = "T4" if unlikely >= FEWEST else ""  # of fewer unlikely labels the standard error says too little
-    parts, expected, kept = decompose_categorical(labels), memorised(p, k), memorised_entropy(p, k)
-    off, standard_error = two_way_mean(
-        entropy(labels) - kept
-    )  # T4 holds at every prompt: prompts add no error of their own
-    rows = [
-        ("intra", share(parts.per_student_intra, gini(p))),
-        ("inter", share(parts.per_student_inter, gini(p))),
-        ("expected entropy", (expected["expected entropy"] + off, standard_error)),
-    ]
     about = {"student": "the labels", "answered": "all", **of_teacher(p)}
-    return [{**about, **comparison(statement, name, expected[name], *numbers)} for name, numbers in rows]
+    return [{**about, **row} for row in compare_memorised_parts(labels, p, k)]
 
 
-def by_answer(q: Array, p: Array, labels: Labels, k: int | None, *, finished: bool) -> list[dict]:
-    """Networks at all prompts, at those that the teacher gets right, and at those that it gets wrong."""
-    right, rows = p.argmax(axis=1) == labels, []
-    for answered, chosen in (("all", right | ~right), ("right", right), ("wrong", ~right)):
-        if chosen.any():
-            about = {"student": "network", "answered": answered, **of_teacher(p[chosen])}
-            about["teacher_accuracy"] = float(right[chosen].mean())
-            expected = memorised(p, k) if answered == "all" and finished else {}
-            found = of_students(q[:, chosen], p[chosen], labels[chosen], k)
-            compared = [comparison("", name, expected.get(name, np.nan), *pair) for name, pair in found.items()]
-            rows += [{**about, **row} for row in compared]
-    return rows
-
-
-def of_teacher(p: Array) -> dict[str, Any]:
-    return {"rows": len(p), "teacher_gini": float(gini(p).mean()), "teacher_entropy": float(entropy(p).mean())}
-
-
-def memorised(p: Array, k: int | None) -> dict[str, float]:
-    """T4 for students that memorise: shares of G_p, and entropies in nats."""
-    moved, whole = 1.0 / (k or np.inf), float(entropy(p).mean())
-    own = whole if k is None else float(memorised_entropy(p, k).mean())
-    shares = {"intra": 1.0 - moved, "inter": moved, "total": 1.0}
-    return shares | {"expected entropy": own, "mutual information": whole - own, "total entropy": whole}
-
-
-def of_students(q: Array, p: Array, labels: Labels, k: int | None) -> dict[str, tuple[float, float]]:
-    """What students (S, P, C) made of a teacher's distributions (P, C), each number with its standard error."""
-    parts, spread, own = decompose_categorical(q), gini(p), entropy(q)
-    between = parts.per_student_information
-    intra, inter = share(parts.per_student_intra, spread), share(parts.per_student_inter, spread)
-    found = {
-        "intra": intra,
-        "inter": inter,
-        "total": share(parts.per_student_intra + parts.per_student_inter, spread),
-        "expected entropy": two_way_mean(own),
-        "mutual information": two_way_mean(between),
-        "total entropy": two_way_mean(own + between),
-        "accuracy": two_way_mean((q.argmax(axis=-1) == labels).astype(np.float64)),
-    }
-    if k is not None:
-        found |= {"λ from inter": shrinkage(*inter, k), "λ from intra": shrinkage(1.0 - intra[0], intra[1], k)}
-    return found
-
-
-def share(values: Array, of: Array) -> tuple[float, float]:
-    """A share of the teacher's variance and its standard error; of a certain teacher there is none."""
-    return share_of(values, of) if of.mean() > ROUNDING else (np.nan, np.nan)
-
-
-def shrinkage(moved: float, standard_error: float, k: int) -> tuple[float, float]:
-    """λ of T4, where (1 − λ)²/k of G_p has moved; negative where more has moved than by memorising."""
-    root = float(np.sqrt(k * moved)) if moved > 0 else np.nan
-    return 1.0 - root, k * standard_error / (2.0 * root)
-
-
-ENTROPIES = {
-    "expected entropy": ("s", "entropy of one student"),
-    "total entropy": ("^", "entropy of the students' mean"),
-}
+ONE, ALL = ("s", "entropy of one student"), ("^", "entropy of the students' mean")
+ENTROPIES = {"expected entropy": ONE, "total entropy": ALL}
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -234,8 +159,8 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def _shares(axis: Axes, rows: pd.DataFrame) -> None:
-    memorised_lines(axis, *_labels_axis(axis, rows["k"]))
-    share_points(axis, rows, lambda part: _places(part["k"]))
+    memorised_lines(axis, *answers_axis(axis, rows["k"], "labels per prompt, k"))
+    share_points(axis, rows, lambda part: places_of(part["k"]))
 
 
 def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
@@ -251,7 +176,7 @@ def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
-    _labels_axis(axis, rows["k"])
+    answers_axis(axis, rows["k"], "labels per prompt, k")
     for answered, colour, height in zip(("right", "wrong"), figures.colours(5)[3:], (0.04, 0.14), strict=True):
         part = rows[rows["answered"] == answered]
         if part.empty:
@@ -260,23 +185,10 @@ def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
         figures.theory(axis, axis.get_xlim(), [level, level], color=colour, linestyle="--", zorder=1)
         for quantity, (marker, _) in ENTROPIES.items():
             own = part[part["quantity"] == quantity]
-            figures.points(axis, own, _places(own["k"]), color=colour, fmt=marker)
+            figures.points(axis, own, places_of(own["k"]), color=colour, fmt=marker)
         note = f"teacher {answered}: {part['rows'].iloc[0]:,}"
         axis.text(0.98, height, note, transform=axis.transAxes, ha="right", color=colour, fontsize=7.5)
     axis.set(ylabel="entropy (nats)", ylim=(min(0.0, axis.get_ylim()[0]), None))
-
-
-def _places(k: pd.Series) -> pd.Series:
-    """Places on the axis of k: soft targets are k without end, one gap to the right."""
-    return k.where(np.isfinite(k), 3.0 * k[np.isfinite(k)].max())
-
-
-def _labels_axis(axis: Axes, k: pd.Series) -> tuple[float, float]:
-    finite = k[np.isfinite(k)]
-    axis.set(xscale="log", xlabel="labels per prompt, k", xlim=(finite.min() / 1.3, 4.0 * finite.max()))
-    labels = ["soft" if np.isinf(one) else f"{one:g}" for one in sorted(k.unique())]
-    figures.ticks(axis, "x", sorted(_places(k).unique()), labels)
-    return finite.min(), finite.max()
 
 
 def main(options: Options, run: Run) -> None:

@@ -24,7 +24,6 @@ from uqkd.estimators import (
     mean_and_error,
     mean_variance_components,
     normal_half_width,
-    percent,
 )
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
@@ -87,10 +86,8 @@ class Setting:
         for _, size in seeds.chunks(seed_design.students, values=self.recipe.steps * self.batch):
             part, done = seed_design.part(done, size), done + size
             responses = self.teacher.respond(self.X, self.k, students=part, key=key)
-            students = distill(
-                self.X, weigh(responses), hidden=self.hidden, recipe=self.recipe, seed_design=part, key=key
-            )
-            found.append(students.predict_mean(self.X_test))
+            how = {"hidden": self.hidden, "recipe": self.recipe, "seed_design": part, "key": key}
+            found.append(distill(self.X, weigh(responses), **how).predict_mean(self.X_test))
         return np.concatenate(found)
 
 
@@ -129,16 +126,12 @@ def measure(cell: dict) -> pd.DataFrame:
     square = ((independent - independent.mean(axis=0)) ** 2).mean(axis=1)
     simulated = [(independent.var(axis=0, ddof=1).mean(), mean_and_error(square)[1])]
     simulated += [freeze_all_but(setting, source, cell) for source in SOURCES]
-    judged = zip(
-        ["total", *SOURCES],
-        sums(answers, factors),
-        leave_level_out_error(sums, answers, factors),
-        simulated,
-        strict=True,
-    )
-    for effect, predicted, predicted_se, (simulated, simulated_se) in judged:
+    predicted = zip(sums(answers, factors), leave_level_out_error(sums, answers, factors), strict=True)
+    for effect, (known, predicted_se), (seen, simulated_se) in zip(
+        ["total", *SOURCES], predicted, simulated, strict=True
+    ):
         what = "independent students" if effect == "total" else f"all frozen but {effect}"
-        row = comparison("T11", what, predicted, simulated, float(np.hypot(predicted_se, simulated_se)))
+        row = comparison("T11", what, known, seen, float(np.hypot(predicted_se, simulated_se)))
         rows.append({"effect": effect, "predicted_se": predicted_se, "simulated_se": simulated_se, **row})
     about = {"data": data_label(cell), "alpha": cell["alpha"], "k": cell["k"], "students": len(answers)}
     return pd.DataFrame([{**about, **row} for row in rows])
@@ -188,7 +181,7 @@ def plot(table: pd.DataFrame) -> Figure:
     names = [" ".join(short[s] for s in effect.split(":")) for effect in one["effect"]]
     figures.named_rows(right, names, fontsize=7.5)
     right.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
-    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel=f"component (Var y), {percent()}")
+    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel=f"component (Var y), {captions.PERCENT}")
     right.locator_params(axis="x", nbins=4)
 
     judged = first[first["statement"] == "T11"]
@@ -233,13 +226,14 @@ def caption(table: pd.DataFrame, options: Options) -> str:
     here = parts[(parts["alpha"] == alpha) & (parts["k"] == min(options.ks))]
     pairs, own = here[here["effect"].str.count(":") == 1], here.set_index("effect").loc["responses"]
     largest = " and ".join(NAMES[s] for s in pairs.loc[pairs["estimate"].idxmax(), "effect"].split(":"))
+    few, many = min(options.ks), max(options.ks)
     return (
-        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
-        f"levels), batches of {options.batch}, {options.epochs} epochs. At α = {alpha:g}, k = {min(options.ks)}: "
-        f"{shares(min(options.ks))} (the first alone has a {percent()} interval from {own['low']:.3f} to {own['high']:.3f}). At "
-        f"k = {max(options.ks)}: {shares(max(options.ks))}. With all components that a source is part of, which overlap: "
-        f"{involved(min(options.ks))}; {involved(max(options.ks))}. The largest interaction of two at k = {min(options.ks)} is "
-        f"that of {largest}: what averaging removes is more than the main effect of the responses. Right: such sums against "
-        f"students for which all other sources are frozen, and the total against independent students; {len(judged)} "
-        f"comparisons, largest |z| {judged['z'].abs().max():.1f}."
+        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting "
+        f"({' × '.join(map(str, options.levels))} levels), batches of {options.batch}, {options.epochs} epochs. "
+        f"At α = {alpha:g}, k = {few}: {shares(few)} (the first alone has a {captions.PERCENT} interval from {own['low']:.3f} "
+        f"to {own['high']:.3f}). At k = {many}: {shares(many)}. With all components that a source is part of, which overlap: "
+        f"{involved(few)}; {involved(many)}. The largest interaction of two at k = {few} is that of {largest}: what averaging "
+        "removes is more than the main effect of the responses. Right: such sums against students for which all other sources "
+        f"are frozen, and the total against independent students; {len(judged)} comparisons, largest |z| "
+        f"{judged['z'].abs().max():.1f}."
     )

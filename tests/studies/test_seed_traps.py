@@ -84,8 +84,8 @@ def test_variances_by_hand():
     classes = np.array([[[[0], [1]], [[1], [1]]]])
     words = np.array([[0, 1, 2], [0, 1, 2]])
     seen = share_variances(classes, words)
-    assert seen["per prompt"] == pytest.approx([0.5])  # (½ + ½) at one of two prompts
-    assert seen["prompt average"] == pytest.approx([0.25])  # shares (½, ½) and (0, 1): variance ⅛ of each word
+    assert seen.per_prompt == pytest.approx([0.5])  # (½ + ½) at one of two prompts
+    assert seen.prompt_average == pytest.approx([0.25])  # shares (½, ½) and (0, 1): variance ⅛ of each word
     same_word = np.array([[0, 0, 2], [0, 1, 2]])
     assert share_variances(classes, same_word).prompt_average == pytest.approx([0.0])
 
@@ -93,8 +93,8 @@ def test_variances_by_hand():
 def test_expected_variances_by_hand():
     p, words = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25]]), np.array([[0, 1, 2], [0, 0, 2]])
     exact = expected_share_variances(p, words, 2)
-    assert exact["per prompt"] == pytest.approx((0.5 + 0.625) / 2 / 2)
-    assert exact["prompt average"] == pytest.approx((0.5 + 0.375) / 2 / (2 * 2))  # the second prompt's words: ¾ and ¼
+    assert exact.per_prompt == pytest.approx((0.5 + 0.625) / 2 / 2)
+    assert exact.prompt_average == pytest.approx((0.5 + 0.375) / 2 / (2 * 2))  # the second prompt's words: ¾ and ¼
 
 
 def test_missing_draws_are_refused():
@@ -102,7 +102,7 @@ def test_missing_draws_are_refused():
 
     rows = [(0, 0, 0, 0, 1, "keyed"), (0, 1, 0, 1, 1, "keyed")]
     table = pd.DataFrame(rows, columns=["experiment", "student", "prompt", "response", "answer", "seeding"])
-    with pytest.raises(ValueError, match="2 of 4 draws are missing"):
+    with pytest.raises(ValueError, match="2 of 4 rows are missing"):
         STUDY.counted(table)
 
 

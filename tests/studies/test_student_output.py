@@ -16,6 +16,8 @@ from uqkd.mlp.teacher import ClassAnswers
 from uqkd.run import Run, load_study
 from uqkd.store import Store
 from uqkd.testbeds.cells import classes_of
+from uqkd.testbeds.uncertainty import by_answer, of_students, share
+from uqkd.theory.statements.memorising import memorised_entropy, memorised_parts
 
 ROOT = Path(__file__).parents[2]
 study = load_study("student_output", folder=ROOT / "studies")
@@ -62,49 +64,47 @@ def value(table, quantity, **where):
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_all_memorisers_of_k_labels_give_t4_exactly(k):
     q = every_memoriser(k)
-    found = module.of_students(q, P, np.zeros(3, dtype=int), k)
+    found = of_students(q, P, np.zeros(3, dtype=int), k)
     unbiased = len(q) / (len(q) - 1)  # inter has ddof 1, and these students are all there are
     assert found["intra"][0] == pytest.approx(1 - 1 / k)
     assert found["inter"][0] == pytest.approx(unbiased / k)
     assert found["λ from intra"][0] == pytest.approx(0)
     assert found["λ from inter"][0] == pytest.approx(1 - np.sqrt(unbiased))
-    assert found["expected entropy"][0] == pytest.approx(module.memorised(P, k)["expected entropy"])
+    assert found["expected entropy"][0] == pytest.approx(memorised_parts(P, k)["expected entropy"])
     assert found["accuracy"][0] == pytest.approx((q.argmax(axis=-1) == 0).mean())
 
 
 def test_shrinkage_towards_the_teacher_is_read_off_both_shares():
     q = 0.6 * every_memoriser(2) + 0.4 * P
-    found = module.of_students(q, P, np.zeros(3, dtype=int), 2)
+    found = of_students(q, P, np.zeros(3, dtype=int), 2)
     assert found["λ from intra"][0] == pytest.approx(0.4)
     assert found["λ from inter"][0] == pytest.approx(1 - 0.6 * np.sqrt(16 / 15))
-    sharp = module.of_students(q**2 / (q**2).sum(axis=-1, keepdims=True), P, np.zeros(3, dtype=int), 2)
+    sharp = of_students(q**2 / (q**2).sum(axis=-1, keepdims=True), P, np.zeros(3, dtype=int), 2)
     assert abs(sharp["λ from intra"][0] - sharp["λ from inter"][0]) > 0.05  # biased students: the two disagree
     assert sharp["total"][0] < 0.95
 
 
 def test_shares_are_ratios_of_means_so_that_prompts_without_doubt_weigh_nothing():
     q = every_memoriser(1)
-    with_certain = module.share(1 - (q**2).sum(axis=-1) + 0.1 * gini(P), gini(P))
+    with_certain = share(1 - (q**2).sum(axis=-1) + 0.1 * gini(P), gini(P))
     assert with_certain[0] == pytest.approx(0.1)
     assert with_certain[1] == pytest.approx(0, abs=1e-12)  # the same share at every prompt: no prompt adds error
-    assert np.isnan(module.share(np.zeros((4, 1)), np.zeros(1))[0])
+    assert np.isnan(share(np.zeros((4, 1)), np.zeros(1))[0])
 
 
 def test_soft_labels_are_labels_without_end():
-    soft, many = module.memorised(P, None), module.memorised(P, 4_000)
+    soft, many = memorised_parts(P, None), memorised_parts(P, 4_000)
     assert (soft["intra"], soft["inter"], soft["mutual information"]) == (1, 0, 0)
     assert soft["expected entropy"] == entropy(P).mean()
     classes = (P > 0).sum(axis=1)
-    lost = entropy(P) - module.memorised_entropy(P, 4_000)
+    lost = entropy(P) - memorised_entropy(P, 4_000)
     np.testing.assert_allclose(lost, (classes - 1) / 8_000, rtol=1e-3, atol=1e-15)  # Miller–Madow, T4
     assert many["inter"] == 1 / 4_000
     seed_design = SeedDesign.independent(3)
     targets = module.drawn(Known(P), np.zeros((3, 1)), None, seed_design, ("test", "soft"))
     assert (targets.probabilities == P).all()
     assert len(targets.probabilities) == 3
-    assert not any(
-        name.startswith("λ") for name in module.of_students(targets.probabilities, P, np.zeros(3, int), None)
-    )
+    assert not any(name.startswith("λ") for name in of_students(targets.probabilities, P, np.zeros(3, int), None))
 
 
 def judged(draw, p, k=4):
@@ -156,7 +156,7 @@ def test_entropies_and_shares_add_up(small):
         for k in (1.0, 8.0, np.inf):
             found = {name: value(small, name, prompts=where, k=k) for name in ("intra", "inter", "total")}
             assert found["total"] == pytest.approx(found["intra"] + found["inter"])
-            found = {name: value(small, name, prompts=where, k=k) for name in module.memorised(P, 1)}
+            found = {name: value(small, name, prompts=where, k=k) for name in memorised_parts(P, 1)}
             assert found["total entropy"] == pytest.approx(found["expected entropy"] + found["mutual information"])
 
 
@@ -171,13 +171,13 @@ def test_only_what_t4_predicts_has_a_prediction_and_only_labels_are_judged(small
 def test_rows_are_told_apart_by_the_teachers_answer():
     q = seeds.generator("test", "student output", "answers").dirichlet([1.0] * 3, size=(6, 3))
     labels = np.array([0, 1, 2])  # P is right on the first, wrong on the others
-    rows = pd.DataFrame(module.by_answer(q, P, labels, 1, finished=True))
+    rows = pd.DataFrame(by_answer(q, P, labels, 1, finished=True))
     accuracy = rows.groupby("answered")["teacher_accuracy"].first()
     assert accuracy.to_dict() == {"all": pytest.approx(1 / 3), "right": 1.0, "wrong": 0.0}
     assert rows.groupby("answered")["rows"].first().to_dict() == {"all": 3, "right": 1, "wrong": 2}
     right = rows[(rows["answered"] == "right") & (rows["quantity"] == "accuracy")]
     assert right["simulated"].iloc[0] == (q[:, 0].argmax(axis=-1) == 0).mean()
-    none_wrong = pd.DataFrame(module.by_answer(q, P, np.zeros(3, dtype=int), 1, finished=True))
+    none_wrong = pd.DataFrame(by_answer(q, P, np.zeros(3, dtype=int), 1, finished=True))
     assert set(none_wrong["answered"]) == {"all", "right"}
 
 
@@ -217,8 +217,8 @@ def test_measure_reports_the_teacher_and_the_students_that_it_trained(monkeypatc
     p = teacher.predict_proba(part.X)
     assert judged_rows.loc["intra", "simulated"] == pytest.approx(gini(shares).mean() / gini(p).mean())
     assert judged_rows.loc["expected entropy", "simulated"] == pytest.approx(entropy(shares).mean())
-    assert judged_rows.loc["expected entropy", "predicted"] == pytest.approx(module.memorised_entropy(p, 4).mean())
-    off = entropy(shares) - module.memorised_entropy(p, 4)  # prompt by prompt: T4 holds at each
+    assert judged_rows.loc["expected entropy", "predicted"] == pytest.approx(memorised_entropy(p, 4).mean())
+    off = entropy(shares) - memorised_entropy(p, 4)  # prompt by prompt: T4 holds at each
     assert judged_rows.loc["expected entropy", "standard_error"] == pytest.approx(two_way_standard_error(off))
     assert set(judged_rows["statement"]) == {"T4"}
     assert (judged_rows["z"].abs() < 4.4).all()  # as for a known teacher

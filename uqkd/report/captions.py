@@ -9,7 +9,8 @@ from uqkd.estimators import half_width, normal_half_width, normal_quantile, perc
 
 NORMAL = f"{normal_quantile():.2f}"
 BARS = f"± {NORMAL} standard errors"
-INTERVALS = f"{percent()} intervals"
+PERCENT = percent()
+INTERVALS = f"{PERCENT} intervals"
 
 
 def plus_minus(value: float, standard_error: float, form: str = ".2f", *, reach: str = "", students: Any = None) -> str:

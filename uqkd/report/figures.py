@@ -120,6 +120,15 @@ def intervals(axes: Axes, x: Any, y: Any, *, xerr: Any = None, yerr: Any = None,
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, **{**hollow, **options})
 
 
+def labelled_point(axes: Axes, x: float, y: float, text: str, *, standard_error: float, color: Any) -> None:
+    """A point with its normal interval across, and its number above it."""
+    simulation(axes, [x], [y], 0.0, color=color, capsize=0)
+    intervals(axes, [x], [y], xerr=normal_half_width(standard_error), fmt="none", ecolor=color, elinewidth=0.9)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    where: dict[str, Any] = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+    axes.annotate(text, (x, y), color=color, bbox=box, **where)
+
+
 def limits(rows: pd.DataFrame, low: str = "low", high: str = "high", *, estimate: str = "estimate") -> Any:
     """Half-widths down and up (2, rows) of intervals whose limits stand in a table."""
     return np.stack([rows[estimate] - rows[low], rows[high] - rows[estimate]])

@@ -31,3 +31,17 @@ def share_points(axes: Axes, rows: pd.DataFrame, x: Any = "k", *, sort: bool = F
             part = part.sort_values("k") if sort else part
             shown = {"color": colour, "label": label, **options}
             figures.points(axes, part, x if isinstance(x, str) else x(part), **shown)
+
+
+def places_of(k: pd.Series) -> pd.Series:
+    """Places on the axis of k: soft targets are k without end, one gap to the right."""
+    return k.where(np.isfinite(k), 3.0 * k[np.isfinite(k)].max())
+
+
+def answers_axis(axes: Axes, k: pd.Series, label: str) -> tuple[float, float]:
+    """Logarithmic x-axis of k answers, with "soft" for k without end; returns the least and the largest finite k."""
+    finite = k[np.isfinite(k)]
+    axes.set(xscale="log", xlabel=label, xlim=(finite.min() / 1.3, 4.0 * finite.max()))
+    labels = ["soft" if np.isinf(one) else f"{one:g}" for one in sorted(k.unique())]
+    figures.ticks(axes, "x", sorted(places_of(k).unique()), labels)
+    return float(finite.min()), float(finite.max())

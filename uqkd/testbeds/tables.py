@@ -40,6 +40,18 @@ def students_and_teacher(
     return pd.DataFrame(tidy(students, **about, who="student") + tidy(teacher, **about, who="teacher"))
 
 
+def square(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """A column of a table with a row for each student and prompt, as (S, P).
+
+    Examples
+    --------
+    >>> square(pd.DataFrame({"student": [0, 1], "prompt": [0, 0], "nats": [1.0, 2.0]}), "nats")
+    array([[1.],
+           [2.]])
+    """
+    return table.pivot(index="student", columns="prompt", values=column).to_numpy()
+
+
 def to_array(table: pd.DataFrame, axes: Sequence[str], value: str) -> NDArray[np.int64]:
     """A column of whole numbers, not negative, as an array whose axes are numbered in other columns.
 

@@ -79,3 +79,16 @@ def share_variances(classes: Classes, words: Classes) -> ShareVariances:
     np.add.at(begun, (*where, word), 1.0 / (prompts * k))
     per_prompt = shares.var(axis=1, ddof=1).sum(axis=-1).mean(axis=-1)
     return ShareVariances(per_prompt, begun.var(axis=1, ddof=1).sum(axis=-1))
+
+
+def consecutive_ratio(students: int, k: int) -> float:
+    """Variance between students at consecutive seeds, of which the r-th draw uses seed + r, as a multiple of the right one.
+
+    Examples
+    --------
+    >>> consecutive_ratio(2, 4), consecutive_ratio(3, 1)
+    (0.25, 1.0)
+    """
+    # Students d seeds apart share max(k − d, 0) of k draws; the variance between them is one less the mean correlation.
+    shared = sum((students - d) * max(k - d, 0) / k for d in range(1, students))
+    return 1.0 - shared / (students * (students - 1) / 2)

@@ -17,6 +17,7 @@ from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.measuring.answers.drawing import draw_students
 from uqkd.llm.measuring.held_out import HeldOut, loss_of_folder
 from uqkd.llm.measuring.tables.coded import answer_table
+from uqkd.llm.models.revision import check_model, model_revision
 from uqkd.llm.prompts import Prompts, read_prompts
 from uqkd.llm.responses import Responses
 from uqkd.llm.sampling import Sampling
@@ -97,8 +98,8 @@ class Experiment:
     def _bank(self) -> Bank:
         return Bank(self.folder / "bank", create=False)
 
-    def fill(self, open_teacher: Callable[[], Teacher], *, key: tuple[Any, ...]) -> str:
-        """Draw what the bank lacks, audit it, and return the fingerprint of all responses."""
+    def fill(self, open_teacher: Callable[[], Teacher], *, key: tuple[Any, ...]) -> None:
+        """Draw what the bank lacks, and audit it."""
         bank, teacher = Bank(self.folder / "bank"), None
         for part, wanted in self.to_teacher.items():
             k = self.reference + self._own(part)
@@ -109,8 +110,12 @@ class Experiment:
             teacher.close()
         own = {"students": self.students, "k": self.per_student, "per_student": self.per_student}
         audit(bank, self.to_teacher[self.trained], **own)
+
+    def fingerprint(self, *models: str) -> str:
+        """Of models, and of all responses that students and measures are given."""
         drawn = self.seen(self.per_student), *(self.unseen(part) for part in self.to_teacher)
-        return "".join(one.fingerprint for one in drawn)
+        parts = [*(model_revision(check_model(model)) for model in models), *(one.fingerprint for one in drawn)]
+        return hashlib.blake2b("".join(parts).encode(), digest_size=16).hexdigest()
 
     def seen(self, k: int) -> Responses:
         """k responses of each student's own, to the questions it is trained on as it is asked them."""

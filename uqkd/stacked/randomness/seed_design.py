@@ -9,13 +9,14 @@ A further source is a field of `SeedDesign`, with None as its default, and its n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uqkd import seeds
 from uqkd.errors import OptionError, one_of
 
 Levels = NDArray[np.int64]
@@ -77,6 +78,29 @@ class SeedDesign:
             name: levels * (name not in frozen) for name in SOURCES if name in wanted or name not in _OPTIONAL
         }
         return cls(**given, recurring=frozen)
+
+    @classmethod
+    def in_chunks(cls, students: int, *, values: int, **how: Any) -> Iterator[SeedDesign]:
+        """Independent students, chunk by chunk, so that memory stays flat; the same students whatever the chunks are.
+
+        Parameters
+        ----------
+        students : int
+            Of all chunks together.
+        values : int
+            Numbers that one student needs at a time; see `uqkd.seeds.chunks`.
+        **how
+            As for `independent`.
+
+        Examples
+        --------
+        >>> [design.students for design in SeedDesign.in_chunks(5, values=2**21)], next(SeedDesign.in_chunks(2, values=1)).order
+        ([4, 1], array([0, 1]))
+        """
+        first = 0
+        for _, size in seeds.chunks(students, values=values):
+            yield cls.independent(size, first=first, **how)
+            first += size
 
     @classmethod
     def crossed(cls, levels: Mapping[str, int]) -> SeedDesign:

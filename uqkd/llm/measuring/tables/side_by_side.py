@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
+from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.variance.two_way import ratio_values
 from uqkd.llm.measuring.errors import Graded, given_by
 from uqkd.llm.measuring.tables.coded import marked_of
@@ -156,3 +157,25 @@ def summary(values: Compared) -> pd.DataFrame:
             )
             rows.append({**about, **found.columns(), **size, "why": found.why})
     return pd.DataFrame(rows)
+
+
+def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
+    """What becomes of a claim that says "lower" and of each of its comparisons; see `uqkd.estimators.judge_claim`.
+
+    Examples
+    --------
+    >>> judged({"multi less single": np.full((4, 3), -1.0) + 0.01 * np.eye(4, 3)}, claim="less")["verdict"].tolist()
+    ['holds']
+    """
+    return pd.DataFrame([{**about, **row} for row in judge_claim(differences, says="lower").rows()])
+
+
+def name_of(method: str, k: int) -> str:
+    """As figures and tables call a method.
+
+    Examples
+    --------
+    >>> name_of("multi", 4), name_of("single", 1)
+    ('multi 4', 'single')
+    """
+    return method if method in ("teacher", "undistilled", "single") else f"{method} {k}"
