@@ -200,12 +200,12 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
     if known > 0 and known != 1.0:
         axis.plot(known, place, **EXPECTED, zorder=2)
     if ratio > 0:
-        text = captions.plus_minus(ratio, error)
-        figures.labelled_point(axis, ratio, place, text, standard_error=error, color=colour)
+        figures.labelled_point(
+            axis, ratio, place, captions.plus_minus(ratio, error), standard_error=error, color=colour
+        )
     else:
         axis.plot(ZERO, place, "<", color=colour, ms=6)
-        where = {"xytext": (0, 7), "textcoords": "offset points", "ha": "left", "fontsize": 8}
-        axis.annotate("exactly 0", (ZERO, place), color=colour, **where)
+        axis.annotate("exactly 0", (ZERO, place), (0, 7), textcoords="offset points", color=colour, fontsize=8)
 
 
 def main(options: Options, run: Run) -> None:
@@ -217,7 +217,7 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(table: pd.DataFrame) -> str:
-    rows = table.set_index(["seeding", "quantity"])
+    rows: Any = table.set_index(["seeding", "quantity"])
 
     def said(*where: str) -> str:
         return captions.simulated(rows.loc[where])
@@ -231,10 +231,10 @@ def caption(table: pd.DataFrame) -> str:
     if "consecutive" in rows.index:
         text += (
             f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{rows.loc[('consecutive', 'per prompt'), 'by construction']:.3g}) and {said('consecutive', 'prompt average')} of the average; "
-            f"one seed for all prompts (broadcast) makes their average vary "
-            f"{said('broadcast', 'prompt average')} times as much as it should, and no single prompt shows it; "
-            f"without a seed fresh engines give the same students, {rows.loc[('engine default', 'per prompt'), 'simulated']:.3g}. "
+            f"{rows.loc['consecutive', 'per prompt']['by construction']:.3g}) and {said('consecutive', 'prompt average')} of the "
+            f"mean. One seed for all prompts (broadcast) makes it vary {said('broadcast', 'prompt average')} times as much, unseen "
+            "in a single prompt; with none fresh engines give one student, "
+            f"{rows.loc['engine default', 'per prompt']['simulated']:.3g}. "
         )
     rejected = [name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any()]
     return text + f"Rejected by the check that keyed seeds pass: {', '.join(rejected) or 'none'}."

@@ -224,9 +224,9 @@ def caption(table: pd.DataFrame, prompts: int) -> str:
     )
     if (rows["method"] == "medoid").any():
         most = rows.loc[rows["method"] == "medoid", "k"].max()
+        medoid: Any = ("medoid", "home", most, "total")
         text += (
-            f"The medoid of {most} responses leaves κ = {said('medoid', 'home', most, 'total')}, T5 says "
-            f"{full.loc['medoid', 'home', most, 'total']['predicted']:.2f}. "
+            f"The medoid of {most} responses leaves κ = {said(*medoid)}, T5 says {full.loc[medoid]['predicted']:.2f}. "
         )
     crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
     able = crowd[crowd["outside the valid answers"] < LARGEST_SHARE_OUTSIDE]

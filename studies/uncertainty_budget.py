@@ -8,6 +8,7 @@ for which all sources but one are frozen, whose variance is the sum of all compo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Annotated
 
@@ -86,12 +87,13 @@ class Setting:
         for _, size in seeds.chunks(seed_design.students, values=self.recipe.steps * self.batch):
             part, done = seed_design.part(done, size), done + size
             responses = self.teacher.respond(self.X, self.k, students=part, key=key)
-            how = {"hidden": self.hidden, "recipe": self.recipe, "seed_design": part, "key": key}
-            found.append(distill(self.X, weigh(responses), **how).predict_mean(self.X_test))
+            targets = weigh(responses)
+            students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, seed_design=part, key=key)
+            found.append(students.predict_mean(self.X_test))
         return np.concatenate(found)
 
 
-def sums(answers: np.ndarray, factors: dict) -> np.ndarray:
+def sums(answers: np.ndarray, factors: Mapping[str, np.ndarray]) -> np.ndarray:
     """The sum of all components, then for each source the sum of those that contain it.
 
     The latter is the variance over the levels of that source with all others held, averaged over their levels.
@@ -154,15 +156,15 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
     for place, (_, parts) in enumerate(settings):
         up = down = 0.0
         for kind, value in groups(parts).items():
-            label = kind if place == 0 else None
-            axis.bar(place, value, bottom=up if value >= 0 else down, color=palette[kind], width=0.7, label=label)
+            label, bottom = None if place else kind, up if value >= 0 else down
+            axis.bar(place, value, bottom=bottom, color=palette[kind], width=0.7, label=label)
             up, down = up + max(value, 0.0), down + min(value, 0.0)
     axis.set_xticks(range(len(settings)), labels=[str(k) for (_, k), _ in settings])
     alphas = [alpha for (alpha, _), _ in settings]
     for alpha in dict.fromkeys(alphas):
         middle = np.mean([place for place, other in enumerate(alphas) if other == alpha])
-        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
-        axis.annotate(f"α = {alpha:g}", (middle, -0.13), **below)
+        below = axis.get_xaxis_transform()  # x in data, y in fractions of the axes
+        axis.text(float(middle), -0.13, f"α = {alpha:g}", transform=below, ha="center", va="top", fontsize=8)
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
     axis.set_xlabel("responses averaged, k", labelpad=14)
     axis.grid(axis="x", visible=False)
@@ -213,9 +215,8 @@ def caption(table: pd.DataFrame, options: Options) -> str:
 
     def shares(k: int) -> str:
         found = groups(parts[(parts["alpha"] == alpha) & (parts["k"] == k)])
-        whole = sum(found.values())
-        each = [f"{name} {round(100 * value / whole) + 0} %" for name, value in found.items()]
-        return f"{', '.join(each)} of {whole:.3f} Var y"
+        total = sum(found.values())
+        return ", ".join(f"{n} {round(100 * v / total) + 0} %" for n, v in found.items()) + f" of {total:.3f} Var y"
 
     def involved(k: int) -> str:
         rows = first[(first["statement"] == "T11") & (first["alpha"] == alpha) & (first["k"] == k)]
