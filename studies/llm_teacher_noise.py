@@ -63,8 +63,8 @@ def measure(cell: dict) -> pd.DataFrame:
         prompts, students=cell["students"], k=k, per_student=cell["per_student"]
     )
     targets = weigh(drawn, "multi")
-    how = {"seed_design": SeedDesign.independent(cell["students"]), "key": ("llm teacher noise", temperature, k)}
-    students = testbed.distill(targets, cell, **how)
+    seed_design, key = SeedDesign.independent(cell["students"]), ("llm teacher noise", temperature, k)
+    students = testbed.distill(targets, cell, seed_design=seed_design, key=key)
     p, plain = testbed.predict_proba(prompts, temperature=temperature), testbed.predict_proba(prompts)
     rows = [{"of": "students", **row} for row in of_students(students.predict_proba(prompts), p, plain, k=k)]
     rows += [{"of": "responses", **row} for row in compare_memorised(answer_shares(targets, testbed.encoder), p, k)]
@@ -130,7 +130,7 @@ def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def _points(axis: Axes, table: pd.DataFrame, quantity: str, *, k: int, **options: object) -> None:
+def _points(axis: Axes, table: pd.DataFrame, quantity: str, *, k: int, **options: Any) -> None:
     part = table[(table["of"] == "students") & (table["quantity"] == quantity) & (table["k"] == k)]
     figures.points(axis, part.sort_values("temperature"), "temperature", **options)
 

@@ -8,8 +8,9 @@ for which all sources but one are frozen, whose variance is the sum of all compo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -86,12 +87,12 @@ class Setting:
         for _, size in seeds.chunks(seed_design.students, values=self.recipe.steps * self.batch):
             part, done = seed_design.part(done, size), done + size
             responses = self.teacher.respond(self.X, self.k, students=part, key=key)
-            how = {"hidden": self.hidden, "recipe": self.recipe, "seed_design": part, "key": key}
+            how: dict[str, Any] = {"hidden": self.hidden, "recipe": self.recipe, "seed_design": part, "key": key}
             found.append(distill(self.X, weigh(responses), **how).predict_mean(self.X_test))
         return np.concatenate(found)
 
 
-def sums(answers: np.ndarray, factors: dict) -> np.ndarray:
+def sums(answers: np.ndarray, factors: Mapping[str, Any]) -> np.ndarray:
     """The sum of all components, then for each source the sum of those that contain it.
 
     The latter is the variance over the levels of that source with all others held, averaged over their levels.
@@ -161,7 +162,7 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
     alphas = [alpha for (alpha, _), _ in settings]
     for alpha in dict.fromkeys(alphas):
         middle = np.mean([place for place, other in enumerate(alphas) if other == alpha])
-        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
+        below: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
         axis.annotate(f"α = {alpha:g}", (middle, -0.13), **below)
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
     axis.set_xlabel("responses averaged, k", labelpad=14)
