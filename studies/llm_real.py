@@ -209,8 +209,8 @@ def draw(options: Options) -> str:
     from uqkd.llm import open_teacher
 
     experiment = asked({**options.model_dump(), "data": options.folder, "per_student": options.per_student})
-    name, backend, key = options.teacher, options.backend, (*KEY, "teacher")
-    experiment.fill(lambda: open_teacher(name, backend=backend, dtype="float32"), key=key)
+    how: dict[str, Any] = {"backend": options.backend, "dtype": "float32"}
+    experiment.fill(lambda: open_teacher(options.teacher, **how), key=(*KEY, "teacher"))
     return experiment.fingerprint(options.teacher, options.student)
 
 
@@ -234,7 +234,7 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
             f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
             f"nats a token. "
         )
-    for (where, claim), own in decided.groupby(["part", "claim"], sort=False):
+    for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
         parts = "; ".join(f"{row['comparison']} {captions.limits(row)}" for _, row in own.iterrows())
-        text += f'"{claim}", {where}: {own["claim_verdict"].iloc[0]} ({parts}). '
+        text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '
     return text + SOURCES

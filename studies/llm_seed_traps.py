@@ -110,8 +110,7 @@ def drawn(teacher: Any, prompts: Prompts, cell: dict, seeding: str, experiments:
         of_student = student_seeds(seeding, experiments, students, key=key)
         given = [of_student[e][s] for e, s, _, _ in places]
         answers = teacher.complete_with([ids[p] for _, _, p, _ in places], sampling, n=k, seeds=given)
-    known = [answer_ids(teacher.encoder, own) for own in prompts.answers]
-    other = max(map(len, prompts.answers))
+    known, other = [answer_ids(teacher.encoder, own) for own in prompts.answers], max(map(len, prompts.answers))
     rows = [
         (e, s, p, j, known[p].get(tuple(one.token_ids or ()), other))
         for (e, s, p, first), several in zip(places, answers, strict=True)
@@ -200,12 +199,12 @@ def _point(axis: Axes, place: int, row: pd.Series, colour: Any) -> None:
     if known > 0 and known != 1.0:
         axis.plot(known, place, **EXPECTED, zorder=2)
     if ratio > 0:
-        figures.labelled_point(
-            axis, ratio, place, captions.plus_minus(ratio, error), standard_error=error, color=colour
-        )
+        text = captions.plus_minus(ratio, error)
+        figures.labelled_point(axis, ratio, place, text, standard_error=error, color=colour)
     else:
         axis.plot(ZERO, place, "<", color=colour, ms=6)
-        axis.annotate("exactly 0", (ZERO, place), (0, 7), textcoords="offset points", color=colour, fontsize=8)
+        where: dict[str, Any] = {"xytext": (0, 7), "textcoords": "offset points", "ha": "left", "fontsize": 8}
+        axis.annotate("exactly 0", (ZERO, place), color=colour, **where)
 
 
 def main(options: Options, run: Run) -> None:
@@ -229,12 +228,13 @@ def caption(table: pd.DataFrame) -> str:
         f"{said('keyed', 'prompt average')} of the average over prompts ({first['students']} students). "
     )
     if "consecutive" in rows.index:
+        known = {name: rows.loc[(name, "per prompt")] for name in ("consecutive", "engine default")}
         text += (
             f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{rows.loc['consecutive', 'per prompt']['by construction']:.3g}) and {said('consecutive', 'prompt average')} of the "
-            f"mean. One seed for all prompts (broadcast) makes it vary {said('broadcast', 'prompt average')} times as much, unseen "
-            "in a single prompt; with none fresh engines give one student, "
-            f"{rows.loc['engine default', 'per prompt']['simulated']:.3g}. "
+            f"{known['consecutive']['by construction']:.3g}) and {said('consecutive', 'prompt average')} of the average; "
+            f"one seed for all prompts (broadcast) makes their average vary {said('broadcast', 'prompt average')} times as much "
+            f"as it should, and no single prompt shows it; without a seed fresh engines give the same students, "
+            f"{known['engine default']['simulated']:.3g}. "
         )
-    rejected = [name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any()]
-    return text + f"Rejected by the check that keyed seeds pass: {', '.join(rejected) or 'none'}."
+    failing = ", ".join(name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any())
+    return f"{text}Rejected by the check that keyed seeds pass: {failing or 'none'}."

@@ -210,7 +210,7 @@ def main(options: Options, run: Run) -> None:
 
 def caption(table: pd.DataFrame, prompts: int) -> str:
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
-    full = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
+    full: Any = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
 
     def said(*where: Any) -> str:
         return captions.simulated(full.loc[where])

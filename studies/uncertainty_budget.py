@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -87,13 +87,12 @@ class Setting:
         for _, size in seeds.chunks(seed_design.students, values=self.recipe.steps * self.batch):
             part, done = seed_design.part(done, size), done + size
             responses = self.teacher.respond(self.X, self.k, students=part, key=key)
-            targets = weigh(responses)
-            students = distill(self.X, targets, hidden=self.hidden, recipe=self.recipe, seed_design=part, key=key)
-            found.append(students.predict_mean(self.X_test))
+            how: dict[str, Any] = {"hidden": self.hidden, "recipe": self.recipe, "seed_design": part, "key": key}
+            found.append(distill(self.X, weigh(responses), **how).predict_mean(self.X_test))
         return np.concatenate(found)
 
 
-def sums(answers: np.ndarray, factors: Mapping[str, np.ndarray]) -> np.ndarray:
+def sums(answers: np.ndarray, factors: Mapping[str, Any]) -> np.ndarray:
     """The sum of all components, then for each source the sum of those that contain it.
 
     The latter is the variance over the levels of that source with all others held, averaged over their levels.
@@ -156,15 +155,15 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
     for place, (_, parts) in enumerate(settings):
         up = down = 0.0
         for kind, value in groups(parts).items():
-            label, bottom = None if place else kind, up if value >= 0 else down
-            axis.bar(place, value, bottom=bottom, color=palette[kind], width=0.7, label=label)
+            label = kind if place == 0 else None
+            axis.bar(place, value, bottom=up if value >= 0 else down, color=palette[kind], width=0.7, label=label)
             up, down = up + max(value, 0.0), down + min(value, 0.0)
     axis.set_xticks(range(len(settings)), labels=[str(k) for (_, k), _ in settings])
     alphas = [alpha for (alpha, _), _ in settings]
     for alpha in dict.fromkeys(alphas):
         middle = np.mean([place for place, other in enumerate(alphas) if other == alpha])
-        below = axis.get_xaxis_transform()  # x in data, y in fractions of the axes
-        axis.text(float(middle), -0.13, f"α = {alpha:g}", transform=below, ha="center", va="top", fontsize=8)
+        below: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
+        axis.annotate(f"α = {alpha:g}", (middle, -0.13), **below)
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
     axis.set_xlabel("responses averaged, k", labelpad=14)
     axis.grid(axis="x", visible=False)
@@ -215,8 +214,9 @@ def caption(table: pd.DataFrame, options: Options) -> str:
 
     def shares(k: int) -> str:
         found = groups(parts[(parts["alpha"] == alpha) & (parts["k"] == k)])
-        total = sum(found.values())
-        return ", ".join(f"{n} {round(100 * v / total) + 0} %" for n, v in found.items()) + f" of {total:.3f} Var y"
+        whole = sum(found.values())
+        each = [f"{name} {round(100 * value / whole) + 0} %" for name, value in found.items()]
+        return f"{', '.join(each)} of {whole:.3f} Var y"
 
     def involved(k: int) -> str:
         rows = first[(first["statement"] == "T11") & (first["alpha"] == alpha) & (first["k"] == k)]
