@@ -37,9 +37,9 @@ figures: $(READY)
 test: $(READY) .real/ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# While one works: what takes seconds, and starts neither processes nor engines.
+# While one works: the quick tests that start neither processes nor engines; of some rooms by TESTS=tests/store.
 test-fast: $(READY) .real/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not engine and not process"
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not engine and not process" $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -22,11 +22,14 @@ from markers import (  # noqa: F401  hooks
     pytest_runtest_logreport,
     pytest_runtest_setup,
     pytest_terminal_summary,
+    pytest_unconfigure,
 )
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; read when NumPy and torch are imported
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+collect_ignore = ["faults/traced.py"]  # a script, which runs when it is imported
 
 WORDS = 252  # "w0" ... "w251" are tokens 4 ... 255; 0-3 are <unk>, <s>, </s>, <pad>
 

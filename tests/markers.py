@@ -1,7 +1,7 @@
 """Markers that cannot be forgotten: a test that starts a process or an engine without saying so fails.
 
-`process`: starts commands or processes of Python. `engine`: starts vLLM. `slow`: takes more than five seconds. What
-`make test-fast` leaves out are these three.
+`process`: starts commands or processes of Python. `engine`: starts vLLM. `slow`: takes more than a second or so of
+a core; the run ends with those that are not marked and took five. What `make test-fast` leaves out are these three.
 """
 
 from __future__ import annotations
@@ -109,6 +109,11 @@ def pytest_collection_finish() -> None:
     """Set aside what was imported: a collection of garbage by statsmodels or vLLM goes through all of it otherwise, in 0.4 s."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Nothing stays set aside when the process ends, or libraries report what they take for leaks."""
+    gc.unfreeze()
 
 
 def _named(item: pytest.Item) -> Iterator[str]:

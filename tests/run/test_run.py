@@ -215,6 +215,7 @@ def test_a_root_that_vanished_is_not_made_again_by_a_worker(file, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.process
 def test_workers_closed_now_do_not_finish_their_cells(file, tmp_path):
     file.write_text(STUDY.replace("    if cell[", "    import time\n    time.sleep(60 * cell['i'])\n    if cell[", 1))
     pool = LocalPool(2)

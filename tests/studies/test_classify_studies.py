@@ -40,6 +40,7 @@ def modules(name):
     return load_study(STUDIES / f"{name}.py").module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_study_runs_and_draws(name, tmp_path):
     study = load_study(STUDIES / f"{name}.py")

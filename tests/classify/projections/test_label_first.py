@@ -127,6 +127,7 @@ def test_squared_error_equals_slsqp_on_1000_rows():
     assert 0.1 < moved < 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.0, 0.05])
 def test_20000_rows_of_150_classes_are_certified(margin):
     generator = seeds.generator("test", "label first", "many", margin)

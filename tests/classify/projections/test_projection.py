@@ -109,6 +109,7 @@ def labelled(generator, rows, classes):
     return p, near, (generator.random((rows, classes)) < 0.5) & ~near
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", ["entropy_min", "entropy_max"])
 def test_20000_rows_of_150_classes_are_certified(bound):
     p, near, wrong = labelled(seeds.generator("test", "projection", "many", bound), 20_000, 150)

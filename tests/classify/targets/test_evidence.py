@@ -140,6 +140,7 @@ def masses():
         yield e.reshape(CLASSES, ROWS), found.near_min[::ROWS], found.wrong_max[::ROWS]
 
 
+@pytest.mark.slow
 def test_the_mean_mass_is_within_its_bound_as_often_as_stated():
     """10,000 bounds from 5 normal masses each: 90 % hold, with a standard error of √(.9 · .1/10,000) = .003, so ± .0133.
 
@@ -182,6 +183,7 @@ def test_entropy_is_that_of_the_prediction_or_the_most_that_the_bounds_leave():
 # ------------------------------------------------------------------------------------------------- always to be met
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from([2, 3, 5, 20, 150]),

@@ -223,6 +223,7 @@ def test_firing_rates_are_shares_of_rows_that_a_method_changes(views):
     assert views.firing_rate("groups, entropy") >= views.firing_rate("groups")
 
 
+@pytest.mark.slow
 def test_a_teacher_that_knows_its_rows_leaves_wclip_nothing_to_do():
     """The open question of CUD: a teacher that is right on its training rows."""
     sure = fit(labels=SCORES.argmax(axis=1), recipe=Recipe(steps=600, batch=16, lr=0.03))

@@ -375,6 +375,7 @@ def test_label_noise_refuses_what_it_cannot_do():
         data.noisy_posterior([0.5, 0.5], 0.1)
 
 
+@pytest.mark.slow
 def test_tokens_of_whole_words(world, drawn, tmp_path):
     made = data.tokenizer(world)
     ids = data.encode(made, drawn.texts[:50], 16)

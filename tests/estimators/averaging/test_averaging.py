@@ -150,6 +150,7 @@ def _biases(fit, dof=20, count=2000):
     return fits.mean(axis=0) - [1.0, 2.0], fits.std(axis=0, ddof=1) / np.sqrt(count)
 
 
+@pytest.mark.slow
 def test_iterated_weights_remove_the_bias_of_plain_weights():
     """Mean of 2,000 fits at dof 20. A plain fit is low by about 2 / dof of V (its weights favour low draws), 12 se.
 

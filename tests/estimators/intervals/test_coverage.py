@@ -129,6 +129,7 @@ def _law_shares(fit, values, truths):
     return hits / len(values)
 
 
+@pytest.mark.slow
 def test_averaging_law_with_known_errors():
     error = np.array([0.3, 0.2, 0.1, 0.1, 0.05, 0.05])
     values = 0.2 + 2.0 / K + error * generator("test", "coverage", "law").normal(size=(EXPERIMENTS, K.size))
@@ -143,6 +144,7 @@ def test_averaging_law_with_known_errors():
     assert not any(map(_in_band, _law_shares(lambda row: fit(row, np.sqrt(error)), values[:2000], (0.2, 2.0))))
 
 
+@pytest.mark.slow
 def test_averaging_law_and_power_law_from_variance_estimates():
     """Variances with 200 degrees of freedom, se = V √(2 / dof): iterated weights cover, plain ones do not."""
     dof, floor = 200, 0.2
@@ -196,6 +198,7 @@ def _bootstrap_share(name, draw, truth, statistic=_mean, resample=0, **options):
     return hits / EXPERIMENTS, interval.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [10, 20, 50])
 def test_bootstrap_default_and_studentized_for_means(n):
     def draw(rng, count):

@@ -278,6 +278,7 @@ def test_two_students_say_what_cannot_be_estimated_from_a_pair():
     assert {row["over"] for row in every(three)} == {"students, prompts"}
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_pair_is_that_of_these_two_over_prompts():
     """400 pairs of fixed students, P = 60 prompts each: 95 % of intervals hold the pair's own truth; 91 to 99 % is 4 sd."""
     inside = 0

@@ -295,6 +295,7 @@ def cpu_seconds(work):
     return min(once(), once())
 
 
+@pytest.mark.slow
 def test_eight_million_tokens_are_read_many_times_faster_than_value_by_value(tmp_path):
     """32,000 responses of 256 tokens. Value by value each reading takes as long as `slow`, or longer; measured on an eighth."""
     bank = long_bank(tmp_path, responses=32 * 1024, tokens=256)

@@ -256,6 +256,7 @@ def test_ctrl_c_says_how_far_it_came(tmp_path):
         imported(lines(tmp_path / "a.jsonl", *ROWS), tmp_path / "bank", part=15, progress=stop)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_responses(tmp_path):
     peaks = []
     for count in (2_000, 8_000):
@@ -497,6 +498,7 @@ def test_the_command_imports_maps_columns_and_says_what_it_cannot_show(tmp_path,
     assert uqkd("verify", tmp_path / "bank") == 0
 
 
+@pytest.mark.slow
 def test_imported_responses_are_distilled_and_measured(make_model, tmp_path, capsys):
     """From a file to students and the table: text is encoded with the student's tokenizer."""
     model = make_model(tmp_path / "model")

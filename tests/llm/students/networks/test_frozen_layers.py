@@ -55,6 +55,7 @@ def blocks(student):
     return next(part for part in student.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_last_blocks_alone_get_adapters(family, make_model, tmp_path):
     path = family_of(family, tmp_path / "m", make_model)

@@ -246,6 +246,7 @@ def trained(path, responses, *, steps):
     return made, said
 
 
+@pytest.mark.slow
 def test_a_student_of_another_tokenizer_says_the_teachers_words(drawn, students, tmp_path):
     """Trained on a few prompts until it knows them; taken for its own, the teacher's ids spell nonsense."""
     path, encoder = tmp_path / "student", students["same size"]

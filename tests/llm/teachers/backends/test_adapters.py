@@ -195,6 +195,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_vllm_cannot_put_on_is_told_apart(change, tiny, tmp_path):
     pytest.importorskip("vllm")
