@@ -200,7 +200,7 @@ def test_training_computes_what_lies_below_the_adapters_once_a_row(llama, togeth
     shares = np.ones((students, 10))
     rows = TrainingRows(
         np.concatenate([one[0, :length] for one, length in zip(table, lengths, strict=True)]).astype(np.int32),
-        np.r_[0, np.cumsum(lengths)], table[:, 1].argmax(axis=1), shares, shares, orders, 0, pad=3,
+        np.r_[0, np.cumsum(lengths)], table[:, 1].argmax(axis=1), shares, shares, orders, pad=3,
     )  # fmt: skip
     recipe = Recipe(steps=steps, batch=batch, optimiser="adamw", lr=1e-2)
     initializer = Initializer.of(llama, lora=LAST)

@@ -42,8 +42,6 @@ class TrainingRows:
         all rows, the shares themselves, brought to mean one over all rows of the table.
     orders : (S, T, B) int
         Rows of each student's batches.
-    supervised_ends : int
-        Rows whose end is supervised.
     pad : int
     notes : tuple of str
         What a user should know of how texts became tokens.
@@ -52,7 +50,7 @@ class TrainingRows:
     --------
     >>> rows = TrainingRows(
     ...     np.array([5, 6, 2, 7, 2]), np.array([0, 3, 5]), np.array([1, 1]), np.ones((1, 2)), np.ones((1, 2)),
-    ...     np.array([[[0, 1]]]), 2, pad=0
+    ...     np.array([[[0, 1]]]), pad=0
     ... )
     >>> rows.table().tolist(), rows.learnt_tokens
     ([[[5, 6, 2], [0, 1, 1]], [[7, 2, 0], [0, 1, 0]]], array([2, 1]))
@@ -64,7 +62,6 @@ class TrainingRows:
     shares: Array
     weights: Array
     orders: Index
-    supervised_ends: int
     pad: int = 0
     notes: tuple[str, ...] = ()
 
@@ -149,8 +146,7 @@ def training_rows(
             number.setdefault(pair, len(number))
     rows = _flat(number, targets.responses, encoder, said.ids)
     check_lengths(np.diff(rows[1]), (p for p, _ in number), targets.responses.prompts, encoder)
-    ends = sum(targets.responses.distinct[i].finished for _, i in number)
-    if not ends:
+    if not any(targets.responses.distinct[i].finished for _, i in number):
         raise DataError(
             f"none of {len(number)} responses ends by itself (all were cut at max_tokens), so students would never learn "
             "to stop; draw them again with a larger max_tokens."
@@ -167,7 +163,7 @@ def training_rows(
         weights = (shares > 0).astype(np.float64)
     pad = encoder.tokenizer.pad_token_id
     pad = encoder.eos_id if pad is None else int(pad)
-    return TrainingRows(*rows, shares, weights, orders, ends, pad, said.notes)
+    return TrainingRows(*rows, shares, weights, orders, pad, said.notes)
 
 
 def _flat(
