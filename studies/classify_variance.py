@@ -8,23 +8,13 @@ mixing alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd.classify import (
-    METHODS,
-    ClassTargets,
-    Distillation,
-    Mixing,
-    SeedDesign,
-    TargetFactory,
-    distill,
-    weigh,
-)
+from uqkd.classify import METHODS, Distillation, Mixing, SeedDesign, distill, weigh
 from uqkd.estimators import (
     decompose_categorical,
     gini,
@@ -39,30 +29,7 @@ from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, cell_recipe, evaluate, network, task_cells
 from uqkd.testbeds.options import TaskOptions
 
-Sampled = Callable[[TargetFactory, Any, int, tuple], ClassTargets]
-
-
-def sampled(k: int) -> Sampled:
-    return lambda views, X, students, key: weigh(
-        views.teacher.respond(X, k, students=students, key=key), classes=views.probabilities.shape[1]
-    )
-
-
-def blended(k: int) -> Sampled:
-    return lambda views, X, students, key: weigh(
-        views.teacher.respond(X, k, students=students, key=key),
-        "precision",
-        second=views.folds.probabilities,
-        classes=views.folds.probabilities.shape[1],
-    )
-
-
-SAMPLED: dict[str, Sampled] = {
-    "1 sampled label": sampled(1),
-    "4 sampled labels": sampled(4),
-    "16 sampled labels": sampled(16),
-    "4 labels and folds, by precision": blended(4),
-}
+SAMPLED = {"1 sampled label": 1, "4 sampled labels": 4, "16 sampled labels": 16, "4 labels and folds, by precision": 4}
 KINDS = ("within one student", "between students", "sum")  # of shares of G_p
 MIXED = {"labels, mixup": 0.0, "teacher, mixup": 1.0}  # weight of the teacher
 
@@ -96,11 +63,11 @@ def measure(cell: dict) -> pd.DataFrame:
     recipe = cell_recipe(cell)
     views = cached_target_factory(task, network=of_teacher, recipe=recipe)
     key = ("classify variance", *(str(cell[name]) for name in sorted(cell)))
-    targets: Any = views.teacher
+    targets: Any = views.targets(method) if method in METHODS else views.teacher
     if method in SAMPLED:
-        targets = SAMPLED[method](views, task.X, students, (*key, "labels"))
-    elif method in METHODS:
-        targets = views.targets(method)
+        drawn = views.teacher.respond(task.X, SAMPLED[method], students=students, key=(*key, "labels"))
+        folds = ("precision", {"second": views.folds.probabilities}) if "folds" in method else ("multi", {})
+        targets = weigh(drawn, folds[0], classes=len(task.classes), **folds[1])
     trained = distill(
         task.X, targets, labels=task.labels, factory=network(of_students, task), recipe=recipe,
         objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), seed_design=SeedDesign.independent(students),

@@ -8,30 +8,26 @@ that see all rows what their initial weights do.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import Moments, mean_and_error, normal_half_width
+from uqkd.estimators import normal_half_width
 from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Fraction, Run
-from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
+from uqkd.testbeds.options import NetworkOptions
+from uqkd.testbeds.spreads import begun_alike, begun_anew
 from uqkd.theory import statements as theory
 
 
-class Options(Base):
-    data: tuple[str, ...] = ("diabetes",)
-    target: str | None = None
+class Options(NetworkOptions):
     fractions: tuple[Fraction, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
     teacher: tuple[int, ...] = (128,)
     student: tuple[int, ...] = (64,)
-    steps: int = 200
     initialisations: AtLeastTwo = 16
     replicates: AtLeastTwo = 128
 
@@ -55,8 +51,7 @@ def cells(options: Options) -> list[dict]:
     planned = []
     for name in options.data:
         shared = {**regression_cell(name, options.target), **options.only("teacher", "student", "steps", "replicates")}
-        for labels in LABELS:
-            cell = {**shared, "labels": labels}
+        for cell in ({**shared, "labels": labels} for labels in LABELS):
             planned += [{**cell, "vary": "both", "fraction": f} for f in options.fractions]
             alike = {**cell, "initialisations": options.initialisations, "vary": "rows"}
             planned += [{**alike, "fraction": f} for f in options.fractions]
@@ -83,50 +78,37 @@ def measure(cell: dict) -> pd.DataFrame:
         return students.predict_mean(part.features_test)
 
     if cell["vary"] == "rows":  # a few beginnings with several resamples each, the same at every fraction
-        own = []
-        size = max(2, cell["replicates"] // cell["initialisations"])
-        for level in range(cell["initialisations"]):
-            seed_design = SeedDesign.independent(size, first=level * size, bootstrap=True)
-            alike = np.full(size, level)
-            seed_design = replace(seed_design, initialisation=alike, recurring=("initialisation", "bootstrap"))
-            own.append(taught(seed_design, (*everything, "rows")).var(axis=0, ddof=1).mean())
-        (variance, standard_error), students = mean_and_error(own), size * len(own)
+        spread = begun_alike(lambda design: taught(design, (*everything, "rows")), cell, bootstrap=True)
     else:
         key = (*everything, cell["labels"], cell["vary"], cell["fraction"])
-        designs = SeedDesign.in_chunks(cell["replicates"], values=len(part.X), bootstrap=cell["vary"] == "both")
-        found = [taught(seed_design, key) for seed_design in designs]
-        spread = Moments.of(np.concatenate(found))  # networks are biased: the teacher is no centre
-        variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
+        how = {"values": len(part.X), "bootstrap": cell["vary"] == "both"}
+        spread = begun_anew(lambda design: taught(design, key), cell["replicates"], **how)
 
     residual = answers - fit_ols(part.X, answers).predict(part.X)
-    about = {"data": data_label(cell), "labels": cell["labels"], "vary": cell["vary"], "fraction": cell["fraction"]}
-    about |= {"rows": len(part.X), "drawn": drawn, "students": students}
-    numbers = {"simulated": variance, "standard_error": standard_error}
+    about = {name: cell[name] for name in ("labels", "vary", "fraction")} | {"rows": len(part.X), "drawn": drawn}
     linear = theory.bootstrap_variance(part.X, residual, part.X_test, drawn=drawn).mean()
     error = ((part.y_test_standard - centre) ** 2).mean()
-    return pd.DataFrame([about | numbers | {"least_squares": linear, "teacher_error": error}])
+    found = {**spread.columns, "least_squares": linear, "teacher_error": error}
+    return pd.DataFrame([{"data": data_label(cell), **about, **found}])
 
 
 def plot(table: pd.DataFrame) -> Figure:
     names = table["data"].unique()
     figure, axes = figures.panels(len(names), 2, height=3.0, sharex=True, sharey="row")
-    dark, both, rows_only, begin = "0.3", *figures.colours(3)
+    both, rows_only, begin = figures.colours(3)
     for (name, labels), axis in zip(((n, of) for n in names for of in LABELS), axes.flat, strict=True):
         mine = table[(table["data"] == name) & (table["labels"] == labels)]
         for vary, colour, shift in (("both", both, -0.005), ("rows", rows_only, 0.005)):  # side by side
             part = mine[mine["vary"] == vary]
             figures.points(axis, part, part["fraction"] + shift, color=colour, label=VARY[vary])
         linear = mine[mine["vary"] == "both"]
-        label = "least squares, rows resampled (T9, many rows)"
-        figures.theory(axis, linear["fraction"], linear["least_squares"], color=dark, linestyle=":", label=label)
+        dotted = {"color": "0.3", "linestyle": ":", "label": "least squares, rows resampled (T9, many rows)"}
+        figures.theory(axis, linear["fraction"], linear["least_squares"], **dotted)
         alone = mine[mine["vary"] == "begin"].iloc[0]
         shown = {"color": begin, "alpha": 0.5, "label": VARY["begin"]}
         figures.band(axis, alone["simulated"], alone["standard_error"], **shown)
         axis.set(title=f"{name}: {LABELS[labels]}", ylim=(0, None))
-    for axis in axes[:, 0]:
-        axis.set_ylabel("inter-student variance (Var y)")
-    for axis in axes[-1]:
-        axis.set_xlabel("share of rows drawn, with replacement")
+    figures.outer_labels(axes, x="share of rows drawn, with replacement", y="inter-student variance (Var y)")
     figures.legend_below(figure, axes[0, 0], f"points and band: simulation {captions.BARS}", columns=2)
     return figure
 
@@ -137,14 +119,12 @@ def main(options: Options, run: Run) -> None:
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:
-    name = table["data"].iloc[0]
-    most = max(options.fractions)
+    name, most = table["data"].iloc[0], max(options.fractions)
     mine = table[(table["data"] == name) & (table["fraction"].isin([most, 1.0]))]
     at, bar = (mine.set_index(["labels", "vary"])[column] for column in ("simulated", "standard_error"))
-    error = mine["teacher_error"].iloc[0]
     said = (
         f"{name}, {options.replicates:,} students per point; teacher {options.teacher}, students {options.student}, "
-        f"{options.steps} steps on all their rows (the teacher's own test error: {error:.2f} Var y). "
+        f"{options.steps} steps on all their rows (the teacher's own test error: {mine['teacher_error'].iloc[0]:.2f} Var y). "
     )
     for labels, text in LABELS.items():
         total, rows, begin = (at[labels, vary] for vary in VARY)

@@ -15,22 +15,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import Moments, normal_half_width
+from uqkd.estimators import normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
 from uqkd.report import captions, figures
-from uqkd.run import AtLeastTwo, PositiveFloat, Run
-from uqkd.run import Options as Base
+from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
+from uqkd.testbeds.options import NetworkOptions
+from uqkd.testbeds.spreads import spread_of
 
 
-class Options(Base):
-    data: tuple[str, ...] = ("diabetes",)
-    target: str | None = None
+class Options(NetworkOptions):
     perturbations: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0)
-    hidden: tuple[int, ...] = (16,)
-    steps: int = 200
-    replicates: AtLeastTwo = 400
 
 
 PRESETS = {
@@ -43,9 +39,8 @@ INDEPENDENT = -1.0  # instead of a perturbation: students that begin independent
 
 
 def cells(options: Options) -> list[dict]:
-    how = options.only("hidden", "steps", "replicates")
     return [
-        {**regression_cell(name, options.target), **how, "perturbation": level}
+        {**regression_cell(name, options.target), **options.network, "perturbation": level}
         for name in options.data
         for level in (*options.perturbations, INDEPENDENT)
     ]
@@ -73,12 +68,11 @@ def measure(cell: dict) -> pd.DataFrame:
             for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():
                 seen.setdefault((name, when), []).append(found)
 
-    about = {"data": data_label(cell), "perturbation": cell["perturbation"], "students": cell["replicates"]}
+    about = {"data": data_label(cell), "perturbation": cell["perturbation"]}
     rows = []
     for (name, when), parts in seen.items():
-        spread = Moments.of(np.concatenate(parts).astype(np.float64))
-        numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
-        rows.append({**about, "quantity": name, "when": when, **numbers})
+        numbers = spread_of(np.concatenate(parts)).columns
+        rows.append({**about, "students": numbers.pop("students"), "quantity": name, "when": when, **numbers})
     return pd.DataFrame(rows)
 
 
@@ -94,21 +88,18 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(changed: pd.DataFrame) -> Figure:
-    name = changed["data"].iloc[0]
-    near = changed[(changed["data"] == name) & (changed["perturbation"] > 0)]
-    free = changed[(changed["data"] == name) & (changed["perturbation"] == INDEPENDENT)].set_index("quantity")
+    name, first = changed["data"].iloc[0], changed[changed["data"] == changed["data"].iloc[0]]
+    near, free = first[first["perturbation"] > 0], first[first["perturbation"] == INDEPENDENT].set_index("quantity")
     figure, ((weights, ratio, spread),) = figures.panels(1, 3, height=3.0)
     quantities = [quantity for quantity in free.index if quantity != "answers"]
     for i, (quantity, colour) in enumerate(zip((*quantities, "answers"), figures.colours(len(free)), strict=True)):
         rows = near[near["quantity"] == quantity]
         axis = spread if quantity == "answers" else weights
         figures.theory(axis, rows["perturbation"], rows["before"], color=colour, linestyle="--")
-        label, marker = _label(quantity), "os^Dv"[i % 5]
-        # side by side, so that no point hides another
-        beside = rows["perturbation"] * 1.07 ** (i - len(quantities) / 2)
-        at = rows["perturbation"] if quantity == "answers" else beside
-        figures.points(axis, rows, at, y="after", error="after_se", color=colour, fmt=marker)
-        figures.points(ratio, rows, beside, y="ratio", error="ratio_se", color=colour, fmt=marker, label=label)
+        beside = rows["perturbation"] * 1.07 ** (i - len(quantities) / 2)  # so that no point hides another
+        at, shown = rows["perturbation"] if quantity == "answers" else beside, {"color": colour, "fmt": "os^Dv"[i % 5]}
+        figures.points(axis, rows, at, y="after", error="after_se", **shown)
+        figures.points(ratio, rows, beside, y="ratio", error="ratio_se", label=_label(quantity), **shown)
     own = free.loc["answers", "after"]
     figures.band(spread, own, free.loc["answers", "after_se"], color="0.6", zorder=1)
     spread.text(near["perturbation"].min(), 1.3 * own, "independent", fontsize=7.5, color="0.3")
@@ -129,16 +120,11 @@ def _label(quantity: str) -> str:
     return f"{kind}{'s' * (kind == 'weight')}, layer {int(layer) // 2 + 1}" if kind else quantity
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
-
-
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     changed = compared(table)
-    figures.publish(
-        run, plot(changed), table=table, caption=caption(changed, options), more={"ratios": changed}, place=140
-    )
+    said = caption(changed, options)
+    figures.publish(run, plot(changed), table=table, caption=said, more={"ratios": changed}, place=140)
 
 
 def caption(changed: pd.DataFrame, options: Options) -> str:
@@ -154,8 +140,8 @@ def caption(changed: pd.DataFrame, options: Options) -> str:
         at = mine[mine["perturbation"] == level].set_index("quantity")["ratio"]
         weights = at.drop("answers")
         said += (
-            f"At ε = {level:g} training multiplies the variance of parameters by {_times(weights.min())} to "
-            f"{_times(weights.max())} and that of answers by {_times(at['answers'])}. "
+            f"At ε = {level:g} training multiplies the variance of parameters by {captions.times(weights.min())} to "
+            f"{captions.times(weights.max())} and that of answers by {captions.times(at['answers'])}. "
         )
     near = mine[(mine["perturbation"] > 0) & (mine["quantity"] == "answers")]
     reach = normal_half_width(near["ratio_se"])

@@ -14,22 +14,19 @@ from matplotlib.figure import Figure
 
 from uqkd import data
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
-from uqkd.estimators import Moments, fit_averaging_law, normal_half_width
+from uqkd.estimators import fit_averaging_law, normal_half_width
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
-from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
+from uqkd.testbeds.options import NetworkOptions
+from uqkd.testbeds.spreads import begun_anew
 from uqkd.theory import statements as theory
 
 
-class Options(Base):
-    data: tuple[str, ...] = ("diabetes",)
-    target: str | None = None
+class Options(NetworkOptions):
     ks: tuple[PositiveInt, ...] = (1, 2, 3, 5, 8, 12, 20, 50)
     alphas: tuple[NonNegativeFloat, ...] = (0.01, 0.1, 0.5, 1.0)
-    hidden: tuple[int, ...] = (16,)
-    steps: int = 200
     replicates: AtLeastTwo = 300
 
 
@@ -47,7 +44,7 @@ def cells(options: Options) -> list[dict]:
         raise OptionError(f"averaging needs responses with noise: an alpha > 0; got {options.alphas}.")
     planned = []
     for name in options.data:
-        shared = {**regression_cell(name, options.target), **options.only("hidden", "steps", "replicates")}
+        shared = {**regression_cell(name, options.target), **options.network}
         planned.append({**shared, "alpha": 0.0, "k": 1})  # the teacher's noise-free answers
         planned += [{**shared, "alpha": alpha, "k": k} for alpha in options.alphas if alpha > 0 for k in options.ks]
     return planned
@@ -59,18 +56,17 @@ def measure(cell: dict) -> pd.DataFrame:
     known = ("mlp", "teacher", cell["data_fingerprint"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
 
-    found: list[np.ndarray] = []
     key = ("mlp response averaging", cell["data_fingerprint"], hidden, cell["steps"], alpha, k)
-    for seed_design in SeedDesign.in_chunks(cell["replicates"], values=k * len(part.X)):
+
+    def taught(seed_design: SeedDesign) -> np.ndarray:
         targets = weigh(teacher.respond(part.features, k, students=seed_design, key=key), "average")
         students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=seed_design, key=key)
-        found.append(students.predict_mean(part.features_test))
+        return students.predict_mean(part.features_test)
 
-    spread = Moments.of(np.concatenate(found))  # networks are biased: the teacher's mean is no centre
-    about = {"data": data_label(cell), "alpha": alpha, "k": k, "students": spread.count}
-    numbers = {"simulated": spread.mean_variance, "standard_error": spread.mean_variance_se}
-    linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k).mean()}
-    return pd.DataFrame([about | numbers | linear])
+    spread = begun_anew(taught, cell["replicates"], values=k * len(part.X))
+    linear = theory.inter_student_variance(part.X, part.X_test, alpha, k).mean()
+    about = {"data": data_label(cell), "alpha": alpha, "k": k}
+    return pd.DataFrame([{**about, **spread.columns, "least_squares": linear}])
 
 
 def fits(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,31 +8,25 @@ exact) is what a student without hidden layer would make of the same noise.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
 from uqkd.errors import OptionError, ShapeError, VarianceError
-from uqkd.estimators import Moments, fit_averaging_law, mean_and_error
+from uqkd.estimators import fit_averaging_law
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
-from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
+from uqkd.testbeds.options import NetworkOptions
+from uqkd.testbeds.spreads import begun_alike, begun_anew
 from uqkd.theory import statements as theory
 
 
-class Options(Base):
-    data: tuple[str, ...] = ("diabetes",)
-    target: str | None = None
+class Options(NetworkOptions):
     alphas: tuple[NonNegativeFloat, ...] = tuple(float(a) for a in np.linspace(0.0, 2.0, 15).round(6))
-    hidden: tuple[int, ...] = (16,)
-    steps: int = 200
     initialisations: AtLeastTwo = 20
-    replicates: AtLeastTwo = 400
 
 
 PRESETS = {
@@ -47,8 +41,7 @@ FREE = {"all": "students begin anew", "responses": "students begin alike"}
 def cells(options: Options) -> list[dict]:
     if not any(alpha > 0 for alpha in options.alphas):
         raise OptionError(f"response noise needs an alpha > 0; got {options.alphas}.")
-    how = options.only("hidden", "steps", "replicates")
-    alike = {**how, **options.only("initialisations")}
+    how, alike = options.network, options.network | options.only("initialisations")
     return [
         {**regression_cell(name, options.target), **(how if free == "all" else alike), "free": free, "alpha": alpha}
         for name in options.data
@@ -69,31 +62,17 @@ def measure(cell: dict) -> pd.DataFrame:
     def taught(seed_design: SeedDesign, begin: tuple) -> np.ndarray:
         """Answers at the test rows of students that begin as this key says."""
         responses = teacher.respond(part.features, 1, students=seed_design, key=(*key, alpha))
-        students = distill(
-            part.features, weigh(responses), hidden=hidden, recipe=recipe, seed_design=seed_design, key=begin
-        )
-        return students.predict_mean(part.features_test)
+        how = {"hidden": hidden, "recipe": recipe, "seed_design": seed_design, "key": begin}
+        return distill(part.features, weigh(responses), **how).predict_mean(part.features_test)
 
     if cell["free"] == "all":
-        designs = SeedDesign.in_chunks(cell["replicates"], values=len(part.X))
-        found = [taught(seed_design, (*key, alpha)) for seed_design in designs]
-        # networks are biased: the standard error wants the students' own mean as the centre, not the teacher's
-        spread = Moments.of(np.concatenate(found))
-        variance, standard_error, students = spread.mean_variance, spread.mean_variance_se, spread.count
+        spread = begun_anew(lambda design: taught(design, (*key, alpha)), cell["replicates"], values=len(part.X))
     else:  # the same few beginnings at every noise level, so that they do not blur its effect
-        own = []
-        size = max(2, cell["replicates"] // cell["initialisations"])
-        for level in range(cell["initialisations"]):
-            seed_design = SeedDesign.independent(size, first=level * size)
-            seed_design = replace(seed_design, initialisation=np.full(size, level), recurring=("initialisation",))
-            own.append(taught(seed_design, key).var(axis=0, ddof=1).mean())
-        (variance, standard_error), students = mean_and_error(own), size * len(own)
-
-    about = {"data": data_label(cell), "free": cell["free"], "alpha": alpha, "students": students}
-    numbers = {"simulated": variance, "standard_error": standard_error}
-    linear = {"least_squares": theory.inter_student_variance(part.X, part.X_test, alpha, k=1).mean()}
-    fit = {"teacher_r2": 1 - ((part.y_test_standard - centre) ** 2).mean() / part.y_test_standard.var()}
-    return pd.DataFrame([about | numbers | linear | fit])
+        spread = begun_alike(lambda design: taught(design, key), cell)
+    linear = theory.inter_student_variance(part.X, part.X_test, alpha, k=1).mean()
+    r2 = 1 - ((part.y_test_standard - centre) ** 2).mean() / part.y_test_standard.var()
+    about = {"data": data_label(cell), "free": cell["free"], "alpha": alpha}
+    return pd.DataFrame([{**about, **spread.columns, "least_squares": linear, "teacher_r2": r2}])
 
 
 def amplified(table: pd.DataFrame) -> pd.DataFrame:
@@ -122,19 +101,14 @@ def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
         linear, first = rows[rows["free"] == "all"], grown[(grown["data"] == name) & (grown["free"] == "all")].iloc[0]
         figures.theory(level, linear["alpha"], linear["least_squares"], color="0.3", label="least squares (T1)")
         tangent = linear["least_squares"] * first["amplification"] + rows.loc[rows["alpha"] == 0, "simulated"].sum()
-        dashed, constant = (
-            {"color": figures.colours(1)[0], "linestyle": "--"},
-            np.full(len(linear), first["amplification"]),
-        )
-        through = f"T8 through α = 0 and {first['alpha']:.2g}"
-        figures.theory(level, linear["alpha"], tangent, label=through, **dashed)
-        figures.theory(ratio, linear["alpha"], constant, **dashed)
-        title = f"{name}: teacher's R² {rows['teacher_r2'].iloc[0]:.2f}"
-        level.set(ylabel="inter-student variance (Var y)", title=title)
+        dashed = {"color": figures.colours(1)[0], "linestyle": "--"}
+        figures.theory(level, linear["alpha"], tangent, label=f"T8 through α = 0 and {first['alpha']:.2g}", **dashed)
+        ratio.axhline(first["amplification"], zorder=2, **dashed)
+        level.set(ylabel="inter-student variance (Var y)")
+        level.set_title(f"{name}: teacher's R² {rows['teacher_r2'].iloc[0]:.2f}")
         ratio.set(ylabel="times least squares", ylim=(0, 1.1 * grown["amplification"].max()))
         ratio.set_title("added by the noise, relative to least squares")
-    for axis in axes[-1]:
-        axis.set_xlabel("variance of one teacher response, α (Var y)")
+    figures.outer_labels(axes, x="variance of one teacher response, α (Var y)")
     figures.legend_below(figure, axes[0, 0], f"points: simulation {captions.BARS}", columns=4)
     return figure
 

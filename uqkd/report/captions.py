@@ -68,6 +68,17 @@ def verdict(value: float, standard_error: float) -> str:
     return f"{plus_minus(value, standard_error, '+.2f')} ({said})"
 
 
+def times(ratio: float) -> str:
+    """How many times, in two digits or in whole numbers.
+
+    Examples
+    --------
+    >>> times(0.123), times(1234.5)
+    ('0.12', '1,234')
+    """
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
 def listed(values: Iterable[float], form: str = "g") -> str:
     """Numbers, one after another.
 

@@ -156,6 +156,14 @@ def log_ticks(axes: Axes, which: str = "y", *, steps: tuple[float, ...] = (1, 3)
     ticks(axes, which, [step * 10.0**e for e in powers for step in steps if low <= step * 10.0**e <= high])
 
 
+def outer_labels(axes: Any, *, x: str = "", y: str = "") -> None:
+    """Labels of the lowest and of the leftmost of an array of axes."""
+    for axis in axes[-1] if x else ():
+        axis.set_xlabel(x)
+    for axis in axes[:, 0] if y else ():
+        axis.set_ylabel(y)
+
+
 def k_axis(axes: Axes, places: tuple[int, ...]) -> None:
     """Logarithmic x-axis with these whole numbers written out."""
     axes.set_xscale("log")

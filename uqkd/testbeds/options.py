@@ -60,6 +60,27 @@ class EmbeddedOptions(Options):
     backend: str = "vllm"
 
 
+class NetworkOptions(Options):
+    """Options of a study of small networks on regressions.
+
+    Examples
+    --------
+    >>> NetworkOptions(hidden=(8, 8)).network
+    {'hidden': (8, 8), 'steps': 200, 'replicates': 400}
+    """
+
+    data: tuple[str, ...] = ("diabetes",)
+    target: str | None = None
+    hidden: tuple[int, ...] = (16,)
+    steps: int = 200
+    replicates: AtLeastTwo = 400
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Students and how many, for a cell."""
+        return self.only("hidden", "steps", "replicates")
+
+
 class ModelOptions(Options):
     """Options of a study that samples a saved language model and distils another: how both are sampled and students trained.
 
