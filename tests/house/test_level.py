@@ -122,6 +122,8 @@ def run_with(level: str, folder: Path) -> Path:
     return folder / "results"
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_another_level_in_one_place_changes_bars_tables_and_captions(tmp_path):
     usual, narrow = (run_with(level, tmp_path / level) for level in ("0.95", "0.90"))
     about = [

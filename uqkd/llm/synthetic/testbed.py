@@ -205,8 +205,7 @@ class Testbed:
         self, targets: TextTargets, cell: Mapping[str, Any], *, seed_design: SeedDesign, key: tuple[Any, ...]
     ) -> Students:
         """Small Llamas that begin fresh, distilled with a cell's steps, batch and learning rate; see `uqkd.llm.distill`."""
-        how = {name: cell[name] for name in ("steps", "batch", "lr")}
-        recipe = self.student_recipe(**how)
+        recipe = self.student_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
         return distill(
             targets,
             student=self.student_config(),
