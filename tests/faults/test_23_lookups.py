@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from uqkd.run import provenance
+from uqkd.run.provenance import fingerprint as provenance
 
 STUDY = "import pkg\nfrom pkg import a, b\ndef measure(cell):\n    return {}\ndef plot(table):\n    return 1\n"
 B = "def f(x=1): return x + 1\ndef g(): return 5\nC = 3\n"
