@@ -155,8 +155,9 @@ def test_what_a_study_reads_comes_with_it(studies):
     assert done.returncode == 0, done.stderr
     about = (studies.folder / "results/figures/llm_real.json").read_text()
     assert "Drawn from the recorded answers in docs/llm_real/answers.csv" in about
-    asked = "from uqkd.run import load_study as load; s = load('llm_real'); c = s.options('real').model_dump(); "
-    asked += "print([len(s.module.asked(c, part)[0]) for part in s.module.PARTS])"
+    asked = "from uqkd.run import load_study as load; s = load('llm_real'); o = s.options('real'); "
+    asked += "e = s.module.asked({**o.model_dump(), 'data': 'nowhere', 'per_student': o.per_student}); "
+    asked += "print([len(e.to_students[part]) for part in s.module.PARTS])"
     done = subprocess.run([studies.python, "-c", asked], cwd=studies.folder, capture_output=True, text=True)
     assert re.fullmatch(r"\[\d\d+, \d\d+\]\n", done.stdout), done.stderr
 
