@@ -6,19 +6,21 @@ change; where it changes nothing that is reached, it should not.
 
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from uqkd.run.provenance import fingerprint as provenance
 
+Case = tuple[dict[str, str], str, str, str, str]
+
 STUDY = "import pkg\nfrom pkg import a, b\ndef measure(cell):\n    return {}\ndef plot(table):\n    return 1\n"
 B = "def f(x=1): return x + 1\ndef g(): return 5\nC = 3\n"
 
 # name: files, what `measure` returns, the file that is edited, its old and new text
-MATTERS: dict[str, tuple[dict[str, str], str, str, str, str]] = {
+MATTERS: dict[str, Case] = {
     "a function of a module": ({}, "b.f()", "b", "x + 1", "x + 2"),
     "a constant of a function": ({"b": "K = 1\ndef f(): return K\n"}, "b.f()", "b", "K = 1", "K = 2"),
     "a default argument": ({"b": "K = 1\ndef f(x=K): return x\n"}, "b.f()", "b", "K = 1", "K = 2"),
@@ -218,7 +220,7 @@ MATTERS: dict[str, tuple[dict[str, str], str, str, str, str]] = {
 }  # fmt: skip
 
 # The same, of edits that change nothing that is reached.
-MATTERS_NOT: dict[str, tuple[dict[str, str], str, str, str, str]] = {
+MATTERS_NOT: dict[str, Case] = {
     "another function": ({}, "b.f()", "b", "return 5", "return 6"),
     "another constant": ({}, "b.f()", "b", "C = 3", "C = 4"),
     "another name of a face": (
@@ -253,36 +255,53 @@ MATTERS_NOT: dict[str, tuple[dict[str, str], str, str, str, str]] = {
 }  # fmt: skip
 
 
-def _both(case, folder: Path) -> tuple[list[str], list[str]]:
-    """Fingerprints and measured values, before the edit and after it."""
-    files, returned, edited, old, new = case
-    package = folder / "pkg"
-    for name, text in ({"__init__": "", "a": "", "b": B} | files).items():
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        (package / f"{name}.py").write_text(text)
-    study = folder / "study.py"
-    study.write_text(STUDY.format(returned))
-    fingerprints, values = [], []
-    for _ in range(2):
-        fingerprints.append(provenance._fingerprint.__wrapped__(study, "measure", 0))
-        line = [sys.executable, "-B", "-c", "import study; print(study.measure({}))"]
-        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        values.append(done.stdout)
-        text = (package / f"{edited}.py").read_text()
-        (package / f"{edited}.py").write_text(text.replace(old, new))
-    return fingerprints, values
+@pytest.fixture
+def both(tmp_path, monkeypatch) -> Callable[[Case], tuple[list[str], list[object]]]:
+    """Fingerprints and measured values of a case, before the edit and after it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two edits within a second may have one size
+
+    def run(case: Case) -> tuple[list[str], list[object]]:
+        files, returned, edited, old, new = case
+        package = tmp_path / "pkg"
+        for name, text in ({"__init__": "", "a": "", "b": B} | files).items():
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            (package / f"{name}.py").write_text(text)
+        study = tmp_path / "measured.py"
+        study.write_text(STUDY.format(returned))
+        fingerprints, values = [], []
+        for _ in range(2):
+            fingerprints.append(provenance._fingerprint.__wrapped__(study, "measure", 0))
+            values.append(_measured())
+            text = (package / f"{edited}.py").read_text()
+            (package / f"{edited}.py").write_text(text.replace(old, new))
+        return fingerprints, values
+
+    yield run
+    _forget()
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("pkg", "measured")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _measured() -> object:
+    """What the study measures with the code as it is now."""
+    _forget()
+    return importlib.import_module("measured").measure({})
 
 
 @pytest.mark.parametrize("name", MATTERS)
-def test_what_changes_the_numbers_changes_the_fingerprint(name, tmp_path):
-    fingerprints, values = _both(MATTERS[name], tmp_path)
+def test_what_changes_the_numbers_changes_the_fingerprint(name, both):
+    fingerprints, values = both(MATTERS[name])
     assert values[0] != values[1], "the case itself shows nothing"
     assert fingerprints[0] != fingerprints[1]
 
 
 @pytest.mark.parametrize("name", MATTERS_NOT)
-def test_what_is_not_reached_does_not(name, tmp_path):
-    fingerprints, values = _both(MATTERS_NOT[name], tmp_path)
+def test_what_is_not_reached_does_not(name, both):
+    fingerprints, values = both(MATTERS_NOT[name])
     assert values[0] == values[1]
     assert fingerprints[0] == fingerprints[1]

@@ -61,7 +61,7 @@ def measure(cell):
     made = [encoder.response(answers[r % len(answers)]) for answers in prompts.answers for r in range(3)]
     targets = weigh(Responses.gather(prompts, made, (1, len(prompts), 3)), cell["method"])
     how = {{"recipe": Recipe(steps=2, batch=4), "seed_design": SeedDesign.independent(2), "key": ("test",)}}
-    students = distill(Size(16, 32, 2, 2).config(len(coder)), targets, encoder=encoder, **how)
+    students = distill(targets, student=Size(16, 32, 2, 2).config(len(coder)), encoder=encoder, **how)
     return pd.DataFrame({{"inter": decompose_categorical(students.predict_proba(prompts)).per_student_inter.ravel()}})
 def main(options, run):
     run.cells(cells(options), measure)
@@ -224,6 +224,7 @@ def mutate(definition: Definition, file: Path, generator) -> None:
     file.write_text(ast.unparse(tree))
 
 
+@pytest.mark.slow
 def test_a_changed_calibration_measure_recomputes_classifiers_and_no_linear_study(copy):
     """Whichever of the functions of that file is changed."""
     source = Path(inspect.getsourcefile(estimators.expected_calibration_error))
@@ -242,6 +243,8 @@ def test_a_changed_calibration_measure_recomputes_classifiers_and_no_linear_stud
     assert changed == 3
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("name", TRACED)
 def test_every_function_that_runs_is_reached(executed, study_files, name):
     found = reach(study_files[name]).reached
@@ -251,6 +254,8 @@ def test_every_function_that_runs_is_reached(executed, study_files, name):
     assert missed == []
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_change_of_what_ran_is_never_taken_for_the_old(executed, study_files, copy):
     """Of the definitions that ran, and of the constants that are reached, a hundred: none is stale."""
     generator = seeds.generator("test", "mutated", shared=True)
@@ -275,6 +280,7 @@ def test_a_change_of_what_ran_is_never_taken_for_the_old(executed, study_files, 
     assert stale == []
 
 
+@pytest.mark.slow
 def test_a_change_of_what_is_not_reached_recomputes_nothing(study_files, copy):
     """Fifty definitions of the modules that are loaded, reached or not."""
     generator = seeds.generator("test", "not reached", shared=True)
@@ -300,6 +306,7 @@ def test_a_change_of_what_is_not_reached_recomputes_nothing(study_files, copy):
     assert recomputed == []
 
 
+@pytest.mark.slow
 def test_the_fingerprints_of_all_studies_take_seconds():
     began = time.process_time()
     of_studies(tuple(study_names(ROOT / "studies")))
