@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from uqkd.run.provenance import method_fingerprint
+from uqkd.run.provenance.fingerprint import method_fingerprint
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -292,7 +292,7 @@ print({{"worst", "worst_scaled"}} <= set(found["measure"]), len(found[found["mea
     # two students, who lack .8 and .4 at most; one row for each student and one for the teacher; 14 measures and two
     assert said == ["[0.6, 0.2] 8", "True 3 16"]
     names = ("teacher_noise", "mlp_teacher_noise", "classify_cud")
-    code = "from uqkd.run.provenance import method_fingerprint as of\nprint(*(of(f'studies/{name}.py') for name in %r))"
+    code = "from uqkd.run.provenance.fingerprint import method_fingerprint as of\nprint(*(of(f'studies/{name}.py') for name in %r))"
     now = tree.python(code % (names,)).split()
     kept = [method_fingerprint(ROOT / f"studies/{name}.py") == mine for name, mine in zip(names, now, strict=True)]
     assert kept == [True, True, False]  # the units of studies that measure no classifier stay valid

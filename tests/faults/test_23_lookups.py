@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from uqkd.run import provenance
+from uqkd.run.provenance import fingerprint as provenance
 
 Case = tuple[dict[str, str], str, str, str, str]
 

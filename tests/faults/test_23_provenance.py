@@ -19,10 +19,11 @@ import uqkd
 from uqkd import estimators, seeds
 from uqkd.errors import ProvenanceError
 from uqkd.llm.synthetic.testbed import Size
-from uqkd.run import Run, load_study, provenance, study_names
-from uqkd.run.definitions import Definition, Module, read_module
-from uqkd.run.reach import Reach
-from uqkd.run.sources import SourceFiles
+from uqkd.run import Run, load_study, study_names
+from uqkd.run.provenance import fingerprint as provenance
+from uqkd.run.provenance.definitions import Definition, Module, read_module
+from uqkd.run.provenance.reach import Reach
+from uqkd.run.provenance.source_files import SourceFiles
 from uqkd.store import Inputs, Store
 
 TABLE = pd.DataFrame({"x": [1.0]})

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from uqkd.errors import OptionError, StoreError, WorkerError
-from uqkd.run import Options, Run, Workers, load_study, provenance
+from uqkd.run import Options, Run, Workers, load_study
 from uqkd.run.progress import Progress
-from uqkd.run.provenance import method_fingerprint
+from uqkd.run.provenance import fingerprint as provenance
+from uqkd.run.provenance.fingerprint import method_fingerprint
 from uqkd.run.workers import LocalPool, make_executor, perform
 from uqkd.store import Store
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from uqkd.errors import OptionError, SeedReuseError, StoreError, WorkerError, one_of
 from uqkd.run.progress import Progress
-from uqkd.run.provenance import method_fingerprint
+from uqkd.run.provenance.fingerprint import method_fingerprint
 from uqkd.run.study import Study
 from uqkd.run.workers import EXECUTORS, Executor, Inline, Outcome, Task, make_executor
 from uqkd.store import Inputs, Store, Unit

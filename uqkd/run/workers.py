@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, missing_library, one_of
-from uqkd.run.provenance import method_fingerprint
+from uqkd.run.provenance.fingerprint import method_fingerprint
 from uqkd.run.study import load_study
 from uqkd.store import Inputs, Store
 

@@ -1,4 +1,4 @@
-"""The embedded world as a test testbed: tokenizer, teacher and base, small Llamas trained from scratch, and sample banks."""
+"""The embedded world as a testbed: tokenizer, teacher and base, small Llamas trained from scratch, and sample banks."""
 
 from __future__ import annotations
 
@@ -253,9 +253,8 @@ def _teacher_probabilities(folder: Path, encoder: Encoder, prompts: Prompts, tem
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    return answer_probabilities(
-        AutoModelForCausalLM.from_pretrained(folder), encoder, prompts, temperature=temperature
-    )[0]
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    return answer_probabilities(model, encoder, prompts, temperature=temperature)[0]
 
 
 @contextmanager

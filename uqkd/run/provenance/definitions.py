@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from uqkd.run.mentions import Chain, Mentions, bound, called_on_load, dotted, imported
+from uqkd.run.provenance.mentions import Chain, Mentions, bound, called_on_load, dotted, imported
 
 _MAKERS = frozenset({"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__", "__call__"})
 

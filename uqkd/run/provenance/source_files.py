@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from uqkd.run.definitions import Module, read_module
+from uqkd.run.provenance.definitions import Module, read_module
 
 
 class SourceFiles:

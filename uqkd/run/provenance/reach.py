@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from uqkd.run.definitions import Definition, Module, with_packages
-from uqkd.run.mentions import Chain, Target, absolute
-from uqkd.run.sources import SourceFiles
+from uqkd.run.provenance.definitions import Definition, Module, with_packages
+from uqkd.run.provenance.mentions import Chain, Target, absolute
+from uqkd.run.provenance.source_files import SourceFiles
 
 # Words of code that looks up, while it runs: names of its own module, modules, the heirs of a class.
 _OWN_NAMES = frozenset({"vars()", "dir()", "locals()", "__globals__", "currentframe", "_getframe"})

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import uqkd
-from uqkd.run.definitions import read_module
-from uqkd.run.reach import Reach
-from uqkd.run.sources import SourceFiles
+from uqkd.run.provenance.definitions import read_module
+from uqkd.run.provenance.reach import Reach
+from uqkd.run.provenance.source_files import SourceFiles
 
 _PACKAGE = Path(uqkd.__file__).parent
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "PIL": "pillow"}  # imported under another name
