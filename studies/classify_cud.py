@@ -7,7 +7,6 @@ the exact projections that the paper states and does not solve. How many rows a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import product
 from typing import Annotated
 
@@ -16,21 +15,21 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd.classify import METHODS, Distillation, Recipe, SeedDesign, distill
+from uqkd.classify import METHODS, Distillation, SeedDesign, distill
 from uqkd.errors import one_of
 from uqkd.estimators import half_width, negative_log_likelihood
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, task_of
-from uqkd.testbeds.classification import cached_target_factory, evaluate, network, task_cells
+from uqkd.testbeds.classification import cached_target_factory, evaluate, network, published_recipe, task_cells
 from uqkd.testbeds.options import TaskOptions
 from uqkd.testbeds.tables import differences, over_students, students_and_teacher
 
 BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
 PLAIN = "teacher"  # its answers as they are
+CLIPPED = ("W-Clip", "DUS + W-Clip", "label first, L2", "label first, KL", "groups", "groups, entropy")
+SHOWN = {"accuracy": "accuracy", "nll": "NLL", "nll_scaled": "NLL, own temperature", "ece": "ECE"}
 UNSEEN = ("out of fold", "out of fold, temperature")  # no part of CUD
-
-
 Method = Annotated[str, pydantic.AfterValidator(lambda name: one_of("method", name, METHODS))]
 
 
@@ -39,42 +38,28 @@ class Options(TaskOptions):
     temperatures: tuple[PositiveFloat, ...] = (1.0, 2.0, 4.0)
     weights: tuple[Fraction, ...] = (0.8, 1.0)
     students: AtLeastTwo = 5
-    steps: AtLeastTwo = 400
-    batch: AtLeastTwo = 32
 
 
 BERT, SMALL = "google-bert/bert-base-uncased", "google/bert_uncased_L-4_H-256_A-4"  # 12L-768D and 4L-256D, as published
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(
-        tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), texts=(BERT, SMALL), rates=(3e-3, 5e-5),
-        tokenizer=BERT, students=5, steps=9_000,
-    ),
-    "full": Options(
-        tasks=("digits", "intents:30", "intents:150"), temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0), students=40,
-        steps=3_000,
-    ),
+    "paper": Options(tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), texts=(BERT, SMALL), rates=(3e-3, 5e-5),
+                     tokenizer=BERT, steps=9_000),
+    "full": Options(tasks=("digits", "intents:30", "intents:150"), temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0),
+                    students=40, steps=3_000),
 }  # fmt: skip
 
 
 def cells(options: Options) -> list[dict]:
-    shared = options.only("students", "steps", "batch")
     methods = dict.fromkeys((PLAIN, *options.methods))  # plain distillation is what the others are compared with
-    return [
-        {**task, **shared, "method": method, "temperature": t, "weight": w}
-        for task in task_cells(options)
-        for method in methods
-        for t, w in product(options.temperatures, options.weights)
-    ]
+    settings = product(task_cells(options), methods, options.temperatures, options.weights)
+    return [{**task, **options.training, "method": m, "temperature": t, "weight": w} for task, m, t, w in settings]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     task, (of_teacher, of_students) = task_of(cell), cell["networks"]
-    recipe = Recipe(
-        steps=cell["steps"], batch=cell["batch"], lr=cell["lr"], optimiser="adamw", weight_decay=0.01, clip_norm=1.0,
-        schedule="cosine", warmup=cell["steps"] // 10,
-    )  # fmt: skip
+    recipe = published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
     views = cached_target_factory(task, network=of_teacher, recipe=recipe)
     students = distill(
         task.X, views.targets(cell["method"]), labels=task.labels, factory=network(of_students, task), recipe=recipe,
@@ -84,8 +69,8 @@ def measure(cell: dict) -> pd.DataFrame:
     numbers = evaluate(students, task)
     numbers["nll_held"] = np.asarray(negative_log_likelihood(students.predict_proba(task.X_held), task.labels_held))
     about = {"data": data_label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
-    about["fired"] = views.firing_rate(cell["method"])
-    about["training_accuracy"] = float((views.probabilities.argmax(axis=1) == views.labels).mean())
+    right = float((views.probabilities.argmax(axis=1) == views.labels).mean())
+    about |= {"fired": views.firing_rate(cell["method"]), "training_accuracy": right}
     return students_and_teacher(numbers, evaluate(views.teacher, task), **about)
 
 
@@ -105,21 +90,17 @@ def means(best: pd.DataFrame) -> pd.DataFrame:
     return found.assign(half_width=np.where(found["method"] == PLAIN, 0.0, found["half_width"]))
 
 
-SHOWN = {"accuracy": "accuracy", "nll": "NLL", "nll_scaled": "NLL, own temperature", "ece": "ECE"}
-
-
 def plot(found: pd.DataFrame) -> Figure:
     names, methods = found["data"].unique(), list(found["method"].unique())
     figure, axes = figures.panels(len(names), len(SHOWN), height=2.6, sharey="row")
-    place = {method: -n for n, method in enumerate(methods)}
+    place, (colour,) = {method: -n for n, method in enumerate(methods)}, figures.colours(1)
     for line, name in zip(axes, names, strict=True):
         for axis, (measure, label) in zip(line, SHOWN.items(), strict=True):
             rows = found[(found["data"] == name) & (found["measure"] == measure)]
-            reach = half_width(rows["standard_error"], rows["students"])
-            shown = {"color": figures.colours(1)[0], "label": "students"}
-            figures.intervals(axis, rows["value"], rows["method"].map(place), xerr=reach, **shown)
-            plain = rows[rows["method"] == PLAIN].iloc[0]
-            axis.axvline(plain["value"], color="0.5", linewidth=0.8, label="plain distillation")
+            shown = {"xerr": half_width(rows["standard_error"], rows["students"]), "color": colour, "label": "students"}
+            figures.intervals(axis, rows["value"], rows["method"].map(place), **shown)
+            plain = rows.loc[rows["method"] == PLAIN, "value"].iloc[0]
+            axis.axvline(plain, color="0.5", linewidth=0.8, label="plain distillation")
             axis.set_title(f"{name}: {label}" if measure == "accuracy" else label)
             axis.tick_params(axis="x", labelrotation=30)
         fired = found[found["data"] == name].drop_duplicates("method")
@@ -130,9 +111,6 @@ def plot(found: pd.DataFrame) -> Figure:
     return figure
 
 
-CLIPPED = ("W-Clip", "DUS + W-Clip", "label first, L2", "label first, KL", "groups", "groups, entropy")
-
-
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(chosen(table))
@@ -141,28 +119,22 @@ def main(options: Options, run: Run) -> None:
 
 def caption(found: pd.DataFrame, options: Options) -> str:
     def changed(rows: pd.DataFrame, measure: str, better: str) -> str:
-        """Methods that are better than plain distillation, and worse, beyond an interval."""
         part = rows[(rows["measure"] == measure) & ~rows["sign"].eq("undecided")]
         kinds = {"better": part["sign"] == better, "worse": part["sign"] != better}
-        return "; ".join(f"{kind} {quoted(part.loc[which, 'method'])}" for kind, which in kinds.items())
+        return "; ".join(f"{kind} {captions.quoted(part.loc[which, 'method'])}" for kind, which in kinds.items())
 
     told = []
     for name in found["data"].unique():
         rows = found[found["data"] == name]
-        clipped = rows.loc[rows["method"] == "W-Clip", "fired"]
-        fires = f", and W-Clip changes {clipped.iloc[0]:.1%} of them" if len(clipped) else ""
+        accuracy, nll = changed(rows, "accuracy", "above"), changed(rows, "nll_scaled", "below")
+        clipped = rows.loc[rows["method"] == "W-Clip", "fired"][:1]
         told.append(
-            f"{name}: the teacher is right on {rows['training_accuracy'].iloc[0]:.1%} of its training rows{fires}. "
-            f"Accuracy: {changed(rows, 'accuracy', 'above')}. NLL at the student's own temperature: "
-            f"{changed(rows, 'nll_scaled', 'below')}"
+            f"{name}: the teacher is right on {rows['training_accuracy'].iloc[0]:.1%} of its training rows"
+            + "".join(f", and W-Clip changes {one:.1%} of them" for one in clipped)
+            + f". Accuracy: {accuracy}. NLL at the student's own temperature: {nll}"
         )
+    temperatures, weights = captions.listed(options.temperatures), captions.listed(options.weights)
     return (
-        f"{options.students} students per setting; every method at the temperature "
-        f"(of {captions.listed(options.temperatures)}) and weight (of {captions.listed(options.weights)}) with the best "
-        "held-out likelihood. In brackets: rows that a repair changes. Against plain distillation, "
-        f"beyond {captions.INTERVALS}. {'. '.join(told)}."
+        f"{options.students} students per setting; every method at the temperature (of {temperatures}) and weight (of {weights}) "
+        f"with the best held-out likelihood. In brackets: rows that a repair changes. Against plain distillation, beyond {captions.INTERVALS}. {'. '.join(told)}."
     )
-
-
-def quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "none"

@@ -22,7 +22,7 @@ from uqkd import data, seeds
 from uqkd.classify import Classifiers, Distillation, Mixing, SeedDesign, distill
 from uqkd.estimators import class_accuracy_changes, entropy, kl_divergence, out_of_distribution_auroc
 from uqkd.report import captions, figures
-from uqkd.run import AtLeastTwo, Run
+from uqkd.run import Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, cell_recipe, network, performance, task_cells
 from uqkd.testbeds.options import TaskOptions
@@ -41,9 +41,6 @@ ROUNDING = 1e-12
 class Options(TaskOptions):
     # frequency of the most to the least frequent class
     ratios: tuple[Annotated[float, pydantic.Field(ge=1)], ...] = (1.0, 10.0)
-    students: AtLeastTwo = 6
-    steps: AtLeastTwo = 400
-    batch: AtLeastTwo = 32
 
 
 PRESETS = {
@@ -54,8 +51,9 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    shared = options.only("students", "steps", "batch")
-    return [{**task, **shared, "ratio": ratio} for task, ratio in product(task_cells(options), options.ratios)]
+    return [
+        {**task, **options.training, "ratio": ratio} for task, ratio in product(task_cells(options), options.ratios)
+    ]
 
 
 def measure(cell: dict) -> pd.DataFrame:

@@ -37,7 +37,6 @@ MIXED = {"labels, mixup": 0.0, "teacher, mixup": 1.0}  # weight of the teacher
 class Options(TaskOptions):
     students: Annotated[int, pydantic.Field(ge=3)] = 10
     steps: AtLeastTwo = 500
-    batch: AtLeastTwo = 32
 
 
 PRESETS = {
@@ -48,9 +47,8 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    shared = options.only("students", "steps", "batch")
     return [
-        {**task, **shared, "method": method}
+        {**task, **options.training, "method": method}
         for task in task_cells(options)
         for method in (*METHODS, *SAMPLED, *MIXED)
         if not (method in MIXED and task["kind"] == "texts")  # words have no average

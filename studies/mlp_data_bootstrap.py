@@ -64,13 +64,10 @@ def measure(cell: dict) -> pd.DataFrame:
     known, wide = ("mlp", "wide teacher", cell["data_fingerprint"]), tuple(cell["teacher"])
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=0.0, hidden=wide, recipe=recipe, key=known)
     answers = part.y_standard if cell["labels"] == "truth" else teacher.predict_mean(part.features)
-    centre = teacher.predict_mean(part.features_test)
-
     everything = ("mlp data bootstrap", cell["data_fingerprint"], tuple(cell["student"]))
     drawn = max(1, round(cell["fraction"] * len(part.X)))
 
     def taught(seed_design: SeedDesign, key: tuple) -> np.ndarray:
-        """Answers at the test rows of students that learn from their own resample of the rows, or from all rows."""
         students = distill(
             part.features, weigh(answers[None, :, None]), hidden=tuple(cell["student"]), recipe=recipe,
             seed_design=seed_design, drawn=None if seed_design.bootstrap is None else drawn, key=key,
@@ -87,7 +84,7 @@ def measure(cell: dict) -> pd.DataFrame:
     residual = answers - fit_ols(part.X, answers).predict(part.X)
     about = {name: cell[name] for name in ("labels", "vary", "fraction")} | {"rows": len(part.X), "drawn": drawn}
     linear = theory.bootstrap_variance(part.X, residual, part.X_test, drawn=drawn).mean()
-    error = ((part.y_test_standard - centre) ** 2).mean()
+    error = ((part.y_test_standard - teacher.predict_mean(part.features_test)) ** 2).mean()
     found = {**spread.columns, "least_squares": linear, "teacher_error": error}
     return pd.DataFrame([{"data": data_label(cell), **about, **found}])
 

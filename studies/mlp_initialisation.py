@@ -34,7 +34,6 @@ PRESETS = {
     "paper": Options(replicates=1_000),
     "full": Options(data=("diabetes", "ccard", "statecrime"), replicates=2_000),
 }
-
 INDEPENDENT = -1.0  # instead of a perturbation: students that begin independently
 
 
@@ -55,21 +54,18 @@ def measure(cell: dict) -> pd.DataFrame:
     labels = weigh(teacher.predict_mean(part.features)[None, :, None])
     # The common network, and the directions in which students leave it, are the same at every level: only ε differs.
     key = ("mlp initialisation", cell["data_fingerprint"], hidden)
-
     seen: dict[tuple[str, str], list[np.ndarray]] = {}
     for seed_design in SeedDesign.in_chunks(cell["replicates"], values=len(part.X)):
         seed_design = replace(seed_design, recurring=("initialisation",))
-        sizes = (X.shape[1], *hidden, 1)
         start: dict[str, Any] = {"key": key, "perturbation": perturbation}
-        begin = initialisation(sizes, seed_design.initialisation, **start, shared=True)
+        begin = initialisation((X.shape[1], *hidden, 1), seed_design.initialisation, **start, shared=True)
         students = distill(part.features, labels, hidden=hidden, recipe=recipe, seed_design=seed_design, **start)
         for when, parameters in (("before", begin), ("after", students.parameters)):
             values = {name: array.reshape(len(array), -1) for name, array in parameters.items()}
             for name, found in {**values, "answers": answers(parameters, X)[..., 0]}.items():
                 seen.setdefault((name, when), []).append(found)
 
-    about = {"data": data_label(cell), "perturbation": cell["perturbation"]}
-    rows = []
+    about, rows = {"data": data_label(cell), "perturbation": cell["perturbation"]}, []
     for (name, when), parts in seen.items():
         numbers = spread_of(np.concatenate(parts)).columns
         rows.append({**about, "students": numbers.pop("students"), "quantity": name, "when": when, **numbers})
@@ -82,16 +78,15 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot(index=where, columns="when", values=["simulated", "standard_error"])
     values, errors = wide["simulated"], wide["standard_error"] / wide["simulated"]
     out = values[["before", "after"]].assign(ratio=values["after"] / values["before"])
-    out["ratio_se"] = out["ratio"] * np.hypot(errors["before"], errors["after"])
-    out["after_se"] = wide["standard_error", "after"]
-    return out.reset_index()
+    ratio_se = out["ratio"] * np.hypot(errors["before"], errors["after"])
+    return out.assign(ratio_se=ratio_se, after_se=wide["standard_error", "after"]).reset_index()
 
 
 def plot(changed: pd.DataFrame) -> Figure:
     name, first = changed["data"].iloc[0], changed[changed["data"] == changed["data"].iloc[0]]
     near, free = first[first["perturbation"] > 0], first[first["perturbation"] == INDEPENDENT].set_index("quantity")
     figure, ((weights, ratio, spread),) = figures.panels(1, 3, height=3.0)
-    quantities = [quantity for quantity in free.index if quantity != "answers"]
+    quantities = free.index.drop("answers")
     for i, (quantity, colour) in enumerate(zip((*quantities, "answers"), figures.colours(len(free)), strict=True)):
         rows = near[near["quantity"] == quantity]
         axis = spread if quantity == "answers" else weights
@@ -99,25 +94,19 @@ def plot(changed: pd.DataFrame) -> Figure:
         beside = rows["perturbation"] * 1.07 ** (i - len(quantities) / 2)  # so that no point hides another
         at, shown = rows["perturbation"] if quantity == "answers" else beside, {"color": colour, "fmt": "os^Dv"[i % 5]}
         figures.points(axis, rows, at, y="after", error="after_se", **shown)
-        figures.points(ratio, rows, beside, y="ratio", error="ratio_se", label=_label(quantity), **shown)
-    own = free.loc["answers", "after"]
-    figures.band(spread, own, free.loc["answers", "after_se"], color="0.6", zorder=1)
+        figures.points(ratio, rows, beside, y="ratio", error="ratio_se", label=figures.layer_name(quantity), **shown)
+    own, error = free.loc["answers", ["after", "after_se"]]
+    figures.band(spread, own, error, color="0.6", zorder=1)
     spread.text(near["perturbation"].min(), 1.3 * own, "independent", fontsize=7.5, color="0.3")
     ratio.axhline(1.0, color="0.3", linewidth=1)
-    for axis in (weights, ratio, spread):
-        axis.set(xscale="log", yscale="log", xlabel="perturbation, ε")
-    weights.set(title=f"{name}: parameters", ylabel="variance between students")
-    ratio.set(title="after / before training")
-    spread.set(title="answers on test rows", ylabel="variance (Var y)")
+    titles = (f"{name}: parameters", "after / before training", "answers on test rows")
+    labels = ("variance between students", "", "variance (Var y)")
+    for axis, title, label in zip((weights, ratio, spread), titles, labels, strict=True):
+        axis.set(xscale="log", yscale="log", xlabel="perturbation, ε", title=title, ylabel=label)
     note = f"dashed: before training (parameters: ∝ ε²); points: after training {captions.BARS}\n"
     note += "each weight begins at that of one common network, times 1 + ε·N(0, 1)"
     figures.legend_below(figure, ratio, note, columns=5)
     return figure
-
-
-def _label(quantity: str) -> str:
-    layer, _, kind = quantity.partition(".")
-    return f"{kind}{'s' * (kind == 'weight')}, layer {int(layer) // 2 + 1}" if kind else quantity
 
 
 def main(options: Options, run: Run) -> None:
@@ -131,18 +120,17 @@ def caption(changed: pd.DataFrame, options: Options) -> str:
     mine = changed[changed["data"] == changed["data"].iloc[0]]
     own = mine[(mine["perturbation"] == INDEPENDENT) & (mine["quantity"] == "answers")].iloc[0]
     said = (
-        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same "
-        f"noise-free labels for all. From independent beginnings answers vary by "
-        f"{captions.plus_minus(own['after'], own['after_se'], '.4f')} Var y "
+        f"{mine['data'].iloc[0]}, {options.replicates:,} students per point, hidden layers {options.hidden}, the same noise-free "
+        f"labels for all. Independently begun answers vary by {captions.plus_minus(own['after'], own['after_se'], '.4f')} Var y "
         f"after training ({own['before']:.3f} before): V_init of T8. The rest begins around one common network. "
     )
     for level in (min(options.perturbations), max(options.perturbations)):
         at = mine[mine["perturbation"] == level].set_index("quantity")["ratio"]
-        weights = at.drop("answers")
+        least, most, answer = map(captions.times, (at.drop("answers").min(), at.drop("answers").max(), at["answers"]))
         said += (
-            f"At ε = {level:g} training multiplies the variance of parameters by {captions.times(weights.min())} to "
-            f"{captions.times(weights.max())} and that of answers by {captions.times(at['answers'])}. "
+            f"At ε = {level:g} training multiplies the variance of parameters by {least} to {most} and that of answers "
         )
+        said += f"by {answer}. "
     near = mine[(mine["perturbation"] > 0) & (mine["quantity"] == "answers")]
     reach = normal_half_width(near["ratio_se"])
     grown = near.loc[near["ratio"] - reach > 1, "perturbation"]

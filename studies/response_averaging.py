@@ -61,8 +61,7 @@ def measure(cell: dict) -> pd.DataFrame:
         spread = spread.add(students.predict_mean(part.X_test))
 
     between = theory.inter_student_variance(part.X, part.X_test, teacher.noise_var, k).mean()
-    n = cell["replicates"]
-    numbers = between, spread.mean_variance, spread.mean_variance_se
+    n, numbers = cell["replicates"], (between, spread.mean_variance, spread.mean_variance_se)
     row = comparison("T1", "inter-student variance", *numbers, variance_of=n)
     about = {"data": data_label(cell), "alpha": cell["alpha"], "k": k, "label_var": label_var}
     return pd.DataFrame([{**about, "replicates": n, **row}])
@@ -97,8 +96,8 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
         rows = table[(table["alpha"] == alpha) & (table["data"] == name)]
         unit, bars = rows["label_var"], rows["standard_error"]
         figures.theory(level, rows["k"], rows["predicted"] / unit, color=colour)
-        label = f"α = {alpha:g}"
-        figures.simulation(level, rows["k"], rows["simulated"] / unit, bars / unit, color=colour, label=label)
+        shown = {"color": colour, "label": f"α = {alpha:g}"}
+        figures.simulation(level, rows["k"], rows["simulated"] / unit, bars / unit, **shown)
         beside = rows["k"] * 1.02 ** (i - 1.5)  # side by side, so that no bar hides another
         figures.simulation(ratio, beside, rows["simulated"] / rows["predicted"], bars / rows["predicted"], color=colour)
     ratio.axhline(1.0, color="0.3", linewidth=1)
@@ -119,8 +118,7 @@ def _estimates(axis: Axes, rows: pd.DataFrame, *, truth: float, scale: float = 1
     figures.intervals(axis, rows["estimate"] * scale, np.arange(len(rows)), **across)
     axis.axvline(truth, color="0.5", linestyle="--")
     several = rows["data"].nunique() > 1
-    names = [f"{row.data}, α={row.alpha:g}" if several else f"α = {row.alpha:g}" for row in rows.itertuples()]
-    figures.named_rows(axis, names)
+    figures.named_rows(axis, [f"{r.data}, α={r.alpha:g}" if several else f"α = {r.alpha:g}" for r in rows.itertuples()])
     axis.locator_params(axis="x", nbins=4)
 
 

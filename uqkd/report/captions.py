@@ -90,6 +90,17 @@ def listed(values: Iterable[float], form: str = "g") -> str:
     return ", ".join(minus(format(value, form)) for value in values)
 
 
+def quoted(names: Iterable[str]) -> str:
+    """Names in quotes, or "none".
+
+    Examples
+    --------
+    >>> quoted(["W-Clip", "DUS"]), quoted([])
+    ("'W-Clip', 'DUS'", 'none')
+    """
+    return ", ".join(f"'{name}'" for name in names) or "none"
+
+
 def minus(text: str) -> str:
     """With minus signs instead of hyphens.
 

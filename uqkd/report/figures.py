@@ -120,6 +120,18 @@ def intervals(axes: Axes, x: Any, y: Any, *, xerr: Any = None, yerr: Any = None,
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, **{**hollow, **options})
 
 
+def layer_name(parameter: str) -> str:
+    """A parameter of a sequential network as people call it.
+
+    Examples
+    --------
+    >>> layer_name("2.weight"), layer_name("0.bias"), layer_name("answers")
+    ('weights, layer 2', 'bias, layer 1', 'answers')
+    """
+    layer, _, kind = parameter.partition(".")
+    return f"{kind}{'s' * (kind == 'weight')}, layer {int(layer) // 2 + 1}" if kind else parameter
+
+
 def labelled_point(axes: Axes, x: float, y: float, text: str, *, standard_error: float, color: Any) -> None:
     """A point with its normal interval across, and its number above it."""
     simulation(axes, [x], [y], 0.0, color=color, capsize=0)

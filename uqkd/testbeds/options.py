@@ -126,6 +126,9 @@ class TaskOptions(Options):
     images: Network = ("convolutional:16", "perceptron:64")
     texts: Network = ("bag:64", "bag:32")
     rates: tuple[PositiveFloat, PositiveFloat] = (3e-3, 1e-2)  # learning rate of images and of texts
+    students: AtLeastTwo = 6
+    steps: AtLeastTwo = 400
+    batch: AtLeastTwo = 32
     tokenizer: str | None = None  # folder or name of a model whose tokenizer reads the texts
     length: PositiveInt = 128  # tokens of a row of text
     size: PositiveInt | None = None  # height and width to which images are brought
@@ -144,6 +147,11 @@ class TaskOptions(Options):
     def reading(self) -> dict[str, Any]:
         """How data are read, for `uqkd.testbeds.cells.task_cell`, which leaves out what does not concern the kind of rows."""
         return {name: getattr(self, name) for name in READING}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Students and how they are trained, for a cell."""
+        return self.only("students", "steps", "batch")
 
     def trained(self, kind: str) -> dict[str, Any]:
         """Networks and learning rate of "images" or "texts", for a cell."""
