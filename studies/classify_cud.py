@@ -136,5 +136,6 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     temperatures, weights = captions.listed(options.temperatures), captions.listed(options.weights)
     return (
         f"{options.students} students per setting; every method at the temperature (of {temperatures}) and weight (of {weights}) "
-        f"with the best held-out likelihood. In brackets: rows that a repair changes. Against plain distillation, beyond {captions.INTERVALS}. {'. '.join(told)}."
+        f"with the best held-out likelihood. In brackets: rows that a repair changes. "
+        f"Against plain distillation, beyond {captions.INTERVALS}. {'. '.join(told)}."
     )

@@ -64,8 +64,8 @@ def measure(cell: dict) -> pd.DataFrame:
     targets: Any = views.targets(method) if method in METHODS else views.teacher
     if method in SAMPLED:
         drawn = views.teacher.respond(task.X, SAMPLED[method], students=students, key=(*key, "labels"))
-        folds = ("precision", {"second": views.folds.probabilities}) if "folds" in method else ("multi", {})
-        targets = weigh(drawn, folds[0], classes=len(task.classes), **folds[1])
+        how: Any = {"method": "precision", "second": views.folds.probabilities} if "folds" in method else {}
+        targets = weigh(drawn, **how, classes=len(task.classes))
     trained = distill(
         task.X, targets, labels=task.labels, factory=network(of_students, task), recipe=recipe,
         objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), seed_design=SeedDesign.independent(students),

@@ -61,8 +61,10 @@ def measure(cell: dict) -> pd.DataFrame:
 
     def taught(seed_design: SeedDesign, begin: tuple) -> np.ndarray:
         responses = teacher.respond(part.features, 1, students=seed_design, key=(*key, alpha))
-        how = {"hidden": hidden, "recipe": recipe, "seed_design": seed_design, "key": begin}
-        return distill(part.features, weigh(responses), **how).predict_mean(part.features_test)
+        students = distill(
+            part.features, weigh(responses), hidden=hidden, recipe=recipe, seed_design=seed_design, key=begin
+        )
+        return students.predict_mean(part.features_test)
 
     if cell["free"] == "all":
         spread = begun_anew(lambda design: taught(design, (*key, alpha)), cell["replicates"], values=len(part.X))
@@ -121,7 +123,7 @@ def caption(table: pd.DataFrame, grown: pd.DataFrame, options: Options) -> str:
     mine, alike = (grown[(grown["data"] == name) & (grown["free"] == free)] for free in FREE)
     low, high = mine.iloc[0], mine.iloc[-1]
     pairs = pd.DataFrame([low, alike.iloc[0], high, alike.iloc[-1]])[["amplification", "amplification_se"]].to_numpy()
-    added = [captions.plus_minus(*pair, ".1f") for pair in pairs]
+    added = [captions.plus_minus(value, error, ".1f") for value, error in pairs]
     said = f"{name}, {options.replicates:,} students per point, networks with hidden layers {options.hidden}. "
     for _, row in table[(table["data"] == name) & (table["alpha"] == 0)].iterrows():
         own = [row["simulated"] / at["simulated"] for at in (low, high)]

@@ -47,7 +47,7 @@ def spread_of(answers: NDArray[Any]) -> Spread:
     return Spread(moments.mean_variance, moments.mean_variance_se, moments.count)
 
 
-def begun_anew(taught: Taught, students: int, *, values: int, **drawn: bool) -> Spread:
+def begun_anew(taught: Taught, students: int, *, values: int, **drawn: Any) -> Spread:
     """Of independent students, taught chunk by chunk.
 
     Parameters
@@ -64,7 +64,7 @@ def begun_anew(taught: Taught, students: int, *, values: int, **drawn: bool) -> 
     return spread_of(np.concatenate([taught(design) for design in designs]))
 
 
-def begun_alike(taught: Taught, cell: Mapping[str, Any], **drawn: bool) -> Spread:
+def begun_alike(taught: Taught, cell: Mapping[str, Any], **drawn: Any) -> Spread:
     """Of students that share one of a few beginnings, averaged over these; they differ in all else.
 
     Parameters
