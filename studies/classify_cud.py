@@ -133,9 +133,8 @@ def caption(found: pd.DataFrame, options: Options) -> str:
             + "".join(f", and W-Clip changes {one:.1%} of them" for one in clipped)
             + f". Accuracy: {accuracy}. NLL at the student's own temperature: {nll}"
         )
-    temperatures, weights = captions.listed(options.temperatures), captions.listed(options.weights)
     return (
-        f"{options.students} students per setting; every method at the temperature (of {temperatures}) and weight (of {weights}) "
-        f"with the best held-out likelihood. In brackets: rows that a repair changes. "
+        f"{options.students} students per setting; every method at the temperature (of {captions.listed(options.temperatures)}) "
+        f"and weight (of {captions.listed(options.weights)}) of best held-out likelihood. In brackets: rows that a repair changes. "
         f"Against plain distillation, beyond {captions.INTERVALS}. {'. '.join(told)}."
     )

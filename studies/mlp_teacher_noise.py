@@ -59,11 +59,9 @@ def measure(cell: dict) -> pd.DataFrame:
     teacher = Teacher.fit(part.features, part.y_standard, noise_var=alpha, hidden=hidden, recipe=recipe, key=known)
     key = ("mlp teacher noise", cell["data_fingerprint"], hidden, cell["steps"], cell["free"])
 
-    def taught(seed_design: SeedDesign, begin: tuple) -> np.ndarray:
-        responses = teacher.respond(part.features, 1, students=seed_design, key=(*key, alpha))
-        students = distill(
-            part.features, weigh(responses), hidden=hidden, recipe=recipe, seed_design=seed_design, key=begin
-        )
+    def taught(design: SeedDesign, begin: tuple) -> np.ndarray:
+        targets = weigh(teacher.respond(part.features, 1, students=design, key=(*key, alpha)))
+        students = distill(part.features, targets, hidden=hidden, recipe=recipe, seed_design=design, key=begin)
         return students.predict_mean(part.features_test)
 
     if cell["free"] == "all":
