@@ -46,6 +46,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/house/test_house_rules.py
 
 bench: $(READY) .venv/bench .real/ready
 	$(BIN)/python -m bench

@@ -136,7 +136,7 @@ def test_studies_pictures_and_rooms_exist():
     assert named == {path.stem for path in (ROOT / "studies").glob("*.py") if not path.stem.startswith("_")}
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXT):
         assert (ROOT / picture).is_file()
-    (rooms,) = re.findall(r"## Rooms\n\n```\n(.*?)```", TEXT, re.DOTALL)
+    (rooms,) = re.findall(r"## Package layout\n\n```\n(.*?)```", TEXT, re.DOTALL)
     for room in re.findall(r"(?:uqkd|studies|tests|bench)/[a-z_]*(?:\.py|/)?", rooms):
         assert (ROOT / room).exists(), room
 

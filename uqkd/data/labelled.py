@@ -43,15 +43,29 @@ class Labelled(Protocol):
     """A data set with classes, a fingerprint, and perhaps a test part of its own."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> Labels:
+        """(n,) index of each row's class."""
+        ...
+
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        ...
+
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Hash of what it holds."""
+        ...
+
     @property
-    def held_out(self) -> NDArray[np.bool_] | None: ...
+    def held_out(self) -> NDArray[np.bool_] | None:
+        """(n,) rows of its own test part, if it has one."""
+        ...
 
 
 def annotated(

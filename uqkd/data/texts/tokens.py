@@ -27,7 +27,9 @@ class HasVocabulary(Protocol):
     """What a tokenizer of whole words is made for, such as an `IntentWorld`."""
 
     @property
-    def vocabulary(self) -> tuple[str, ...]: ...
+    def vocabulary(self) -> tuple[str, ...]:
+        """Its words."""
+        ...
 
 
 def tokenizer(world: HasVocabulary) -> Any:

@@ -30,19 +30,39 @@ class StepOptions(Protocol):
     """What an optimiser reads of a recipe; a `uqkd.stacked.Recipe` has it."""
 
     @property
-    def optimiser(self) -> str: ...
+    def optimiser(self) -> str:
+        """Its name."""
+        ...
+
     @property
-    def lr(self) -> float: ...
+    def lr(self) -> float:
+        """Learning rate at its height."""
+        ...
+
     @property
-    def momentum(self) -> float: ...
+    def momentum(self) -> float:
+        """Of SGD."""
+        ...
+
     @property
-    def nesterov(self) -> bool: ...
+    def nesterov(self) -> bool:
+        """Whether the momentum looks ahead."""
+        ...
+
     @property
-    def betas(self) -> tuple[float, float]: ...
+    def betas(self) -> tuple[float, float]:
+        """Decay of both moments of Adam."""
+        ...
+
     @property
-    def eps(self) -> float: ...
+    def eps(self) -> float:
+        """Added to the root of the second moment."""
+        ...
+
     @property
-    def weight_decay(self) -> float: ...
+    def weight_decay(self) -> float:
+        """Decay of the weights."""
+        ...
 
 
 class State(NamedTuple):
@@ -69,13 +89,19 @@ class Optimiser(Protocol):
     OPTIONS: tuple[str, ...]
     KERNEL: str | None
 
-    def slots(self, recipe: StepOptions) -> int: ...
+    def slots(self, recipe: StepOptions) -> int:
+        """Tensors of state that it keeps for each parameter."""
+        ...
 
     def propose(
         self, recipe: StepOptions, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, rate: Tensor
-    ) -> Proposal: ...
+    ) -> Proposal:
+        """The update of one step and the state after it."""
+        ...
 
-    def alone(self, parameters: Sequence[Tensor], recipe: StepOptions) -> torch.optim.Optimizer: ...
+    def alone(self, parameters: Sequence[Tensor], recipe: StepOptions) -> torch.optim.Optimizer:
+        """torch's own, for one student trained in place."""
+        ...
 
 
 _FILES = Registry("optimiser", __name__, importlib.import_module, ("OPTIONS", "KERNEL", "slots", "propose", "alone"))

@@ -74,6 +74,7 @@ class Factor:
 
     @classmethod
     def of(cls, design: Array, columns: Sequence[str] | None = None) -> Factor:
+        """Factorise a design (n, q), or name the columns that depend on one another."""
         rows, width = design.shape
         if rows <= width:
             raise RankError(
@@ -92,6 +93,7 @@ class Factor:
         return cls(q, r, scale, condition)
 
     def solve(self, rhs: Array) -> Array:
+        """Least-squares coefficients (q, ...) of targets (n, ...)."""
         return np.asarray(solve_triangular(self.r, self.q.T @ rhs) / self.scale)
 
     def inverse_r(self) -> Array:

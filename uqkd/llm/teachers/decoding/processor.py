@@ -37,6 +37,7 @@ class Chooser:
         self._step = 0
 
     def __call__(self, _input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores that leave every open row the one token that is drawn for it."""
         rows = self._open
         if not len(rows) or self._step == self._uniform.shape[1]:
             return scores
