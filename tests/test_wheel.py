@@ -155,9 +155,9 @@ def test_what_a_study_reads_comes_with_it(studies):
     assert done.returncode == 0, done.stderr
     about = (studies.folder / "results/figures/llm_real.json").read_text()
     assert "Drawn from the recorded answers in docs/llm_real/answers.csv" in about
-    asked = "from uqkd.run import load_study as load; s = load('llm_real'); o = s.options('real'); "
-    asked += "e = s.module.asked({**o.model_dump(), 'data': 'nowhere', 'per_student': o.per_student}); "
-    asked += "print([len(e.to_students[part]) for part in s.module.PARTS])"
+    asked = "from uqkd.run import here_or_bundled, load_study; from uqkd.llm.prompts import read_prompts; "
+    asked += "o = load_study('llm_real').options('real'); "
+    asked += "print([len(read_prompts(here_or_bundled(file))) for file in (o.train, o.held_out)])"
     done = subprocess.run([studies.python, "-c", asked], cwd=studies.folder, capture_output=True, text=True)
     assert re.fullmatch(r"\[\d\d+, \d\d+\]\n", done.stdout), done.stderr
 
