@@ -68,7 +68,9 @@ SAYS = {
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=[pytest.mark.engine] if "vllm" in c else []) for c in COMMANDS]
+)
 def test_every_command_runs(command, folder):
     """In the order of the README, since the last one verifies what the first ones made."""
     words, done = shlex.split(command), call(command, folder)
