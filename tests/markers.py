@@ -10,6 +10,7 @@ import gc
 import multiprocessing.process
 import os
 import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -24,18 +25,34 @@ BY_FIXTURE = {
 SECONDS = {"slow": 20.0, "engine": 8.0, "process": 3.0}
 QUICK_S, SLOW_S = 0.05, 5.0
 
+_STANDARD = sysconfig.get_paths()["stdlib"]
 _started: list[tuple[str, str]] = []  # (marker, what) of the test that runs
 _long: list[tuple[float, str]] = []
+
+
+def _of_ours() -> bool:
+    """Whether the first caller outside the standard library is a file of the project, not of a library."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        library = "site-packages" in file
+        if library or not (file.startswith(_STANDARD) or file.startswith("<") or file == __file__):
+            return not library
+        frame = frame.f_back
+    return False
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
     if event == "subprocess.Popen":
         line = arguments[1]
         words = [line] if isinstance(line, str | bytes | os.PathLike) else list(line)  # type: ignore[call-overload]
-        text = " ".join(os.fsdecode(word) if isinstance(word, bytes | os.PathLike) else str(word) for word in words)
-        # Compilers are not meant, nor the helpers that torch starts to call them.
-        if "python" in text and "_inductor" not in text:
-            _started.append(("engine" if "vllm" in text else "process", text[:200]))
+        words = [os.fsdecode(word) if isinstance(word, bytes | os.PathLike) else str(word) for word in words]
+        text = " ".join(words)
+        # Compilers are not meant, nor what a library starts by itself, such as torch's helpers that call them.
+        if "python" in text and _of_ours():
+            _started.append(
+                (("engine" if any(word.split(".")[0] == "vllm" for word in words) else "process"), text[:200])
+            )
     elif event == "os.fork":
         _started.append(("process", "os.fork"))
 

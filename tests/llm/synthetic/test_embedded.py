@@ -36,7 +36,7 @@ def root(quick, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bed(root):
+def testbed(root):
     return embedded.Testbed.open(root, groups=2, entities=4)
 
 
@@ -58,7 +58,7 @@ def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(tes
     file = testbed.base / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    assert embedded.Testbed.open(root, groups=2, entities=4) == bed
+    assert embedded.Testbed.open(root, groups=2, entities=4) == testbed
     said = capsys.readouterr().err
     assert "does not match its hash; moved to quarantine" in said
     assert "base trained in" in said
