@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from uqkd import data, seeds
-from uqkd.data import tasks
 from uqkd.run import Run, load_study, study_names
 from uqkd.store import Store
+from uqkd.testbeds import cells as tasks
 from uqkd.theory import statements as theory
 
 ROOT = Path(__file__).parents[2]
