@@ -13,7 +13,7 @@ from uqkd.stacked import Recipe
 from uqkd.store import Store
 
 STUDIES = Path(__file__).parents[3] / "studies"
-SMALL = {"groups": 2, "members": 4, "backend": "transformers"}
+SMALL = {"groups": 2, "entities": 4, "backend": "transformers"}
 
 
 @pytest.fixture(scope="module")
