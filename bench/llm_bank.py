@@ -12,7 +12,7 @@ from bench import bank_reading
 from bench.measuring import Row, paired
 from uqkd import seeds
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.responses import Prompts
 from uqkd.llm.sampling import Sampling
 

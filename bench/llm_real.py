@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.measuring import Row, paired
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher

@@ -16,7 +16,7 @@ from uqkd import seeds
 from uqkd.llm import Encoder, Prompts, Recipe, Responses, SeedDesign, weigh
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.rows.training_rows import TrainingRows, training_rows
-from uqkd.llm.students.training.ways_to_train import Compute, Split, train_in_turn
+from uqkd.llm.students.training.ways_to_train import Compute, Split, train_sequential
 from uqkd.stacked import stack, train
 
 CUT = Path(__file__).parents[1] / ".real" / "smollm2-6layers"
@@ -42,7 +42,7 @@ def some_rows(recipe: Recipe = RECIPE, *, students: int = 1) -> TrainingRows:
 
 def ours(initializer: Initializer, rows: TrainingRows) -> None:
     """One student as `distill` trains it."""
-    train_in_turn(
+    train_sequential(
         initializer, Split(rows), RECIPE, levels=[(0, 0, 0)], key=("bench", "training"), compute=Compute(),
         finish=lambda *_: None, shared=True,
     )  # fmt: skip

@@ -9,8 +9,8 @@ from bench.llm_training import some_rows
 from bench.measuring import Row, paired
 from uqkd.llm import Recipe
 from uqkd.llm.students.networks.initializer import Initializer
-from uqkd.llm.students.training.choosing import chosen_engine
-from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn, train_stacked
+from uqkd.llm.students.training.engine_choice import chosen_engine
+from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_sequential, train_stacked
 
 STUDENTS, STEPS, BATCH, ROUNDS = 4, 6, 8, 3
 SLOWER = 1.15  # where both ways take about as long, either will do
@@ -42,7 +42,7 @@ def compared(vocabulary: int, width: int, layers: int) -> Row:
         )
 
     def in_turn() -> None:
-        train_in_turn(
+        train_sequential(
             initializer, Split(rows), recipe, levels=[(s, s, s) for s in range(STUDENTS)], key=key, compute=Compute(),
             finish=lambda *_: None, shared=True,
         )  # fmt: skip

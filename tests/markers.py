@@ -1,18 +1,21 @@
 """Markers that cannot be forgotten: a test that starts a process or an engine without saying so fails.
 
-`process`: starts commands or processes of Python. `engine`: starts vLLM. `slow`: takes more than a second or so of
-a core; the run ends with those that are not marked and took five. What `make test-fast` leaves out are these three.
+`process`: starts commands or processes of Python. `engine`: starts vLLM. `slow`: took more than `SLOW_S` of a core when
+`make durations` last recorded it in `durations.csv`, or is marked so by hand; the run ends with those that are neither and
+took much longer. What `make test-fast` leaves out are these three.
 """
 
 from __future__ import annotations
 
+import csv
 import gc
 import multiprocessing.process
 import os
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -21,13 +24,16 @@ BY_FIXTURE = {
     "vllm": "engine", "vllm_teacher": "engine", "vllm_server": "engine", "smollm2_server": "engine", "server_teacher": "engine",
     "command": "process", "script": "process",
 }  # fmt: skip
-# Seconds of a typical test, by marker: the files that take longest are handed out first, or one of two processes waits.
-SECONDS = {"slow": 20.0, "engine": 8.0, "process": 3.0}
-QUICK_S, SLOW_S = 0.05, 5.0
+# Seconds of a test that is not recorded, by marker; the files that take longest are handed out first, or one process waits.
+SECONDS = {"slow": 5.0, "engine": 8.0, "process": 3.0}
+QUICK_S, SLOW_S, UNMARKED_S = 0.02, 0.2, 3.0
+DURATIONS = Path(__file__).with_name("durations.csv")
+RECORD = "UQKD_RECORD_DURATIONS"  # set by `make durations`
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _started: list[tuple[str, str]] = []  # (marker, what) of the test that runs
 _long: list[tuple[float, str]] = []
+_took: Counter[str] = Counter()  # seconds by test, with what was set up for it
 
 
 def _of_ours() -> bool:
@@ -115,11 +121,27 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    known = recorded()
     for item in items:
+        if known.get(item.nodeid, 0.0) > SLOW_S:
+            item.add_marker("slow")
         for marker in {BY_FIXTURE[name] for name in _named(item) if name in BY_FIXTURE}:
             item.add_marker(marker)
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items[:] = longest_first(items)
+        items[:] = longest_first(items, known)
+
+
+def recorded() -> dict[str, float]:
+    """Seconds of the tests that took long enough to be recorded."""
+    with DURATIONS.open(newline="") as file:
+        return {row["test"]: float(row["seconds"]) for row in csv.DictReader(file)}
+
+
+def record(took: Mapping[str, float]) -> None:
+    """Write down the tests that took half of `SLOW_S` or more."""
+    rows = sorted((name, f"{seconds:.1f}") for name, seconds in took.items() if seconds >= SLOW_S / 2)
+    with DURATIONS.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("test", "seconds"), *rows])
 
 
 def pytest_collection_finish() -> None:
@@ -140,21 +162,24 @@ def _named(item: pytest.Item) -> Iterator[str]:
         yield from (value for value in call.params.values() if isinstance(value, str))
 
 
-def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+def longest_first(items: Sequence[pytest.Item], known: Mapping[str, float]) -> list[pytest.Item]:
     """Tests of a file stay together; the files that should take longest come first."""
     seconds: Counter[object] = Counter()
     for item in items:
-        marks = [SECONDS[mark.name] for mark in item.iter_markers() if mark.name in SECONDS]
-        seconds[item.path] += max(marks, default=QUICK_S)
+        typical = max((SECONDS[mark.name] for mark in item.iter_markers() if mark.name in SECONDS), default=QUICK_S)
+        seconds[item.path] += known.get(item.nodeid, typical)
     return sorted(items, key=lambda item: -seconds[item.path])
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" and report.duration > SLOW_S and "slow" not in report.keywords:
+    _took[report.nodeid] += report.duration
+    if report.when == "call" and report.duration > UNMARKED_S and "slow" not in report.keywords:
         _long.append((report.duration, report.nodeid))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """Tests that took longer than a test that is not marked slow should; a busy machine lengthens all of them."""
     for duration, name in sorted(_long, reverse=True)[:20]:
-        terminalreporter.write_line(f"not marked slow: {duration:.1f} s {name}")
+        terminalreporter.write_line(f"neither recorded nor marked as slow: {duration:.1f} s {name}")
+    if os.environ.get(RECORD) and "PYTEST_XDIST_WORKER" not in os.environ:
+        record(_took)

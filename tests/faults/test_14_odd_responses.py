@@ -7,7 +7,7 @@ from toys import ToyEncoder, ToyTeacher
 
 from uqkd.errors import DataError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion

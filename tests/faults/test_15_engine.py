@@ -9,8 +9,8 @@ import pytest
 from toys import Around, failing
 
 from uqkd.errors import LibraryError, WorkerError
-from uqkd.llm.bank import Bank, responding
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank import Bank, filling
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
@@ -51,7 +51,7 @@ def test_a_stopped_top_up_counts_what_was_there_before(transformers_teacher, tmp
 def test_what_has_come_is_committed_every_few_seconds(transformers_teacher, tmp_path, monkeypatch):
     """A real model may need minutes for a chunk; a kill must not cost them."""
     clock = iter(range(0, 10_000, 4))  # every look at the clock is four seconds later
-    monkeypatch.setattr(responding.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(filling.time, "monotonic", lambda: next(clock))
     seen = []
     options = {**OPTIONS, "chunk": 10**6}
     fill_bank(

@@ -8,7 +8,7 @@ import pytest
 
 from uqkd.errors import PreflightError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling

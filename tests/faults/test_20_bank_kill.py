@@ -25,7 +25,7 @@ torch.set_num_threads(1)  # a forked child has none of its parent's threads
 from uqkd import seeds
 from uqkd.llm.bank import Bank
 from uqkd.llm.prompts import read_prompts
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher
 model, prompts, root, kills = sys.argv[1], read_prompts(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -138,7 +138,7 @@ def test_command_killed_and_continued(command, tiny, prompts, tmp_path):
 @pytest.mark.engine
 @pytest.mark.process
 def test_command_with_vllm_killed_and_continued(command, tiny, prompts, tmp_path, vllm_teacher):
-    from uqkd.llm.bank.responding import fill_bank
+    from uqkd.llm.bank.filling import fill_bank
     from uqkd.llm.sampling import Sampling
 
     whole, root = tmp_path / "whole", tmp_path / "bank"

@@ -13,7 +13,7 @@ from toys import ToyEncoder, ToyTeacher
 from uqkd.cli import main
 from uqkd.estimators import comparison
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts import Prompts, read_prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Completion

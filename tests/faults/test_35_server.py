@@ -14,8 +14,8 @@ from fake_server import drawn, fake_server, said
 
 from uqkd.errors import OptionError, WorkerError
 from uqkd.llm.bank import Bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.bank.left_out import read_left_out
-from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.prompts.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, open_teacher

@@ -70,7 +70,7 @@ def distill(
     from uqkd.llm.models.revision import check_model, model_revision
     from uqkd.llm.students.rows.tokenising import student_tokens
     from uqkd.llm.students.second_source import targets_of
-    from uqkd.llm.students.training.keeping import Keep
+    from uqkd.llm.students.training.resuming import Keep
     from uqkd.llm.targets import method_names, responses_kept
 
     one_of("weights", weights, method_names())

@@ -91,7 +91,7 @@ def _draw(
 ) -> None:
     """Draw with a progress bar, audit what students would get, and say what there is."""
     from uqkd.llm.bank.auditing import audit
-    from uqkd.llm.bank.responding import fill_bank, flags_line
+    from uqkd.llm.bank.filling import fill_bank, flags_line
     from uqkd.run.progress import Progress
 
     held = bank.inventory(wanted, students * k)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uqkd.llm.bank import Bank
     from uqkd.llm.bank.auditing import audit, audit_rerun
-    from uqkd.llm.bank.responding import fill_bank
+    from uqkd.llm.bank.filling import fill_bank
     from uqkd.llm.measuring import estimate
     from uqkd.llm.models.encoding import Encoder
     from uqkd.llm.prompts import Prompts, read_prompts
@@ -57,7 +57,7 @@ _HOME = {
     "folds": "uqkd.llm.targets",
     "open_teacher": "uqkd.llm.teachers",
     "read_prompts": "uqkd.llm.prompts",
-    "fill_bank": "uqkd.llm.bank.responding",
+    "fill_bank": "uqkd.llm.bank.filling",
     "weigh": "uqkd.llm.targets",
 }
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from uqkd.errors import DivergedError, OptionError, UqkdWarning, one_of
-from uqkd.stacked.engines.in_turn import LARGE, run_in_turn
 from uqkd.stacked.engines.running import Checkpoints, Runner, Watch, run_chunks, run_fused
+from uqkd.stacked.engines.sequential import LARGE, run_sequential
 from uqkd.stacked.engines.stepping import Stepper
 from uqkd.stacked.jobs import Job, Transform
 from uqkd.stacked.losses import Loss, named
@@ -183,7 +183,7 @@ def train(
                     f"'auto' for this model and optimiser={recipe.optimiser!r}."
                 )
         if engine == "sequential" or (engine == "auto" and checkpoints is None and sum(job.stepper.sizes) >= LARGE):
-            return Training(*run_in_turn(job, watch), "sequential")
+            return Training(*run_sequential(job, watch), "sequential")
         runner = Runner(job, engine, checkpoints=checkpoints, watch=watch)
         carry, halved = run_chunks(runner, chunk)
         loss_, failed_at, made = (t.cpu().numpy() for t in (carry.loss, carry.failed_at, carry.made))

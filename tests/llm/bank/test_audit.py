@@ -11,7 +11,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, IndependenceError, OptionError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import UNKNOWN, Draws, audit, audit_draws, audit_rerun
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.requests import Completion
 from uqkd.llm.sampling import Sampling

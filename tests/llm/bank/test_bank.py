@@ -15,10 +15,10 @@ from toys import ToyEncoder, ToyTeacher, dice, throw
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, PreflightError, ProvenanceError
-from uqkd.llm.bank import STUDY, Bank, responding
+from uqkd.llm.bank import STUDY, Bank, filling
+from uqkd.llm.bank.filling import KEY, fill_bank
 from uqkd.llm.bank.inventory import without_gap
 from uqkd.llm.bank.left_out import LeftOut
-from uqkd.llm.bank.responding import KEY, fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.requests import Completion, Refusal
 from uqkd.llm.sampling import Sampling
@@ -231,7 +231,7 @@ def test_chunks_of_the_same_prompts_are_units_of_their_own(made):
 @pytest.mark.parametrize(("tokens", "seen"), [(20, [5, 10, 12]), (7, [2, 4, 6, 8, 10, 12]), (3, list(range(1, 13)))])
 def test_so_many_tokens_are_committed_at_once(made, monkeypatch, tokens, seen):
     """Responses of four tokens."""
-    monkeypatch.setattr(responding, "CHUNK_TOKENS", tokens)
+    monkeypatch.setattr(filling, "CHUNK_TOKENS", tokens)
     counted = []
     made(2, chunk=100, progress=lambda done, _total: counted.append(done))
     assert counted == seen
@@ -240,7 +240,7 @@ def test_so_many_tokens_are_committed_at_once(made, monkeypatch, tokens, seen):
 def test_the_seconds_between_two_commits_are_counted_from_the_last_one(made, monkeypatch):
     """Every look at the clock is four seconds later: the third answer after a commit is beyond ten of them."""
     clock = itertools.count(0, 4)
-    monkeypatch.setattr(responding, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(filling, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     seen = []
     made(2, chunk=100, progress=lambda done, _total: seen.append(done))
     assert seen == [3, 6, 9, 12]

@@ -12,7 +12,7 @@ from uqkd import seeds
 from uqkd.errors import IndependenceError
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import audit
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import open_teacher

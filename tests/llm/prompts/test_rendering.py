@@ -9,7 +9,7 @@ from toys import dice
 
 from uqkd.errors import DataError, OptionError, PreflightError, ProvenanceError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling

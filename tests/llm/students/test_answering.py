@@ -14,7 +14,7 @@ from uqkd.llm.prompts import Prompts
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.answering import draw_answers
 from uqkd.llm.teachers import Request, complete, open_teacher
-from uqkd.llm.teachers.decoding.choosing import choose
+from uqkd.llm.teachers.decoding.next_token import choose
 
 PROMPTS = Prompts(("a", "b", "c"), ("w1 w2 w3 w4 w5 w6 w7", "w9", "w30 w31"))
 

@@ -23,7 +23,7 @@ from uqkd.llm import (
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood, only_supervised, row_table
 from uqkd.llm.students.rows.training_rows import training_rows
-from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn
+from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_sequential
 from uqkd.llm.synthetic.exact import answer_probabilities
 from uqkd.llm.synthetic.testbed import Size, tokenizer
 from uqkd.stacked import Stacked, train
@@ -99,7 +99,7 @@ def in_turn(initializer, rows, **compute):
         s, batch = moment.student, rows.orders[moment.student, moment.step]
         seen[moment.step, s] = moment.loss * (rows.weights[s, batch] @ rows.learnt_tokens[batch]) / len(batch)
 
-    train_in_turn(
+    train_sequential(
         initializer, Split(rows), RECIPE, levels=[(s, s, s) for s in range(STUDENTS)], key=("t", "b"),
         compute=Compute(**compute), finish=lambda *_: None, watch=watch, shared=True,
     )  # fmt: skip

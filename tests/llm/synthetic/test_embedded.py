@@ -12,6 +12,8 @@ from uqkd.run import Run, load_study
 from uqkd.stacked import Recipe
 from uqkd.store import Store
 
+pytestmark = pytest.mark.slow  # all wait for the models
+
 STUDIES = Path(__file__).parents[3] / "studies"
 SMALL = {"groups": 2, "entities": 4, "backend": "transformers"}
 

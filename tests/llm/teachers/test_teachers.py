@@ -16,7 +16,7 @@ from uqkd import seeds
 from uqkd.errors import DataError, OptionError, WorkerError
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Request, complete, open_teacher
-from uqkd.llm.teachers.decoding.choosing import choose
+from uqkd.llm.teachers.decoding.next_token import choose
 
 PROMPTS = ((4, 9), (20,), (7, 8, 30, 31, 5), (100, 101, 102))
 ENGINES = ["transformers_teacher", "vllm_teacher", "server_teacher"]

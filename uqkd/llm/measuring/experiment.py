@@ -13,7 +13,7 @@ import pandas as pd
 
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import audit
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.measuring.answers.drawing import draw_students
 from uqkd.llm.measuring.held_out import HeldOut, loss_of_folder
 from uqkd.llm.measuring.tables.coded import answer_table
@@ -23,7 +23,7 @@ from uqkd.llm.responses import Responses
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.distilling import distill
 from uqkd.llm.students.second_source import targets_of
-from uqkd.llm.students.training.keeping import Keep
+from uqkd.llm.students.training.resuming import Keep
 from uqkd.llm.teachers.teacher import Teacher
 
 

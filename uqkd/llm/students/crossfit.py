@@ -11,7 +11,7 @@ from uqkd.errors import OptionError
 from uqkd.llm.responses import Response, Responses
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.distilling import distill
-from uqkd.llm.students.training.keeping import Keep
+from uqkd.llm.students.training.resuming import Keep
 from uqkd.llm.targets import folds, weigh
 
 

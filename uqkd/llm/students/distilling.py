@@ -20,11 +20,11 @@ from uqkd.llm.students.networks.initializer import Initializer, Lora
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood
 from uqkd.llm.students.rows.tokenising import check_embedding
 from uqkd.llm.students.rows.training_rows import training_rows
-from uqkd.llm.students.training.choosing import ENGINES, chosen_engine
-from uqkd.llm.students.training.keeping import Keep, save_student
-from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_in_turn, train_stacked
+from uqkd.llm.students.training.engine_choice import ENGINES, chosen_engine
+from uqkd.llm.students.training.resuming import Keep, save_student
+from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_sequential, train_stacked
 from uqkd.stacked import Recipe, SeedDesign, Training
-from uqkd.stacked.engines.sequential import Outcome
+from uqkd.stacked.engines.one_module import Outcome
 
 Array = NDArray[np.float64]
 
@@ -297,7 +297,7 @@ class _Job:
             else:
                 places[s] = {n: p.detach().cpu().clone() for n, p in student.named_parameters() if p.requires_grad}
 
-        train_in_turn(
+        train_sequential(
             self.initializer, self.split, self.recipe, levels=self.levels, key=self.key, compute=self.compute,
             finish=finish, keep=self.keep, shared=self.recurs, watch=self.watch, skip=tuple(places),
         )  # fmt: skip

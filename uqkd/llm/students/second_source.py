@@ -9,7 +9,7 @@ from uqkd.llm.responses import Responses, TextTargets
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.crossfit import cross_fitted
 from uqkd.llm.students.distilling import Students
-from uqkd.llm.students.training.keeping import Keep
+from uqkd.llm.students.training.resuming import Keep
 from uqkd.llm.targets import second_source, weigh
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from uqkd.llm.bank import Bank
 from uqkd.llm.bank.auditing import audit
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.models.revision import model_revision
 from uqkd.llm.prompts.prompts import Prompts

@@ -6,7 +6,7 @@ from typing import Any
 
 from uqkd.errors import OptionError
 from uqkd.llm.bank.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts.prompts import Prompts
 from uqkd.llm.responses import Responses
 from uqkd.llm.sampling import Sampling

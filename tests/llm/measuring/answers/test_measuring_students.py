@@ -11,7 +11,7 @@ import torch
 
 from uqkd.errors import DataError, OptionError, ProvenanceError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.measuring import HeldOut
 from uqkd.llm.measuring.answers.drawing import draw_students
 from uqkd.llm.measuring.answers.kept import answers_of, finished

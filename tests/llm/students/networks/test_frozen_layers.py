@@ -15,7 +15,7 @@ from uqkd.llm.students.networks.frozen import frozen_layers_cached, needed
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.networks.likelihood import know_leaves, weighted_loss
 from uqkd.llm.students.rows.training_rows import TrainingRows
-from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_in_turn, train_stacked
+from uqkd.llm.students.training.ways_to_train import Compute, Split, stacked_of, train_sequential, train_stacked
 from uqkd.stacked import Recipe, Stacked, train
 
 LAST = Lora(rank=2, layers=1)
@@ -211,7 +211,7 @@ def test_training_computes_what_lies_below_the_adapters_once_a_row(llama, togeth
         train_stacked(model, Split(rows), recipe)
     else:
         seen = calls(blocks(initializer.template)[0])
-        train_in_turn(
+        train_sequential(
             initializer, Split(rows), recipe, levels=[(s, s, s) for s in range(students)], key=("t",), compute=Compute(),
             finish=lambda *_: None, shared=True,
         )  # fmt: skip

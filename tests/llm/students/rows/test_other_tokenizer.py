@@ -14,8 +14,8 @@ from uqkd.cli import main
 from uqkd.errors import PreflightError
 from uqkd.llm import Encoder, Prompts, Recipe, Response, Responses, Sampling, SeedDesign, distill, weigh
 from uqkd.llm.bank import Bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.bank.importing.importing import import_responses
-from uqkd.llm.bank.responding import fill_bank
 from uqkd.llm.students.rows import tokenising
 from uqkd.llm.students.rows.tokenising import student_tokens
 from uqkd.llm.students.rows.training_rows import training_rows

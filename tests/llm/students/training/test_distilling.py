@@ -19,14 +19,14 @@ from uqkd.llm import Encoder, Lora, Recipe, Responses, SeedDesign, World, distil
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.rows.training_rows import training_rows
 from uqkd.llm.students.training.checkpoints import FolderCheckpoint
-from uqkd.llm.students.training.choosing import chosen_engine
-from uqkd.llm.students.training.keeping import Keep
+from uqkd.llm.students.training.engine_choice import chosen_engine
 from uqkd.llm.students.training.micro_batches import micro_batches
+from uqkd.llm.students.training.resuming import Keep
 from uqkd.llm.students.training.ways_to_train import Compute, _parts
 from uqkd.llm.synthetic.testbed import Size, tokenizer
 from uqkd.stacked import Stacked, train
-from uqkd.stacked.engines.in_turn import in_place
-from uqkd.stacked.engines.sequential import train_alone
+from uqkd.stacked.engines.one_module import train_alone
+from uqkd.stacked.engines.sequential import in_place
 
 SIZE = Size(16, 32, 2, 2)
 RECIPE = Recipe(steps=24, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine")
@@ -111,7 +111,7 @@ WORKER = """
 import sys, numpy as np, torch
 from uqkd.stacked import Recipe
 from uqkd.stacked.engines.processes import joined
-from uqkd.stacked.engines.sequential import train_alone
+from uqkd.stacked.engines.one_module import train_alone
 torch.manual_seed(0)
 line = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 2)).double()
 x, y = torch.randn(11, 5).double(), torch.randn(11, 2).double()
@@ -241,7 +241,7 @@ from pathlib import Path
 from uqkd import seeds
 from uqkd.llm import Bank, Encoder, Lora, Recipe, SeedDesign, distill, weigh
 from uqkd.llm.students.networks.initializer import Initializer
-from uqkd.llm.students.training.keeping import Keep
+from uqkd.llm.students.training.resuming import Keep
 base, bank, out, trainer, lora, kills = sys.argv[1:7]
 held = Bank(bank, create=False)
 prompts, drawn = held.prompts()
@@ -433,7 +433,7 @@ def test_a_student_in_place_is_a_part_of_the_model():
 def test_what_cannot_be_stacked_names_a_trainer_that_there_is():
     """It named trainer='transformers' after that was gone."""
     from uqkd.llm.students.networks.likelihood import know_leaves
-    from uqkd.llm.students.training.choosing import ENGINES
+    from uqkd.llm.students.training.engine_choice import ENGINES
 
     odd = type("OddRMSNorm", (torch.nn.Module,), {})
     with pytest.raises(OptionError, match="'0' of class OddRMSNorm: its formula was not checked") as told:

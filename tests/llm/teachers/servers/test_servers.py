@@ -14,7 +14,7 @@ from fake_server import drawn, fake_server, said
 
 from uqkd.errors import DataError, OptionError, WorkerError
 from uqkd.llm.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.prompts.prompts import Prompts, messages
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers import Refusal, Request, complete, open_teacher

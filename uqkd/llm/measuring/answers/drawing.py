@@ -9,7 +9,7 @@ from typing import Any
 
 from uqkd.errors import ProvenanceError
 from uqkd.llm.bank.bank import Bank
-from uqkd.llm.bank.responding import fill_bank
+from uqkd.llm.bank.filling import fill_bank
 from uqkd.llm.measuring.answers.kept import answers_of
 from uqkd.llm.models.revision import whole_revision
 from uqkd.llm.prompts.prompts import Prompts

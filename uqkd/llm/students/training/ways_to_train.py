@@ -19,12 +19,12 @@ from uqkd.llm.students.networks.frozen import frozen_base
 from uqkd.llm.students.networks.initializer import Initializer, Parameters
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood, know_leaves, only_supervised, weighted_loss
 from uqkd.llm.students.rows.training_rows import TrainingRows
-from uqkd.llm.students.training.keeping import Keep
 from uqkd.llm.students.training.micro_batches import micro_batches
+from uqkd.llm.students.training.resuming import Keep
 from uqkd.stacked import Recipe, Stacked, Training, train
-from uqkd.stacked.engines.in_turn import LARGE
+from uqkd.stacked.engines.one_module import Outcome, Part, train_alone
 from uqkd.stacked.engines.processes import joined
-from uqkd.stacked.engines.sequential import Outcome, Part, train_alone
+from uqkd.stacked.engines.sequential import LARGE
 
 Array = NDArray[np.float64]
 
@@ -159,7 +159,7 @@ def train_stacked(
     return replace(done, loss=rows.nats_a_token(done.loss, np.maximum(done.stopped_at - 1, 0)))
 
 
-def train_in_turn(
+def train_sequential(
     initializer: Initializer,
     split: Split,
     recipe: Recipe,

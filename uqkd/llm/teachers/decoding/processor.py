@@ -11,7 +11,7 @@ from uqkd import seeds
 from uqkd.errors import WorkerError
 from uqkd.llm.requests import Request
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.decoding.choosing import Penalty, choose
+from uqkd.llm.teachers.decoding.next_token import Penalty, choose
 
 
 class Chooser:

@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.teachers.decoding.choosing import choose
+from uqkd.llm.teachers.decoding.next_token import choose
 
 LOGITS = {
     "one token carries the mass": lambda rng, n: rng.standard_normal(n) * 8.0,

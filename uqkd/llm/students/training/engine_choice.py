@@ -10,7 +10,7 @@ from uqkd.errors import OptionError
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.networks.likelihood import SequenceLikelihood, know_leaves
 from uqkd.llm.students.training.ways_to_train import Compute
-from uqkd.stacked.engines.in_turn import LARGE
+from uqkd.stacked.engines.sequential import LARGE
 from uqkd.stacked.layers.replacing import refuse_unknown
 
 ENGINES = ("auto", "stacked", "sequential")
