@@ -20,10 +20,10 @@ REAL = Path(__file__).parents[2] / "studies" / "teacher_noise.py"
 NETWORKS = REAL.with_name("mlp_response_averaging.py")
 COMMANDS = {  # what is killed, and how often: a study of many quick cells, and real ones with their figures and their page
     "toy_study": (("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out"), KILLS),
-    "teacher_noise": (("study", REAL, "--workers", 2, "--out"), max(4, KILLS // 20)),
+    "teacher_noise": (("study", REAL, "--workers", 2, "--out"), max(2, KILLS // 20)),
     "mlp_response_averaging": (
         ("study", NETWORKS, "--workers", 2, "--set", "replicates=60", "--set", "alphas=[0.1,0.5]", "--out"),
-        max(4, KILLS // 20),
+        max(2, KILLS // 20),
     ),
 }
 
