@@ -26,7 +26,7 @@ BY_FIXTURE = {
 }  # fmt: skip
 # Seconds of a test that is not recorded, by marker; the files that take longest are handed out first, or one process waits.
 SECONDS = {"slow": 5.0, "engine": 8.0, "process": 3.0}
-QUICK_S, SLOW_S, UNMARKED_S = 0.02, 0.2, 3.0
+QUICK_S, SLOW_S, UNMARKED_S = 0.02, 0.1, 3.0
 DURATIONS = Path(__file__).with_name("durations.csv")
 RECORD = "UQKD_RECORD_DURATIONS"  # set by `make durations`
 
@@ -123,7 +123,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     known = recorded()
     for item in items:
-        if known.get(item.nodeid, 0.0) > SLOW_S:
+        if item.nodeid in known:
             item.add_marker("slow")
         for marker in {BY_FIXTURE[name] for name in _named(item) if name in BY_FIXTURE}:
             item.add_marker(marker)
@@ -138,8 +138,8 @@ def recorded() -> dict[str, float]:
 
 
 def record(took: Mapping[str, float]) -> None:
-    """Write down the tests that took half of `SLOW_S` or more."""
-    rows = sorted((name, f"{seconds:.1f}") for name, seconds in took.items() if seconds >= SLOW_S / 2)
+    """Write down the tests that took longer than `SLOW_S`."""
+    rows = sorted((name, f"{seconds:.1f}") for name, seconds in took.items() if seconds > SLOW_S)
     with DURATIONS.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("test", "seconds"), *rows])
 
