@@ -11,14 +11,15 @@ from uqkd.seeds import generator
 EFFECTS = generator("test", "prompt means", "effects").normal(size=6)
 
 
-def test_an_effect_common_to_fixed_prompts_has_the_chi_square_interval_of_its_students():
-    """Means known exactly and one effect in all of 4 prompts: S − 1 = 5 degrees of freedom, whatever P."""
+def test_an_effect_common_to_fixed_prompts_has_the_chi_square_interval_of_its_students_stretched():
+    """Means known exactly and one effect in all of 4 prompts: S − 1 = 5 degrees of freedom, whatever P, and its k-statistics."""
     found = decompose_gaussian(np.tile(EFFECTS[:, None], (1, 4)), np.zeros((6, 4))).mean.interval(prompts="fixed")
-    variance = EFFECTS.var(ddof=1)
-    excess = max(stats.kstat(EFFECTS, 4) / variance**2, 0.0)
-    dof = 2 / (2 / 5 + excess / 6)
-    limits = dof * variance / stats.chi2.ppf([0.975, 0.025], dof)
-    np.testing.assert_allclose([found.estimate, *found], [variance, *limits], rtol=1e-12)
+    variance, third, fourth = (stats.kstat(EFFECTS, n) for n in (2, 3, 4))
+    seen = fourth / variance**2 * 3 / 8  # (n − 3)/(n + 2)
+    excess = 0.2 + (2.0 if seen > 0 else 1.0) * seen + 1.5 * max(third**2 / variance**3 - 6 / 6, 0.0)
+    stretch = np.sqrt(1 + (0.2 / 2) + (excess - 0.2) / 6 / (2 / 5))
+    limits = variance * (5 / stats.chi2.ppf([0.975, 0.025], 5)) ** stretch
+    np.testing.assert_allclose([found.estimate, *found], [variance, *limits], rtol=1e-10)
 
 
 @pytest.mark.parametrize("component", ["inter", "intra", "total", "share"])
@@ -51,16 +52,21 @@ def test_a_level_widens_and_random_prompts_are_never_narrower():
 
 
 def test_answers_that_are_all_alike_have_a_one_sided_bound():
-    """S7: three students that never vary exclude a share q of varying ones with chance 1 − (1 − q)³."""
+    """S7: with chance .05 or more, 3 students say the same where 1 − .05^(2/3) of pairs differ, or none of 4 prompts shows it."""
     for mean in (
         decompose_agreement(np.ones((3, 4, 5), dtype=int)).mean,
         decompose_categorical(np.tile([1.0, 0.0], (3, 4, 1))).mean,
     ):
-        for component in ("inter", "intra", "total"):
+        for component, bound in (
+            ("inter", 1 - 0.05 ** (2 / 3)),
+            ("intra", 1 - 0.05 ** (1 / 3)),
+            ("total", 1 - 0.05 ** (2 / 3)),
+        ):
             found = mean.interval(component)
             assert (found.estimate, found.low) == (0.0, 0.0)
-            assert found.high == pytest.approx(1 - 0.05 ** (1 / 3))
+            assert found.high == pytest.approx(bound)
             assert "one-sided" in found.note
+        assert mean.interval("intra", groups=[0, 0, 1, 1]).high == pytest.approx(1 - 0.05 ** (1 / 2))
     found = decompose_variance(np.ones((3, 4, 5))).mean.interval("inter")
     assert (found.low, found.high) == (0.0, np.inf)
     assert "no largest variance" in found.note

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.counting import answers, counted
-from uqkd.estimators.intervals.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.estimators.variance.moments import VarianceDecomposition
 from uqkd.estimators.variance.prompt_mean import spread_of
 
@@ -63,7 +63,7 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     within = 1.0 - of_pairs / (responses * (responses - 1))
     mean = counts / responses
     about = ((mean - mean.mean(axis=0)) ** 2).sum(axis=-1)
-    return from_spreads(within, about, responses, spread=spread_of(mean, within, responses, largest=1.0))
+    return from_spreads(within, about, responses, spread=spread_of(mean, within, responses, bounds=(1.0, 1.0)))
 
 
 def from_spreads(

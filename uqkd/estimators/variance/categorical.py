@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import DataError, ShapeError
-from uqkd.estimators.intervals.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 from uqkd.estimators.variance.two_way import share_of
 
@@ -221,7 +221,7 @@ def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
         per_student_inter=pseudo,
         per_student_intra=within,
         per_student_information=of_student,
-        spread=spread_of(q, within, largest=1.0),
+        spread=spread_of(q, within, bounds=(1.0, 1.0)),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.arrays import draws as checked_draws
 from uqkd.checking.arrays import same_shape, shaped
 from uqkd.errors import VarianceError
-from uqkd.estimators.intervals.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, two_values
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 
 Array = NDArray[np.float64]
@@ -90,7 +90,7 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
     else:
         pseudo = np.full_like(within, np.nan)
     inter = of_means - intra / responses
-    spread = spread_of(means if array.ndim == 4 else means[..., None], within, responses)
+    spread = spread_of(means if array.ndim == 4 else means[..., None], within, responses, bounds=two_values(array))
     return VarianceDecomposition(inter, intra, inter + intra, pseudo, within, spread)
 
 

@@ -11,8 +11,8 @@ from uqkd.checking.arrays import Array
 from uqkd.errors import OptionError
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
-from uqkd.estimators.intervals.prompt_means import mean_interval
-from uqkd.estimators.intervals.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.interval import mean_interval
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
 
@@ -74,7 +74,7 @@ class PromptMean:
 
         Notes
         -----
-        T10. See `uqkd.estimators.intervals.prompt_means.mean_interval`; what it covers: docs/coverage.md.
+        T10. See `uqkd.estimators.intervals.prompt_means.interval.mean_interval`; what it covers: docs/coverage.md.
 
         Examples
         --------
@@ -113,9 +113,13 @@ def prompt_mean(
 
 
 def spread_of(
-    means: ArrayLike, within: NDArray[np.float64], responses: float = np.inf, *, largest: float = np.inf
+    means: ArrayLike,
+    within: NDArray[np.float64],
+    responses: float = np.inf,
+    *,
+    bounds: tuple[float, float] = (np.inf, np.inf),
 ) -> StudentSpread:
-    """Spread from students' mean responses (S, P, D) and own variances (S, P).
+    """Spread from students' mean responses (S, P, D) and own variances (S, P); bounds: `largest` and `of_gini`.
 
     Examples
     --------
@@ -123,4 +127,4 @@ def spread_of(
     array([-1.,  1.])
     """
     of = np.asarray(means, dtype=np.float64)
-    return StudentSpread(of - of.mean(axis=0), within, responses, largest)
+    return StudentSpread(of - of.mean(axis=0), within, responses, *bounds)
