@@ -7,7 +7,7 @@ from uqkd.estimators.intervals.prompt_means.diagnostics import _dirichlet, diagn
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.seeds import generator
 
-EXPERIMENTS = 400
+EXPERIMENTS = 200
 
 
 def spread_of(effects, noise):
@@ -21,7 +21,7 @@ def alarms(effects, scale, *, shape, key):
     rng, found = generator("test", "diagnostics", *key), []
     for _ in range(EXPERIMENTS):
         found.append(
-            diagnose(spread_of(effects(rng, shape), scale(rng, shape)[..., None] * rng.normal(size=shape + (4,))))
+            diagnose(spread_of(effects(rng, shape), scale(rng, shape)[..., None] * rng.normal(size=(*shape, 4))))
         )
     return np.mean([(one.heavy, one.differ) for one in found], axis=0)
 
@@ -49,15 +49,15 @@ def unequal(rng, shape):
 @pytest.mark.parametrize("effects", [normal, common])
 @pytest.mark.parametrize("shape", [(5, 1), (10, 1), (10, 20)])
 def test_normal_data_of_equal_students_are_left_alone(effects, shape):
-    """An alarm rate of 1 % has sd .005 over 400 experiments; 3 % would be 4 sd beyond."""
-    assert (alarms(effects, alike, shape=shape, key=("alike", effects.__name__, *shape)) < 0.03).all()
+    """An alarm rate of 1 % has sd .007 over 200 experiments; 4 % would be 4 sd beyond."""
+    assert (alarms(effects, alike, shape=shape, key=("alike", effects.__name__, *shape)) < 0.04).all()
 
 
 def test_heavy_tails_and_unequal_students_are_seen():
     heavy, differ = alarms(exponential, alike, shape=(10, 100), key=("heavy",))
     assert heavy > 0.8
-    assert differ < 0.03
-    assert alarms(normal, unequal, shape=(5, 5), key=("unequal",))[1] > 0.95
+    assert differ < 0.04
+    assert alarms(normal, unequal, shape=(10, 5), key=("unequal",))[1] > 0.95
 
 
 def test_dirichlet_moments_against_simulation():

@@ -16,7 +16,7 @@ def test_an_effect_common_to_fixed_prompts_has_the_chi_square_interval_of_its_st
     found = decompose_gaussian(np.tile(EFFECTS[:, None], (1, 4)), np.zeros((6, 4))).mean.interval(prompts="fixed")
     variance, third, fourth = (stats.kstat(EFFECTS, n) for n in (2, 3, 4))
     seen = fourth / variance**2 * 3 / 8  # (n − 3)/(n + 2)
-    excess = 0.2 + (2.0 if seen > 0 else 1.0) * seen + 1.5 * max(third**2 / variance**3 - 6 / 6, 0.0)
+    excess = 0.2 + 2.0 * max(seen, 0.0) + 1.5 * max(third**2 / variance**3 - 6 / 6, 0.0)
     stretch = np.sqrt(1 + (0.2 / 2) + (excess - 0.2) / 6 / (2 / 5))
     limits = variance * (5 / stats.chi2.ppf([0.975, 0.025], 5)) ** stretch
     np.testing.assert_allclose([found.estimate, *found], [variance, *limits], rtol=1e-10)

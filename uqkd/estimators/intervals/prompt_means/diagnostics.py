@@ -23,8 +23,8 @@ class Diagnosis:
     kurtosis : float
         Of students' means, averaged over prompts, against normal ones; 0 with three students, of whom it cannot be told.
     unequal : float
-        Dispersion of students' own variances over their mean, averaged over prompts, against that of normal responses of
-        students with one variance; 0 where means are known exactly.
+        Dispersion of students' own variances, at each prompt or over all of them, against that of normal responses of students
+        with one variance; 0 where means are known exactly.
     """
 
     kurtosis: float
@@ -105,10 +105,13 @@ def _unequal(spread: StudentSpread) -> float:
     table = spread.within[:, spread.within.sum(axis=0) > 0]
     if not table.size:
         return 0.0
-    share = table / table.sum(axis=0)
-    return float(
-        ((share**2).sum(axis=0) - _dirichlet(spread)[0]).mean() / np.sqrt(_dirichlet(spread)[1] / table.shape[1])
-    )
+    share, prompts = table / table.sum(axis=0), table.shape[1]
+    mean, variance = _dirichlet(spread)
+    each = ((share**2).sum(axis=0) - mean).mean() / np.sqrt(variance / prompts)
+    n = spread.students
+    rows = n * share.mean(axis=1) - 1.0  # alike over all prompts; Σ rows² has the mean (S·mean − 1)·S/P, as χ²(S − 1)
+    over = ((rows**2).sum() * prompts / (n * (n * mean - 1.0)) - 1.0) / np.sqrt(2.0 / (n - 1.0))
+    return float(max(each, over))
 
 
 def _dirichlet(spread: StudentSpread) -> tuple[float, float]:

@@ -15,6 +15,8 @@ ASSUMED_EXCESS = 0.2
 # What is seen of it counts twice, since few students show little of a heavy tail; and 1.5 skewness² besides, the excess of
 # exponential and other gamma effects, as their skewness is seen sooner.
 SEEN_EXCESS, OF_SKEWNESS = 2.0, 1.5
+# Students up to which light tails are not believed, and from which they are: ten without an outlier may be of any kind.
+FEW, MANY = 10, 30
 SMALLEST_STRETCH = 0.3  # of a normal mean square's variance, however light the tails
 
 # Responses' worth of normal theory that the noise of a student's variance is shrunk to: a spread from few cells is variable.
@@ -123,7 +125,7 @@ def _mean_square(rows: Array, scale: float, directions: int) -> Part:
     ratio = np.clip(np.where(of_square > 0, of_trace / _positive(of_square), np.inf), 1.0, directions) if n > 2 else 1.0
     normal = 2.0 / ((n - 1) * ratio) * np.ones_like(trace)
     excess = kurtosis / _positive(trace**2) * max(n - 3, 0) / (n + 2.0)
-    excess = np.where(excess > 0, SEEN_EXCESS, 1.0) * excess
+    excess = np.where(excess > 0, SEEN_EXCESS, np.clip((n - FEW) / (MANY - FEW), 0.0, 1.0)) * excess
     if rows.shape[-1] == 1 and n > 2:
         third = n * (rows[..., 0] ** 3).sum(axis=-1) / ((n - 1) * (n - 2))
         excess = excess + OF_SKEWNESS * np.maximum(third**2 / _positive(trace**3) - 6.0 / n, 0.0)
