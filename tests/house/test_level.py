@@ -18,7 +18,7 @@ LEVEL_FILE = "uqkd/estimators/intervals/level.py"
 QUANTILE_CALLS = {"quantile", "ndtri", "ppf", "isf", "stdtrit", "axhline"}
 QUANTILE_LIKE = re.compile(r"\b1\.9[56]\d*\b|\b95 ?%|\b0?\.975\b")
 # What was measured at 95 % stays so whatever the level is.
-MEASURED = {("uqkd/estimators/intervals/mean_squares.py", "_coverage_note")}
+MEASURED = {("uqkd/estimators/intervals/each_prompt.py", "_coverage_note")}
 
 
 def _is_level(value: object) -> bool:

@@ -55,10 +55,10 @@ from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
+from uqkd.estimators.intervals.each_prompt import variance_interval
 from uqkd.estimators.intervals.half_widths import difference_half_width, half_width, mean_and_error
 from uqkd.estimators.intervals.jackknife import leave_level_out_error
 from uqkd.estimators.intervals.level import LEVEL, normal_half_width, normal_quantile, percent, tails
-from uqkd.estimators.intervals.mean_squares import variance_interval
 from uqkd.estimators.variance.categorical import (
     decompose_categorical,
     entropy,

@@ -13,7 +13,8 @@ from scipy import stats
 
 from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
-from uqkd.estimators.intervals.mean_squares import chi_square_interval, mean_square_interval, variance_interval
+from uqkd.estimators.intervals.each_prompt import variance_interval
+from uqkd.estimators.intervals.mean_squares import chi_square_interval, mean_square_interval
 from uqkd.estimators.intervals.pivotal import pivotal_cdf
 from uqkd.seeds import generator
 

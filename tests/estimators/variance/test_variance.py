@@ -16,7 +16,7 @@ from uqkd.estimators import (
     intra_student_variance,
     variance_of_means,
 )
-from uqkd.estimators.variance.moments import prompt_mean
+from uqkd.estimators.variance.prompt_mean import prompt_mean
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
 DRAWS = seeds.generator("test", "variance").standard_normal((5, 3, 4))

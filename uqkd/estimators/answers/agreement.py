@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.counting import answers, counted
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.estimators.variance.moments import VarianceDecomposition
+from uqkd.estimators.variance.prompt_mean import spread_of
 
 Array = NDArray[np.float64]
 
@@ -53,17 +55,20 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     """
     array = answers("draws", draws, "S P R", need=(2, 1, 2))
     responses = array.shape[2]
-    within, squared = [], []
-    for counts in counted(array):
-        of_pairs = (counts**2).sum(axis=-1) - responses
-        within.append(1.0 - of_pairs / (responses * (responses - 1)))
-        mean = counts / responses
-        squared.append(((mean - mean.mean(axis=0)) ** 2).sum(axis=-1))
-    own, about = np.concatenate(within, axis=1), np.concatenate(squared, axis=1)
-    return from_spreads(own, about, responses)
+    blocks = list(counted(array))
+    width = max(counts.shape[-1] for counts in blocks)
+    padded = [np.pad(counts, ((0, 0), (0, 0), (0, width - counts.shape[-1]))) for counts in blocks]
+    counts = np.concatenate(padded, axis=1)
+    of_pairs = (counts**2).sum(axis=-1) - responses
+    within = 1.0 - of_pairs / (responses * (responses - 1))
+    mean = counts / responses
+    about = ((mean - mean.mean(axis=0)) ** 2).sum(axis=-1)
+    return from_spreads(within, about, responses, spread=spread_of(mean, within, responses, bounds=(1.0, 1.0)))
 
 
-def from_spreads(within: Array, about: Array, responses: int) -> VarianceDecomposition:
+def from_spreads(
+    within: Array, about: Array, responses: int, *, spread: StudentSpread | None = None
+) -> VarianceDecomposition:
     """Components from each student's own variance and its squared distance from the mean of all students.
 
     Parameters
@@ -74,6 +79,8 @@ def from_spreads(within: Array, about: Array, responses: int) -> VarianceDecompo
         ‖mean response of the student − mean over students‖².
     responses : int
         R.
+    spread : StudentSpread, optional
+        For intervals of the means.
 
     Examples
     --------
@@ -88,7 +95,7 @@ def from_spreads(within: Array, about: Array, responses: int) -> VarianceDecompo
         pseudo = (students * about - of_means) / (students - 2) - within / responses
     else:
         pseudo = np.full_like(within, np.nan)
-    return VarianceDecomposition(inter, intra, inter + intra, pseudo, within)
+    return VarianceDecomposition(inter, intra, inter + intra, pseudo, within, spread)
 
 
 def gini_from_draws(draws: ArrayLike) -> Array:

@@ -1,6 +1,6 @@
 """Confidence intervals for variances: of one mean square, of a sum or difference of mean squares, of draws.
 
-All of them assume normal effects. What each covers then was computed, not assumed: see `variance_interval`.
+All of them assume normal effects. What each covers then was computed, not assumed: see `variance_interval` of each_prompt.
 """
 
 from __future__ import annotations
@@ -19,17 +19,8 @@ from uqkd.estimators.intervals.large_sample import modified_large_sample, satter
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.pivotal import pivotal_limits
 
+CHI_SQUARE_NOTE = "exact for independent normal data of one variance; not for heavy tails or unequal variances"
 MEAN_SQUARE_METHODS = ("mls", "generalized", "satterthwaite")
-COMPONENTS = ("inter", "intra", "total")
-
-# Percent covered at level 95 % by the number of students from which it holds; derived as said in `_coverage_note`.
-_COVERAGE = {
-    ("inter", "mls"): {2: (93.2, 95.3), 3: (94.4, 95.4), 4: (94.7, 95.4), 8: (94.9, 95.3)},
-    ("inter", "generalized"): {2: (95.0, 96.4), 3: (95.0, 96.1), 5: (95.0, 95.8), 10: (95.0, 95.5)},
-    ("total", "mls"): {2: (94.9, 96.9), 3: (94.9, 96.7), 4: (94.9, 96.5), 5: (94.9, 96.3), 8: (94.9, 95.9),
-                       10: (94.9, 95.8), 20: (94.9, 95.4)},
-    ("total", "generalized"): {2: (94.8, 96.4), 3: (94.8, 96.1), 5: (94.8, 95.9), 10: (94.9, 95.8), 30: (94.9, 95.5)},
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,7 @@ def chi_square_interval(variance: Any, dof: float, *, level: float = LEVEL) -> I
     low, high = freedom / special.chdtri(freedom, tail), freedom / special.chdtri(freedom, 1.0 - tail)
     if value.ndim == 0 and freedom.size == 1:
         low, high = low[0], high[0]
-    return Interval(value[()], (value * low)[()], (value * high)[()], float(level), "chi-square", "exact, normal data")
+    return Interval(value[()], (value * low)[()], (value * high)[()], float(level), "chi-square", CHI_SQUARE_NOTE)
 
 
 def _degrees(dof: Array) -> Array:
@@ -200,74 +191,3 @@ def _combination(mean_squares: Any, dof: Any, coefficients: Any) -> tuple[Array,
     if not used.any():
         raise VarianceError("all coefficients are zero; there is nothing to estimate.")
     return squares[used], freedom[used], weight[used]
-
-
-def variance_interval(
-    draws: Any, *, component: str = "inter", method: str | None = None, level: float = LEVEL
-) -> Interval:
-    """Interval for the inter-student, intra-student or total variance of each prompt.
-
-    Parameters
-    ----------
-    draws : (S, P, R) array_like
-        Response r of student s to prompt p; S >= 2, R >= 2.
-    component : {"inter", "intra", "total"}
-        Variance between students of their mean response; within a student; their sum.
-    method : {"mls", "generalized"}, optional
-        As in `mean_square_interval`; default "mls". The intra-student interval is always the exact chi-square.
-    level : float
-        Nominal coverage.
-
-    Returns
-    -------
-    Interval
-        (P,) arrays in squared units of `draws`. Negative estimates and limits are returned as they are.
-
-    Raises
-    ------
-    ShapeError
-        Not three axes, fewer than two students or responses.
-    NotFiniteError
-        Any NaN or infinity.
-    OptionError
-        Unknown component, method or level.
-
-    Notes
-    -----
-    T10: inter = (MS_between − MS_within) / R, total = MS_between / R + (1 − 1/R) MS_within, one-way random effects,
-    normal draws, one within-student variance. At level .95 the default covers 94.4-95.4 %
-    of inter-student variances from three students on and 94.9-95.8 % of totals from ten students on, whatever R and the
-    ratio inter/intra; with fewer it covers more for totals (up to 96.9 %) and 93.2 % at worst for inter (S = 2, R = 2).
-    `.note` carries the range for the S at hand. Not robust against heavy tails (see `chi_square_interval`).
-
-    Examples
-    --------
-    >>> interval = variance_interval([[[1.0, 3.0]], [[5.0, 7.0]], [[2.0, 2.0]]], component="inter")
-    >>> interval.estimate.round(3), interval.low.round(3), interval.high.round(3)
-    (array([4.667]), array([-3.822]), array([209.827]))
-    """
-    array = shaped("draws", draws, "S P R", need={"S": 2, "R": 2})
-    one_of("component", component, COMPONENTS)
-    students, _, responses = array.shape
-    means = array.mean(axis=2)
-    within = array.var(axis=2, ddof=1).mean(axis=0)
-    if component == "intra":
-        return chi_square_interval(within, students * (responses - 1), level=level)
-    between = responses * means.var(axis=0, ddof=1)
-    second = -1.0 / responses if component == "inter" else 1.0 - 1.0 / responses
-    interval = mean_square_interval(
-        np.stack([between, within]),
-        [students - 1, students * (responses - 1)],
-        [1.0 / responses, second],
-        level=level,
-        method=one_of("method", method or "mls", MEAN_SQUARE_METHODS[:2]),
-    )
-    note = interval.note + _coverage_note(component, interval.method, students)
-    return Interval(interval.estimate, interval.low, interval.high, interval.level, interval.method, note)
-
-
-def _coverage_note(component: str, method: str, students: int) -> str:
-    """Coverage at level 95 %, by quadrature over inter/intra from 0.01 to 100 and R = 2, 3, 8, 30."""
-    table = _COVERAGE[component, method]
-    low, high = table[max(s for s in table if s <= students)]
-    return f"; covers {low:.1f}-{high:.1f} % at level 95 % (S = {students}, over all ratios inter/intra and R >= 2)"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import DataError, ShapeError
-from uqkd.estimators.variance.moments import PromptMean, prompt_mean
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 from uqkd.estimators.variance.two_way import share_of
 
 Array = NDArray[np.float64]
@@ -120,6 +121,8 @@ class CategoricalDecomposition:
         Gini pseudo-values, for standard errors.
     per_student_information : (S, P) float
         Pseudo-values of the mutual information, whose mean is the jackknifed one; NaN where S = 2.
+    spread : StudentSpread, optional
+        What intervals of the means need.
     """
 
     inter: Array
@@ -132,11 +135,13 @@ class CategoricalDecomposition:
     per_student_inter: Array
     per_student_intra: Array
     per_student_information: Array
+    spread: StudentSpread | None = field(default=None, repr=False, compare=False)
 
     @property
     def mean(self) -> PromptMean:
         """Gini averages over prompts with two-way standard errors (students × prompts)."""
-        return prompt_mean(self.per_student_inter, self.per_student_intra, inter=self.inter, intra=self.intra)
+        both = {"inter": self.inter, "intra": self.intra, "spread": self.spread}
+        return prompt_mean(self.per_student_inter, self.per_student_intra, **both)
 
     def conservation(self, teacher_probs: ArrayLike) -> Array:
         """κ = (intra + inter)/G_p per prompt; 1 where the students are mean-unbiased for the teacher (T4).
@@ -216,6 +221,7 @@ def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
         per_student_inter=pseudo,
         per_student_intra=within,
         per_student_information=of_student,
+        spread=spread_of(q, within, bounds=(1.0, 1.0)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,21 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.arrays import draws as checked_draws
 from uqkd.checking.arrays import same_shape, shaped
 from uqkd.errors import VarianceError
-from uqkd.estimators.variance.two_way import two_way_standard_error
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, two_values
+from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class PromptMean:
-    """Means over prompts of a decomposition, each with its two-way standard error (students × prompts)."""
-
-    inter: float
-    intra: float
-    total: float
-    inter_se: float
-    intra_se: float
-    total_se: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +26,8 @@ class VarianceDecomposition:
     per_student_inter, per_student_intra : (S, P) float
         Jackknife pseudo-values of `inter` and the students' own variances: their means over students are
         `inter` and `intra`, their spread gives the standard errors. NaN for `inter` where S = 2.
+    spread : StudentSpread, optional
+        What intervals of the means need: students' mean responses and own variances.
     """
 
     inter: Array
@@ -44,24 +35,13 @@ class VarianceDecomposition:
     total: Array
     per_student_inter: Array
     per_student_intra: Array
+    spread: StudentSpread | None = field(default=None, repr=False, compare=False)
 
     @property
     def mean(self) -> PromptMean:
-        """Averages over prompts, with standard errors that count students and prompts as random."""
-        return prompt_mean(self.per_student_inter, self.per_student_intra, inter=self.inter, intra=self.intra)
-
-
-def prompt_mean(per_student_inter: Array, per_student_intra: Array, *, inter: Array, intra: Array) -> PromptMean:
-    """Average over prompts with two-way standard errors from (S, P) pseudo-values."""
-    both = per_student_inter + per_student_intra
-    return PromptMean(
-        inter=float(inter.mean()),
-        intra=float(intra.mean()),
-        total=float((inter + intra).mean()),
-        inter_se=two_way_standard_error(per_student_inter),
-        intra_se=two_way_standard_error(per_student_intra),
-        total_se=two_way_standard_error(both),
-    )
+        """Averages over prompts, with standard errors that count students and prompts as random, and `.interval`."""
+        both = {"inter": self.inter, "intra": self.intra, "spread": self.spread}
+        return prompt_mean(self.per_student_inter, self.per_student_intra, **both)
 
 
 def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
@@ -99,9 +79,8 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
     array = checked_draws("decompose_variance", draws)
     students, responses = array.shape[0], array.shape[2]
     within = array.var(axis=2, ddof=1)
-    centred = array.mean(axis=2)
-    centred = centred - centred.mean(axis=0)
-    squared = centred**2
+    means = array.mean(axis=2)
+    squared = (means - means.mean(axis=0)) ** 2
     if array.ndim == 4:
         within, squared = within.sum(axis=-1), squared.sum(axis=-1)
     of_means = squared.sum(axis=0) / (students - 1)
@@ -111,7 +90,8 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
     else:
         pseudo = np.full_like(within, np.nan)
     inter = of_means - intra / responses
-    return VarianceDecomposition(inter, intra, inter + intra, pseudo, within)
+    spread = spread_of(means if array.ndim == 4 else means[..., None], within, responses, bounds=two_values(array))
+    return VarianceDecomposition(inter, intra, inter + intra, pseudo, within, spread)
 
 
 def inter_student_variance(draws: ArrayLike) -> Array:
@@ -248,4 +228,4 @@ def decompose_gaussian(means: ArrayLike, variances: ArrayLike) -> VarianceDecomp
     inter = squared.sum(axis=0) / (students - 1)
     pseudo = (students * squared - inter) / (students - 2) if students > 2 else np.full_like(squared, np.nan)
     intra = variance.mean(axis=0)
-    return VarianceDecomposition(inter, intra, inter + intra, pseudo, variance)
+    return VarianceDecomposition(inter, intra, inter + intra, pseudo, variance, spread_of(mean[..., None], variance))

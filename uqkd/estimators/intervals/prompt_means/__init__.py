@@ -1,0 +1,1 @@
+"""Intervals for means over prompts of variances between and within students."""
