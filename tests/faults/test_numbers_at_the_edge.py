@@ -71,7 +71,7 @@ MASKED = {
     "two_way_mean": lambda a: est.two_way_mean(a.reshape(2, 4)),
     "share_of": lambda a: est.share_of(a.reshape(2, 4), np.ones(4)),
     "half_width": lambda a: est.half_width(a, 3),
-    "judge_claim": lambda a: est.judge_claim({"one": a.reshape(2, 4)}, says="above 0"),
+    "judge_claim": lambda a: est.judge_claim({"one": a.reshape(2, 4)}, says="higher"),
     "variance_components": lambda a: est.variance_components({"s": [0, 0, 1, 1, 2, 2, 3, 3], "value": a}, ["s"]),
     "levels of variance_components": lambda a: est.variance_components({"s": a, "value": np.arange(8.0)}, ["s"]),
     "wclip": lambda a: wclip(np.full((8, 2), 0.5), a),
@@ -116,7 +116,7 @@ def test_moments_lose_no_digits_to_an_offset_from_the_centre(offset, blocks):
     near = est.Moments.about(np.zeros(3)).add(FAR)
     np.testing.assert_allclose(stream.variance_se, near.variance_se, rtol=allowed)
     of_row = (values**2).mean(axis=1)
-    np.testing.assert_allclose(stream.mean_square_se, of_row.std(ddof=1) / np.sqrt(4_000), rtol=1e-9)
+    np.testing.assert_allclose(stream.mean_square_se, of_row.std(ddof=1) / np.sqrt(4_000), rtol=allowed)
 
 
 def test_moments_of_equal_values_are_zero_and_merge_with_nothing():
@@ -158,10 +158,6 @@ def test_weigh_refuses_what_is_no_response(method):
         weigh(np.ones((2, 3, 0)), method)
     with pytest.raises(ShapeError, match="axes"):
         weigh([1.0, 2.0], method)
-    with pytest.raises(DataError, match="leaves float64|leave float64"):
-        weigh(np.full((1, 1, 2), 1.7e308), "average") if method == "multi" else est.decompose_variance(
-            [[[1e300] * 2]] * 2
-        )
     assert weigh([[[1, 3]]], method).values.shape == (1, 1)
     with pytest.raises(NotFiniteError, match="second holds"):
         weigh(np.ones((1, 1, 2)) * [1.0, 2.0], "known", second=[np.nan], second_var=1.0, response_var=1.0)
