@@ -32,7 +32,7 @@ def finite(name: str, value: Any) -> Array:
     name : str
         The argument's name as the caller typed it; every message begins with it.
     value : array_like
-        Any shape; bool, integer or floating. Masked entries count as NaN.
+        Any shape; bool, integer or floating; masked entries are refused as NaN is.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def finite(name: str, value: Any) -> Array:
     Raises
     ------
     NotFiniteError
-        Any NaN or infinity; names the first index and the count.
+        Any NaN, infinity or masked entry; names the count, and the first index.
     ShapeError
         A ragged or an empty array.
     DataError
@@ -72,8 +72,42 @@ def finite(name: str, value: Any) -> Array:
     return array
 
 
-def numpy_of(value: Any) -> Any:
-    """The NumPy array of a torch tensor, whatever its precision and device and with a gradient too; anything else as it is."""
+def unmasked(name: str, value: Any) -> Any:
+    """Return `value` unless entries of it are masked, of a list of masked arrays too: NumPy drops masks without a word.
+
+    Examples
+    --------
+    >>> unmasked("draws", np.ma.array([1, 2], mask=[False, True]))
+    Traceback (most recent call last):
+        ...
+    uqkd.errors.NotFiniteError: draws holds 1 masked value among 2. Leave such rows out, or fill them with what ...
+    """
+    parts = _masked_parts(value)
+    count = sum(int(np.ma.getmaskarray(part).sum()) for part in parts)
+    if count:
+        size = sum(part.size for part in parts)
+        raise NotFiniteError(
+            f"{name} holds {count} masked value{'s' * (count > 1)} among {size}. Leave such rows out, or fill them with "
+            "what they stand for; none is dropped here."
+        )
+    return value
+
+
+def _masked_parts(value: Any) -> list[Any]:
+    """The masked arrays in nested lists; the first entry says whether a list is one of arrays."""
+    if isinstance(value, np.ma.MaskedArray):
+        return [value]
+    if isinstance(value, list | tuple) and any(isinstance(part, list | tuple | np.ma.MaskedArray) for part in value):
+        return [found for part in value for found in _masked_parts(part)]
+    return []
+
+
+def numpy_of(value: Any, name: str = "the array") -> Any:
+    """The NumPy array of a torch tensor, whatever its precision and device and with a gradient too; anything else as it is.
+
+    Masked entries are refused, see `unmasked`.
+    """
+    unmasked(name, value)
     if not callable(getattr(value, "detach", None)):
         return value
     held = value.detach()
@@ -83,10 +117,10 @@ def numpy_of(value: Any) -> Any:
 
 
 def _numeric(name: str, value: Any) -> Array:
-    if np.ma.is_masked(value):
-        value = np.ma.asarray(value).astype(np.float64).filled(np.nan)
     try:
-        raw = np.asarray(numpy_of(value))
+        raw = np.asarray(numpy_of(value, name))
+    except NotFiniteError:
+        raise
     except ValueError as error:
         raise ShapeError(f"{name} is ragged: its rows differ in length ({error}). Pass equal lengths.") from error
     except (TypeError, RuntimeError) as error:  # such as a list of tensors that require a gradient

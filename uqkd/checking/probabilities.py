@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from uqkd.checking.arrays import Array, finite, numpy_of, one_line, shaped
-from uqkd.errors import DataError, ShapeError, UqkdError
+from uqkd.errors import DataError, NotFiniteError, ShapeError, UqkdError
 
 # Distance from 1 to the next number, and smallest number above 0.
 HALF = {"float16": (2.0**-10, 2.0**-24), "bfloat16": (2.0**-7, 2.0**-133)}
@@ -120,7 +120,9 @@ def checked_probabilities(probs: Any, labels: Any) -> tuple[Array, Any]:
 def class_labels(labels: Any, points: int, classes: int) -> Any:
     """Return `labels` as (points,) integers in [0, classes), or raise a typed error."""
     try:
-        raw = np.asarray(numpy_of(labels))
+        raw = np.asarray(numpy_of(labels, "labels"))
+    except NotFiniteError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"labels must be one array of integers ({one_line(error)}).") from error
     if raw.dtype.kind not in "biu":

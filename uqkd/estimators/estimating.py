@@ -39,5 +39,5 @@ def estimate(draws: ArrayLike) -> VarianceDecomposition:
     >>> estimate([[[1.0, 3.0]], [[5.0, 7.0]]]).inter, estimate([[[7, 7]], [[7, 9]]]).intra
     (array([7.]), array([0.5]))
     """
-    labels = np.asarray(numpy_of(draws)).dtype.kind in "iu"
+    labels = np.asarray(numpy_of(draws, "draws")).dtype.kind in "iu"
     return decompose_agreement(draws) if labels else decompose_variance(draws)

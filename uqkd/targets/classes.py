@@ -76,7 +76,7 @@ def _precision(drawn: Labels, second: Any, classes: int) -> ClassTargets:
 
 
 def _labels(labels: ArrayLike, classes: int) -> Labels:
-    array = np.asarray(numpy_of(labels))
+    array = np.asarray(numpy_of(labels, "labels"))
     if array.ndim != 3 or array.size == 0:
         raise ShapeError(f"labels needs axes (S, P, k), none of them empty; got shape {array.shape}.")
     if classes < 2:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from uqkd.errors import FewResponsesWarning, VarianceError
+from uqkd.checking.arrays import finite, numpy_of
+from uqkd.checking.variation import varying
+from uqkd.errors import DataError, FewResponsesWarning, ShapeError, VarianceError
 from uqkd.estimators.weighting.exact_variance import blend_variance
 from uqkd.estimators.weighting.graybill_deal import FEW_RESPONSES
-from uqkd.estimators.weighting.shrinkage import shrink_variances
+from uqkd.estimators.weighting.shrinkage import finite_variance, shrink_variances
 from uqkd.targets.family import Array, NumberTargets
 
 BLENDING = ("oracle", "known", "estimated", "shrunk")
@@ -26,26 +29,47 @@ def weighted_numbers(
     response_var: ArrayLike | None = None,
 ) -> NumberTargets:
     """`weigh` of responses (S, P, k)."""
+    responses = _numbers(responses)
     k = responses.shape[-1]
     if method == "single":
-        return NumberTargets(responses[..., 0], responses[..., :1], np.ones(()), method)
+        return NumberTargets(finite("responses", responses[..., 0]), responses[..., :1], np.ones(()), method)
     mean = responses @ np.full(k, 1.0 / k)
+    if not np.isfinite(mean).all():  # seen in the mean, which is k times less to look at
+        finite("responses", responses)
+        raise DataError("responses are so large that their mean leaves float64. Use another unit.")
     if method not in BLENDING:
         return NumberTargets(mean, responses, np.ones(()), method)
     other = _positive("second_var", second_var)
     if method == "oracle":
-        first = _positive("the sample variance of the responses", sample_variance(responses, ddof=0))
+        first = _varying_variance(responses, ddof=0)
     elif method == "known":
         first = _positive("response_var", response_var) / k
     else:
-        first = _positive("the sample variance of the responses", sample_variance(responses, ddof=1))
+        first = _varying_variance(responses, ddof=1)
         if method == "estimated" and k < FEW_RESPONSES:
             warnings.warn(_few(k), FewResponsesWarning, stacklevel=3)
         if method == "shrunk":
-            first = np.stack([shrink_variances(row, k - 1).variance for row in first])
+            first = np.stack([finite_variance("responses", shrink_variances(row, k - 1)) for row in first])
         first = first / k
     weights = other / (first + other)
-    return NumberTargets(weights * mean + (1.0 - weights) * np.asarray(second), responses, weights, method)
+    blended = weights * mean + (1.0 - weights) * finite("second", second)
+    return NumberTargets(blended, responses, weights, method)
+
+
+def _numbers(responses: Any) -> Array:
+    """Responses (S, P, k) as floating numbers; whether they are finite shows in their mean."""
+    array = np.asarray(numpy_of(responses, "responses"))
+    if array.dtype.kind != "f":
+        array = finite("responses", array)
+    if array.ndim != 3 or array.size == 0:
+        raise ShapeError(f"responses needs axes (S, P, k), none of them empty; got shape {array.shape}.")
+    return array
+
+
+def _varying_variance(responses: Array, *, ddof: int) -> Array:
+    found = sample_variance(responses, ddof=ddof)
+    varying("responses", responses)
+    return found
 
 
 def _few(k: int) -> str:
@@ -58,7 +82,7 @@ def _few(k: int) -> str:
 
 
 def _positive(name: str, value: ArrayLike | None) -> Array:
-    array = np.asarray(value if value is not None else np.nan, dtype=np.float64)
+    array = finite(name, value) if value is not None else np.full((), np.nan)
     if not (array > 0).all():
         raise VarianceError(f"{name} must be given and positive to weigh by inverse variance; got {array.min()}.")
     return array

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uqkd.checking.arrays import numpy_of
 from uqkd.errors import DataError, ShapeError
 
 Array = NDArray[np.float64]
@@ -24,7 +25,7 @@ def answers(name: str, draws: Any, layout: str, *, need: tuple[int, ...] = ()) -
     >>> answers("draws", [[1, 2]], "P k")
     array([[1, 2]])
     """
-    array, axes = np.asarray(draws), layout.split()
+    array, axes = np.asarray(numpy_of(draws, name)), layout.split()
     free = axes[0] == "..."
     named = axes[1:] if free else axes
     if array.ndim < len(named) or (array.ndim > len(named) and not free) or not array.size:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from uqkd.checking.arrays import finite, same_shape
 from uqkd.errors import DataError, ShapeError, one_of
@@ -108,7 +109,8 @@ def decompose_entropy(clusters: ArrayLike, rule: str = "plug-in") -> EntropyDeco
     Parameters
     ----------
     clusters : (S, P, R) int
-        Cluster of each draw; numbers need a meaning within a prompt only. Needs S >= 2.
+        Cluster of each draw; numbers need a meaning within a prompt only. Needs S >= 2 and R >= 2: of one
+        draw no entropy can be told, and all of it would seem to lie between students.
     rule : str
         Of `entropy_from_counts`.
 
@@ -127,7 +129,7 @@ def decompose_entropy(clusters: ArrayLike, rule: str = "plug-in") -> EntropyDeco
     (array([0.6931]), array([0.]), array([0.6931]))
     """
     one_of("rule", rule, RULES)
-    draws = answers("clusters", clusters, "S P R", need=(2,))
+    draws = answers("clusters", clusters, "S P R", need=(2, 1, 2))
     parts = [_decomposed(counts, rule) for counts in counted(draws)]
     total, own, information = (np.concatenate([part[i] for part in parts], axis=-1) for i in range(3))
     expected = own.mean(axis=0)
@@ -198,4 +200,4 @@ def _by_likelihood(clusters: NDArray[np.int64], sequences: NDArray[np.int64], lo
     weights = np.exp(log_p[first] - log_p[first].max())
     mass = np.bincount(np.unique(clusters[first], return_inverse=True)[1], weights=weights)
     share = mass / mass.sum()
-    return float(-(share * np.log(share)).sum()) + 0.0
+    return float(special.entr(share).sum())

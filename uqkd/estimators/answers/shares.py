@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uqkd.checking.arrays import unmasked
+from uqkd.estimators.answers.counting import answers
 from uqkd.estimators.variance.categorical import gini
 
 Array = NDArray[np.float64]
@@ -50,7 +52,7 @@ def expected_share_variances(p: ArrayLike, words: ArrayLike, k: int) -> ShareVar
     >>> expected_share_variances([[0.5, 0.5], [1.0, 0.0]], [[0, 1], [0, 1]], k=2)
     ShareVariances(per_prompt=0.125, prompt_average=0.0625)
     """
-    law, groups = np.asarray(p, dtype=np.float64), np.asarray(words)
+    law, groups = np.asarray(unmasked("p", p), dtype=np.float64), answers("words", words, "P C")
     by_word = np.zeros((len(law), int(groups.max()) + 1))
     np.add.at(by_word, (np.arange(len(law))[:, None], groups), law)
     return ShareVariances(float(gini(law).mean()) / k, float(gini(by_word).mean()) / (k * len(law)))
@@ -71,6 +73,7 @@ def share_variances(classes: Classes, words: Classes) -> ShareVariances:
     >>> share_variances(np.array([[[[0, 0]], [[1, 1]]]]), np.array([[0, 0]]))
     ShareVariances(per_prompt=array([1.]), prompt_average=array([0.]))
     """
+    classes, words = answers("classes", classes, "E S P k", need=(1, 2)), answers("words", words, "P C")
     experiments, students, prompts, k = classes.shape
     shares = np.eye(words.shape[1])[classes].mean(axis=3)
     begun = np.zeros((experiments, students, int(words.max()) + 1))

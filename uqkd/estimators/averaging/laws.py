@@ -1,4 +1,4 @@
-"""Laws by which variance falls with the number k of responses averaged: floor + slope / k, and a power of k."""
+"""The law by which variance falls with the number k of responses averaged: floor + slope / k."""
 
 from __future__ import annotations
 
@@ -6,34 +6,47 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
 
-from uqkd.checking.arrays import Array, confidence_level, finite, same_shape, shaped
-from uqkd.errors import DataError, ShapeError, VarianceError
-from uqkd.estimators.intervals.level import LEVEL, normal_half_width
+from uqkd.checking.arrays import Array, confidence_level, finite
+from uqkd.errors import OptionError
+from uqkd.estimators.averaging import gamma
+from uqkd.estimators.averaging.lines import (
+    covariance_of,
+    definite,
+    estimated_line,
+    law_data,
+    line_interval,
+    positive,
+    weighted_line,
+)
+from uqkd.estimators.averaging.power import PowerLaw, fit_power_law
+from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 
-_MAX_ROUNDS = 500  # reweighting converges linearly at about the relative error of the fit; 500 is never reached in use
+__all__ = ["AveragingLaw", "PowerLaw", "fit_averaging_law", "fit_power_law"]
+
+_FEW = "Nested k with few students: give their means to averaging_law_of."
 
 
 @dataclass(frozen=True)
 class AveragingLaw:
-    """Fit of V(k) = floor + slope / k; made by `fit_averaging_law`.
+    """Fit of V(k) = floor + slope / k; made by `fit_averaging_law` and `averaging_law_of`.
 
     Attributes
     ----------
     floor, slope : float
-        Variance that no k removes, and variance of a single response that averaging removes.
+        Variance that no k removes, and variance of a single response that averaging removes. Not clipped: an unbiased
+        estimate of a floor of zero falls below it half the time.
     floor_se, slope_se : float
         Standard errors.
     floor_interval, slope_interval : Interval
-        Two-sided, normal.
+        Two-sided, of values that are not negative: where the data show no floor it begins at 0.
     covariance : (2, 2) array
         Of (floor, slope).
     chi2, dof : float, int
         Lack-of-fit statistic and its degrees of freedom, n − 2.
     p_value : float or None
-        Chance of a larger `chi2` if the law holds; None when dof is 0.
+        Chance of a larger `chi2` if the law holds; None when dof is 0, or when too few students lie behind a covariance.
     """
 
     floor: float
@@ -52,49 +65,36 @@ class AveragingLaw:
         return np.asarray(self.floor + self.slope / finite("k", k))
 
 
-@dataclass(frozen=True)
-class PowerLaw:
-    """Fit of V(k) = scale · k^exponent; made by `fit_power_law`.
-
-    Attributes
-    ----------
-    exponent, scale : float
-        Minus one where averaging is perfect; `scale` is V(1).
-    exponent_se : float
-        Standard error of the exponent.
-    exponent_interval, scale_interval : Interval
-        Two-sided; the scale's is normal in the logarithm.
-    chi2, dof, p_value : float, int, float or None
-        Lack of fit, as in `AveragingLaw`.
-    """
-
-    exponent: float
-    scale: float
-    exponent_se: float
-    exponent_interval: Interval
-    scale_interval: Interval
-    chi2: float
-    dof: int
-    p_value: float | None
-
-
 def fit_averaging_law(
-    k: Any, variance: Any, standard_error: Any, *, proportional: bool = False, level: float = LEVEL
+    k: Any,
+    variance: Any,
+    standard_error: Any = None,
+    covariance: Any = None,
+    *,
+    covariance_dof: float = float("inf"),
+    proportional: bool = False,
+    level: float = LEVEL,
 ) -> AveragingLaw:
-    """Floor and slope of V(k) = floor + slope / k, by weighted least squares with known standard errors.
+    """Floor and slope of V(k) = floor + slope / k, by least squares with known errors, or by likelihood.
 
     Parameters
     ----------
     k : (n,) array_like
         Responses averaged; positive, at least two different values.
     variance : (n,) array_like
-        Measured variance at each k; independent of each other. May be negative (unbiased estimates are not clipped).
+        Measured variance at each k. May be negative (unbiased estimates are not clipped).
     standard_error : (n,) array_like
-        Standard error of each, known; positive.
+        Standard error of each; positive. The variances are then taken to be independent, each k measured on students and
+        responses of its own. Where k = 8 contains the responses of k = 4, or the same students begin at every k, they are
+        not: use `averaging_law_of`, or give their covariance instead.
+    covariance : (n, n) array_like
+        Of the variances, in place of standard errors.
+    covariance_dof : float
+        Degrees of freedom behind the covariance, S − 1 where it comes from S students; infinite where it is known.
     proportional : bool
         The standard errors are proportional to the true value, as those of variance estimates are
-        (``se = variance * sqrt(2 / dof)``). Then small estimates carry small standard errors and plain weights pull
-        the fit down; the weights are computed from the fitted values instead, and iterated. Needs positive variances.
+        (``se = variance * sqrt(2 / dof)``): each variance is taken for a mean square of 2·(variance/se)² degrees of freedom.
+        Needs positive variances.
     level : float
         Of the intervals.
 
@@ -108,15 +108,17 @@ def fit_averaging_law(
     ShapeError
         Lengths differ, or fewer than two different k.
     VarianceError
-        A standard error or (with `proportional`) a variance that is not positive.
+        A standard error or (with `proportional`) a variance that is not positive, or a covariance that is none.
+    OptionError
+        Both or neither of standard errors and covariance, or `proportional` with a covariance.
     DataError
-        k not positive, or the reweighting does not settle on positive fitted values.
+        k not positive.
 
     Notes
     -----
-    T1 (floor = teacher's own error, 0 between students) and T8 (floor = initialisation). The intervals are exact for
-    normal errors with known standard errors; with `proportional`, asymptotic in the degrees of freedom of the variances
-    (quasi-likelihood with variance function V², McCullagh & Nelder 1989, ch. 9). Not clipped at zero.
+    T1 (floor = teacher's own error, 0 between students) and T8 (floor = initialisation). Known errors: exact for normal
+    ones. A covariance from few students: Rao (1959) and Hotelling's T². With `proportional`: gamma likelihood with identity
+    link (McCullagh & Nelder 1989, ch. 8), likelihood ratios divided by their mean under few degrees of freedom.
 
     Examples
     --------
@@ -124,132 +126,64 @@ def fit_averaging_law(
     >>> round(law.floor, 12), round(law.slope, 12), round(law.chi2, 12), round(law.p_value, 6)
     (1.0, 2.0, 0.0, 1.0)
     """
-    count, value, error = _law_data(k, variance, standard_error)
     level = confidence_level(level)
-    design = np.column_stack([np.ones_like(count), 1.0 / count])
+    if (standard_error is None) == (covariance is None):
+        raise OptionError("fit_averaging_law needs standard_error= or covariance=, one of the two.")
+    if covariance is None:
+        count, value, error = law_data(k, variance, standard_error)
+        if proportional:
+            positive("variance", value)
+            squares = gamma.MeanSquares(value, 2.0 * (value / error) ** 2, _design(count))
+            return law_of(squares, level)
+        return _of_line(weighted_line(_design(count), value, error), level, "weighted least squares")
     if proportional:
-        error = _settled_errors(design, value, error)
-    fit = _weighted_line(design, value, error)
-    (floor, slope), (floor_se, slope_se) = fit.coef.tolist(), np.sqrt(np.diag(fit.covariance)).tolist()
-    method = "weighted least squares, iterated weights" if proportional else "weighted least squares"
-    return AveragingLaw(
-        floor, slope, floor_se, slope_se,
-        _normal_interval(floor, floor_se, level, method), _normal_interval(slope, slope_se, level, method),
-        fit.covariance, fit.chi2, fit.dof, fit.p_value,
-    )  # fmt: skip
+        raise OptionError("proportional=True takes standard errors; a covariance is taken as it is.")
+    if not covariance_dof >= 1:
+        raise OptionError(f"covariance_dof must be at least 1; got {covariance_dof}.")
+    matrix = covariance_of(covariance, np.size(finite("k", k)))
+    count, value, _ = law_data(k, variance, np.sqrt(np.diag(matrix)))
+    if np.isinf(covariance_dof):
+        line = weighted_line(_design(count), value, definite(matrix, _FEW))
+    else:
+        line = estimated_line(_design(count), value, matrix, float(covariance_dof))
+    return _of_line(line, level, "generalised least squares")
 
 
-def fit_power_law(k: Any, variance: Any, standard_error: Any, *, level: float = LEVEL) -> PowerLaw:
-    """Exponent of V(k) = scale · k^exponent, by weighted least squares in logarithms.
-
-    Parameters
-    ----------
-    k : (n,) array_like
-        Responses averaged; positive, at least two different values.
-    variance : (n,) array_like
-        Measured variance at each k; positive, independent of each other.
-    standard_error : (n,) array_like
-        Standard error of each; positive.
-    level : float
-        Of the intervals.
-
-    Returns
-    -------
-    PowerLaw
-        Exponent (no unit) and scale (squared units of the responses), with intervals and lack of fit.
-
-    Raises
-    ------
-    ShapeError, DataError
-        As `fit_averaging_law`.
-    VarianceError
-        A variance or a standard error that is not positive.
-
-    Notes
-    -----
-    T1 gives exponent −1 between students; a floor (T8) bends the curve, which shows as lack of fit and as an exponent
-    nearer zero. The logarithm of an estimate with relative standard error r is low by r²/2 on average; that is
-    added back.
+def law_of(squares: gamma.MeanSquares, level: float) -> AveragingLaw:
+    """The law behind independent mean squares that have floor·g + slope·h for expectation.
 
     Examples
     --------
-    >>> law = fit_power_law([1, 2, 4], [3.0, 1.5, 0.75], [0.03, 0.015, 0.0075])
-    >>> round(law.exponent, 12), round(law.scale, 3)
-    (-1.0, 3.0)
+    >>> law = law_of(gamma.MeanSquares(np.array([2.0, 3.0]), np.array([9.0, 9.0]), np.array([[0.0, 1.0], [1.0, 0.5]])), 0.95)
+    >>> round(law.floor, 12), round(law.slope, 12)
+    (2.0, 2.0)
     """
-    count, value, error = _law_data(k, variance, standard_error)
-    level = confidence_level(level)
-    _positive("variance", value)
-    relative_se = error / value
-    design = np.column_stack([np.ones_like(count), np.log(count)])
-    fit = _weighted_line(design, np.log(value) + relative_se**2 / 2.0, relative_se)
-    (intercept, exponent), (intercept_se, exponent_se) = fit.coef.tolist(), np.sqrt(np.diag(fit.covariance)).tolist()
-    method = "weighted least squares in logarithms"
-    logs = _normal_interval(intercept, intercept_se, level, method)
-    scale = Interval(np.exp(logs.estimate), np.exp(logs.low), np.exp(logs.high), level, method)
-    return PowerLaw(
-        exponent, float(scale.estimate), exponent_se,
-        _normal_interval(exponent, exponent_se, level, method), scale, fit.chi2, fit.dof, fit.p_value,
+    unit = float(squares.value.mean())  # so that squares of variances stay within float64
+    scaled = gamma.MeanSquares(squares.value / unit, squares.dof, squares.design)
+    coef = gamma.fitted(scaled)
+    parts = [gamma.profile(scaled, coef, which) for which in (0, 1)]
+    floor, slope = (_times(part.interval(level), unit) for part in parts)
+    chi2, dof, p_value = gamma.lack_of_fit(scaled, coef)
+    covariance = gamma.covariance(scaled, coef) * unit**2
+    return AveragingLaw(
+        float(coef[0]) * unit, float(coef[1]) * unit, parts[0].standard_error * unit, parts[1].standard_error * unit,
+        floor, slope, covariance, chi2, dof, p_value,
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Line:
-    coef: Array
-    covariance: Array
-    chi2: float
-    dof: int
-    p_value: float | None
+def _times(interval: Interval, unit: float) -> Interval:
+    limits = (np.float64(float(x) * unit) for x in (interval.estimate, interval.low, interval.high))
+    return Interval(*limits, interval.level, interval.method, interval.note)
 
 
-def _law_data(k: Any, variance: Any, standard_error: Any) -> tuple[Array, Array, Array]:
-    count, value = shaped("k", k, "n"), shaped("variance", variance, "n")
-    error = shaped("standard_error", standard_error, "n")
-    same_shape("variance", value, "k", count)
-    same_shape("standard_error", error, "k", count)
-    if count.min() <= 0:
-        raise DataError(f"k must be positive; got {count.min():g} at index {int(count.argmin())}.")
-    if np.unique(count).size < 2:
-        raise ShapeError(f"a law in k needs at least two different k; got only k = {count[0]:g}.")
-    _positive("standard_error", error)
-    return count, value, error
+def _of_line(line: Any, level: float, method: str) -> AveragingLaw:
+    (floor, slope), (floor_se, slope_se) = line.coef.tolist(), np.sqrt(np.diag(line.covariance)).tolist()
+    return AveragingLaw(
+        floor, slope, floor_se, slope_se,
+        line_interval(line, 0, level, method), line_interval(line, 1, level, method),
+        line.covariance, line.chi2, line.chi2_dof, line.p_value,
+    )  # fmt: skip
 
 
-def _positive(name: str, value: Array) -> None:
-    if value.min() <= 0:
-        raise VarianceError(f"{name} must be positive; got {value.min():g} at index {int(value.argmin())}.")
-
-
-def _weighted_line(design: Array, value: Array, error: Array) -> _Line:
-    """Two coefficients with known standard errors, by QR of the scaled design."""
-    q, r = np.linalg.qr(design / error[:, None])
-    coef = np.linalg.solve(r, q.T @ (value / error))
-    root = np.linalg.solve(r, np.eye(2))
-    residual = (value - design @ coef) / error
-    chi2, dof = float(residual @ residual), value.size - 2
-    p_value = float(special.chdtrc(dof, chi2)) if dof > 0 else None
-    return _Line(coef, root @ root.T, chi2, dof, p_value)
-
-
-def _settled_errors(design: Array, value: Array, error: Array) -> Array:
-    """Standard errors proportional to the fitted value, iterated until the fit stands still."""
-    _positive("variance", value)
-    relative_se = error / value
-    # The start weighs by relative error and 1/k alone, so no estimate chooses its own weight.
-    fitted = np.full_like(value, np.exp(np.mean(np.log(value))))
-    for _ in range(_MAX_ROUNDS):
-        new = design @ _weighted_line(design, value, relative_se * fitted).coef
-        if new.min() <= 0:
-            raise VarianceError(
-                f"the fitted variance is {new.min():g} at index {int(new.argmin())}; standard errors proportional "
-                "to it make no sense. Use proportional=False or measure at more values of k."
-            )
-        if np.all(np.abs(new - fitted) <= 1e-13 * new):
-            return np.asarray(relative_se * new)
-        fitted = new
-    raise DataError(f"the weights did not settle in {_MAX_ROUNDS} rounds; use proportional=False.")
-
-
-def _normal_interval(estimate: float, standard_error: float, level: float, method: str) -> Interval:
-    reach = float(normal_half_width(standard_error, level=level))
-    return Interval(np.float64(estimate), np.float64(estimate - reach), np.float64(estimate + reach), level, method)
+def _design(count: Array) -> Array:
+    return np.column_stack([np.ones_like(count), 1.0 / count])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from uqkd.checking.arrays import Array, float_or_array, shaped
+from uqkd.checking.arrays import Array, float_or_array, numpy_of, shaped
 from uqkd.checking.probabilities import checked_probabilities, class_probabilities
 from uqkd.errors import DataError, ShapeError, one_of
 
@@ -237,7 +237,7 @@ def out_of_distribution_auroc(probs_in: Any, probs_out: Any, *, score: str = "ma
 
 
 def _marks(positive: Any, shape: tuple[int, ...]) -> Any:
-    raw = np.asarray(positive)
+    raw = np.asarray(numpy_of(positive, "positive"))
     if raw.dtype.kind not in "biuf" or not np.isin(raw, (0, 1)).all():
         raise DataError(f"positive must hold true and false only; got dtype {raw.dtype}. Pass a comparison.")
     if raw.shape not in (shape, shape[-1:]):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from uqkd.checking.arrays import Array, finite, shaped
-from uqkd.checking.probabilities import class_labels
+from uqkd.checking.probabilities import class_labels, sum_tolerance
 from uqkd.errors import DataError, ShapeError
 
 _ROUNDS = 200
@@ -53,7 +53,7 @@ def fit_temperature(logits: Any, labels: Any) -> Temperature:
         Axes that do not fit, one class only, nothing at all, NaN or infinity.
     DataError
         Labels outside the classes; or no finite positive minimiser: every label has the largest logit (T → 0), or the
-        logits favour the true class no more than chance (T → ∞ or below zero).
+        logits favour the true class no more than chance (T → ∞ or below zero); or probabilities in place of logits.
 
     Notes
     -----
@@ -67,6 +67,7 @@ def fit_temperature(logits: Any, labels: Any) -> Temperature:
     3.640957
     """
     array = shaped("logits", logits, "P C", "S P C", need={"C": 2})
+    _no_probabilities(array)
     truth = class_labels(labels, array.shape[-2], array.shape[-1])
     stack = array.reshape(-1, *array.shape[-2:])
     fits = []
@@ -77,6 +78,13 @@ def fit_temperature(logits: Any, labels: Any) -> Temperature:
     if array.ndim == 2:
         return Temperature(*(float(row[0]) for row in table))
     return Temperature(*(row.copy() for row in table))
+
+
+def _no_probabilities(logits: Array) -> None:
+    """Refuse rows that all are distributions: their temperature would be one of numbers between 0 and 1."""
+    allowed = sum_tolerance(np.dtype(np.float32), logits.shape[-1])
+    if logits.min() >= 0.0 and np.abs(logits.sum(axis=-1) - 1.0).max() <= allowed:
+        raise DataError("logits hold probabilities: no entry is negative and each row sums to one. Pass np.log(probs).")
 
 
 def _fit_one(shifted: Array, truth: Any, who: str) -> tuple[float, float, float]:
@@ -148,7 +156,7 @@ def apply_temperature(logits: Any, temperature: Any) -> Array:
     ShapeError, NotFiniteError
         Axes that do not fit, NaN or infinity.
     DataError
-        A temperature that is not positive.
+        A temperature that is not positive, or probabilities in place of logits.
 
     Examples
     --------
@@ -156,6 +164,7 @@ def apply_temperature(logits: Any, temperature: Any) -> Array:
     array([[0.75, 0.25]])
     """
     array = shaped("logits", logits, "P C", "S P C", need={"C": 2})
+    _no_probabilities(array)
     value = finite("temperature", temperature)
     if value.min() <= 0.0:
         raise DataError(f"temperature must be positive; got {value.min():g}.")

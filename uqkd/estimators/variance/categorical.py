@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.probabilities import distributions
+from uqkd.checking.variation import certain
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
@@ -158,7 +159,7 @@ class CategoricalDecomposition:
         spread = gini(teacher_probs)
         if spread.shape != self.total.shape:
             raise ShapeError(f"conservation needs teacher_probs (P, C) with P={len(self.total)}; got {spread.shape}.")
-        if (spread <= 0).any():
+        if certain(spread, np.shape(teacher_probs)[-1]).any():
             p = int(np.argmin(spread))
             raise DataError(
                 f"conservation is 0/0 for prompt {p}, where the teacher is certain; leave such prompts out."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.checking.arrays import finite
+from uqkd.checking.arrays import finite, unmasked
 from uqkd.errors import DataError, OptionError, ShapeError, nearest
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import mean_square_interval
@@ -192,8 +192,10 @@ def _balanced_cube(table: Mapping[str, Any], factors: Sequence[str], value: str)
     for name in (*factors, value):
         if name not in columns:
             raise DataError(f"variance_components found no column {name!r}; {nearest(name, columns)}.")
-    values = finite(value, np.asarray(table[value]))
-    levels, codes = zip(*(np.unique(np.asarray(table[name]), return_inverse=True) for name in factors), strict=True)
+    values = finite(value, table[value])
+    levels, codes = zip(
+        *(np.unique(np.asarray(unmasked(name, table[name])), return_inverse=True) for name in factors), strict=True
+    )
     shape = tuple(len(level) for level in levels)
     for name, length in zip(factors, shape, strict=True):
         if length < 2:

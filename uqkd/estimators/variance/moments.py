@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import draws as checked_draws
 from uqkd.checking.arrays import same_shape, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import VarianceError
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, two_values
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
@@ -76,7 +77,7 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
     >>> parts.inter, parts.intra, parts.total
     (array([7.]), array([2.]), array([9.]))
     """
-    array = checked_draws("decompose_variance", draws)
+    array = raisable("decompose_variance", checked_draws("decompose_variance", draws))
     students, responses = array.shape[0], array.shape[2]
     within = array.var(axis=2, ddof=1)
     means = array.mean(axis=2)
@@ -153,7 +154,7 @@ def intra_student_variance(draws: ArrayLike) -> Array:
     >>> intra_student_variance(np.array([[[1.0, 3.0]], [[5.0, 9.0]]]))
     array([5.])
     """
-    array = checked_draws("intra_student_variance", draws, need_students=1)
+    array = raisable("intra_student_variance", checked_draws("intra_student_variance", draws, need_students=1))
     within = array.var(axis=2, ddof=1)
     return (within.sum(axis=-1) if array.ndim == 4 else within).mean(axis=0)
 
@@ -178,7 +179,7 @@ def variance_of_means(draws: ArrayLike) -> Array:
     >>> variance_of_means(np.array([[[1.0, 3.0]], [[5.0, 7.0]]]))
     array([8.])
     """
-    array = checked_draws("variance_of_means", draws, need_responses=1)
+    array = raisable("variance_of_means", checked_draws("variance_of_means", draws, need_responses=1))
     plug_in = array.mean(axis=2).var(axis=0, ddof=1)
     return plug_in.sum(axis=-1) if array.ndim == 4 else plug_in
 
@@ -217,7 +218,7 @@ def decompose_gaussian(means: ArrayLike, variances: ArrayLike) -> VarianceDecomp
     >>> decompose_gaussian([[1.0], [3.0]], [[0.5], [1.5]]).total
     array([3.])
     """
-    mean = shaped("means", means, "S P", need={"S": 2})
+    mean = raisable("means", shaped("means", means, "S P", need={"S": 2}))
     variance = shaped("variances", variances, "S P", need={"S": 2})
     same_shape("means", mean, "variances", variance)
     if (variance < 0).any():

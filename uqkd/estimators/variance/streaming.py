@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import same_shape, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError, VarianceError
 
 Array = NDArray[np.float64]
@@ -19,32 +20,35 @@ OFF_CENTRE = 0.05
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums of powers of deviations from a fixed centre, per point; begun by `Moments.about`, grown by `add`.
+    """Central sums of a stream of replicates, per point; begun by `Moments.about`, grown by `add`.
 
-    Choose the centre near the mean (a teacher's answer, the first replicate): then the sums lose no digits to a
-    large offset, and adding up blocks in any grouping agrees to rounding.
+    Sums are taken about the stream's own running mean, so no digits are lost to an offset, wherever the centre lies; adding
+    up blocks in any grouping agrees to rounding. The centre is what `mean_square` is about.
 
     Attributes
     ----------
     count : int
-        AtLeastTwo so far.
+        Replicates so far.
     centre : (P,) float
-    powers : (4, P) float
-        Sums over replicates of (x − centre)¹ ... (x − centre)⁴.
+    offset : (P,) float
+        Mean of x − centre.
+    powers : (3, P) float
+        Sums over replicates of (x − mean)², (x − mean)³ and (x − mean)⁴.
     row_squares : (2,) float
-        Sums over replicates of u and u², u the replicate's mean over points of (x − centre)².
+        Of u, a replicate's mean over points of (x − centre)²: its mean, and the sum of its squared deviations.
     """
 
     count: int
     centre: Array
+    offset: Array
     powers: Array
     row_squares: Array
 
     @classmethod
     def about(cls, centre: ArrayLike) -> Moments:
         """An empty stream about a centre (P,)."""
-        fixed = shaped("centre", centre, "P")
-        return cls(0, fixed, np.zeros((4, len(fixed))), np.zeros(2))
+        fixed = raisable("centre", shaped("centre", centre, "P"), 4)
+        return cls(0, fixed, np.zeros(len(fixed)), np.zeros((3, len(fixed))), np.zeros(2))
 
     @classmethod
     def of(cls, values: ArrayLike) -> Moments:
@@ -55,7 +59,7 @@ class Moments:
         >>> Moments.of([[1.0, 2.0], [3.0, 2.0]]).mean_variance
         1.0
         """
-        block = shaped("values", values, "B P")
+        block = raisable("values", shaped("values", values, "B P"), 4)
         return cls.about(block.mean(axis=0)).add(block)
 
     def add(self, values: ArrayLike) -> Moments:
@@ -67,6 +71,8 @@ class Moments:
             Wrong axes or another number of points.
         NotFiniteError
             Any NaN or inf: a replicate is never dropped.
+        DataError
+            Values whose fourth powers leave float64.
 
         Examples
         --------
@@ -74,27 +80,51 @@ class Moments:
         >>> stream.mean, stream.variance
         (array([3.]), array([4.]))
         """
-        block = shaped("values", values, "B P")
+        block = raisable("values", shaped("values", values, "B P"), 4)
         same_shape("centre", self.centre, "one replicate", block[0])
-        d = block - self.centre
-        squared = d * d
-        ones = np.ones(len(block))  # sums over replicates as products: several times faster than reductions
-        powers = np.stack([ones @ d, ones @ squared, ones @ (squared * d), ones @ (squared * squared)])
-        per_row = squared @ np.full(d.shape[1], 1.0 / d.shape[1])
-        return self.merge(Moments(len(block), self.centre, powers, np.array([per_row.sum(), per_row @ per_row])))
+        n, d = len(block), block - self.centre
+        ones = np.ones(n)  # sums over replicates as products: several times faster than reductions
+        per_row = np.square(d) @ np.full(d.shape[1], 1.0 / d.shape[1])
+        offset = ones @ d / n
+        d -= offset
+        left = ones @ d / n  # what rounding left of the mean
+        d -= left
+        squared = np.square(d)
+        powers = np.stack([ones @ squared, ones @ (squared * d), ones @ np.square(squared)])
+        of_row = np.array([per_row.mean(), ((per_row - per_row.mean()) ** 2).sum()])
+        return self.merge(Moments(n, self.centre, offset + left, powers, of_row))
 
     def merge(self, other: Moments) -> Moments:
-        """Moments of both streams; they must share the centre."""
+        """Moments of both streams; they must share the centre.
+
+        Notes
+        -----
+        Chan, Golub & LeVeque (1983); third and fourth powers by Pébay (2008).
+        """
         if not np.array_equal(self.centre, other.centre):
             raise ShapeError("moments about different centres cannot be merged; begin both about one centre.")
-        return Moments(
-            self.count + other.count, self.centre, self.powers + other.powers, self.row_squares + other.row_squares
-        )
+        if not self.count or not other.count:
+            return other if other.count else self
+        n = self.count + other.count
+        a, b = self.count / n, other.count / n
+        gap = other.offset - self.offset
+        (second, third, fourth), (second_b, third_b, fourth_b) = self.powers, other.powers
+        between = n * a * b * gap**2
+        powers = np.stack([
+            second + second_b + between,
+            third + third_b + between * gap * (a - b) + 3.0 * gap * (a * second_b - b * second),
+            fourth + fourth_b + between * gap**2 * (a * a - a * b + b * b)
+            + 6.0 * gap**2 * (a * a * second_b + b * b * second) + 4.0 * gap * (a * third_b - b * third),
+        ])  # fmt: skip
+        rise = other.row_squares[0] - self.row_squares[0]
+        of_row = self.row_squares[1] + other.row_squares[1] + n * a * b * rise**2
+        rows = np.array([self.row_squares[0] + b * rise, of_row])
+        return Moments(n, self.centre, self.offset + b * gap, powers, rows)
 
     @property
     def mean(self) -> Array:
         """(P,) mean."""
-        return np.asarray(self.centre + self.powers[0] / self.count)
+        return np.asarray(self.centre + self.offset)
 
     @property
     def mean_se(self) -> Array:
@@ -105,15 +135,12 @@ class Moments:
     def variance(self) -> Array:
         """(P,) variance over replicates, ddof 1."""
         self._enough()
-        first, second = self.powers[:2]
-        return np.asarray((second - first**2 / self.count) / (self.count - 1))
+        return np.asarray(self.powers[0] / (self.count - 1))
 
     @property
     def variance_se(self) -> Array:
         """(P,) standard error of `variance`, from the fourth moment: no distribution is assumed."""
-        n, shift = self.count, self.powers[0] / self.count
-        fourth = self.powers[3] / n - 4 * shift * self.powers[2] / n + 6 * shift**2 * self.powers[1] / n - 3 * shift**4
-        return np.sqrt(np.maximum(fourth - self.variance**2, 0.0) / n)
+        return np.sqrt(np.maximum(self.powers[2] / self.count - self.variance**2, 0.0) / self.count)
 
     @property
     def mean_variance(self) -> float:
@@ -130,7 +157,7 @@ class Moments:
             The centre is too far from the mean: squares about it say nothing of the variance's own error.
         """
         self._enough()
-        off = float((self.powers[0] ** 2).mean()) / self.count**2
+        off = float((self.offset**2).mean())
         rounding = 1e-20 * float((self.centre**2).mean())
         if off > (OFF_CENTRE + 10 / self.count) * self.mean_variance + rounding:
             raise VarianceError(
@@ -143,13 +170,12 @@ class Moments:
     def mean_square_se(self) -> float:
         """Standard error of `mean_square` over replicates; points of one replicate may be dependent."""
         self._enough()
-        total, squares = self.row_squares
-        return float(np.sqrt(max(squares - total**2 / self.count, 0.0) / (self.count - 1) / self.count))
+        return float(np.sqrt(self.row_squares[1] / (self.count - 1) / self.count))
 
     @property
     def mean_square(self) -> float:
         """Mean over replicates and points of (x − centre)²: the mean squared error, where the centre is the truth."""
-        return float(self.row_squares[0] / self.count)
+        return float(self.row_squares[0])
 
     def _enough(self) -> None:
         if self.count < 2:

@@ -139,15 +139,22 @@ def _minimum(value: Array, covariance: Array, biases: Any) -> Combination:
     root = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     least = root.min(axis=-1, keepdims=True)
     correlation = covariance / root[..., :, None] / root[..., None, :]
-    standard = by_prompt / root
     target = least / root
-    solved = _solve(correlation + standard[..., :, None] * standard[..., None, :], target)
-    total = (target * solved).sum(axis=-1, keepdims=True)
-    scaled = solved / total  # weights times root / least
+    solved = _solve(correlation, target)
+    best = solved / (target * solved).sum(axis=-1, keepdims=True)  # weights times root / least, without biases
+    # Weights sum to one, so wᵀb = b̄ + δᵀc with b̄ the bias of the best weights, c = b − b̄ and δ what the weights move: the
+    # minimum of wᵀΣw + (wᵀb)² is at δ = −b̄ Σ⁻¹c/(1 + cᵀΣ⁻¹c), and the bias left is b̄/(1 + cᵀΣ⁻¹c). Only differences of biases
+    # enter c, so that large equal ones lose no digits, and no matrix is inverted but Σ.
+    shared = target * best
+    middle = (shared * by_prompt).sum(axis=-1, keepdims=True)
+    apart = (shared[..., None, :] * (by_prompt[..., :, None] - by_prompt[..., None, :])).sum(axis=-1) / root
+    pull = _solve(correlation, apart)
+    shrink = 1.0 + (apart * pull).sum(axis=-1, keepdims=True)
+    scaled = best - (middle / least / shrink) * pull
     weights = target * scaled
     size = least[..., 0] ** 2
     spread = np.einsum("...i,...ij,...j->...", scaled, correlation, scaled) * size
-    off = ((scaled * standard).sum(axis=-1)) ** 2 * size
+    off = ((middle / shrink)[..., 0]) ** 2
     m = value.shape[0]
     plain_spread = (covariance / m).sum(axis=(-2, -1)) / m
     shape = value.shape[1:]

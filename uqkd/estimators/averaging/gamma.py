@@ -1,0 +1,164 @@
+"""Two components of variance behind independent mean squares: likelihood, its intervals at few degrees of freedom, lack of fit.
+
+Mean square j is χ² over its degrees of freedom n, times floor·g + slope·h. Whatever the design of the students, the averaging
+law comes down to this, see `uqkd.estimators.averaging.students`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from uqkd.checking.arrays import Array
+from uqkd.estimators.intervals.mean_squares import Interval
+
+METHOD = "likelihood ratio, corrected for few degrees of freedom"
+_ROUNDS = 200
+# Relative steps at which a fit stands still: of the estimate; and of a profile, whose deviance is off by their square.
+_NEAR, _NEAR_PROFILE = 1e-12, 1e-7
+_PRECISE = 1e-8  # relative, of a limit
+_REACH = 1e9  # times the estimate's own size: where no limit is found below, the data set none
+
+
+@dataclass(frozen=True)
+class MeanSquares:
+    """Independent mean squares and what they expect.
+
+    Attributes
+    ----------
+    value, dof : (m,) float
+    design : (m, 2) float
+        Columns g and h: the expectation is floor·g + slope·h.
+    """
+
+    value: Array
+    dof: Array
+    design: Array
+
+    def deviance(self, coef: Array) -> float:
+        """Σ n (r − 1 − log r), r the mean square over its expectation; infinite where one is not positive."""
+        expected = self.design @ coef
+        if expected.min() <= 0.0:
+            return float("inf")
+        ratio = self.value / expected
+        return float((self.dof * (ratio - 1.0 - np.log(ratio))).sum())
+
+
+def fitted(squares: MeanSquares, *, held: int | None = None, at: float = 0.0) -> Array:
+    """Coefficients of the largest likelihood: both free, or one `held` at a value.
+
+    Fisher scoring with halved steps; the deviance is infinite where an expectation is not positive, so it stays inside.
+    """
+    free = [0, 1] if held is None else [1 - held]
+    near = _NEAR if held is None else _NEAR_PROFILE
+    coef = np.full(2, at)
+    reach = squares.design[:, free].sum(axis=1)
+    rows = reach > 0.0
+    coef[free] = np.average(squares.value[rows] / reach[rows], weights=squares.dof[rows])
+    here = squares.deviance(coef)
+    if np.isinf(here):  # the held value leaves some mean square without expectation, whatever the other is
+        return coef
+    for _ in range(_ROUNDS):
+        expected = squares.design @ coef
+        weighted = squares.design[:, free] * (squares.dof / expected**2)[:, None]
+        step = np.zeros(2)
+        step[free] = np.linalg.solve(weighted.T @ squares.design[:, free], weighted.T @ (squares.value - expected))
+        share = 1.0
+        still = np.abs(step[free]).max() <= near * np.abs(coef).max()
+        while not still and (there := squares.deviance(coef + share * step)) > here * (1.0 + _NEAR) and share > _NEAR:
+            share /= 2.0
+        coef = coef + share * step
+        if still:
+            break
+        here = there
+    return coef
+
+
+def covariance(squares: MeanSquares, coef: Array) -> Array:
+    """Inverse Fisher information of (floor, slope)."""
+    weighted = squares.design * (squares.dof / 2.0 / (squares.design @ coef) ** 2)[:, None]
+    return np.asarray(np.linalg.inv(weighted.T @ squares.design))
+
+
+def mean_deviance(dof: Array | float) -> Array:
+    """E[n (R − 1 − log R)] of R = χ²(n)/n: 1 + 1/(3n) and smaller terms.
+
+    Examples
+    --------
+    >>> mean_deviance(np.array([4.0, 1000.0])).round(4)
+    array([1.0814, 1.0003])
+    """
+    half = np.asarray(dof, dtype=np.float64) / 2.0
+    return np.asarray(2.0 * half * (np.log(half) - special.digamma(half)))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The likelihood ratio of one component, the other free; made by `profile`.
+
+    Attributes
+    ----------
+    squares : MeanSquares
+    coef : (2,) float
+        Of the largest likelihood.
+    which : int
+        0 for the floor, 1 for the slope.
+    standard_error, mean : float
+        Of the estimate; and the mean of the statistic where it is true: `mean_deviance` at the degrees of freedom
+        (Satterthwaite) of the estimate's variance, which for one variance of n degrees of freedom is that of n (Bartlett).
+    least : float
+        Deviance of the best value that is not negative.
+    """
+
+    squares: MeanSquares
+    coef: Array
+    which: int
+    standard_error: float
+    mean: float
+    least: float
+
+    def beyond(self, value: float, level: float) -> float:
+        """How far the statistic of a value lies above what the level allows; the value is in the interval where not above 0."""
+        deviance = self.squares.deviance(fitted(self.squares, held=self.which, at=value))
+        return deviance - self.least - float(special.chdtri(1.0, 1.0 - level)) * self.mean
+
+    def interval(self, level: float) -> Interval:
+        """Values at least zero that the likelihood ratio does not reject."""
+        best = max(float(self.coef[self.which]), 0.0)
+        low, step = 0.0, max(best, self.standard_error)
+        if best > 0.0 and self.beyond(0.0, level) > 0.0:
+            under = best / 2.0
+            while self.beyond(under, level) <= 0.0:
+                under /= 2.0
+            low = float(optimize.brentq(self.beyond, under, best, args=(level,), rtol=_PRECISE))
+        while (outside := self.beyond(best + step, level)) <= 0.0 and step < _REACH * self.standard_error:
+            step *= 2.0
+        high = float("inf")
+        if outside > 0.0:
+            high = float(optimize.brentq(self.beyond, best, best + step, args=(level,), rtol=_PRECISE))
+        return Interval(np.float64(self.coef[self.which]), np.float64(low), np.float64(high), level, METHOD)
+
+
+def profile(squares: MeanSquares, coef: Array, which: int) -> Profile:
+    """The likelihood ratio of the floor (`which` = 0) or the slope (1)."""
+    expected = squares.design @ coef
+    information = squares.dof / 2.0 / expected**2
+    found = covariance(squares, coef)
+    weights = found[which] @ squares.design.T * information  # of the mean squares in the estimate
+    share = weights**2 / information
+    dof = float(share.sum() ** 2 / (share**2 / squares.dof).sum())
+    least = squares.deviance(coef if coef[which] >= 0.0 else fitted(squares, held=which))
+    return Profile(squares, coef, which, float(np.sqrt(found[which, which])), float(mean_deviance(dof)), least)
+
+
+def lack_of_fit(squares: MeanSquares, coef: Array) -> tuple[float, int, float | None]:
+    """Deviance against free mean squares, over its mean: statistic, degrees of freedom, and chance of a larger one."""
+    deviance, m = squares.deviance(coef), squares.value.size
+    if m <= 2:
+        return deviance, 0, None
+    # What two fitted coefficients take off is what two variances of half the degrees of freedom each have
+    mean = float(mean_deviance(squares.dof).sum() - 2.0 * mean_deviance(squares.dof.sum() / 2.0))
+    corrected = deviance * (m - 2) / mean
+    return corrected, m - 2, float(special.chdtrc(m - 2, corrected))
