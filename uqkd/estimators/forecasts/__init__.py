@@ -1,0 +1,1 @@
+"""Scores of predictive distributions and intervals of numbers."""
