@@ -13,11 +13,12 @@ By question; what each returns is a class beside it, in its module.
 - What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
-  `accuracy_interval`, `calibration_error`, `debiased_calibration_error`, `reliability_band`,
-  `expected_calibration_error`, `overconfidence_error`, `signed_gap`, `brier_score`, `negative_log_likelihood`,
-  `reliability_curve`, `fit_temperature`, `apply_temperature`, `class_accuracy_changes`, `risk_coverage`,
-  `area_under_risk_coverage`, `correctness_auroc`, `out_of_distribution_auroc`; what tables list, and how one more is
-  added: `MEASURES`, `Measure`
+  `accuracy_interval`, `calibration_error`, `debiased_calibration_error`, `classwise_calibration_error`,
+  `kernel_calibration_error`, `reliability_band`, `expected_calibration_error`, `overconfidence_error`, `signed_gap`,
+  `brier_score`, `negative_log_likelihood`, `reliability_curve`, `fit_temperature`, `apply_temperature`,
+  `class_accuracy_changes`, `risk_coverage`, `area_under_risk_coverage`, `correctness_auroc`,
+  `out_of_distribution_auroc`; what tables list, and how one more is added: `MEASURES`, `Measure`
+- Which classes may it be, at a stated chance? `conformal_sets`
 - Is it linear between rows, and like its teacher? `nonlinearity`, `off_pair_mass`, `entropy_excess`, `by_share`,
   `feature_linearity`, `linear_cka`
 - How good are Gaussian predictions, and prediction intervals? `gaussian_crps`, `gaussian_mixture_crps`, `gaussian_log_score`,
@@ -56,9 +57,12 @@ from uqkd.estimators.calibration.summary import summarise_classifier
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 from uqkd.estimators.calibration.uncertainty.band import reliability_band
 from uqkd.estimators.calibration.uncertainty.binned_error import calibration_error, debiased_calibration_error
+from uqkd.estimators.calibration.uncertainty.classwise import classwise_calibration_error
+from uqkd.estimators.calibration.uncertainty.kernel import kernel_calibration_error
 from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
+from uqkd.estimators.forecasts.conformal import conformal_sets
 from uqkd.estimators.forecasts.gaussian import (
     gaussian_crps,
     gaussian_interval,
@@ -109,7 +113,9 @@ __all__ = [
     "by_share",
     "calibration_error",
     "class_accuracy_changes",
+    "classwise_calibration_error",
     "comparison",
+    "conformal_sets",
     "correctness_auroc",
     "debiased_calibration_error",
     "decompose_agreement",
@@ -141,6 +147,7 @@ __all__ = [
     "intra_student_variance",
     "inverse_variance_weight",
     "judge_claim",
+    "kernel_calibration_error",
     "kl_divergence",
     "leave_level_out_error",
     "likelihood_entropy",

@@ -235,18 +235,29 @@ def _binned(probs: Any, labels: Any, bins: int, binning: str) -> tuple[Array, Ar
     return share.reshape(shape), gap.reshape(shape), mean.reshape(shape)
 
 
-def bin_sums(array: Array, truth: Any, *, bins: int, binning: str) -> tuple[Array, Array, Array, Array]:
-    """Count, summed confidence, number correct and summed squared confidence of each bin, (S, bins); of checked arguments."""
+def bin_of(values: Array, *, bins: int, binning: str) -> Any:
+    """Index of the bin of each value in [0, 1], row by row of (S, P); edges belong to the lower bin.
+
+    Examples
+    --------
+    >>> bin_of(np.array([[0.0, 0.5, 0.6, 1.0]]), bins=2, binning="equal_width")
+    array([[0, 0, 1, 1]])
+    """
     one_of("binning", binning, BINNINGS)
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise OptionError(f"bins must be a whole number, at least 1; got {bins!r}.")
+    index = np.empty(values.shape, dtype=np.int64)
+    inner = np.linspace(0.0, 1.0, bins + 1)[1:-1]
+    for s, row in enumerate(values):
+        index[s] = np.searchsorted(inner if binning == "equal_width" else np.quantile(row, inner), row, side="left")
+    return index
+
+
+def bin_sums(array: Array, truth: Any, *, bins: int, binning: str) -> tuple[Array, Array, Array, Array]:
+    """Count, summed confidence, number correct and summed squared confidence of each bin, (S, bins); of checked arguments."""
     confidence = array.max(axis=-1).reshape(-1, truth.size)
     correct = (array.argmax(axis=-1) == truth).astype(float).reshape(-1, truth.size)
-    index = np.empty(confidence.shape, dtype=np.int64)
-    for s, row in enumerate(confidence):
-        inner = np.linspace(0.0, 1.0, bins + 1)[1:-1]
-        index[s] = np.searchsorted(inner if binning == "equal_width" else np.quantile(row, inner), row, side="left")
-        index[s] += s * bins
+    index = bin_of(confidence, bins=bins, binning=binning) + np.arange(len(confidence))[:, None] * bins
     flat, cells = index.ravel(), len(confidence) * bins
     weights = (np.ones_like(correct), confidence, correct, confidence**2)
     sums = [np.bincount(flat, w.ravel(), minlength=cells) for w in weights]

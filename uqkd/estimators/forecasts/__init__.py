@@ -1,1 +1,1 @@
-"""Scores of predictive distributions and intervals of numbers."""
+"""Predictive distributions, intervals and sets: their scores, and sets that cover by construction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ from uqkd.errors import one_of
 from uqkd.estimators.calibration.binned import bin_sums
 from uqkd.estimators.calibration.uncertainty.binned_gaps import BinnedGaps, binned_gaps
 from uqkd.estimators.calibration.uncertainty.limits import NORMS, chance_below, debiased_error, error_limits
+from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 
 _NOTES = {
     "l1": "test inversion, independent points",
     "l2": "test inversion, independent points",
+    "quadratic": "test inversion, independent points",
 }
 
 
@@ -144,6 +147,27 @@ def debiased_calibration_error(
     array, truth = checked_probabilities(probs, labels)
     count, confidence, correct, squares = bin_sums(array, truth, bins=bins, binning=binning)
     return float_or_array(debiased_error(binned_gaps(count, confidence, squares, correct)).reshape(array.shape[:-2]))
+
+
+def of_quadratic_forms(
+    forms: Sequence[QuadraticForm], points: int, shape: tuple[int, ...], *, level: float, estimand: str
+) -> CalibrationError:
+    """What is known of an error whose square is a quadratic form, a form for each student; `shape` is () for one alone."""
+    limits = [form.limits(level) for form in forms]
+
+    def shaped_as_given(values: Sequence[Array]) -> Any:
+        return float_or_array(np.array([float(value) for value in values]).reshape(shape))
+
+    debiased = shaped_as_given([_root(form.unbiased_square(points)) for form in forms])
+    low, high = (shaped_as_given([pair[side] for pair in limits]) for side in (0, 1))
+    zero = np.zeros(())
+    return CalibrationError(
+        shaped_as_given([np.sqrt(form.square) for form in forms]),
+        debiased,
+        Interval(debiased, low, high, level, "test inversion", _NOTES["quadratic"]),
+        shaped_as_given([1.0 - form.chance_below(zero, form.square) for form in forms]),
+        estimand,
+    )
 
 
 def unbiased_square(gaps: BinnedGaps) -> Array:

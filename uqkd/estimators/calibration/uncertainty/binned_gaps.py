@@ -117,10 +117,30 @@ def gamma_chance(value: Array, cumulants: tuple[Array, Array, Array]) -> Array:
     >>> float(gamma_chance(np.array(2.0), (np.array(2.0), np.array(4.0), np.array(16.0))).round(4))  # chi-square, 2: 1 - 1/e
     0.6321
     """
-    mean, variance, third = cumulants
-    skew = np.maximum(third / variance**1.5, 1e-3)  # below, the gamma's distance from the normal is under 2e-4
-    shape = 4.0 / skew**2
+    mean, variance, _ = cumulants
+    shape = _gamma_shape(cumulants)
     return np.asarray(special.gammainc(shape, np.maximum(shape + (value - mean) * np.sqrt(shape / variance), 0.0)))
+
+
+def gamma_quantile(chance: float, cumulants: tuple[Array, Array, Array]) -> Array:
+    """Value that a shifted gamma variable with these three cumulants stays below with a chance.
+
+    Examples
+    --------
+    >>> float(gamma_quantile(0.5, (np.array(2.0), np.array(4.0), np.array(16.0))).round(4))  # chi-square, 2: 2 log 2
+    1.3863
+    """
+    mean, variance, _ = cumulants
+    shape = _gamma_shape(cumulants)
+    return np.asarray(mean + (special.gammaincinv(shape, chance) - shape) * np.sqrt(variance / shape))
+
+
+def _gamma_shape(cumulants: tuple[Array, Array, Array]) -> Array:
+    _, variance, third = cumulants
+    skew = np.maximum(
+        third / variance**1.5, 1e-3
+    )  # below, the gamma is as good as normal: its median is off by 2e-4 sd
+    return np.asarray(4.0 / skew**2)
 
 
 def profile_sizes(gaps: BinnedGaps, error: Array, variance: Array) -> Array:

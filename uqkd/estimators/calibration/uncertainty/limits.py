@@ -13,14 +13,16 @@ from uqkd.estimators.calibration.uncertainty.binned_gaps import (
     BinnedGaps,
     folded_cumulants,
     gamma_chance,
+    gamma_quantile,
     profile_sizes,
     squared_cumulants,
 )
+from uqkd.estimators.calibration.uncertainty.crossing import largest_error
 from uqkd.estimators.intervals.level import tails
 
+Cumulants = tuple[Array, Array, Array]
+
 NORMS = {"l1": 1, "l2": 2}
-_SCAN = 48  # errors tried before bisection, even in the square root of the error
-_HALVINGS = 24  # of a step of the scan: 2⁻²⁴
 
 
 def _sizes(gaps: BinnedGaps, error: Array, norm: str) -> list[tuple[Array, Array]]:
@@ -58,7 +60,7 @@ def chance_below(gaps: BinnedGaps, error: Array, value: Array, *, norm: str) -> 
     `PENALTY` · bins · [nearest])/2). The penalty is the one of 0.5, 1 and 2 (which is Akaike's) whose intervals kept 93 % in
     simulations of one size, of slopes, and of gaps in three bins of 15 or in one.
     """
-    cumulants: Callable[..., tuple[Array, Array, Array]] = folded_cumulants if norm == "l1" else squared_cumulants
+    cumulants: Callable[..., Cumulants] = folded_cumulants if norm == "l1" else squared_cumulants
     chance = np.zeros(np.shape(error))
     for size, weight in _sizes(gaps, np.asarray(error, dtype=float), norm):
         chance += weight * gamma_chance(value, cumulants(size, gaps.variance(size), gaps.weight))
@@ -73,34 +75,6 @@ def expected_plug_in(gaps: BinnedGaps, error: Array) -> Array:
     return mean
 
 
-def _crossing(above: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
-    """Largest error in [0, 1] at which `above` holds, 0 where it holds nowhere: a scan, then bisection."""
-    low, high = np.zeros(shape), np.full(shape, 1.0)
-    done = np.zeros(shape, dtype=bool)
-    grid = (np.arange(_SCAN + 1) / _SCAN) ** 2
-    for below, at in zip(grid[-2::-1], grid[:0:-1], strict=True):
-        here = above(np.full(shape, below)) & ~done
-        low, high, done = np.where(here, below, low), np.where(here, at, high), done | here
-        if done.all():
-            break
-    high = np.where(done, high, 0.0)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        holds = above(middle)
-        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
-    return (low + high) / 2.0
-
-
-def least_typical(gaps: BinnedGaps, norm: str, chance: float) -> Array:
-    """Quantile of the plug-in of a calibrated model with these bins, from the shifted gamma of its cumulants."""
-    size = np.zeros_like(gaps.gap)
-    cumulants = folded_cumulants if norm == "l1" else squared_cumulants
-    mean, variance, third = cumulants(size, gaps.variance(size), gaps.weight)
-    skew = np.maximum(third / variance**1.5, 1e-3)
-    shape = 4.0 / skew**2
-    return np.asarray(mean + (special.gammaincinv(shape, chance) - shape) * np.sqrt(variance / shape))
-
-
 def error_limits(gaps: BinnedGaps, *, norm: str, level: float) -> tuple[Array, Array]:
     """Errors at which the plug-in is at either end of what is likely, each (...).
 
@@ -108,13 +82,15 @@ def error_limits(gaps: BinnedGaps, *, norm: str, level: float) -> tuple[Array, A
     happens to look better than calibrated models do still has an upper limit above 0.
     """
     value, (lower, upper) = gaps.plug_in(NORMS[norm]), tails(level)
-    seen = np.maximum(value, least_typical(gaps, norm, 1.0 - level))
-    high = _crossing(lambda error: chance_below(gaps, error, seen, norm=norm) >= lower, value.shape)
-    low = _crossing(lambda error: chance_below(gaps, error, value, norm=norm) >= upper, value.shape)
+    calm = np.zeros_like(gaps.gap)
+    cumulants: Callable[..., Cumulants] = folded_cumulants if norm == "l1" else squared_cumulants
+    seen = np.maximum(value, gamma_quantile(1.0 - level, cumulants(calm, gaps.variance(calm), gaps.weight)))
+    high = largest_error(lambda error: chance_below(gaps, error, seen, norm=norm) >= lower, value.shape)
+    low = largest_error(lambda error: chance_below(gaps, error, value, norm=norm) >= upper, value.shape)
     return np.minimum(low, high), high
 
 
 def debiased_error(gaps: BinnedGaps) -> Array:
     """The error whose plug-in is as large on average as the observed one; 0 where even a calibrated model's is larger."""
     value = gaps.plug_in(1)
-    return _crossing(lambda error: expected_plug_in(gaps, error) <= value, value.shape)
+    return largest_error(lambda error: expected_plug_in(gaps, error) <= value, value.shape)
