@@ -44,7 +44,7 @@ class BinnedGaps:
 
     def variance(self, size: Array) -> Array:
         """Variance of each bin's gap if the true one has this size and the sign of the observed one."""
-        right = np.clip(self.confidence - np.sign(self.gap) * size, 0.0, 1.0)
+        right = np.clip(self.confidence - np.where(self.gap >= 0.0, size, -size), 0.0, 1.0)
         return np.asarray(np.maximum(right * (1.0 - right) - self.spread, _LEAST) / self.count)
 
     def reference_variance(self) -> Array:
@@ -118,8 +118,9 @@ def gamma_chance(value: Array, cumulants: tuple[Array, Array, Array]) -> Array:
     0.6321
     """
     mean, variance, _ = cumulants
-    shape = _gamma_shape(cumulants)
-    return np.asarray(special.gammainc(shape, np.maximum(shape + (value - mean) * np.sqrt(shape / variance), 0.0)))
+    shape, noisy = _gamma_shape(cumulants), variance > 0.0
+    reached = shape + (value - mean) * np.sqrt(shape / np.where(noisy, variance, 1.0))
+    return np.asarray(np.where(noisy, special.gammainc(shape, np.maximum(reached, 0.0)), value >= mean))
 
 
 def gamma_quantile(chance: float, cumulants: tuple[Array, Array, Array]) -> Array:

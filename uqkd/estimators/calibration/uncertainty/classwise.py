@@ -12,7 +12,7 @@ from uqkd.checking.probabilities import checked_probabilities
 from uqkd.errors import ShapeError
 from uqkd.estimators.calibration.binned import bin_of
 from uqkd.estimators.calibration.uncertainty.binned_error import CalibrationError, of_quadratic_forms
-from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm, quadratic_form
+from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm, likely, quadratic_form
 from uqkd.estimators.intervals.level import LEVEL
 
 
@@ -82,10 +82,10 @@ def classwise_form(probs: Array, labels: Any, *, bins: int, binning: str) -> Qua
     gap = probs - np.eye(classes)[labels]
     scale = 1.0 / np.sqrt(points * classes * count.astype(float))  # |d|² = Σ w gap²/C, with w = count/points
     summed = np.bincount(cell.ravel(), gap.ravel())
-    likely = np.clip(probs - (summed / (count + 1.0))[cell], 0.0, None)
-    likely /= likely.sum(axis=1, keepdims=True)
+    true = likely(probs - (summed / (count + 1.0))[cell], count[cell])
+    true /= true.sum(axis=1, keepdims=True)
     own = float((gap**2 * (scale**2)[cell]).sum())
-    noise = [_covariance(p, cell, scale) for p in (probs, likely)]
+    noise = [_covariance(p, cell, scale) for p in (probs, true)]
     return quadratic_form(summed * scale, np.asarray(own), noise[0], noise[1])
 
 

@@ -10,7 +10,7 @@ from uqkd.checking.arrays import Array, confidence_level
 from uqkd.checking.probabilities import checked_probabilities
 from uqkd.errors import OptionError, ShapeError
 from uqkd.estimators.calibration.uncertainty.binned_error import CalibrationError, of_quadratic_forms
-from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm, quadratic_form
+from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm, likely, quadratic_form
 from uqkd.estimators.intervals.level import LEVEL
 
 _STEP, _BEYOND = 0.5, 3.0  # of the grid, in bandwidths: the sum over it is the kernel to 2 exp(−2π²) + exp(−18) = 2e-8
@@ -88,8 +88,8 @@ def kernel_form(confidence: Array, correct: Array, bandwidth: float) -> Quadrati
     near = ((total**2).sum(axis=-1) - itself) / (points * (points - 1.0))  # E[k] of two different points
     scale = 1.0 / np.sqrt(np.maximum(near, np.finfo(float).tiny))
     summed = (feature * gap[..., None]).sum(axis=-2)
-    smooth = (feature @ summed[..., None])[..., 0] / (feature @ total[..., None])[..., 0]
-    right = np.clip(confidence - smooth, 0.0, 1.0)
+    nearby = (feature @ total[..., None])[..., 0]  # points, by the kernel
+    right = likely(confidence - (feature @ summed[..., None])[..., 0] / nearby, nearby)
     flipped = np.swapaxes(feature, -1, -2) * (scale / points)[..., None, None] ** 2
     noise = [flipped @ (feature * (p * (1.0 - p))[..., None]) for p in (confidence, right)]
     own = ((feature**2).sum(axis=-1) * gap**2).sum(axis=-1) * (scale / points) ** 2

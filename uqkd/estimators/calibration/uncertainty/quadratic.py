@@ -31,7 +31,8 @@ class QuadraticForm:
     traces : (2, 3, ...) array
         tr Σ, tr Σ², tr Σ³ of the covariance Σ of d: for a calibrated model, and for one with the gaps seen.
     along : (2, ...) array
-        uᵀΣu and uᵀΣ²u for the direction u of d: how noise and error meet.
+        uᵀΣu and uᵀΣ²u for the direction u of d, or on average over directions of noise where that is more: how noise and error
+        meet. A small d is one in which noise went against the error, so that its own direction alone would say too little.
     """
 
     square: Array
@@ -46,7 +47,7 @@ class QuadraticForm:
     def cumulants(self, error: Array) -> Cumulants:
         """Mean, variance and third central moment of Q where the true error is `error`."""
         root = np.sqrt(self.square)
-        share = np.minimum(error / np.where(root > 0, root, 1.0), 1.0)
+        share = np.where(root > 0, np.minimum(error / np.where(root > 0, root, 1.0), 1.0), error > 0)
         first, second, third = self.traces[0] + share * (self.traces[1] - self.traces[0])
         return (
             first + error**2,
@@ -65,6 +66,18 @@ class QuadraticForm:
         high = largest_error(lambda error: self.chance_below(error, seen) >= lower, self.square.shape)
         low = largest_error(lambda error: self.chance_below(error, self.square) >= upper, self.square.shape)
         return np.minimum(low, high), high
+
+
+def likely(chance: Array, points: Array) -> Array:
+    """Chances as so many points show them, kept from 0 and 1 by as much as they leave open: 2/(points + 4), Agresti & Coull's.
+
+    Examples
+    --------
+    >>> likely(np.array([1.0, 0.7]), np.array([96.0, 96.0]))
+    array([0.98, 0.7 ])
+    """
+    least = 2.0 / (points + 4.0)
+    return np.asarray(np.clip(chance, least, 1.0 - least))
 
 
 def quadratic_form(mean: Array, own: Array, calibrated: Array, observed: Array) -> QuadraticForm:
@@ -86,7 +99,10 @@ def quadratic_form(mean: Array, own: Array, calibrated: Array, observed: Array) 
     (0.25, 0.25, [0.29, 0.0216, 0.002528])
     """
     square = (mean**2).sum(axis=-1)
-    direction = mean / np.where(square > 0, np.sqrt(square), 1.0)[..., None]
+    spread = np.sqrt(np.maximum(np.diagonal(observed, axis1=-2, axis2=-1), 0.0))
+    seen = np.where(square[..., None] > 0, mean, spread)  # without a gap, where noise is
+    length = np.sqrt((seen**2).sum(axis=-1))
+    direction = seen / np.where(length > 0, length, 1.0)[..., None]
     traces = []
     for covariance in (calibrated, observed):
         twice = covariance @ covariance
@@ -99,4 +115,6 @@ def quadratic_form(mean: Array, own: Array, calibrated: Array, observed: Array) 
         )
     onto = (observed @ direction[..., None])[..., 0]
     along = np.stack([(direction * onto).sum(axis=-1), (onto**2).sum(axis=-1)])
-    return QuadraticForm(square, own, np.asarray(traces), along)
+    size = np.where(np.asarray(traces[1][0]) > 0, traces[1][0], 1.0)
+    typical = np.stack([traces[1][1] / size, traces[1][2] / size])  # along a direction in which noise itself points
+    return QuadraticForm(square, own, np.asarray(traces), np.maximum(along, typical))
