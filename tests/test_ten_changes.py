@@ -289,8 +289,8 @@ cells = study.module.cells(study.options("quick", {SMALL} "methods": ["teacher"]
 found = study.module.measure(cells[0])
 print({{"worst", "worst_scaled"}} <= set(found["measure"]), len(found[found["measure"] == "worst"]), found["measure"].nunique())
 """).splitlines()
-    # two students, who lack .8 and .4 at most; one row for each student and one for the teacher; 14 measures and two
-    assert said == ["[0.6, 0.2] 8", "True 3 16"]
+    # two students, who lack .8 and .4 at most; one row for each student and one for the teacher; 15 measures and two
+    assert said == ["[0.6, 0.2] 9", "True 3 17"]
     names = ("teacher_noise", "mlp_teacher_noise", "classify_cud")
     code = "from uqkd.run.provenance.fingerprint import method_fingerprint as of\nprint(*(of(f'studies/{name}.py') for name in %r))"
     now = tree.python(code % (names,)).split()
@@ -526,7 +526,7 @@ except Exception as problem:
 """).splitlines()
     assert said[0] == "groups of two halves 14 [[[0.3, 0.7]]]"
     assert (
-        said[1] == "groups of two halves {1.0} {'groups of two halves'} 41"
-    )  # of 2 students 14 measures, of 1 teacher 13
+        said[1] == "groups of two halves {1.0} {'groups of two halves'} 44"
+    )  # of 2 students 15 measures, of 1 teacher 14
     assert "did you mean 'groups of two halves'?" in said[2]
     assert tree.changed() == ["uqkd/classify/targets/methods/halfway.py"]

@@ -7,6 +7,7 @@
 - Exact projections, and the certificates of their optimality: `project_groups`, `project_label_first`,
   `project_label_first_l2`, `project_pairs`, `group_projection`, `label_first_projection`, `duality_gap`, `label_first_gap`
 - What the bounds of a projection rest on: `out_of_fold`, `evidence_from`
+- Prediction sets that hold the true class at a stated chance: `conformal_sets`
 - What mixup did: `mixed_rows`, `measure_mixup`, `against_teacher`
 """
 
@@ -29,7 +30,7 @@ from uqkd.classify.targets.objectives import Distillation, Shaping
 from uqkd.classify.targets.wclip import wclip
 from uqkd.classify.targets.weighted import project, smooth_labels, soften
 from uqkd.classify.teacher import Teacher
-from uqkd.estimators import estimate
+from uqkd.estimators import conformal_sets, estimate
 from uqkd.stacked import Recipe, SeedDesign
 from uqkd.targets import ClassTargets, weigh
 
@@ -49,6 +50,7 @@ __all__ = [
     "Teacher",
     "against_teacher",
     "by_name",
+    "conformal_sets",
     "convolutional",
     "distill",
     "duality_gap",

@@ -13,13 +13,17 @@ By question; what each returns is a class beside it, in its module.
 - What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
-  `expected_calibration_error`, `overconfidence_error`, `signed_gap`, `brier_score`, `negative_log_likelihood`,
-  `reliability_curve`, `fit_temperature`, `apply_temperature`, `class_accuracy_changes`, `risk_coverage`,
-  `area_under_risk_coverage`, `correctness_auroc`, `out_of_distribution_auroc`; what tables list, and how one more is added:
-  `MEASURES`, `Measure`
+  `accuracy_interval`, `calibration_error`, `debiased_calibration_error`, `classwise_calibration_error`,
+  `kernel_calibration_error`, `reliability_band`, `expected_calibration_error`, `overconfidence_error`, `signed_gap`,
+  `brier_score`, `negative_log_likelihood`, `reliability_curve`, `fit_temperature`, `apply_temperature`,
+  `class_accuracy_changes`, `risk_coverage`, `area_under_risk_coverage`, `correctness_auroc`,
+  `out_of_distribution_auroc`; what tables list, and how one more is added: `MEASURES`, `Measure`
+- Which classes may it be, at a stated chance? `conformal_sets`
 - Is it linear between rows, and like its teacher? `nonlinearity`, `off_pair_mass`, `entropy_excess`, `by_share`,
   `feature_linearity`, `linear_cka`
-- How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
+- How good are Gaussian predictions, and prediction intervals? `gaussian_crps`, `gaussian_mixture_crps`, `gaussian_log_score`,
+  `gaussian_interval`, `interval_score`, `interval_coverage`
+- How sure is an estimate? `bootstrap_interval`, `variance_interval`, `proportion_interval`, `two_way_mean`, `half_width`,
   `difference_half_width`, `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
@@ -41,7 +45,7 @@ from uqkd.estimators.calibration.binned import (
 )
 from uqkd.estimators.calibration.class_changes import class_accuracy_changes
 from uqkd.estimators.calibration.linearity import by_share, entropy_excess, nonlinearity, off_pair_mass
-from uqkd.estimators.calibration.measures import MEASURES, Measure, accuracy
+from uqkd.estimators.calibration.measures import MEASURES, Measure, accuracy, accuracy_interval
 from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
 from uqkd.estimators.calibration.selective import (
     area_under_risk_coverage,
@@ -51,14 +55,28 @@ from uqkd.estimators.calibration.selective import (
 )
 from uqkd.estimators.calibration.summary import summarise_classifier
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
+from uqkd.estimators.calibration.uncertainty.band import reliability_band
+from uqkd.estimators.calibration.uncertainty.binned_error import calibration_error, debiased_calibration_error
+from uqkd.estimators.calibration.uncertainty.classwise import classwise_calibration_error
+from uqkd.estimators.calibration.uncertainty.kernel import kernel_calibration_error
 from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
+from uqkd.estimators.forecasts.conformal import conformal_sets
+from uqkd.estimators.forecasts.gaussian import (
+    gaussian_crps,
+    gaussian_interval,
+    gaussian_log_score,
+    gaussian_mixture_crps,
+    interval_coverage,
+    interval_score,
+)
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
 from uqkd.estimators.intervals.each_prompt import variance_interval
 from uqkd.estimators.intervals.half_widths import difference_half_width, half_width, mean_and_error
 from uqkd.estimators.intervals.jackknife import leave_level_out_error
 from uqkd.estimators.intervals.level import LEVEL, normal_half_width, normal_quantile, percent, tails
+from uqkd.estimators.intervals.proportions import proportion_interval
 from uqkd.estimators.variance.categorical import (
     decompose_categorical,
     entropy,
@@ -85,6 +103,7 @@ __all__ = [
     "Measure",
     "Moments",
     "accuracy",
+    "accuracy_interval",
     "apply_temperature",
     "area_under_risk_coverage",
     "average_responses",
@@ -92,9 +111,13 @@ __all__ = [
     "bootstrap_interval",
     "brier_score",
     "by_share",
+    "calibration_error",
     "class_accuracy_changes",
+    "classwise_calibration_error",
     "comparison",
+    "conformal_sets",
     "correctness_auroc",
+    "debiased_calibration_error",
     "decompose_agreement",
     "decompose_categorical",
     "decompose_entropy",
@@ -110,14 +133,21 @@ __all__ = [
     "fit_averaging_law",
     "fit_power_law",
     "fit_temperature",
+    "gaussian_crps",
+    "gaussian_interval",
+    "gaussian_log_score",
+    "gaussian_mixture_crps",
     "gini",
     "gini_from_draws",
     "graybill_deal",
     "half_width",
     "inter_student_variance",
+    "interval_coverage",
+    "interval_score",
     "intra_student_variance",
     "inverse_variance_weight",
     "judge_claim",
+    "kernel_calibration_error",
     "kl_divergence",
     "leave_level_out_error",
     "likelihood_entropy",
@@ -132,6 +162,8 @@ __all__ = [
     "out_of_distribution_auroc",
     "overconfidence_error",
     "percent",
+    "proportion_interval",
+    "reliability_band",
     "reliability_curve",
     "risk_coverage",
     "share_of",

@@ -28,7 +28,7 @@ from uqkd.seeds import generator
 PROBS = np.array([[[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], [[0.9, 0.1], [0.1, 0.9], [0.4, 0.6]]])
 LABELS = np.array([0, 1, 1])
 PLAIN = (
-    "accuracy", "nll", "brier", "ece", "ece_mass", "signed_gap", "overconfidence", "correctness_auroc", "aurc",
+    "accuracy", "nll", "brier", "ece", "ece_debiased", "ece_mass", "signed_gap", "overconfidence", "correctness_auroc", "aurc",
 )  # fmt: skip
 SCALED = ("temperature", "nll_scaled", "ece_scaled", "signed_gap_scaled")
 

@@ -64,7 +64,8 @@ def expected_calibration_error(
     Notes
     -----
     Guo et al. (2017), Σ n_b / n · |acc_b − conf_b|. A perfectly calibrated model scores above zero, by about
-    √(bins / n) in order of magnitude: compare models at one n and one binning.
+    √(bins / n) in order of magnitude: compare models at one n and one binning, or take `calibration_error`, which takes that
+    off and has an interval.
 
     Examples
     --------
@@ -218,7 +219,7 @@ def reliability_curve(probs: Any, labels: Any, *, bins: int = 15, binning: str =
     array, truth = checked_probabilities(probs, labels)
     if array.ndim != 2:
         raise ShapeError(f"reliability_curve takes probs (P, C) of one model; got {array.shape}. Loop over students.")
-    count, confidence, correct = _sums(array, truth, bins, binning)
+    count, confidence, correct, _ = bin_sums(array, truth, bins=bins, binning=binning)
     full = count[0] > 0
     held = count[0, full]
     return ReliabilityCurve(confidence[0, full] / held, correct[0, full] / held, held.astype(int))
@@ -227,26 +228,38 @@ def reliability_curve(probs: Any, labels: Any, *, bins: int = 15, binning: str =
 def _binned(probs: Any, labels: Any, bins: int, binning: str) -> tuple[Array, Array, Array]:
     """Share of points, confidence − accuracy and mean confidence, each ([S,] bins); zero in bins without points."""
     array, truth = checked_probabilities(probs, labels)
-    count, confidence, correct = _sums(array, truth, bins, binning)
+    count, confidence, correct, _ = bin_sums(array, truth, bins=bins, binning=binning)
     held = np.maximum(count, 1.0)
     shape = (*array.shape[:-2], count.shape[-1])
     share, gap, mean = count / truth.size, (confidence - correct) / held, confidence / held
     return share.reshape(shape), gap.reshape(shape), mean.reshape(shape)
 
 
-def _sums(array: Array, truth: Any, bins: int, binning: str) -> tuple[Array, Array, Array]:
-    """Count, summed confidence and number correct of each bin, (S, bins)."""
+def bin_of(values: Array, *, bins: int, binning: str) -> Any:
+    """Index of the bin of each value in [0, 1], row by row of (S, P); edges belong to the lower bin.
+
+    Examples
+    --------
+    >>> bin_of(np.array([[0.0, 0.5, 0.6, 1.0]]), bins=2, binning="equal_width")
+    array([[0, 0, 1, 1]])
+    """
     one_of("binning", binning, BINNINGS)
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise OptionError(f"bins must be a whole number, at least 1; got {bins!r}.")
+    index = np.empty(values.shape, dtype=np.int64)
+    inner = np.linspace(0.0, 1.0, bins + 1)[1:-1]
+    for s, row in enumerate(values):
+        index[s] = np.searchsorted(inner if binning == "equal_width" else np.quantile(row, inner), row, side="left")
+    return index
+
+
+def bin_sums(array: Array, truth: Any, *, bins: int, binning: str) -> tuple[Array, Array, Array, Array]:
+    """Count, summed confidence, number correct and summed squared confidence of each bin, (S, bins); of checked arguments."""
     confidence = array.max(axis=-1).reshape(-1, truth.size)
     correct = (array.argmax(axis=-1) == truth).astype(float).reshape(-1, truth.size)
-    index = np.empty(confidence.shape, dtype=np.int64)
-    for s, row in enumerate(confidence):
-        inner = np.linspace(0.0, 1.0, bins + 1)[1:-1]
-        index[s] = np.searchsorted(inner if binning == "equal_width" else np.quantile(row, inner), row, side="left")
-        index[s] += s * bins
+    index = bin_of(confidence, bins=bins, binning=binning) + np.arange(len(confidence))[:, None] * bins
     flat, cells = index.ravel(), len(confidence) * bins
-    sums = [np.bincount(flat, w.ravel(), minlength=cells) for w in (np.ones_like(correct), confidence, correct)]
-    count, confident, right = (np.asarray(total, dtype=float).reshape(-1, bins) for total in sums)
-    return count, confident, right
+    weights = (np.ones_like(correct), confidence, correct, confidence**2)
+    sums = [np.bincount(flat, w.ravel(), minlength=cells) for w in weights]
+    count, confident, right, squares = (np.asarray(total, dtype=float).reshape(-1, bins) for total in sums)
+    return count, confident, right, squares

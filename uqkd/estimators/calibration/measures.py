@@ -17,6 +17,10 @@ from uqkd.estimators.calibration.binned import (
     signed_gap,
 )
 from uqkd.estimators.calibration.selective import area_under_risk_coverage, correctness_auroc
+from uqkd.estimators.calibration.uncertainty.binned_error import debiased_calibration_error
+from uqkd.estimators.intervals.level import LEVEL
+from uqkd.estimators.intervals.mean_squares import Interval
+from uqkd.estimators.intervals.proportions import proportion_interval
 
 
 def accuracy(probs: Any, labels: Any) -> float | Array:
@@ -48,6 +52,37 @@ def accuracy(probs: Any, labels: Any) -> float | Array:
     return float_or_array((array.argmax(axis=-1) == truth).mean(axis=-1))
 
 
+def accuracy_interval(probs: Any, labels: Any, *, level: float = LEVEL) -> Interval:
+    """Interval for the accuracy of each classifier on all points like these; a bound where all or none are right.
+
+    Parameters
+    ----------
+    probs, labels
+        As in `accuracy`; points independent of each other.
+    level : float
+        Nominal coverage.
+
+    Returns
+    -------
+    Interval
+        Of floats or (S,) arrays, by mid-P; see `proportion_interval`. It is about other points and this very classifier: of
+        several students take the spread of their accuracies.
+
+    Raises
+    ------
+    ShapeError, NotFiniteError, DataError, OptionError
+        As in `expected_calibration_error`; a level outside (0, 1).
+
+    Examples
+    --------
+    >>> found = accuracy_interval([[0.8, 0.2]] * 100, [0] * 100)  # all right: 1 − .05^(1/100) may still be wrong
+    >>> float(found.low.round(4)), float(found.high)
+    (0.9705, 1.0)
+    """
+    array, truth = checked_probabilities(probs, labels)
+    return proportion_interval((array.argmax(axis=-1) == truth).sum(axis=-1), truth.size, level=level)
+
+
 @dataclass(frozen=True)
 class Measure:
     """One number of a classifier.
@@ -71,6 +106,7 @@ MEASURES: Mapping[str, Measure] = {
     "nll": Measure(negative_log_likelihood, scaled=True),
     "brier": Measure(brier_score),
     "ece": Measure(expected_calibration_error, scaled=True),
+    "ece_debiased": Measure(debiased_calibration_error),
     "ece_mass": Measure(partial(expected_calibration_error, binning="equal_mass")),
     "signed_gap": Measure(signed_gap, scaled=True),
     "overconfidence": Measure(overconfidence_error),

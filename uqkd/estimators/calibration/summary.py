@@ -32,12 +32,13 @@ class ClassifierSummary:
     Attributes
     ----------
     values : dict of str to (S,) array
-        Every measure by name, in the order of tables. Among them accuracy, nll, brier: share right; mean −log p of the true class
-        in nats; squared distance from the one-hot truth. ece, ece_mass: expected calibration error, 15 bins of equal width, or
-        of equal numbers of points. signed_gap, overconfidence: confidence − accuracy; overconfidence error, which is zero and
-        says nothing where all are underconfident. correctness_auroc, aurc: whether confidence ranks right above wrong (NaN for
-        a student that is always right, or never); area under the risk–coverage curve. With a calibration part temperature,
-        nll_scaled, ece_scaled, signed_gap_scaled: after temperature scaling fitted there; NaN for a student that has no finite
+        Every measure by name, in the order of tables. Among them accuracy, nll, brier: share right; mean −log p of the
+        true class in nats; squared distance from the one-hot truth. ece, ece_mass: expected calibration error, 15 bins
+        of equal width, or of equal numbers of points; ece_debiased: ece with what noise adds taken off. signed_gap,
+        overconfidence: confidence − accuracy; overconfidence error, which is zero and says nothing where all are
+        underconfident. correctness_auroc, aurc: whether confidence ranks right above wrong (NaN for a student that is
+        always right, or never); area under the risk–coverage curve. With a calibration part temperature, nll_scaled,
+        ece_scaled, signed_gap_scaled: after temperature scaling fitted there; NaN for a student that has no finite
         temperature.
     without_temperature : int or None
         Students without a finite temperature; None without a calibration part.

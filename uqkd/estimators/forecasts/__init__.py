@@ -1,0 +1,1 @@
+"""Predictive distributions, intervals and sets: their scores, and sets that cover by construction."""
