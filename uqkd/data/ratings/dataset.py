@@ -159,7 +159,7 @@ def split_ratings(rated: RatedTexts, *, validation: float = 0.2, test: float = 0
     return RatingSplit(train=trained, validation=held, test=tested)
 
 
-def split_raters(counts: Any, *, key: tuple[Any, ...]) -> tuple[Counts, Counts]:
+def split_raters(counts: Any, *, key: tuple[Any, ...], shared: bool = False) -> tuple[Counts, Counts]:
     """Deal the raters of each text into two halves at random: what one half says is independent of the other's choice.
 
     To sort texts by what raters say and to measure by the same raters is to be misled by their sampling error; one half sorts,
@@ -171,6 +171,8 @@ def split_raters(counts: Any, *, key: tuple[Any, ...]) -> tuple[Counts, Counts]:
         At least four raters a text, so that a half has two.
     key : tuple
         Names the stream.
+    shared : bool
+        The same halves are dealt again on purpose; see `uqkd.seeds.ledger`.
 
     Returns
     -------
@@ -192,10 +194,12 @@ def split_raters(counts: Any, *, key: tuple[Any, ...]) -> tuple[Counts, Counts]:
     if (few := whole.sum(axis=1) < 4).any():
         row = int(few.argmax())
         raise DataError(f"split_raters needs four raters of each text; row {row} has {whole[row].sum()}. Leave it out.")
-    rng = seeds.generator(*key)
+    rng = seeds.generator(*key, shared=shared)
     wanted, rest = whole.sum(axis=1) // 2, whole.sum(axis=1)
     first = np.zeros_like(whole)
-    for c in range(whole.shape[1]):  # class by class: a multivariate hypergeometric draw is a chain of hypergeometric ones
+    for c in range(
+        whole.shape[1]
+    ):  # class by class: a multivariate hypergeometric draw is a chain of hypergeometric ones
         rest = rest - whole[:, c]
         first[:, c] = rng.hypergeometric(whole[:, c], rest, wanted)
         wanted = wanted - first[:, c]
