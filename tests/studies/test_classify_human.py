@@ -16,8 +16,8 @@ from uqkd.testbeds.rated import DISTANCES, rated_of
 
 STUDY = load_study(Path(__file__).parents[2] / "studies/classify_human.py")
 SMALL = {
-    "dimensions": 4, "teacher": "perceptron:3", "student": "perceptron:2", "replicates": 2, "students": 2, "temperatures": [1.0, 2.0],
-    "weights": [1.0], "steps": 8, "batch": 8,
+    "dimensions": 4, "teacher": "perceptron:3", "student": "perceptron:2", "replicates": 2, "students": 2,
+    "temperatures": [1.0, 2.0], "weights": [1.0], "steps": 8, "batch": 8,
 }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_each_rule_chooses_by_validation_texts_alone(cell, monkeypatch):
     assert scores["sure"]["raters"] > scores["shares"]["raters"]
     expected = distance_to_raters(sure[0], task.validation.counts).kl.mean()
     assert scores["sure"]["raters"] == pytest.approx(expected)
-    bad, good = (np.full((1, len(task.test.texts), 2), 0.5) + [d, -d] for d in (0.4, -0.4))
+    bad, good = (np.tile([0.5 + d, 0.5 - d], (1, len(task.test.texts), 1)) for d in (0.4, -0.4))
 
     def trained(*_):
         yield "teacher", "sure", sure, bad
