@@ -65,11 +65,17 @@ def test_groups_sorted_by_the_raters_who_judge_are_misjudged_and_halves_are_not(
             assert abs(wrong.mean() - truth) > 10 * wrong.std(ddof=1) / np.sqrt(2_000)
 
 
-def test_thirds_go_by_the_raters_entropy_and_are_dealt_alike_again():
-    counts = np.array([[20, 0]] * 5 + [[16, 4]] * 5 + [[10, 10]] * 5)
+def test_thirds_go_by_agreement_in_the_other_half_and_are_dealt_alike_again():
+    counts = seeds.generator("test", "rated", "sorted").multinomial(20, (0.7, 0.2, 0.1), size=90)
     group, judging = thirds(counts, key=("test", "rated", "sorted"))
     again, same = thirds(counts, key=("test", "rated", "sorted"))
     assert (group == again).all()
     assert (judging == same).all()
-    assert set(group[:5]) == {"clear"}
-    assert (group[10:] == "ambiguous").mean() >= 0.8
+    sorting = counts - judging
+    assert (sorting.sum(axis=1) == 10).all()
+    pairs = (sorting * (sorting - 1)).sum(axis=1)
+    place = np.array([GROUPS.index(name) for name in group])
+    assert np.bincount(place).tolist() == [30, 30, 30]
+    for less in range(3):
+        for more in range(less + 1, 3):
+            assert pairs[place == less].min() >= pairs[place == more].max()

@@ -17,12 +17,12 @@ from uqkd.data.ratings.dataset import TIED, RatedTexts, split_raters, split_rati
 from uqkd.data.ratings.loading import load_ratings
 from uqkd.data.tabular.loading import normalise_name
 from uqkd.errors import DataError, ProvenanceError
-from uqkd.estimators import distance_to_raters, entropy, entropy_from_counts
+from uqkd.estimators import distance_to_raters, entropy
 from uqkd.run.bundled import here_or_bundled
 
 Array = NDArray[np.float64]
 
-GROUPS = ("clear", "medium", "ambiguous")  # thirds of texts by the entropy of half of their raters
+GROUPS = ("clear", "medium", "ambiguous")  # thirds of texts by how often two of one half of their raters disagree
 DISTANCES = ("kl", "squared", "entropy_gap")
 
 NGRAMS = (2, 4)  # characters, within words
@@ -165,9 +165,13 @@ def thirds(counts: NDArray[np.int64], *, key: tuple[Any, ...]) -> tuple[NDArray[
     (['ambiguous', 'clear', 'medium'], array([9, 9, 9]))
     """
     sorting, judging = split_raters(counts, key=(*key, "halves"), shared=True)
+    n = sorting.sum(axis=1)
+    agree = (sorting * (sorting - 1)).sum(axis=1) / (
+        n * (n - 1)
+    )  # unbiased, so that few raters and many are sorted alike
     ties = seeds.generator(*key, "ties", shared=True).random(len(sorting))
     place = np.empty(len(sorting), dtype=np.int64)
-    place[np.lexsort((ties, entropy_from_counts(sorting)))] = np.arange(len(sorting)) * len(GROUPS) // len(sorting)
+    place[np.lexsort((ties, -agree))] = np.arange(len(sorting)) * len(GROUPS) // len(sorting)
     return np.array(GROUPS)[place], judging
 
 
@@ -187,7 +191,7 @@ def text_distances(probs: Array, counts: NDArray[np.int64], judging: NDArray[np.
     Examples
     --------
     >>> text_distances(np.array([[[0.5, 0.5]]]), np.array([[10, 10]]), np.array([[5, 5]])).round(3).to_dict("records")
-    [{'text': 0, 'kl': -0.026, 'squared': -0.026, 'entropy_gap': -0.026, 'kl_half': -0.053, ...
+    [{'text': 0, 'kl': -0.031, 'squared': -0.026, 'entropy_gap': -0.031, 'kl_half': -0.055, ...
     """
     found: dict[str, Any] = {"text": np.arange(len(counts))}
     for end, rated in (("", counts), ("_half", judging)):

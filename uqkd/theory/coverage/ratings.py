@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd import seeds
-from uqkd.estimators.answers.raters import RaterDistance, distance_to_raters
+from uqkd.estimators.answers.raters import RaterDistance, distance_to_raters, entropy_bias
 from uqkd.estimators.intervals.half_widths import half_width
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.variance.categorical import kl_divergence
@@ -44,7 +44,8 @@ def rows(experiments: int | None = None) -> list[dict[str, object]]:
     Returns
     -------
     list of dict
-        raters, classes, texts, estimate; nominal, covered, experiments, median_width; truth, bias and its standard_error.
+        raters, classes, texts, estimate; nominal, covered, experiments, median_width; truth, bias and its
+        standard_error, and the bias that theory expects (NaN: none is stated).
 
     Examples
     --------
@@ -65,6 +66,11 @@ def cell(raters: int, classes: int, texts: int, *, experiments: int) -> list[dic
     kl, against = float(kl_divergence(p, asked).mean()), float(kl_divergence(p, even).mean())
     square = float(((p - asked) ** 2).sum(axis=1).mean())
     truths = {"kl": kl, "kl_plugin": kl, "squared": square, "squared_plugin": square, "difference of kl": kl - against}
+    left = {
+        "kl": float(entropy_bias(p, raters).mean()),
+        "squared_plugin": float((1 - (p**2).sum(axis=1)).mean()) / raters,
+    }
+    left |= {"squared": 0.0, "difference of kl": 0.0}
     found: list[dict[str, object]] = []
     for name, mean, half in zip(ESTIMATES, means.T, reach.T, strict=True):
         off = mean - truths[name]
@@ -73,6 +79,7 @@ def cell(raters: int, classes: int, texts: int, *, experiments: int) -> list[dic
                 "raters": raters, "classes": classes, "texts": texts, "estimate": name, "nominal": LEVEL,
                 "covered": float((np.abs(off) <= half).mean()), "experiments": experiments,
                 "median_width": float(np.median(2 * half)), "truth": truths[name], "bias": float(off.mean()),
+                "expected_bias": left.get(name, np.nan),
                 "standard_error": float(off.std(ddof=1) / np.sqrt(experiments)),
             }
         )  # fmt: skip
