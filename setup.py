@@ -5,7 +5,7 @@ They stay where they are in the project and lie under `uqkd/_bundled` in a wheel
 
 from setuptools import find_packages, setup
 
-BUNDLED = ("studies", "studies/questions", "docs/llm_real")
+BUNDLED = ("studies", "studies/questions", "studies/ratings", "docs/llm_real")
 FOLDERS = {f"uqkd._bundled.{folder.replace('/', '.')}": folder for folder in BUNDLED}
 
 setup(

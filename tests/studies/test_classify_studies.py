@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.rated_files import rated_file
 from uqkd import data, seeds
 from uqkd.classify import METHODS
 from uqkd.errors import OptionError
@@ -33,6 +34,10 @@ OPTIONS = {
     "classify_pairs": {"floors": [0.0, 1.0], **NETWORKS, **SMALL},
     "classify_variance": {"tasks": ["digits"], **SMALL},
     "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **SMALL},
+    "classify_human": {
+        "dimensions": 6, "teacher": "perceptron:4", "student": "perceptron:3", "replicates": 2, "temperatures": [1.0, 2.0],
+        "weights": [1.0], "steps": 30, "batch": 16,
+    },
 }  # fmt: skip
 
 
@@ -45,7 +50,8 @@ def modules(name):
 def test_every_study_runs_and_draws(name, tmp_path):
     study = load_study(STUDIES / f"{name}.py")
     store = Store(str(tmp_path))
-    study.main(study.options("quick", OPTIONS[name]), Run(study, store))
+    rated = {"ratings": [str(rated_file(tmp_path))]} if name == "classify_human" else {}
+    study.main(study.options("quick", {**OPTIONS[name], **rated}), Run(study, store))
     assert (tmp_path / f"figures/{name}.png").stat().st_size > 10_000
     table = pd.read_csv(tmp_path / f"tables/{name}.csv")
     value = table["kl" if name == "classify_targets" else "value"]

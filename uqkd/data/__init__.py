@@ -5,6 +5,7 @@
 - Images: `load_images`, `images_from_arrays`, `split_images`; shifted, or between two classes: `SHIFTS`, `shifted`,
   `add_noise`, `blur`, `rotate`, `shift_pixels`, `ambiguous`
 - Texts: `load_texts`, `split_texts`, `tokenizer`, `open_tokenizer`, `encode`
+- Texts that several people rated: `load_ratings`, `split_ratings`, `split_raters`
 - Images or texts in three parts, for training, calibration and test: `load_task`
 - Generated, with the true posterior: `IntentWorld`; made noisy, thinned out: `with_label_noise`, `noisy_posterior`,
   `drop_tokens`, `long_tailed`
@@ -13,6 +14,8 @@
 from uqkd.data.images.loading import images_from_arrays, load_images
 from uqkd.data.images.parts import ambiguous, split_images
 from uqkd.data.images.shifts import SHIFTS, add_noise, blur, rotate, shift_pixels, shifted
+from uqkd.data.ratings.dataset import RatedTexts, RatingSplit, split_raters, split_ratings
+from uqkd.data.ratings.loading import load_ratings
 from uqkd.data.synthetic.intents import IntentTexts, IntentWorld
 from uqkd.data.synthetic.noise import noisy_posterior, with_label_noise
 from uqkd.data.synthetic.thinning import drop_tokens, long_tailed
@@ -32,6 +35,8 @@ __all__ = [
     "Dataset",
     "IntentTexts",
     "IntentWorld",
+    "RatedTexts",
+    "RatingSplit",
     "Split",
     "Task",
     "add_noise",
@@ -45,6 +50,7 @@ __all__ = [
     "load",
     "load_classes",
     "load_images",
+    "load_ratings",
     "load_task",
     "load_texts",
     "long_tailed",
@@ -56,6 +62,8 @@ __all__ = [
     "split",
     "split_classes",
     "split_images",
+    "split_raters",
+    "split_ratings",
     "split_texts",
     "tokenizer",
     "with_label_noise",

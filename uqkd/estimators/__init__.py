@@ -8,6 +8,8 @@ By question; what each returns is a class beside it, in its module.
   `variance_components`, `mean_variance_components`, `share_of`, `uncertainty_shares`, `share_variances`,
   `expected_share_variances`, `Moments`
 - How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
+- How far is a classifier from what people say (raters, annotators, human label distributions)? `distance_to_raters`,
+  `entropy_from_counts`
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
 - What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
@@ -31,6 +33,7 @@ By question; what each returns is a class beside it, in its module.
 
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.answers.raters import distance_to_raters, entropy_from_counts
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
 from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import average_responses
@@ -124,8 +127,10 @@ __all__ = [
     "decompose_gaussian",
     "decompose_variance",
     "difference_half_width",
+    "distance_to_raters",
     "entropy",
     "entropy_excess",
+    "entropy_from_counts",
     "estimate",
     "expected_calibration_error",
     "expected_share_variances",

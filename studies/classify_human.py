@@ -1,0 +1,238 @@
+"""Which distillation targets bring a student nearer to what people say, and do they where people disagree?
+
+The truth is human: every text was rated by 20 people or more. Teachers are trained on majority labels alone, students on every kind
+of target that is made of a teacher, and, as a ceiling, on the shares of the raters themselves. Each method gets the same grid of
+temperature and loss weight and is chosen on validation texts by one rule. What counts is KL(raters ‖ student) on test texts, with
+the raters' own sampling error taken off; where people disagree is told by one half of a text's raters and measured by the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from uqkd.classify import METHODS, ClassTargets, Distillation, Mixing, SeedDesign, TargetFactory, by_name, distill
+from uqkd.data import load_ratings
+from uqkd.estimators import distance_to_raters, negative_log_likelihood
+from uqkd.report import captions, figures
+from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run, here_or_bundled
+from uqkd.run import Options as Base
+from uqkd.testbeds.cells import data_label
+from uqkd.testbeds.classification import cell_recipe
+from uqkd.testbeds.paired import paired_differences, squares
+from uqkd.testbeds.rated import DISTANCES, GROUPS, RatedTask, rated_cell, rated_of, text_distances, thirds
+
+Array = NDArray[np.float64]
+
+PLAIN, MIXED, CEILING = "teacher", "teacher, mixup", "raters"
+STUDENTS = (*METHODS, MIXED, CEILING)
+ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
+ALL = "all"
+RULES = ("labels", "raters")  # by which validation texts choose: likelihood of the majority labels, or of all ratings
+
+
+class Options(Base):
+    ratings: tuple[str, ...] = ("studies/ratings/tweets.csv", "studies/ratings/editorials.csv")
+    dimensions: AtLeastTwo = 100  # of the features
+    teacher: str = "perceptron:64"
+    student: str = "perceptron:16"
+    replicates: AtLeastTwo = 6  # independent teachers
+    students: PositiveInt = 1  # of each teacher and setting
+    temperatures: tuple[PositiveFloat, ...] = (1.0, 2.0, 4.0)
+    weights: tuple[Fraction, ...] = (0.5, 1.0)
+    steps: AtLeastTwo = 120
+    batch: AtLeastTwo = 64
+    lr: PositiveFloat = 3e-3
+
+
+LONG = {
+    "dimensions": 300,
+    "students": 3,
+    "temperatures": (1.0, 1.5, 2.0, 4.0, 8.0),
+    "weights": (0.2, 0.5, 0.8, 1.0),
+    "steps": 400,
+}
+
+PRESETS = {
+    "quick": Options(),
+    "paper": Options.model_validate({**LONG, "replicates": 20}),
+    "full": Options.model_validate({**LONG, "replicates": 50}),
+}
+
+
+def cells(options: Options) -> list[dict]:
+    how = options.only("teacher", "student", "students", "temperatures", "weights", "steps", "batch", "lr")
+    rated = [rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
+    for name in (options.teacher, options.student):
+        by_name(name, row=(options.dimensions,), classes=2)  # a misspelt network is refused before any work
+    return [{**one, **how, "replicate": r} for one, r in product(rated, range(options.replicates))]
+
+
+def measure(cell: dict) -> pd.DataFrame:
+    """A row for each test text, method and rule: distances of the setting that the rule chose, for this teacher."""
+    task, key = rated_of(cell), ("classify human", *(str(cell[name]) for name in sorted(cell)))
+    factory = by_name(cell["teacher"], row=task.X.shape[1:], classes=len(task.train.classes))
+    labels, recipe = task.train.majority, cell_recipe(cell)
+    views = TargetFactory.fit(task.X, labels, classes=len(task.train.classes), factory=factory, recipe=recipe, key=key)
+    best: dict[tuple[str, str], tuple[float, str, Array]] = {}
+    for method, setting, held, test in (*trained(cell, task, views, key), *untrained(task, views)):
+        for rule, loss in losses(held, task).items():
+            if (rule, method) not in best or loss < best[rule, method][0]:
+                best[rule, method] = (loss, setting, test)
+    groups, judging = thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
+    return pd.concat(
+        [
+            text_distances(probabilities, task.test.counts, judging).assign(
+                data=data_label(cell),
+                replicate=cell["replicate"],
+                rule=rule,
+                method=method,
+                setting=setting,
+                group=groups,
+            )
+            for (rule, method), (_, setting, probabilities) in best.items()
+        ]
+    )
+
+
+def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> Iterator[tuple[str, str, Array, Array]]:
+    """Students (S, P, C) on validation and test texts: all methods in one pass, which begin alike and see the same batches."""
+    targets = [views.targets(method).probabilities[0] for method in METHODS] + [task.train.shares]
+    names, each = (*METHODS, CEILING), cell["students"]
+    level = np.tile(np.arange(each), len(names))
+    design = SeedDesign(level, level, level, recurring=("responses", "initialisation", "order"))
+    how = {
+        "labels": task.train.majority, "recipe": cell_recipe(cell),
+        "factory": by_name(cell["student"], row=task.X.shape[1:], classes=len(task.train.classes)),
+    }  # fmt: skip
+    for temperature, weight in product(cell["temperatures"], cell["weights"]):
+        own, setting = (*key, "students", temperature, weight), f"T={temperature:g}, weight {weight:g}"
+        how["objective"] = Distillation(temperature, weight)
+        stacked = ClassTargets(np.repeat(np.stack(targets), each, axis=0), None, "all")
+        students = distill(task.X, stacked, seed_design=design, key=own, **how)
+        held, test = (students.predict_proba(X) for X in (task.X_held, task.X_test))
+        for m, name in enumerate(names):
+            yield name, setting, held[m * each : (m + 1) * each], test[m * each : (m + 1) * each]
+        alone = SeedDesign.independent(each)
+        mixed = distill(task.X, views.teacher, seed_design=alone, mixing=Mixing(), key=(*own, "mixed"), **how)
+        yield MIXED, setting, mixed.predict_proba(task.X_held), mixed.predict_proba(task.X_test)
+
+
+def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str, Array, Array]]:
+    """What needs no student: the teacher, also at the temperature that fits the validation labels, base rates, the label itself."""
+    known, scaled = task.validation.majority >= 0, views.teacher
+    scaled = scaled.calibrated(task.X_held[known], task.validation.majority[known])
+    for name, teacher in ((ITSELF, views.teacher), (SCALED, scaled)):
+        yield (
+            name,
+            f"T={teacher.temperature:.2f}",
+            *(teacher.predict_proba(X)[None] for X in (task.X_held, task.X_test)),
+        )
+    rate = task.train.shares.mean(axis=0)
+    yield BASE, "", *(np.tile(rate, (1, len(X), 1)) for X in (task.X_held, task.X_test))
+    sure = [np.eye(len(rate))[part.counts.argmax(axis=1)][None] for part in (task.validation, task.test)]
+    yield LABEL, "", *sure
+
+
+def losses(held: Array, task: RatedTask) -> dict[str, float]:
+    """What each rule makes least on validation texts, mean over students."""
+    known = task.validation.majority >= 0
+    return {
+        "labels": float(np.mean(negative_log_likelihood(held[:, known], task.validation.majority[known]))),
+        "raters": float(
+            distance_to_raters(held, task.validation.counts).kl.mean()
+        ),  # the cross-entropy, less a constant
+    }
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over teachers and test texts, both of them samples, and paired differences from plain distillation, with Holm."""
+    found = []
+    for (data, rule), whole in table.groupby(["data", "rule"], sort=False):
+        for group, measure in product((ALL, *GROUPS), DISTANCES):
+            part, end = (whole, "") if group == ALL else (whole[whole["group"] == group], "_half")
+            values = squares(part, measure + end, row="replicate", column="text")
+            about = {"data": data, "rule": rule, "group": group, "measure": measure}
+            found += [{**about, **line} for line in paired_differences(values, PLAIN, tested=STUDENTS)]
+    return pd.DataFrame(found)
+
+
+def shown(found: pd.DataFrame, **where: str) -> pd.DataFrame:
+    """The rows of a table in which columns hold these values, by method."""
+    for column, value in where.items():
+        found = found[found[column] == value]
+    return found.set_index("method")
+
+
+def plot(found: pd.DataFrame) -> Figure:
+    names = list(found["data"].unique())
+    methods = [method for method in found["method"].unique() if method != LABEL]
+    figure, axes = figures.panels(len(names), 2, height=3.6, sharey=True)
+    colour, *of_groups = figures.colours(1 + len(GROUPS))
+    for (left, right), name in zip(axes, names, strict=True):
+        part = found[found["rule"] == RULES[0]]
+        level = shown(part, data=name, group=ALL, measure="kl").reindex(methods)
+        figures.intervals(left, level["value"], range(len(methods)), xerr=level["half_width"], color=colour)
+        left.axvline(level.loc[PLAIN, "value"], color="0.5", linewidth=0.8)
+        left.set_title(f"{name}: KL(raters ‖ student), nats")
+        for n, (group, one) in enumerate(zip(GROUPS, of_groups, strict=True)):
+            rows = shown(part, data=name, group=group, measure="kl").reindex(methods)
+            at = np.arange(len(methods)) + 0.24 * (n - 1)
+            figures.intervals(
+                right, rows["difference"], at, xerr=rows["difference_half_width"], color=one, label=f"{group} texts"
+            )
+        right.axvline(0.0, color="0.5", linewidth=0.8)
+        right.set_title("difference from plain distillation")
+        figures.named_rows(left, [f"{m} (plain)" if m == PLAIN else m for m in methods])
+    figures.legend_below(figure, axes[0, 1], f"bars: {captions.INTERVALS} over teachers and texts, for one comparison")
+    return figure
+
+
+def main(options: Options, run: Run) -> None:
+    found = means(run.cells(cells(options), measure))
+    figures.publish(run, plot(found), table=found, caption=caption(found, options), place=480)
+
+
+def caption(found: pd.DataFrame, options: Options) -> str:
+    facts = {data_label({"data": path}): load_ratings(here_or_bundled(path)).facts for path in options.ratings}
+    said = [f"{facts[name]} {told(found[found['data'] == name])}" for name in found["data"].unique()]
+    return (
+        f"{options.replicates} teachers {options.teacher} of majority labels, students {options.student}; every method at the "
+        f"temperature (of {captions.listed(options.temperatures)}) and weight (of {captions.listed(options.weights)}) of best "
+        f"likelihood of validation labels; ± {captions.INTERVALS} over teachers and test texts, with Holm's correction where a "
+        f"method is called nearer or farther. {' '.join(said)}"
+    )
+
+
+def told(found: pd.DataFrame) -> str:
+    """What one data set says."""
+
+    def level(method: str, measure: str = "kl") -> str:
+        row = shown(found, rule=RULES[0], group=ALL, measure=measure).loc[method]
+        return f"{row['value']:.3f} ± {row['half_width']:.3f}"
+
+    def against(rule: str, group: str, sign: str) -> str:
+        rows = shown(found, rule=rule, group=group, measure="kl")
+        rows = rows[rows["sign"] == {"nearer": "below", "farther": "above"}[sign]].drop(index=CEILING, errors="ignore")
+        each = [f"'{m}' ({row['difference']:+.3f} ± {row['difference_half_width']:.3f})" for m, row in rows.iterrows()]
+        return captions.minus(f"{sign} " + (", ".join(each) or "none"))
+
+    cud = shown(found, rule=RULES[0], measure="kl").loc["DUS + W-Clip"].set_index("group").loc[list(GROUPS)]
+    claims = [f"{group} {row['difference']:+.3f} ± {row['difference_half_width']:.3f}" for group, row in cud.iterrows()]
+    gaps = {
+        group: shown(found, rule=RULES[0], group=group, measure="entropy_gap").loc[PLAIN, "value"] for group in GROUPS
+    }
+    return (
+        f"KL(raters ‖ student): plain distillation {level(PLAIN)} nats, targets of the raters' shares {level(CEILING)}, the "
+        f"teacher itself {level(ITSELF)}, at a temperature {level(SCALED)}, base rates {level(BASE)}. Than plain distillation: "
+        f"{against('labels', ALL, 'nearer')}; {against('labels', ALL, 'farther')}. On ambiguous texts "
+        f"{against('labels', 'ambiguous', 'nearer')}; {against('labels', 'ambiguous', 'farther')}. Shaping and clipping (CUD): "
+        f"{captions.minus(', '.join(claims))}. Plain students' entropy less the raters': "
+        f"{captions.minus(', '.join(f'{group} {gap:+.2f}' for group, gap in gaps.items()))}. Chosen by validation ratings instead: "
+        f"{against('raters', ALL, 'nearer')}."
+    )
