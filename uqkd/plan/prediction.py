@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 QUANTITIES = ("mean", "inter")
 _POINTS = 4096  # of the quasi-random sample behind the limits; twice as many move them by less than half a percent
+_CERTAIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,14 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     Returns
     -------
     Interval
-        Units of an answer (mean) or of its square (inter). Limits are generalised pivotal ones: quantiles of the standard
-        error over what the components can be, given the pilot's mean squares (Weerahandi 1993), negative components as zero.
-        NaN where the components are known.
+        Units of an answer (mean) or of its square (inter); NaN limits where the components are known.
+
+    Notes
+    -----
+    Limits are quantiles of the generalised pivotal quantity (Weerahandi 1993): the standard error at components that vary as the
+    pilot's mean squares leave them, negative ones included, which keeps the coverage where a component is zero: with each of them
+    cut off at zero, 61–75 % is covered where two are (seen in 1,000 pilots of 5 students). The lower limit is not below what the
+    cut ones reach with chance `_CERTAIN`, so that it is no zero.
 
     Examples
     --------
@@ -83,18 +89,29 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     if components.is_known:
         return Interval(estimate, np.nan, np.nan, level, "known", "components taken as known")
     drawn = _pivots(components)
-    errors = np.sqrt(np.maximum(question.variance(dict(zip(components.effects, drawn, strict=True)), **counts), 0.0))
+    errors = _errors(components, drawn, question, design)
     low, high = np.quantile(errors, tails(level), method="weibull")
+    least = np.quantile(_errors(components, _cut(components, drawn), question, design), _CERTAIN)
+    low, high = min(max(low, least), estimate), max(high, estimate)
     return Interval(estimate, float(low), float(high), level, "generalized", "normal effects")
+
+
+def _errors(components: PilotComponents, drawn: Array, question: Question, design: Design) -> Array:
+    variance = question.variance(dict(zip(components.effects, drawn, strict=True)), **design.levels())
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
 def _pivots(components: PilotComponents) -> Array:
     """Generalised pivotal quantities of the components (E, points): Σ contrast·ν·MS/W, W ~ χ²(ν)."""
     dof = components.dof
     draws = dof[:, None] * components.mean_squares[:, None] / _chi_squares(tuple(dof.tolist()))
-    found = components.contrasts @ draws
-    free = [set(name.split(":")) == {"decoding", "teacher"} for name in components.effects]
-    return np.where(np.array(free)[:, None], found, np.maximum(found, 0.0))
+    return np.asarray(components.contrasts @ draws)
+
+
+def _cut(components: PilotComponents, drawn: Array) -> Array:
+    """The same without negative components."""
+    free = np.array([set(name.split(":")) == {"decoding", "teacher"} for name in components.effects])
+    return np.where(free[:, None], drawn, np.maximum(drawn, 0.0))
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,8 @@ Limits = Mapping[str, tuple[int, int]]
 _EVERY = 12  # up to here every integer is a candidate, beyond them every
 _STEP = 1.15  # multiple
 _WINDOW = 6  # candidates on either side of the best, when it is looked at more closely
-_ROUNDS = 40
+_NARROWER = 0.5  # by which the reach shrinks from round to round
+_CLOSE = 1e-4  # reach at which nothing is left to find: the variance is flat to the square of it
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def best_design(problem: Problem) -> Design | None:
     """The best design within the limits; None where none is within the budget, or meets the target.
 
     For each (k, S, R) the best number of prompts has a closed form, since both the variance and the cost are linear in 1/P and
-    P. Candidates lie on a grid that is geometric beyond a dozen; then the neighbours of the best are gone through, integer by
-    integer, until none is better. The relaxed problem is a geometric program, so that there is one optimum.
+    P. Candidates lie on a grid that is geometric beyond a dozen; then the neighbourhood of the best is searched, ever more closely,
+    until none is better. The relaxed problem is a geometric program, so that there is one optimum.
 
     Examples
     --------
@@ -55,16 +56,18 @@ def best_design(problem: Problem) -> Design | None:
     >>> best_design(Problem(variance, costs, limits, budget=150.0))  # the square-root rule: 6 draws
     Design(k=1, students=10, draws=6, prompts=1)
     """
-    ranges = [_grid(*problem.limits[level]) for level in LEVELS[:3]]
-    best: tuple[tuple[float, float], Design] | None = None
-    for _ in range(_ROUNDS):
-        found = _best_of(problem, ranges)
-        if found is None or (best is not None and found[0] >= best[0]):
-            break
-        best = found
-        counts = list(best[1].levels().values())[:3]
-        ranges = [_near(n, *problem.limits[level]) for n, level in zip(counts, LEVELS[:3], strict=True)]
-    return None if best is None else best[1]
+    best = _best_of(problem, [_grid(*problem.limits[level]) for level in LEVELS[:3]])
+    if best is None:
+        return None
+    reach = _STEP - 1.0
+    while True:
+        counts = zip(list(best[1].levels().values())[:3], LEVELS[:3], strict=True)
+        found = _best_of(problem, [_near(n, reach, *problem.limits[level]) for n, level in counts])
+        if found is not None and found[0] < best[0]:
+            best = found
+        elif reach < _CLOSE:
+            return best[1]
+        reach *= _NARROWER
 
 
 def _grid(least: int, most: int) -> Array:
@@ -76,10 +79,10 @@ def _grid(least: int, most: int) -> Array:
     return np.unique(np.concatenate([first, np.round(np.geomspace(first[-1], most, count + 1))])).astype(np.float64)
 
 
-def _near(count: int, least: int, most: int) -> Array:
-    """Integers around one: next to it, and then in steps up to the reach of the grid."""
+def _near(count: int, reach: float, least: int, most: int) -> Array:
+    """Integers around one: next to it, and in steps up to a share of it away."""
     close = count + np.arange(-2, 3)
-    far = np.round(count * np.geomspace(1.0 / _STEP, _STEP, 2 * _WINDOW + 1))
+    far = np.round(count * (1.0 + np.linspace(-reach, reach, 2 * _WINDOW + 1)))
     return np.unique(np.clip(np.concatenate([close, far]), least, most))
 
 

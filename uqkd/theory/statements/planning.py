@@ -173,7 +173,8 @@ def inter_variance(
     float array
         With A common to all prompts, B of its own at each, c = B + V_R/R:
         2[(A + c/P)² + (P − 1)(c/P)²]/(S − 1) + 2V_R²/(R²(R − 1)SP) + spread/P. Exact for normal effects of one size. The effect
-        that students have in common at all prompts is not averaged away by prompts: A²·2/(S − 1) stays.
+        that students have in common at all prompts is not averaged away by prompts: A²·2/(S − 1) stays. Of estimated
+        components the eigenvalues A + c/P and c/P count as zero where they are negative.
 
     Examples
     --------
@@ -186,7 +187,7 @@ def inter_variance(
     S, R, P = (np.asarray(count, dtype=np.float64) for count in (students, draws, prompts))
     within = _decoding(components, k)
     cell = own + within / R
-    between = (common + cell / P) ** 2 + (P - 1.0) * (cell / P) ** 2
+    between = np.maximum(common + cell / P, 0.0) ** 2 + (P - 1.0) * np.maximum(cell / P, 0.0) ** 2
     return np.asarray(2.0 * between / (S - 1.0) + 2.0 * within**2 / (R**2 * (R - 1.0) * S * P) + spread / P)
 
 
