@@ -65,6 +65,7 @@ def plan(
         pilot = components_of_file(str(components))
     else:
         pilot = pilot_of_table(answers, quantity=quantity, where=_pairs(where), limits=limits)
+        _complete(pilot, costs)
     found = planned(
         pilot, costs, budget=budget, target=target, prompts=prompts_are, limits=limits,
         quantity="inter" if quantity == "inter" else "mean", shared=("teacher",) if one_bank else (),
@@ -73,6 +74,17 @@ def plan(
     if out is not None:
         _write(out, found.curve())
         print(f"{out}: the curve around it")
+
+
+def _complete(pilot: Any, costs: Any) -> None:
+    """Refuse a pilot of which is not known what its students were trained on, or how often they were asked, where that costs."""
+    effects = ":".join(pilot.effects)
+    if "teacher" not in effects and "k" not in pilot.held and (costs.response or costs.row):
+        raise OptionError(
+            "the table does not say how many responses the pilot's students learnt for each prompt; give --k."
+        )
+    if "decoding" not in effects and "draws" not in pilot.held and costs.draw:
+        raise OptionError("the table does not say how many answers each student gave to each prompt; give --draws.")
 
 
 def _limits(level: str, text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def pilot_of_table(
     where : mapping of column to value
         Rows that are taken.
     limits : mapping
-        Counts that the caller holds; "k" and "draws" of a pilot that does not say them.
+        Counts that the caller holds: k and draws of a pilot that does not say them.
 
     Raises
     ------
@@ -84,9 +84,11 @@ def pilot_of_table(
         if quantity is not None:
             one_of("quantity", quantity, (*SCORES, "inter"))
         score = 1.0 if quantity == "accuracy" else 0.0
-        return _of_cells(rows, {id(row): [float((c == "1") == score) for c in row["supported"]] for row in rows}, path)
+        cells = [[float((c == "1") == score) for c in row["supported"]] for row in rows]
+        return _of_cells(rows, cells, path, named=where or {}, k=_held(limits, "k"))
     if {"student", "prompt", "value"} <= set(columns):
-        return _of_cells(rows, {id(row): [_number(row["value"], path)] for row in rows}, path)
+        cells = [[_number(row["value"], path)] for row in rows]
+        return _of_cells(rows, cells, path, named=where or {}, k=_held(limits, "k"))
     raise DataError(
         f"{path!r} is no table of a pilot: it needs the columns quantity and standard_error (uqkd measure), or student, prompt and "
         f"supported, or student, prompt and value; got {', '.join(columns)}."
@@ -105,14 +107,15 @@ def _read(path: str) -> Rows:
 
 
 def _chosen(rows: Rows, where: Mapping[str, str], path: str) -> Rows:
-    for name, value in where.items():
+    """Rows whose columns hold what is asked for; commas separate several values."""
+    for name, wanted in where.items():
         if name not in rows[0]:
             raise DataError(f"{path!r} has no column {name!r}; {nearest(name, rows[0])}.")
-        kept = [row for row in rows if row[name] == value]
-        if not kept:
-            there = sorted({row[name] for row in rows})
-            raise DataError(f"{path!r} has no row with {name}={value}; {nearest(value, there[:20])}.")
-        rows = kept
+        there = sorted({row[name] for row in rows})
+        for value in wanted.split(","):
+            if value not in there:
+                raise DataError(f"{path!r} has no row with {name}={value}; {nearest(value, there[:20])}.")
+        rows = [row for row in rows if row[name] in wanted.split(",")]
     return rows
 
 
@@ -123,19 +126,30 @@ def _number(text: str, path: str) -> float:
         raise DataError(f"{path!r} holds {text!r} where a number is needed.") from None
 
 
-def _of_cells(rows: Rows, scores: Mapping[int, list[float]], path: str) -> PilotComponents:
+def _held(limits: Mapping[str, Any] | None, level: str) -> int | None:
+    """The one count of a level that the caller gives."""
+    low, high = (limits or {}).get(level, (None, None))
+    return low if low == high else None
+
+
+def _of_cells(
+    rows: Rows, scores: Sequence[list[float]], path: str, *, named: Mapping[str, str], k: int | None
+) -> PilotComponents:
     """From scores of answers, by student and prompt; at several k where there is a column k."""
-    ks = sorted({_count(row["k"], path) for row in rows}) if "k" in rows[0] else [None]
     for name in ("method", "part"):
-        if len(there := {row.get(name) for row in rows}) > 1:
+        if name not in named and len(there := {row.get(name) for row in rows}) > 1:
             raise DataError(
                 f"{path!r} holds several of the column {name!r} ({', '.join(sorted(map(str, there)))}); say --where {name}=..."
             )
-    cubes = {k: _cube([row for row in rows if k is None or int(row["k"]) == k], scores, path) for k in ks}
+    ks = [_count(row["k"], path) if "k" in row else k for row in rows]
+    cubes = {}
+    for one in dict.fromkeys(ks):
+        own = [place for place, value in enumerate(ks) if value == one]
+        cubes[one] = _cube([rows[place] for place in own], [scores[place] for place in own], path)
     if len(cubes) == 1:
-        ((k, draws),) = cubes.items()
-        return components_of_draws(draws, k=k)
-    return components_at_several_k({k: draws for k, draws in cubes.items() if k is not None})
+        ((one, draws),) = cubes.items()
+        return components_of_draws(draws, k=one)
+    return components_at_several_k({one: draws for one, draws in cubes.items() if one is not None})
 
 
 def _count(text: str, path: str) -> int:
@@ -146,11 +160,11 @@ def _count(text: str, path: str) -> int:
     return int(text)
 
 
-def _cube(rows: Rows, scores: Mapping[int, list[float]], path: str) -> Array:
+def _cube(rows: Rows, scores: Sequence[list[float]], path: str) -> Array:
     """Scores (S, P, R); every student must have answered every prompt equally often."""
     cells: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        cells.setdefault((row["student"], row["prompt"]), []).extend(scores[id(row)])
+    for row, own in zip(rows, scores, strict=True):
+        cells.setdefault((row["student"], row["prompt"]), []).extend(own)
     students, prompts = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
     counts = {(s, p): len(cells.get((s, p), ())) for s in students for p in prompts}
     most = max(counts.values())
@@ -188,7 +202,7 @@ def _of_quantities(path: str, rows: Rows, quantity: str | None, limits: Mapping[
     )  # MS_student + MS_prompt − MS_both, or MS_both where that is more
     ms_both = within - (both - ms_students) / S
     ms_prompts = both - ms_students + ms_both
-    k, draws = (limits.get(level, (None, None))[0] for level in ("k", "draws"))
+    k, draws = (_held(limits, level) for level in ("k", "draws"))
     return of_mean_squares(
         [ms_students, max(ms_prompts, 0.0), max(ms_both, 0.0)], students=S, prompts=P, k=k, draws=draws
     )
