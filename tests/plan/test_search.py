@@ -12,6 +12,7 @@ from uqkd.theory.statements.planning import inter_variance, mean_variance, squar
 LIMITS = {"k": (1, 8), "students": (2, 9), "draws": (1, 6), "prompts": (2, 14)}
 GRID = dict(zip(LEVELS, np.meshgrid(*(np.arange(a, b + 1) for a, b in LIMITS.values()), indexing="ij"), strict=True))
 SETTINGS = 30
+AS_GOOD = 1.001 * (1 + 1e-9)
 
 
 def setting(number):
@@ -32,13 +33,13 @@ def setting(number):
 
 @pytest.mark.parametrize("number", range(SETTINGS))
 def test_no_design_is_better(number):
-    """The goal is 5 %; the search goes through neighbours, so that it finds the best one itself (to rounding)."""
+    """The goal is 5 %; a plan is the cheapest within a thousandth of the best. For a target it is the cheapest of all."""
     parts, costs, budget = setting(number)
     variance, cost = mean_variance(parts, **GRID), costs.total(**GRID)
     found = plan(parts, costs, budget=budget, limits=LIMITS)
     assert found.cost <= budget * (1 + 1e-9)
     best = np.sqrt(variance[cost <= budget].min())
-    assert float(found.standard_error.estimate) <= best * (1 + 1e-9)
+    assert float(found.standard_error.estimate) <= best * AS_GOOD
     target = float(found.standard_error.estimate) * 1.1
     cheapest = plan(parts, costs, target=target, limits=LIMITS)
     assert float(cheapest.standard_error.estimate) <= target * (1 + 1e-9)
@@ -53,7 +54,7 @@ def test_no_design_is_better_for_the_inter_student_variance(number):
     variance, cost = inter_variance(parts, **grid), costs.total(**grid)
     budget = max(budget, 1.5 * float(cost.min()))
     found = plan(parts, costs, budget=budget, limits=limits, quantity="inter")
-    assert float(found.standard_error.estimate) <= np.sqrt(variance[cost <= budget].min()) * (1 + 1e-9)
+    assert float(found.standard_error.estimate) <= np.sqrt(variance[cost <= budget].min()) * AS_GOOD
 
 
 def simulated(parts, design, *, n, key):
@@ -100,7 +101,7 @@ def test_a_large_search_is_as_good_as_the_rules_say():
     parts, costs = {"student": 4.0, "prompt": 1.0}, Costs(student=25.0, prompt=1.0)
     found = plan(parts, costs, budget=1e6)
     bound = (np.sqrt(4.0 * 25.0) + np.sqrt(1.0 * 1.0)) ** 2 / 1e6  # Cauchy–Schwarz
-    assert float(found.standard_error.estimate) == pytest.approx(np.sqrt(bound), rel=1e-5)
+    assert float(found.standard_error.estimate) == pytest.approx(np.sqrt(bound), rel=1.1e-3)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_a_large_search_is_as_good_as_the_rules_say():
         ({"budget": 99.0, "limits": {"students": (5, 3)}}, "the least and the most"),
         ({"budget": 99.0, "prompts": "fixed"}, "say how many"),
         ({"budget": 99.0, "quantity": "intra"}, "Valid: 'inter', 'mean'"),
-        ({"budget": 99.0, "quantity": "inter", "limits": {"draws": 1}}, "needs two draws"),
+        ({"budget": 99.0, "quantity": "inter", "limits": {"draws": 1}}, "needs 2 draws at least"),
         ({"budget": 99.0, "shared": ["teacher"]}, "one bank"),
     ],
 )
@@ -164,7 +165,7 @@ def test_the_curve_goes_through_the_best_and_never_below_it():
     best = float(found.standard_error.estimate)
     rows = found.curve()
     around = [row for row in rows if row["varied"] in LEVELS]
-    assert min(row["standard_error"] for row in around) == pytest.approx(best, rel=1e-12)
+    assert best / AS_GOOD <= min(row["standard_error"] for row in around) <= best * (1 + 1e-9)
     assert {row["varied"] for row in rows} == {*LEVELS, "budget"}
     assert all(row["cost"] <= budget * (1 + 1e-9) for row in around)
     by_budget = [row["standard_error"] for row in rows if row["varied"] == "budget"]

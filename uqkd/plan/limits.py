@@ -29,7 +29,7 @@ def limits_of(
         one_of("limits", level, LEVELS)
     limits = {level: _pair(level, given[level]) for level in given}
     notes = []
-    inter = question.quantity == "inter"
+    inter, drawn = question.quantity == "inter", _divides(parts, "decoding")
     if inter and "k" not in limits and "k" not in parts.held and _divides(parts, "teacher"):
         raise OptionError(
             "the variance between students depends on k; say which k is asked about: limits={'k': 8} (--k 8)."
@@ -49,7 +49,7 @@ def limits_of(
         notes.append(
             f"{_WORDS[level]} held at the pilot's {count}: one pilot does not show what another number changes"
         )
-    least = {"k": 1, "students": 2, "draws": 2 if inter else 1, "prompts": 1 if question.fixed_prompts else 2}
+    least = {"k": 1, "students": 2, "draws": 2 if inter and drawn else 1, "prompts": 1 if question.fixed_prompts else 2}
     for level, source in (("k", "teacher"), ("draws", "decoding")):
         if not _divides(parts, source):
             limits.setdefault(level, (least[level],) * 2)
@@ -59,8 +59,8 @@ def limits_of(
         if level not in limits:
             _refuse_free(level, costs, least)
         low, high = limits.setdefault(level, (least[level], _MOST[level]))
-        if inter and level in ("students", "draws") and low < 2:
-            raise OptionError(f"the variance between students needs two {level} at least; got limits {low, high}.")
+        if low < least[level] and level in ("students", "draws"):
+            raise OptionError(f"a plan needs {least[level]} {level} at least; got limits {low, high}.")
     return {level: limits[level] for level in LEVELS}, tuple(notes)
 
 

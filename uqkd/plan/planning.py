@@ -21,6 +21,8 @@ from uqkd.plan.wording import sentence
 
 _AROUND = (0.25, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0, 2.8, 4.0)  # multiples of the best count in the curve
 
+_AS_GOOD = 1e-3  # by which share a standard error may be larger and is still called as good
+
 
 @dataclass(frozen=True)
 class Step:
@@ -84,7 +86,7 @@ class Plan:
         >>> one = {"prompts": "fixed", "limits": {"prompts": 1}}
         >>> found = plan({"student": 1.0, "decoding": 4.0}, Costs(student=9.0, draw=1.0), budget=150.0, **one)
         >>> [(row["students"], row["draws"]) for row in found.curve() if row["varied"] == "students"][:3]
-        [(2, 66), (4, 28), (5, 21)]
+        [(2, 64), (4, 28), (5, 21)]
         """
         rows = []
         for level in held_and_free(self.problem.limits)[1]:
@@ -100,7 +102,7 @@ class Plan:
         return rows
 
     def _row(self, varied: str, problem: Problem) -> list[dict[str, Any]]:
-        design = best_design(problem)
+        design = _thrifty(problem, best_design(problem))
         if design is None:
             return []
         found = predict(self.components, design, self.question, level=self.standard_error.level)
@@ -165,7 +167,7 @@ def plan(
     --------
     >>> found = plan({"prompt": 0.04, "student": 0.001, "decoding": 0.2}, Costs(student=300, draw=0.01, prompt=0.1), budget=3600)
     >>> found.design, round(float(found.standard_error.estimate), 4)
-    (Design(k=1, students=10, draws=1, prompts=3000), 0.011)
+    (Design(k=1, students=10, draws=1, prompts=2965), 0.011)
     """
     parts = components if isinstance(components, PilotComponents) else known_components(components)
     one_of("prompts", prompts, ["random", "fixed"])
@@ -183,13 +185,23 @@ def plan(
     known = parts.as_mapping()
     bounds, notes = limits_of(parts, costs, question, limits or {})
     problem = Problem(lambda **counts: question.variance(known, **counts), costs, bounds, budget, target)
-    design = best_design(problem)
+    design = _thrifty(problem, best_design(problem))
     if design is None:
         raise OptionError(_why_none(problem, parts, question))
     found = predict(parts, design, question, level=confidence_level(level))
     steps, cost = _steps(problem, design), costs.of(design)
     said = sentence(design, found, cost, steps, question, costs)
     return Plan(design, found, cost, steps, said, (*parts.notes, *_negative(parts), *notes), parts, question, problem)
+
+
+def _thrifty(problem: Problem, design: Design | None) -> Design | None:
+    """The cheapest design that is as good as the best within the budget: what more would buy is nothing to speak of."""
+    if design is None or problem.budget is None:
+        return design
+    error = float(np.sqrt(problem.variance(**design.levels())))
+    if error == 0.0:
+        return design
+    return best_design(replace(problem, budget=None, target=error * (1.0 + _AS_GOOD))) or design
 
 
 def _steps(problem: Problem, design: Design) -> tuple[Step, ...]:

@@ -57,7 +57,9 @@ def _more(step: Step, design: Design) -> str:
 
 def _share(share: float) -> str:
     percent = 100.0 * share
-    return f"{percent:.0f} %" if percent >= 0.95 or percent == 0 else f"{percent:.1g} %"
+    if abs(percent) >= 0.95 or percent == 0:
+        return f"{percent:.0f} %"
+    return "less than 0.1 %" if abs(percent) < 0.1 else f"{percent:.1g} %"
 
 
 def counted(count: int, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ Array = NDArray[np.float64]
 TRUE = {
     "prompt": 2.0, "teacher": 3.0, "initialisation": 0.7, "prompt:teacher": 4.0, "prompt:initialisation": 1.0, "decoding": 3.0,
 }  # fmt: skip
-SIZE = {"k": 3, "students": 4, "draws": 2, "prompts": 3}
+SIZE: dict[str, Any] = {"k": 3, "students": 4, "draws": 2, "prompts": 3}
 BLOCK = 20_000  # experiments at a time, so that memory stays flat
 
 

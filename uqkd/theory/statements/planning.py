@@ -164,7 +164,7 @@ def inter_variance(
     Parameters
     ----------
     components, k, students, draws, prompts
-        As for `mean_variance`; S >= 2 and R >= 2.
+        As for `mean_variance`; S >= 2, and R >= 2 where answers are drawn.
     spread : float
         Variance between prompts of their true inter-student variances, where prompts are a sample; 0 where they are fixed.
 
@@ -188,7 +188,9 @@ def inter_variance(
     within = _decoding(components, k)
     cell = own + within / R
     between = np.maximum(common + cell / P, 0.0) ** 2 + (P - 1.0) * np.maximum(cell / P, 0.0) ** 2
-    return np.asarray(2.0 * between / (S - 1.0) + 2.0 * within**2 / (R**2 * (R - 1.0) * S * P) + spread / P)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        subtracted = np.where(within == 0.0, 0.0, 2.0 * within**2 / (R**2 * (R - 1.0) * S * P))
+    return np.asarray(2.0 * between / (S - 1.0) + subtracted + spread / P)
 
 
 def _decoding(components: Mapping[str, float], k: ArrayLike) -> Array:
