@@ -25,6 +25,7 @@ FACES = {
     "uqkd.stacked": "stacked",
     "uqkd.data": "data",
     "uqkd.seeds": "seeds",
+    "uqkd.plan": "plan",
     "uqkd.store": "store",
     "uqkd.run": "run",
 }  # public modules, and their pages in docs/api

@@ -21,7 +21,7 @@ from uqkd.theory.checks import (
 from uqkd.theory.checks.check import PILOT
 
 REGISTER = register()
-STATEMENTS = {"T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11"}
+STATEMENTS = {"T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11", "T12"}
 
 
 @pytest.mark.parametrize("name", REGISTER)

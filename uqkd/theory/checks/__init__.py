@@ -1,7 +1,7 @@
 """Theory held against simulation: every statement with its checks and the wrong versions they must reject."""
 
 from uqkd.errors import OptionError
-from uqkd.theory.checks import answers, components, regression, weighting
+from uqkd.theory.checks import answers, components, planning, regression, weighting
 from uqkd.theory.checks.check import (
     CHECKS,
     FAMILY_ALPHA,
@@ -36,7 +36,8 @@ def register() -> dict[str, Check]:
     >>> len(register()) <= CHECKS
     True
     """
-    checks = [*regression.all_checks(), *components.all_checks(), *weighting.all_checks(), *answers.all_checks()]
+    rooms = (regression, components, weighting, answers, planning)
+    checks = [check for room in rooms for check in room.all_checks()]
     try:
         from uqkd.theory.checks import networks
     except ModuleNotFoundError as missing:

@@ -1,0 +1,121 @@
+"""The standard error that a design will have, and the interval that the pilot's own error leaves for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from uqkd.errors import OptionError, one_of
+from uqkd.estimators.intervals.level import LEVEL, tails
+from uqkd.estimators.intervals.mean_squares import Interval
+from uqkd.plan.components import PilotComponents
+from uqkd.plan.costs import Design
+from uqkd.theory.statements.planning import inter_variance, mean_variance
+
+Array = NDArray[np.float64]
+
+QUANTITIES = ("mean", "inter")
+_POINTS = 4096  # of the quasi-random sample behind the limits; twice as many move them by less than half a percent
+_CERTAIN = 1e-3
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is reported, and what is a sample in it.
+
+    Attributes
+    ----------
+    quantity : {"mean", "inter"}
+        The mean answer (or score) of students over prompts; or the inter-student variance, averaged over prompts.
+    fixed_prompts : bool
+        The pilot's prompts are all that there are.
+    shared : tuple of str
+        Sources that all students have in common.
+    """
+
+    quantity: str = "mean"
+    fixed_prompts: bool = False
+    shared: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown quantity."""
+        one_of("quantity", self.quantity, QUANTITIES)
+        if self.quantity == "inter" and self.shared:
+            raise OptionError(f"the variance between students leaves out what they share; got shared={self.shared}.")
+
+    def variance(self, components: Any, **design: Any) -> Array:
+        """Squared standard error of designs; components by effect, numbers or arrays."""
+        if self.quantity == "inter":
+            return inter_variance(components, **design)
+        return mean_variance(components, **design, shared=self.shared, fixed_prompts=self.fixed_prompts)
+
+
+def predict(components: PilotComponents, design: Design, question: Question, *, level: float = LEVEL) -> Interval:
+    """Standard error that a design will have, with its limits.
+
+    Parameters
+    ----------
+    components : PilotComponents
+    design : Design
+    question : Question
+    level : float
+
+    Returns
+    -------
+    Interval
+        Units of an answer (mean) or of its square (inter); NaN limits where the components are known.
+
+    Notes
+    -----
+    Limits are quantiles of the generalised pivotal quantity (Weerahandi 1993): the standard error at components that vary as the
+    pilot's mean squares leave them, negative ones included, which keeps the coverage where a component is zero: with each of them
+    cut off at zero, 61–75 % is covered where two are (seen in 1,000 pilots of 5 students). The lower limit is not below what the
+    cut ones reach with chance `_CERTAIN`, so that it is no zero.
+
+    Examples
+    --------
+    >>> from uqkd.plan.components import known_components
+    >>> parts = known_components({"prompt": 4.0, "student": 1.0, "prompt:student": 2.0, "decoding": 3.0})
+    >>> round(float(predict(parts, Design(1, 2, 3, 4), Question()).estimate), 4)  # √1.875
+    1.3693
+    """
+    counts = design.levels()
+    estimate = float(np.sqrt(question.variance(components.as_mapping(), **counts)))
+    if components.is_known:
+        return Interval(estimate, np.nan, np.nan, level, "known", "components taken as known")
+    drawn = _pivots(components)
+    errors = _errors(components, drawn, question, design)
+    low, high = np.quantile(errors, tails(level), method="weibull")
+    least = np.quantile(_errors(components, _cut(components, drawn), question, design), _CERTAIN)
+    low, high = min(max(low, least), estimate), max(high, estimate)
+    return Interval(estimate, float(low), float(high), level, "generalized", "normal effects")
+
+
+def _errors(components: PilotComponents, drawn: Array, question: Question, design: Design) -> Array:
+    variance = question.variance(dict(zip(components.effects, drawn, strict=True)), **design.levels())
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+
+def _pivots(components: PilotComponents) -> Array:
+    """Generalised pivotal quantities of the components (E, points): Σ contrast·ν·MS/W, W ~ χ²(ν)."""
+    dof = components.dof
+    draws = dof[:, None] * components.mean_squares[:, None] / _chi_squares(tuple(dof.tolist()))
+    return np.asarray(components.contrasts @ draws)
+
+
+def _cut(components: PilotComponents, drawn: Array) -> Array:
+    """The same without negative components."""
+    free = np.array([set(name.split(":")) == {"decoding", "teacher"} for name in components.effects])
+    return np.where(free[:, None], drawn, np.maximum(drawn, 0.0))
+
+
+@lru_cache(maxsize=64)
+def _chi_squares(dof: tuple[float, ...]) -> Array:
+    """A low-discrepancy sample of independent chi-squares (n, points): Sobol points, not random."""
+    uniform = stats.qmc.Sobol(len(dof), scramble=False).random(_POINTS).T + 0.5 / _POINTS
+    return np.asarray(special.chdtri(np.array(dof)[:, None], uniform))

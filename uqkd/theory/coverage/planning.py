@@ -1,0 +1,107 @@
+"""What the planner's interval of the standard error covers, from pilots of few students, and whether its estimate is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from uqkd import seeds
+from uqkd.estimators.intervals.level import LEVEL
+from uqkd.plan import Costs, Design, PilotComponents, components_of_draws, plan
+from uqkd.plan.prediction import Question, predict
+
+EXPERIMENTS = 2_000  # a share of .95 has then a standard error of half a point
+PLANNED = 300  # each of them searches for a design
+STUDENTS, PROMPTS, DRAWS = (3, 5, 10), 20, 4
+NAMES = ("prompt", "student", "prompt:student", "decoding")
+SETTINGS = {
+    "all effects": (0.04, 0.01, 0.02, 0.1),
+    "students alike but for their own answers": (0.1, 0.0, 0.02, 0.1),
+    "prompts alike": (0.0, 0.01, 0.02, 0.1),
+    "one answer at each prompt alone": (0.0, 0.0, 0.05, 0.1),
+}
+REACH = (0.25, 0.1, 0.12)  # of uniform effects of prompts, students and both on the chance of a 1: between .03 and .97
+DESIGN = Design(1, 12, 2, 100)  # what is predicted: another size than the pilot's
+COSTS = Costs(student=10.0, draw=0.01, prompt=0.05)
+BUDGET = 200.0
+LIMITS = {"students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A truth and how pilots are drawn from it."""
+
+    setting: str
+    effects: str
+    truth: dict[str, float]
+    draw: Callable[[np.random.Generator, int], PilotComponents]
+
+
+def _normal(parts: tuple[float, ...]) -> Callable[[np.random.Generator, int], PilotComponents]:
+    prompt, student, both, decoding = np.sqrt(parts)
+
+    def draw(generator: np.random.Generator, students: int) -> PilotComponents:
+        cells = prompt * generator.standard_normal(PROMPTS) + student * generator.standard_normal((students, 1))
+        cells = cells + both * generator.standard_normal((students, PROMPTS))
+        return components_of_draws(cells[..., None] + decoding * generator.standard_normal((students, PROMPTS, DRAWS)))
+
+    return draw
+
+
+def _binary(generator: np.random.Generator, students: int) -> PilotComponents:
+    shapes = ((PROMPTS,), (students, 1), (students, PROMPTS))
+    chance = 0.5 + sum(generator.uniform(-a, a, shape) for a, shape in zip(REACH, shapes, strict=True))
+    right = generator.random((students, PROMPTS, DRAWS)) < np.asarray(chance)[..., None]
+    return components_of_draws(right.astype(np.float64))
+
+
+def cases() -> Iterator[Case]:
+    """All truths."""
+    for setting, parts in SETTINGS.items():
+        yield Case(setting, "normal", dict(zip(NAMES, parts, strict=True)), _normal(parts))
+    spread = [a**2 / 3.0 for a in REACH]
+    truth = dict(zip(NAMES, [*spread, 0.25 - sum(spread)], strict=True))  # E p(1 − p) is what is left of ¼
+    yield Case("scores of 0 and 1", "uniform", truth, _binary)
+
+
+def rows(experiments: int | None = None) -> list[dict[str, object]]:
+    """One row for each truth, number of students, quantity, and design: one that is given, or that the plan of each pilot chooses.
+
+    `predicted` is the median of the predicted standard errors over the true one of the same design.
+
+    Examples
+    --------
+    >>> rows(2)[0]["students"]
+    3
+    """
+    found = []
+    for case, students, quantity in product(cases(), STUDENTS, ("mean", "inter")):
+        found.append(_row(case, students, quantity, experiments or EXPERIMENTS, planned=False))
+    for case in cases():
+        found.append(_row(case, 5, "mean", min(experiments or PLANNED, PLANNED), planned=True))
+    return found
+
+
+def _row(case: Case, students: int, quantity: str, experiments: int, *, planned: bool) -> dict[str, object]:
+    question, hits, ratios, widths = Question(quantity), [], [], []
+    for number in range(experiments):
+        generator = seeds.generator("coverage", "planning", case.setting, students, quantity, planned, number)
+        pilot = case.draw(generator, students)
+        if planned:
+            chosen = plan(pilot, COSTS, budget=BUDGET, limits={**LIMITS, "k": 1})
+            design, interval = chosen.design, chosen.standard_error
+        else:
+            design = DESIGN
+            interval = predict(pilot, design, question)
+        true = float(np.sqrt(question.variance(case.truth, **design.levels())))
+        hits.append(bool(interval.covers(true)))
+        ratios.append(float(interval.estimate) / true)
+        widths.append(float(interval.high - interval.low) / true)
+    return {
+        "setting": case.setting, "effects": case.effects, "students": students, "prompts": PROMPTS, "draws": DRAWS,
+        "quantity": quantity, "design": "planned" if planned else "given", "nominal": LEVEL, "covered": float(np.mean(hits)),
+        "experiments": experiments, "median_width": float(np.median(widths)), "predicted": float(np.median(ratios)),
+    }  # fmt: skip
