@@ -3,9 +3,9 @@
 By question; what each returns is a class beside it, in its module.
 
 - What do the draws of any layer say, all at once? `estimate`
-- How much do students vary, between and within? `decompose_variance`, `inter_student_variance`,
+- How much do students vary, between and within? `decompose_variance`, `decompose_unbalanced`, `inter_student_variance`,
   `intra_student_variance`, `variance_of_means`, `decompose_gaussian`, `decompose_categorical`,
-  `variance_components`, `mean_variance_components`, `share_of`, `uncertainty_shares`, `share_variances`,
+  `variance_components`, `mean_variance_components`, `reml_components`, `share_of`, `uncertainty_shares`, `share_variances`,
   `expected_share_variances`, `Moments`
 - How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
@@ -74,8 +74,10 @@ from uqkd.estimators.variance.moments import (
     intra_student_variance,
     variance_of_means,
 )
+from uqkd.estimators.variance.reml import reml_components
 from uqkd.estimators.variance.streaming import Moments
 from uqkd.estimators.variance.two_way import share_of, two_way_mean
+from uqkd.estimators.variance.unbalanced import decompose_unbalanced
 from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse_variance_weight
 from uqkd.estimators.weighting.shrinkage import shrink_variances
 
@@ -99,6 +101,7 @@ __all__ = [
     "decompose_categorical",
     "decompose_entropy",
     "decompose_gaussian",
+    "decompose_unbalanced",
     "decompose_variance",
     "difference_half_width",
     "entropy",
@@ -133,6 +136,7 @@ __all__ = [
     "overconfidence_error",
     "percent",
     "reliability_curve",
+    "reml_components",
     "risk_coverage",
     "share_of",
     "share_variances",
