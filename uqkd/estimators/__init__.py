@@ -22,6 +22,7 @@ By question; what each returns is a class beside it, in its module.
 - How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
   `difference_half_width`, `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
+- How far apart are distributions, of numbers or vectors? `energy_distance`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
 
@@ -52,6 +53,7 @@ from uqkd.estimators.calibration.selective import (
 from uqkd.estimators.calibration.summary import summarise_classifier
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 from uqkd.estimators.comparing.claims import judge_claim
+from uqkd.estimators.comparing.energy import energy_distance
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
@@ -104,6 +106,7 @@ __all__ = [
     "decompose_unbalanced",
     "decompose_variance",
     "difference_half_width",
+    "energy_distance",
     "entropy",
     "entropy_excess",
     "estimate",

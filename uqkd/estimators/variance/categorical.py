@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.variance.moments import PromptMean, prompt_mean
+from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.two_way import share_of
 
 Array = NDArray[np.float64]
@@ -104,8 +105,11 @@ def labels_at(probabilities: Array, uniform: Array) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class CategoricalDecomposition:
+class CategoricalDecomposition(EpistemicAleatoric):
     """Gini and entropy decompositions of students' class probabilities, per prompt.
+
+    `.epistemic` and `.aleatoric` are the Gini parts, whose sum is `total`; in entropy they are `mutual_information` and
+    `expected_entropy`.
 
     Attributes
     ----------

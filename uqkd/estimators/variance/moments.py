@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.arrays import draws as checked_draws
 from uqkd.checking.arrays import same_shape, shaped
 from uqkd.errors import VarianceError
+from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PromptMean:
+class PromptMean(EpistemicAleatoric):
     """Means over prompts of a decomposition, each with its two-way standard error (students × prompts)."""
 
     inter: float
@@ -28,7 +29,7 @@ class PromptMean:
 
 
 @dataclass(frozen=True)
-class VarianceDecomposition:
+class VarianceDecomposition(EpistemicAleatoric):
     """Total = intra + inter per prompt, squared units of the draws; made by `decompose_variance`.
 
     Attributes
@@ -85,6 +86,10 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
         Fewer than two students or responses, or not three or four axes.
     NotFiniteError
         Any NaN or inf; names the first (s, p, r).
+
+    See Also
+    --------
+    decompose_unbalanced : the same where responses are missing.
 
     Notes
     -----

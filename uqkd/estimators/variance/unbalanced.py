@@ -12,12 +12,13 @@ from uqkd.errors import ShapeError, UnidentifiedWarning
 from uqkd.estimators.variance.cells import Cells, array_cells, row_cells
 from uqkd.estimators.variance.incomplete import incomplete_error, prompt_weighted_mean
 from uqkd.estimators.variance.moments import decompose_variance
+from uqkd.estimators.variance.names import EpistemicAleatoric
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class UnbalancedMean:
+class UnbalancedMean(EpistemicAleatoric):
     """Means over prompts of an unbalanced decomposition, each prompt counting once; made by `UnbalancedDecomposition.mean`.
 
     Attributes
@@ -39,7 +40,7 @@ class UnbalancedMean:
 
 
 @dataclass(frozen=True)
-class UnbalancedDecomposition:
+class UnbalancedDecomposition(EpistemicAleatoric):
     """Total = intra + inter per prompt, squared units of the values; made by `decompose_unbalanced`.
 
     Attributes
