@@ -77,6 +77,10 @@ class FewResponsesWarning(UqkdWarning):
     """Variances estimated from so few responses that the weights cost accuracy."""
 
 
+class UnidentifiedWarning(UqkdWarning):
+    """Prompts whose responses are too few to estimate something; means over prompts leave them out."""
+
+
 def nearest(value: object, valid: Iterable[object]) -> str:
     """A hint listing the valid names, with the nearest one first.
 

@@ -58,9 +58,30 @@ def finite(name: str, value: Any) -> Array:
     uqkd.errors.NotFiniteError: draws holds 1 value that is not finite among 2; the first is nan at index (0, 1). ...
     """
     array = _numeric(name, value)
+    _refuse(name, array, np.isfinite(array))
+    return array
+
+
+def gapped(name: str, value: Any) -> Array:
+    """Return `value` as a float64 array in which NaN stands for what is missing (masked entries too); infinities are refused.
+
+    Raises
+    ------
+    As `finite`, except of NaN.
+
+    Examples
+    --------
+    >>> gapped("draws", np.ma.masked_equal([1, 2, 0], 0))
+    array([ 1.,  2., nan])
+    """
+    array = _numeric(name, value)
+    _refuse(name, array, ~np.isinf(array))
+    return array
+
+
+def _refuse(name: str, array: Array, good: NDArray[np.bool_]) -> None:
     if array.size == 0:
         raise ShapeError(f"{name} is empty (shape {array.shape}); at least one value is needed.")
-    good = np.isfinite(array)
     if not good.all():
         count = int(array.size - np.count_nonzero(good))
         first = tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))
@@ -69,7 +90,6 @@ def finite(name: str, value: Any) -> Array:
             f"{name} holds {count} value{'s' * (count > 1)} that {'are' if count > 1 else 'is'} not finite among "
             f"{array.size}; the first is {array[first]} {where}. Find out where they come from; none is dropped here."
         )
-    return array
 
 
 def unmasked(name: str, value: Any) -> Any:

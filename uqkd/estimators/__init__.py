@@ -3,9 +3,9 @@
 By question; what each returns is a class beside it, in its module.
 
 - What do the draws of any layer say, all at once? `estimate`
-- How much do students vary, between and within? `decompose_variance`, `inter_student_variance`,
+- How much do students vary, between and within? `decompose_variance`, `decompose_unbalanced`, `inter_student_variance`,
   `intra_student_variance`, `variance_of_means`, `decompose_gaussian`, `decompose_categorical`,
-  `variance_components`, `mean_variance_components`, `share_of`, `uncertainty_shares`, `share_variances`,
+  `variance_components`, `mean_variance_components`, `reml_components`, `share_of`, `uncertainty_shares`, `share_variances`,
   `expected_share_variances`, `Moments`
 - How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
 - How far is a classifier from what people say (raters, annotators, human label distributions)? `distance_to_raters`,
@@ -28,6 +28,7 @@ By question; what each returns is a class beside it, in its module.
 - How sure is an estimate? `bootstrap_interval`, `variance_interval`, `proportion_interval`, `two_way_mean`, `half_width`,
   `difference_half_width`, `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
+- How far apart are distributions, of numbers or vectors? `energy_distance`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
 
@@ -63,6 +64,7 @@ from uqkd.estimators.calibration.uncertainty.binned_error import calibration_err
 from uqkd.estimators.calibration.uncertainty.classwise import classwise_calibration_error
 from uqkd.estimators.calibration.uncertainty.kernel import kernel_calibration_error
 from uqkd.estimators.comparing.claims import judge_claim
+from uqkd.estimators.comparing.energy import energy_distance
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.forecasts.conformal import conformal_sets
@@ -95,8 +97,10 @@ from uqkd.estimators.variance.moments import (
     intra_student_variance,
     variance_of_means,
 )
+from uqkd.estimators.variance.reml import reml_components
 from uqkd.estimators.variance.streaming import Moments
 from uqkd.estimators.variance.two_way import share_of, two_way_mean
+from uqkd.estimators.variance.unbalanced import decompose_unbalanced
 from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse_variance_weight
 from uqkd.estimators.weighting.shrinkage import shrink_variances
 
@@ -125,9 +129,11 @@ __all__ = [
     "decompose_categorical",
     "decompose_entropy",
     "decompose_gaussian",
+    "decompose_unbalanced",
     "decompose_variance",
     "difference_half_width",
     "distance_to_raters",
+    "energy_distance",
     "entropy",
     "entropy_excess",
     "entropy_from_counts",
@@ -170,6 +176,7 @@ __all__ = [
     "proportion_interval",
     "reliability_band",
     "reliability_curve",
+    "reml_components",
     "risk_coverage",
     "share_of",
     "share_variances",

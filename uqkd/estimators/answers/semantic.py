@@ -11,6 +11,7 @@ from scipy import special
 from uqkd.checking.arrays import finite, same_shape
 from uqkd.errors import DataError, ShapeError, one_of
 from uqkd.estimators.answers.counting import answers, counted
+from uqkd.estimators.variance.names import EpistemicAleatoric
 
 Array = NDArray[np.float64]
 
@@ -77,7 +78,7 @@ def _counts(counts: ArrayLike) -> Array:
 
 
 @dataclass(frozen=True)
-class EntropyDecomposition:
+class EntropyDecomposition(EpistemicAleatoric):
     """Total = expected + mutual information, nats per prompt; made by `decompose_entropy`.
 
     Attributes
@@ -101,6 +102,16 @@ class EntropyDecomposition:
     mutual_information: Array
     per_student: Array
     per_student_information: Array
+
+    @property
+    def inter(self) -> Array:
+        """`mutual_information`: what students differ in."""
+        return self.mutual_information
+
+    @property
+    def intra(self) -> Array:
+        """`expected`: what each student is unsure of."""
+        return self.expected
 
 
 def decompose_entropy(clusters: ArrayLike, rule: str = "plug-in") -> EntropyDecomposition:

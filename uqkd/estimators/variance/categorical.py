@@ -11,6 +11,7 @@ from uqkd.checking.probabilities import distributions
 from uqkd.checking.variation import certain
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 from uqkd.estimators.variance.two_way import share_of
 
@@ -106,8 +107,11 @@ def labels_at(probabilities: Array, uniform: Array) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class CategoricalDecomposition:
+class CategoricalDecomposition(EpistemicAleatoric):
     """Gini and entropy decompositions of students' class probabilities, per prompt.
+
+    `.epistemic` and `.aleatoric` are the Gini parts, whose sum is `total`; in entropy they are `mutual_information` and
+    `expected_entropy`.
 
     Attributes
     ----------

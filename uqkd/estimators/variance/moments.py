@@ -12,13 +12,14 @@ from uqkd.checking.arrays import same_shape, shaped
 from uqkd.checking.variation import raisable
 from uqkd.errors import VarianceError
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, two_values
+from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class VarianceDecomposition:
+class VarianceDecomposition(EpistemicAleatoric):
     """Total = intra + inter per prompt, squared units of the draws; made by `decompose_variance`.
 
     Attributes
@@ -66,6 +67,10 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
         Fewer than two students or responses, or not three or four axes.
     NotFiniteError
         Any NaN or inf; names the first (s, p, r).
+
+    See Also
+    --------
+    decompose_unbalanced : the same where responses are missing.
 
     Notes
     -----

@@ -13,11 +13,12 @@ from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.intervals.prompt_means.interval import mean_interval
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
 
 @dataclass(frozen=True)
-class PromptMean:
+class PromptMean(EpistemicAleatoric):
     """Means over prompts of a decomposition, each with its two-way standard error (students × prompts).
 
     Attributes
