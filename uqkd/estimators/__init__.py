@@ -22,6 +22,8 @@ By question; what each returns is a class beside it, in its module.
 - How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
   `difference_half_width`, `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
+- Do two methods differ, and how many more students or prompts would tell? `compare`, `compare_methods`, `measure_names`,
+  `adjusted_p_values`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
 
@@ -52,6 +54,10 @@ from uqkd.estimators.calibration.selective import (
 from uqkd.estimators.calibration.summary import summarise_classifier
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 from uqkd.estimators.comparing.claims import judge_claim
+from uqkd.estimators.comparing.differences import compare
+from uqkd.estimators.comparing.measures import measure_names
+from uqkd.estimators.comparing.multiple import adjusted_p_values
+from uqkd.estimators.comparing.several import compare_methods
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
@@ -85,6 +91,7 @@ __all__ = [
     "Measure",
     "Moments",
     "accuracy",
+    "adjusted_p_values",
     "apply_temperature",
     "area_under_risk_coverage",
     "average_responses",
@@ -93,6 +100,8 @@ __all__ = [
     "brier_score",
     "by_share",
     "class_accuracy_changes",
+    "compare",
+    "compare_methods",
     "comparison",
     "correctness_auroc",
     "decompose_agreement",
@@ -124,6 +133,7 @@ __all__ = [
     "linear_cka",
     "mean_and_error",
     "mean_variance_components",
+    "measure_names",
     "negative_log_likelihood",
     "nonlinearity",
     "normal_half_width",
