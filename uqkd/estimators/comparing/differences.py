@@ -16,7 +16,7 @@ from uqkd.estimators.comparing.boundary import Bound, is_constant, unvaried
 from uqkd.estimators.comparing.compared import Comparison
 from uqkd.estimators.comparing.crossed import Spread, paired_spread, unpaired_spread
 from uqkd.estimators.comparing.jackknifed import measure_values
-from uqkd.estimators.comparing.measures import FILES
+from uqkd.estimators.comparing.measures import measure_file
 from uqkd.estimators.intervals.level import LEVEL
 
 PROMPTS = ("random", "fixed")
@@ -105,12 +105,12 @@ def compare(
     if groups is not None:
         tables = [grouped(table, groups) for table in tables]
     fixed = prompts == "fixed"
-    limit = math.inf if callable(measure) else FILES.named(measure).LIMIT
+    limit = math.inf if callable(measure) else measure_file(measure).LIMIT
     if groups is not None:
         limit = math.inf
     spread = _spread(tables, paired=paired, fixed=fixed, same_prompts=same_prompts)
     own_level = 1.0 - (1.0 - confidence_level(level)) / comparisons
-    what = str(getattr(measure, "__name__", "measure")) if callable(measure) else FILES.named(measure).WHAT
+    what = str(getattr(measure, "__name__", "measure")) if callable(measure) else measure_file(measure).WHAT
     means = float(tables[0].mean()), float(tables[1].mean())
     bound = _bound(tables, paired=paired, fixed=fixed, same_prompts=same_prompts, limit=limit, level=own_level)
     about = {"measure": what, "first": means[0], "second": means[1], "level": level, "own_level": own_level, "names": names,

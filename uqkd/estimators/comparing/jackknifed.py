@@ -9,7 +9,7 @@ import numpy as np
 
 from uqkd.checking.arrays import Array, finite, numpy_of
 from uqkd.errors import OptionError, ShapeError
-from uqkd.estimators.comparing.measures import FILES
+from uqkd.estimators.comparing.measures import measure_file
 
 BLOCKS = 100  # prompts are left out in at most so many blocks
 
@@ -44,7 +44,7 @@ def measure_values(measure: str | Callable[..., Any], data: Any, *, labels: Any 
     """
     if callable(measure):
         return statistic_values(measure, data, *(given for given in (labels, teacher) if given is not None))
-    file = FILES.named(measure)
+    file = measure_file(measure)
     for name, given in (("labels", labels), ("teacher", teacher)):
         if given is None and name in file.NEEDS:
             raise OptionError(f"measure {measure!r} needs {name}; pass {name}=.")

@@ -13,12 +13,14 @@ Each holds all that the measure is:
 from __future__ import annotations
 
 import importlib
+from functools import cache
+from typing import Any
 
 from uqkd.registry import Registry
 
-__all__ = ["FILES", "measure_names"]
+__all__ = ["measure_file", "measure_names"]
 
-FILES = Registry("measure", __name__, importlib.import_module, ("WHAT", "NEEDS", "LIMIT", "values"))
+_FILES = Registry("measure", __name__, importlib.import_module, ("WHAT", "NEEDS", "LIMIT", "values"))
 
 
 def measure_names() -> tuple[str, ...]:
@@ -29,4 +31,21 @@ def measure_names() -> tuple[str, ...]:
     >>> measure_names()  # doctest: +NORMALIZE_WHITESPACE
     ('accuracy', 'brier', 'distance', 'ece', 'inter', 'inter_gini', 'intra', 'intra_gini', 'kl', 'nll', 'score', 'total')
     """
-    return FILES.names()
+    return _FILES.names()
+
+
+@cache
+def measure_file(name: str) -> Any:
+    """The file of that name, looked for once.
+
+    Raises
+    ------
+    OptionError
+        There is none; names the nearest.
+
+    Examples
+    --------
+    >>> measure_file("nll").WHAT
+    'negative log-likelihood'
+    """
+    return _FILES.named(name)
