@@ -10,10 +10,12 @@ import numpy as np
 from uqkd.checking.arrays import Array
 from uqkd.estimators.variance.two_way import mean_squares
 
-# Least share of the mean square of single cells that a variance is taken for. Below it a student or a prompt effect that the
-# sample happens to hide would be left out; above it differences without either effect are found too seldom. With three or four
-# levels the hidden effects weigh more. By simulation: uqkd/theory/coverage/comparing.py.
-FLOOR, FLOOR_OF_FEW, FEW = 0.7, 1.0, 5
+# Least share of the mean square of single cells that a variance is taken for: of any table, of a small one, and of few students (or
+# prompts) on many of the other. Below it a student or a prompt effect that the sample happens to hide would be left out; above it
+# differences without either effect are found too seldom. Three or four of one kind hide their effects most often, and the more of the
+# other kind there are, the more these effects weigh. By simulation: uqkd/theory/coverage/comparing.py.
+FLOOR, FLOOR_OF_SMALL, FLOOR_OF_FEW = 0.7, 0.6, 1.0
+FEW, MANY = 5, 10
 _CAUTION = 2.0  # see `_degrees`
 
 
@@ -194,11 +196,12 @@ def _combined(terms: Sequence[Term], cells: Sequence[Term]) -> tuple[float, floa
     """Σ terms − Σ cells, not below its floor, and its degrees of freedom."""
     of_cells = sum(term.value for term in cells)
     whole = sum(term.value for term in terms) - of_cells
-    few = min(term.dof for term in terms) + 1 < FEW
+    least, most = (pick(term.dof for term in terms) + 1 for pick in (min, max))
+    floor = FLOOR_OF_SMALL if most < MANY else FLOOR_OF_FEW if least < FEW else FLOOR
     if not cells or whole > of_cells:
         return float(whole), _degrees(terms, cells)
     dof = of_cells**2 / sum(term.value**2 / term.dof for term in cells) if of_cells > 0 else np.nan
-    return float(max(whole, (FLOOR_OF_FEW if few else FLOOR) * of_cells)), float(dof)
+    return float(max(whole, floor * of_cells)), float(dof)
 
 
 def _degrees(terms: Sequence[Term], cells: Sequence[Term]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from uqkd.checking.arrays import Array, confidence_level
+from uqkd.checking.arrays import Array, confidence_level, numpy_of
 from uqkd.errors import OptionError, ShapeError, one_of
 from uqkd.estimators.comparing.boundary import Bound, is_constant, unvaried
 from uqkd.estimators.comparing.compared import Comparison
@@ -101,13 +101,11 @@ def compare(
     beside = _beside(labels, teacher, same_prompts)
     tables = [measure_values(measure, data, **own) for data, own in zip((first, second), beside, strict=True)]
     _check(tables, paired=paired, same_prompts=same_prompts)
-    count = tables[0].shape[1] if same_prompts else min(tables[0].shape[1], tables[1].shape[1])
+    count = min(np.shape(numpy_of(data))[1] for data in (first, second))
     if groups is not None:
         tables = [grouped(table, groups) for table in tables]
     fixed = prompts == "fixed"
-    limit = math.inf if callable(measure) else measure_file(measure).LIMIT
-    if groups is not None:
-        limit = math.inf
+    limit = math.inf if callable(measure) or groups is not None else measure_file(measure).LIMIT
     spread = _spread(tables, paired=paired, fixed=fixed, same_prompts=same_prompts)
     own_level = 1.0 - (1.0 - confidence_level(level)) / comparisons
     what = str(getattr(measure, "__name__", "measure")) if callable(measure) else measure_file(measure).WHAT

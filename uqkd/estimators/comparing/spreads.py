@@ -1,10 +1,13 @@
-"""Decompositions whose values stand for single students: they take three students or more."""
+"""Variances between students as numbers of single students and prompts: they take three students or more."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from uqkd.checking.arrays import shaped
+import numpy as np
+
+from uqkd.checking.arrays import Array, shaped
 from uqkd.errors import ShapeError
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.variance.categorical import CategoricalDecomposition, decompose_categorical
@@ -26,7 +29,7 @@ def of_draws(draws: Any, measure: str) -> VarianceDecomposition:
     """
     found = estimate(draws)
     _three(len(found.per_student_intra), measure)
-    return found
+    return replace(found, per_student_inter=_unbiased(found.per_student_inter, found.inter))
 
 
 def of_probabilities(probs: Any, measure: str) -> CategoricalDecomposition:
@@ -44,7 +47,16 @@ def of_probabilities(probs: Any, measure: str) -> CategoricalDecomposition:
     """
     found = decompose_categorical(shaped("probs", probs, "S P C", need={"S": 2, "C": 2}))
     _three(len(found.per_student_intra), measure)
-    return found
+    return replace(found, per_student_inter=_unbiased(found.per_student_inter, found.inter))
+
+
+def _unbiased(values: Array, inter: Array) -> Array:
+    """Pseudo-values whose spread is that of a variance of S normal effects, which a jackknife takes (S − 1)/(S − 2) times too large.
+
+    What pairs of students do to a variance stands in the pseudo-values of both (Efron & Stein 1981).
+    """
+    students = len(values)
+    return np.asarray(inter + np.sqrt(max(students - 2, 0) / max(students - 1, 1)) * (values - inter))
 
 
 def _three(students: int, measure: str) -> None:
