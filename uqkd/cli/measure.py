@@ -21,7 +21,9 @@ def measure(
     prompts: Annotated[str, typer.Option(help=".jsonl, .csv or .parquet with 'prompt' (id, answers); or a data set")],
     out: Annotated[
         str,
-        typer.Option(help="table to write: .csv; students and prompts go to NAME.students.csv and NAME.prompts.csv"),
+        typer.Option(
+            help="table to write: .csv; beside it NAME.students.csv, .prompts.csv and .cells.csv (uqkd compare)"
+        ),
     ],
     draws: Annotated[int, typer.Option(help="responses to each prompt by each student")] = 8,
     teacher_bank: Annotated[
@@ -73,7 +75,7 @@ def measure(
     print(line, flush=True)
     models = [(folder.name, folder) for folder in there.folders]
     undistilled = None if no_base else _base(there, base)
-    teacher, day = (None, None) if teacher_bank is None else _teacher(teacher_bank, wanted, there)
+    teacher, day, bank = (None, None, "") if teacher_bank is None else _teacher(teacher_bank, wanted, there)
     prompting = {"chat": chat, "template_args": typed(pairs("--template-arg", template_arg)), "device": device}
     answers = _answers(
         [*models, *([("undistilled", undistilled)] if undistilled else [])], wanted, draws, out, sampling=sampling,
@@ -85,7 +87,7 @@ def measure(
         answers.of_students(range(count)), teacher, held_out=losses, embedding=embedding, clusters=clusters, model=nli,
         undistilled=answers.of_students(count) if undistilled else None, names=[name for name, _ in models],
     )  # fmt: skip
-    files = _write(out, found)
+    files = _write(out, found, bank)
     print("\n".join(lines(found)))
     print(f"{', '.join(files)}: {count} students, {len(wanted)} prompts, {draws} answers each")
 
@@ -115,8 +117,8 @@ def _base(there: Any, given: str | None) -> str | None:
     return str(there.base)
 
 
-def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None]:
-    """The teacher's responses to these prompts and their day; a note where the students were trained on them."""
+def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None, str]:
+    """The teacher's responses to these prompts, their day and the bank's fingerprint; a note where the students were trained on them."""
     from uqkd.llm.bank import Bank
 
     bank = Bank(place, create=False)
@@ -126,7 +128,11 @@ def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None]:
             "another one (uqkd sample --seed-key held-out, or other prompts)"
         )
     every = bank.prompts()[1]
-    return bank.responses(wanted, students=1, k=every, per_student=every), (bank.identity or {}).get("template_day")
+    return (
+        bank.responses(wanted, students=1, k=every, per_student=every),
+        (bank.identity or {}).get("template_day"),
+        str(bank.fingerprint),
+    )
 
 
 def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
@@ -157,17 +163,19 @@ def _losses(models: Any, base: str | None, teacher: Any, **how: Any) -> Any:
     return HeldOut.concatenate(found[: len(models)], found[len(models)] if base else None)
 
 
-def _write(out: str, found: Any) -> list[str]:
-    """Three CSV files; a text that a spreadsheet would take for a formula is quoted with an apostrophe."""
+def _write(out: str, found: Any, bank: str) -> list[str]:
+    """Four CSV files; a text that a spreadsheet would take for a formula is quoted with an apostrophe."""
     import pandas as pd
 
     from uqkd.store import Store
 
     path = Path(out).absolute()
     store, names = Store(path.parent), []
-    for part in ("quantities", "students", "prompts"):
+    for part in ("quantities", "students", "prompts", "cells"):
         name = path.name if part == "quantities" else f"{path.stem}.{part}.csv"
         table = pd.DataFrame(getattr(found, part))
+        if part == "cells":
+            table.insert(2, "teacher", bank)  # whose answers distances are from
         for column in table.columns:
             table[column] = [
                 f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v

@@ -29,6 +29,8 @@ By question; what each returns is a class beside it, in its module.
   `difference_half_width`, `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
 - How far apart are distributions, of numbers or vectors? `energy_distance`
+- Do two methods differ, and how many more students or prompts would tell? `compare`, `compare_methods`, `measure_names`,
+  `adjusted_p_values`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
 
@@ -64,7 +66,11 @@ from uqkd.estimators.calibration.uncertainty.binned_error import calibration_err
 from uqkd.estimators.calibration.uncertainty.classwise import classwise_calibration_error
 from uqkd.estimators.calibration.uncertainty.kernel import kernel_calibration_error
 from uqkd.estimators.comparing.claims import judge_claim
+from uqkd.estimators.comparing.differences import compare
 from uqkd.estimators.comparing.energy import energy_distance
+from uqkd.estimators.comparing.measures import measure_names
+from uqkd.estimators.comparing.multiple import adjusted_p_values
+from uqkd.estimators.comparing.several import compare_methods
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.forecasts.conformal import conformal_sets
@@ -111,6 +117,7 @@ __all__ = [
     "Moments",
     "accuracy",
     "accuracy_interval",
+    "adjusted_p_values",
     "apply_temperature",
     "area_under_risk_coverage",
     "average_responses",
@@ -121,6 +128,8 @@ __all__ = [
     "calibration_error",
     "class_accuracy_changes",
     "classwise_calibration_error",
+    "compare",
+    "compare_methods",
     "comparison",
     "conformal_sets",
     "correctness_auroc",
@@ -165,6 +174,7 @@ __all__ = [
     "linear_cka",
     "mean_and_error",
     "mean_variance_components",
+    "measure_names",
     "negative_log_likelihood",
     "nonlinearity",
     "normal_half_width",

@@ -11,8 +11,7 @@ from scipy import stats
 from uqkd.checking.arrays import Array, shaped
 from uqkd.checking.probabilities import checked_probabilities
 from uqkd.errors import OptionError, ShapeError, one_of
-
-CORRECTIONS = ("holm", "benjamini_hochberg")
+from uqkd.estimators.comparing.multiple import CORRECTIONS, adjusted_p_values
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def class_accuracy_changes(
     silent = (squared == 0.0) & (gap != 0.0)
     tested = count > 0
     adjusted = np.full(gap.shape, np.nan)
-    adjusted[tested] = _adjusted(np.where(silent, 1.0, p_value)[tested], correction)
+    adjusted[tested] = adjusted_p_values(np.where(silent, 1.0, p_value)[tested], correction)
     adjusted[silent] = np.nan
     return ClassChanges(
         accuracy=one.mean(axis=0) / points,
@@ -160,14 +159,3 @@ def _p_values(gap: Array, squared: Array, dof: Array) -> Array:
     """Two-sided p of t = gap / √squared; without spread, 1 if there is no gap and NaN if there is."""
     t = np.divide(gap, np.sqrt(squared), out=np.where(gap == 0.0, 0.0, np.nan), where=squared > 0.0)
     return np.asarray(2.0 * stats.t.sf(np.abs(t), dof))
-
-
-def _adjusted(p_values: Array, correction: str) -> Array:
-    """p-values corrected for their number."""
-    if correction == "benjamini_hochberg":
-        return np.asarray(stats.false_discovery_control(p_values, method="bh"))
-    order = np.argsort(p_values)
-    raised = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
-    adjusted = np.empty_like(raised)
-    adjusted[order] = np.minimum(raised, 1.0)
-    return adjusted

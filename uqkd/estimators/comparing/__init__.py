@@ -1,1 +1,1 @@
-"""Claims of the form "this is lower than that", and theory beside simulation."""
+"""Two methods compared, claims of the form "this is lower than that", and theory beside simulation."""

@@ -20,6 +20,7 @@ from uqkd.llm.measuring.errors import answered
 from uqkd.llm.measuring.losses import HeldOut
 from uqkd.llm.measuring.referenced import add_errors, add_truth
 from uqkd.llm.measuring.spreads import components_beside
+from uqkd.llm.measuring.tables.by_cell import by_cell
 from uqkd.llm.measuring.tables.by_prompt import by_prompt
 from uqkd.llm.measuring.tables.sheet import Measured, Sheet, Values
 from uqkd.llm.responses import Responses
@@ -133,7 +134,8 @@ def estimate(
     if held_out is not None:
         _add_held_out(sheet, held_out)
     _add_cut(sheet, students, undistilled)
-    return sheet.done(by_prompt(students, grouped, places, wrong))
+    cells = by_cell(sheet.tables, sheet.names, students.prompts.ids, places)
+    return sheet.done(by_prompt(students, grouped, places, wrong), cells)
 
 
 def _add_components(

@@ -48,11 +48,15 @@ class Measured:
         undistilled one, over prompts.
     prompts : dict of str to tuple
         One row for each prompt, those first on which the students differ most: where more responses would help.
+    cells : dict of str to tuple
+        One row for each student and prompt: columns student, prompt_id and one for each quantity, whose mean is its estimate. By them two
+        methods are compared (`uqkd compare`).
     """
 
     quantities: Columns
     students: Columns
     prompts: Columns
+    cells: Columns
 
     def of(self, quantity: str) -> tuple[float, float]:
         """Estimate and standard error of one quantity."""
@@ -165,6 +169,7 @@ class Sheet:
     prompts: int
     rows: list[dict[str, object]] = field(default_factory=list)
     each: list[dict[str, object]] = field(default_factory=list)
+    tables: dict[str, Array] = field(default_factory=dict)
 
     def add(
         self,
@@ -181,6 +186,8 @@ class Sheet:
         count = self.prompts if prompts is None else prompts
         theirs = base or Values.missing("")
         change = ours.less(theirs)
+        if not math.isnan(ours.estimate):
+            self.tables[quantity] = ours.table
         why = [part for part in (ours.why, remark) if part]
         if theirs.why and theirs.why != ours.why:
             why.append(f"undistilled: {theirs.why}")
@@ -203,9 +210,9 @@ class Sheet:
             }
             self.each.append({column: {**row, "why": own.why}[column] for column in EACH})
 
-    def done(self, prompts: Columns) -> Measured:
+    def done(self, prompts: Columns, cells: Columns) -> Measured:
         """All that was collected."""
-        return Measured(_columns(COLUMNS, self.rows), _columns(EACH, self.each), prompts)
+        return Measured(_columns(COLUMNS, self.rows), _columns(EACH, self.each), prompts, cells)
 
 
 def _columns(names: Sequence[str], rows: Sequence[dict[str, object]]) -> Columns:

@@ -1,0 +1,24 @@
+"""Intra-student Gini variance of class probabilities."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from uqkd.checking.arrays import Array
+from uqkd.estimators.comparing.spreads import of_probabilities
+
+WHAT = "Gini variance within students"
+NEEDS: tuple[str, ...] = ()
+LIMIT = math.inf
+
+
+def values(data: Any, labels: Any = None, teacher: Any = None) -> Array:
+    """Of probabilities (S, P, C): per student and prompt, their mean is the estimate (T4).
+
+    Examples
+    --------
+    >>> values([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]]]).mean().round(6)
+    np.float64(0.0)
+    """
+    return of_probabilities(data, "intra_gini").per_student_intra

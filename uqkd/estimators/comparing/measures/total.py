@@ -1,0 +1,25 @@
+"""Total variance of a response of any student, from draws."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from uqkd.checking.arrays import Array
+from uqkd.estimators.comparing.spreads import of_draws
+
+WHAT = "total variance"
+NEEDS: tuple[str, ...] = ()
+LIMIT = math.inf
+
+
+def values(data: Any, labels: Any = None, teacher: Any = None) -> Array:
+    """Of draws (S, P, R[, D]), numbers or class labels: per student and prompt, their mean is the estimate (T10).
+
+    Examples
+    --------
+    >>> values([[[1.0, 3.0]], [[5.0, 7.0]], [[3.0, 5.0]]]).mean().round(6)
+    np.float64(5.0)
+    """
+    parts = of_draws(data, "total")
+    return parts.per_student_inter + parts.per_student_intra
