@@ -19,8 +19,9 @@ By question; what each returns is a class beside it, in its module.
   `MEASURES`, `Measure`
 - Is it linear between rows, and like its teacher? `nonlinearity`, `off_pair_mass`, `entropy_excess`, `by_share`,
   `feature_linearity`, `linear_cka`
-- How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
-  `difference_half_width`, `mean_and_error`, `leave_level_out_error`
+- How sure is an estimate? `.mean.interval()` of every decomposition, `variance_interval`, `table_interval`,
+  `bootstrap_interval`, `two_way_mean`, `half_width`, `variance_half_widths`, `difference_half_width`, `mean_and_error`,
+  `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
@@ -56,9 +57,15 @@ from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
 from uqkd.estimators.intervals.each_prompt import variance_interval
-from uqkd.estimators.intervals.half_widths import difference_half_width, half_width, mean_and_error
+from uqkd.estimators.intervals.half_widths import (
+    difference_half_width,
+    half_width,
+    mean_and_error,
+    variance_half_widths,
+)
 from uqkd.estimators.intervals.jackknife import leave_level_out_error
 from uqkd.estimators.intervals.level import LEVEL, normal_half_width, normal_quantile, percent, tails
+from uqkd.estimators.intervals.prompt_means.tables import table_interval
 from uqkd.estimators.variance.categorical import (
     decompose_categorical,
     entropy,
@@ -140,10 +147,12 @@ __all__ = [
     "signed_gap",
     "squared_distance",
     "summarise_classifier",
+    "table_interval",
     "tails",
     "two_way_mean",
     "uncertainty_shares",
     "variance_components",
+    "variance_half_widths",
     "variance_interval",
     "variance_of_means",
 ]

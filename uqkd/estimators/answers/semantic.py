@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.arrays import finite, same_shape
 from uqkd.errors import DataError, ShapeError, one_of
 from uqkd.estimators.answers.counting import answers, counted
+from uqkd.estimators.variance.entropy_mean import EntropyMean, entropy_mean
 
 Array = NDArray[np.float64]
 
@@ -100,6 +101,12 @@ class EntropyDecomposition:
     mutual_information: Array
     per_student: Array
     per_student_information: Array
+
+    @property
+    def mean(self) -> EntropyMean:
+        """Averages over prompts with two-way standard errors (students × prompts), and `.interval`."""
+        parts = (self.mutual_information, self.expected, self.total)
+        return entropy_mean(self.per_student, self.per_student_information, parts=parts)
 
 
 def decompose_entropy(clusters: ArrayLike, rule: str = "plug-in") -> EntropyDecomposition:

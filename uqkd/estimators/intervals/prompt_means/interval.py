@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.checking.arrays import confidence_level
-from uqkd.errors import OptionError, ShapeError, one_of
+from uqkd.checking.arrays import confidence_level, finite
+from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.intervals.prompt_means.limits import mean_limits
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
@@ -22,6 +22,7 @@ def mean_interval(
     level: float,
     prompts: str = "random",
     groups: ArrayLike | None = None,
+    whole: ArrayLike | None = None,
 ) -> Interval:
     """Interval for a mean over prompts of students' variances; arguments as of `PromptMean.interval`.
 
@@ -34,10 +35,10 @@ def mean_interval(
     prompts with P − 1 degrees of freedom. The distances of all limits are added as squares (modified large sample; MOVER).
     """
     one_of("component", component, COMPONENTS)
-    one_of("prompts", prompts, PROMPTS)
     level = confidence_level(level)
-    codes = _codes(spread, prompts, groups)
-    estimate, low, high = (float(x) for x in mean_limits(spread, component, level=level, groups=codes))
+    codes = prompt_codes(spread.prompts, prompts, groups)
+    of = None if whole is None else _whole(spread, component, whole)
+    estimate, low, high = (float(x) for x in mean_limits(spread, component, level=level, groups=codes, whole=of))
     within = np.any(spread.within)
     if (component in ("intra", "share") and not within) or not (within or np.any(spread.centred)):
         return Interval(estimate, low, high, level, "one-sided bound", _bound_note(spread, component, codes))
@@ -45,14 +46,33 @@ def mean_interval(
     return Interval(estimate, low, high, level, f"mls, {prompts} prompts", note)
 
 
-def _codes(spread: StudentSpread, prompts: str, groups: ArrayLike | None) -> NDArray[np.intp] | None:
-    if prompts == "fixed":
+def _whole(spread: StudentSpread, component: str, whole: ArrayLike) -> NDArray[np.float64]:
+    of = finite("whole", whole)
+    if component == "share" or of.shape != (spread.prompts,):
+        raise ShapeError(
+            f"whole needs one number for each of the P={spread.prompts} prompts, and another component than 'share', which has "
+            f"the total for its whole; got component={component!r} and shape {of.shape}."
+        )
+    if not of.mean() > 0:
+        raise VarianceError(f"interval has nothing to share: the mean of whole is {of.mean():g}, and must be positive.")
+    return of
+
+
+def prompt_codes(count: int, prompts: str, groups: ArrayLike | None) -> NDArray[np.intp] | None:
+    """Topics of `count` prompts numbered from 0, each prompt its own where none are named; None for fixed prompts.
+
+    Examples
+    --------
+    >>> prompt_codes(3, "random", ["b", "a", "b"]), prompt_codes(3, "fixed", None)
+    (array([1, 0, 1]), None)
+    """
+    if one_of("prompts", prompts, PROMPTS) == "fixed":
         if groups is not None:
             raise OptionError("groups belongs to prompts='random': fixed prompts are no draws of topics.")
         return None
-    codes = np.arange(spread.prompts) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if codes.shape != (spread.prompts,):
-        raise ShapeError(f"groups needs one topic for each of the P={spread.prompts} prompts; got shape {codes.shape}.")
+    codes = np.arange(count) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if codes.shape != (count,):
+        raise ShapeError(f"groups needs one topic for each of the P={count} prompts; got shape {codes.shape}.")
     if codes.max() < 1:
         raise ShapeError("prompts='random' needs at least two prompts or topics; got one. Ask for prompts='fixed'.")
     return np.asarray(codes, dtype=np.intp)
