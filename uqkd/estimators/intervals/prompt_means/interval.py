@@ -8,11 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.arrays import confidence_level, finite
 from uqkd.errors import OptionError, ShapeError, VarianceError, one_of
 from uqkd.estimators.intervals.mean_squares import Interval
+from uqkd.estimators.intervals.prompt_means.diagnostics import diagnose
 from uqkd.estimators.intervals.prompt_means.limits import mean_limits
+from uqkd.estimators.intervals.prompt_means.shown import shown
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 
 COMPONENTS = ("inter", "intra", "total", "share")
 PROMPTS = ("random", "fixed")
+FEWEST = 3  # students simulated
 
 
 def mean_interval(
@@ -42,8 +45,15 @@ def mean_interval(
     within = np.any(spread.within)
     if (component in ("intra", "share") and not within) or not (within or np.any(spread.centred)):
         return Interval(estimate, low, high, level, "one-sided bound", _bound_note(spread, component, codes))
-    note = "normal effects; wider for excess kurtosis and where students' own variances differ"
-    return Interval(estimate, low, high, level, f"mls, {prompts} prompts", note)
+    how = shown(component, "random" if codes is not None else "fixed", spread.students)
+    return Interval(estimate, low, high, level, f"mls, stretched, {prompts} prompts", how + _warning(spread))
+
+
+def _warning(spread: StudentSpread) -> str:
+    """What of the data is unlike the normal ones of equal students, and whether students are fewer than were simulated."""
+    found = diagnose(spread).warning
+    few = "; fewer than three students were not simulated" if spread.students < FEWEST else ""
+    return few + (f"; here {found}: expect what it covered of such data" if found else "")
 
 
 def _whole(spread: StudentSpread, component: str, whole: ArrayLike) -> NDArray[np.float64]:
