@@ -204,6 +204,34 @@ def trace_moments(fourth: Array, gram_square: Array, trace_square: Array, studen
     return np.stack([np.zeros_like(fourth), both[0], both[1]])
 
 
+def as_few_columns(centred: Array) -> Array:
+    """Deviations (S, P, U) with the same products between students in at most S columns, however many answers there are.
+
+    Examples
+    --------
+    >>> rows = np.arange(24.0).reshape(2, 1, 12) - np.arange(24.0).reshape(2, 1, 12).mean(axis=0)
+    >>> few = as_few_columns(rows)
+    >>> few.shape, bool(np.allclose(few[:, 0] @ few[:, 0].T, rows[:, 0] @ rows[:, 0].T))
+    ((2, 1, 2), True)
+    """
+    by_prompt = np.moveaxis(centred, 1, 0)
+    if by_prompt.shape[2] <= by_prompt.shape[1]:
+        return centred
+    return factors(by_prompt @ np.swapaxes(by_prompt, 1, 2))
+
+
+def factors(grams: Array) -> Array:
+    """Deviations (S, P, S) whose products between students are these, (P, S, S).
+
+    Examples
+    --------
+    >>> factors(np.array([[[1.0, -1.0], [-1.0, 1.0]]]))[..., 1].ravel().round(4)
+    array([-1.,  1.])
+    """
+    size, direction = np.linalg.eigh(grams)
+    return np.moveaxis(direction * np.sqrt(np.maximum(size, 0.0))[:, None, :], 0, 1)
+
+
 def two_values(draws: Array) -> tuple[float, float]:
     """Largest variance of numbers that take two values apart by d, d²/4, and their variance by Gini's, d²/2; infinite for others.
 
