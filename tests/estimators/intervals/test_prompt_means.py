@@ -85,6 +85,12 @@ def test_answers_that_are_all_alike_have_a_one_sided_bound():
     assert "no largest variance" in found.note
 
 
+def test_students_of_one_distribution_differ_by_no_more_than_a_bound():
+    found = decompose_categorical(np.tile([0.5, 0.5], (4, 6, 1))).mean.interval("inter", prompts="fixed")
+    assert (found.estimate, found.low, found.method) == (0.0, 0.0, "one-sided bound")
+    assert found.high == pytest.approx(1 - 0.05 ** (2 / 4))
+
+
 def test_students_that_are_sure_of_different_answers_have_a_share_below_one():
     sure = np.eye(2)[np.array([[0, 1, 0], [1, 1, 0], [0, 0, 1]])]
     mean = decompose_categorical(sure).mean

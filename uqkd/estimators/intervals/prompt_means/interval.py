@@ -36,14 +36,18 @@ def mean_interval(
     Bai & Saranadasa 1996); both widened by excess kurtosis, as Bonett (2006) does for one variance. The noise within students is
     subtracted with limits of its own, wider where students' own variances differ. Random prompts add the variance between
     prompts with P − 1 degrees of freedom. The distances of all limits are added as squares (modified large sample; MOVER).
+
+    Where one effect goes up at some prompts and down at others, as answers of any code may, no direction is common to them and
+    the degrees of freedom are told from few students: normal effects of 3 or 5 students at 20 prompts were covered to 91–92 %.
     """
     one_of("component", component, COMPONENTS)
     level = confidence_level(level)
     codes = prompt_codes(spread.prompts, prompts, groups)
     of = None if whole is None else _whole(spread, component, whole)
     estimate, low, high = (float(x) for x in mean_limits(spread, component, level=level, groups=codes, whole=of))
-    within = np.any(spread.within)
-    if (component in ("intra", "share") and not within) or not (within or np.any(spread.centred)):
+    within, between = np.any(spread.within), np.any(spread.centred)
+    exact = component == "inter" and np.isinf(spread.responses)  # without noise to subtract
+    if (component in ("intra", "share") and not within) or not (between or (within and not exact)):
         return Interval(estimate, low, high, level, "one-sided bound", _bound_note(spread, component, codes))
     how = shown(component, "random" if codes is not None else "fixed", spread.students)
     return Interval(estimate, low, high, level, f"mls, stretched, {prompts} prompts", how + _warning(spread))
