@@ -13,7 +13,8 @@ four that covers 93.5 % of normal and binary truths (90 % of t5, 88 % of others)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,3 +201,28 @@ def _beside_the_narrowest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             width = np.array(row["width_ratio"][1])
             row["width_ratio"] = float(width[0] / width[cover].min()) if cover.any() else float("nan")
     return rows
+
+
+def spans(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[int, dict[str, tuple[int, int]]]]:
+    """Whole per cent covered at least and at most, by quantity and prompts, students and data: what notes of intervals say.
+
+    `uqkd.estimators.intervals.prompt_means.shown` holds it as it is in docs/coverage/variance_means.csv.
+
+    Examples
+    --------
+    >>> row = {"quantity": "inter", "prompts": "fixed", "S": "5", "data": "normal", "effects": "own", "covered": "0.9471"}
+    >>> spans([row, {**row, "covered": "0.962"}])
+    {('inter', 'fixed'): {5: {'normal': (94, 97)}}}
+    """
+    found: dict[tuple[str, str], dict[int, dict[str, list[float]]]] = {}
+    for row in rows:
+        if row["effects"] != "none":
+            sizes = found.setdefault((row["quantity"], row["prompts"]), {}).setdefault(int(row["S"]), {})
+            sizes.setdefault(row["data"], []).append(round(100.0 * float(row["covered"]), 4))
+    return {
+        kind: {
+            students: {data: (math.floor(min(covered)), math.ceil(max(covered))) for data, covered in by_data.items()}
+            for students, by_data in sizes.items()
+        }
+        for kind, sizes in found.items()
+    }

@@ -14,7 +14,8 @@ DATA = {
 }
 
 # Percent covered by number of students, lowest and highest over 5, 20 and 100 prompts, 2 and 8 responses (inter; of the others 2),
-# and effects that are common to all prompts, of their own for each, or both. A test holds it against the table.
+# and effects that are common to all prompts, of their own for each, or both: `spans` of uqkd.theory.coverage.variance_means, of the
+# table in docs/coverage; a test holds it to that.
 COVERED: dict[tuple[str, str], dict[int, dict[str, tuple[int, int]]]] = {
     ("inter", "fixed"): {
         3: {"normal": (94, 99), "binary": (97, 100), "t5": (91, 98), "exponential": (88, 98), "lognormal": (78, 94)},

@@ -32,7 +32,9 @@ BETWEEN = " | "  # several reasons
 _ROUNDING = 1e-12  # sums of some thousand float64 terms in another order differ by less
 ONE = "one value: nothing to estimate a standard error from"
 NEVER = f"never seen: the interval is a one-sided bound of {percent()} from one trial a prompt"
+FEWER = f"never seen: the interval is a one-sided bound of {percent()} from as many trials as students or prompts, the fewer"
 ALWAYS = f"always seen: the interval is a one-sided bound of {percent()} from one trial a prompt"
+UNVARIED = (NEVER, FEWER, ALWAYS, SAME, ONE)  # without a standard error
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Values:
         if values.size == 1 or (np.abs(values - first) <= _ROUNDING * max(abs(first), 1.0)).all():
             why = SAME if values.size > 1 else ONE
             if chance and round(first, 12) in (0.0, 1.0):
-                why = NEVER if round(first, 12) == 0.0 else ALWAYS
+                never = NEVER if interval is None else FEWER
+                why = never if round(first, 12) == 0.0 else ALWAYS
         return cls(values, float(values.mean()), why, positive, interval)
 
     @classmethod
@@ -155,7 +158,7 @@ class Values:
     def columns(self, prefix: str = "") -> dict[str, float]:
         """Estimate, standard error and interval; NaN for what cannot be estimated."""
         error, low, high = math.nan, math.nan, math.nan
-        if self.why not in (NEVER, ALWAYS, SAME, ONE) and not math.isnan(self.estimate):
+        if self.why not in UNVARIED and not math.isnan(self.estimate):
             error = two_way_standard_error(self.table)
         found = self._interval()
         if found is not None:
@@ -171,9 +174,9 @@ class Values:
 
     def _interval(self) -> Interval | None:
         """The interval of the quantity, or one from the table; none where nothing varies and nothing bounds what was not seen."""
-        if self.interval is not None and math.isfinite(self.interval.high):
+        if self.interval is not None and math.isfinite(self.interval.high) and self.why != ALWAYS:
             return self.interval
-        if math.isnan(self.estimate) or self.why in (NEVER, ALWAYS, SAME, ONE):
+        if math.isnan(self.estimate) or self.why in UNVARIED:
             return None
         if self.positive:
             return table_interval(self.table, prompts="random" if self.table.shape[1] > 1 else "fixed", positive=True)
