@@ -55,17 +55,18 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     """
     array = answers("draws", draws, "S P R", need=(2, 1, 2))
     responses = array.shape[2]
-    within, rows = [], []
+    within, squared, rows = [], [], []
     for counts in counted(array):
         of_pairs = (counts**2).sum(axis=-1) - responses
         within.append(1.0 - of_pairs / (responses * (responses - 1)))
-        shares = counts / responses
-        rows.append(as_few_columns(shares - shares.mean(axis=0)))
-    own = np.concatenate(within, axis=1)
+        apart = counts / responses - (counts / responses).mean(axis=0)
+        squared.append((apart**2).sum(axis=-1))
+        rows.append(as_few_columns(apart))
+    own, about = np.concatenate(within, axis=1), np.concatenate(squared, axis=1)
     width = max(block.shape[-1] for block in rows)
     padded = [np.pad(block, ((0, 0), (0, 0), (0, width - block.shape[-1]))) for block in rows]
     spread = spread_of(np.concatenate(padded, axis=1), own, responses, bounds=(1.0, 1.0))
-    return from_spreads(own, spread.about, responses, spread=spread)
+    return from_spreads(own, about, responses, spread=spread)
 
 
 def from_spreads(

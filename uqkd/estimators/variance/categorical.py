@@ -144,8 +144,8 @@ class CategoricalDecomposition:
     @property
     def mean(self) -> PromptMean:
         """Gini averages over prompts with two-way standard errors (students × prompts)."""
-        both = {"inter": self.inter, "intra": self.intra, "spread": self.spread}
-        return prompt_mean(self.per_student_inter, self.per_student_intra, **both)
+        own, between = self.per_student_intra, self.per_student_inter
+        return prompt_mean(between, own, inter=self.inter, intra=self.intra, spread=self.spread)
 
     @property
     def entropy_mean(self) -> EntropyMean:

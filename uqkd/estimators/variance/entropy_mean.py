@@ -103,6 +103,13 @@ def entropy_mean(per_student: Array, information: Array, *, parts: tuple[Array, 
     >>> entropy_mean(np.ones((3, 2)), np.ones((3, 2)), parts=(one, one, 2 * one)).total
     2.0
     """
-    means = [float(part.mean()) for part in parts]
-    tables = (information, per_student, per_student + information)
-    return EntropyMean(*means, *map(two_way_standard_error, tables), per_student, information)
+    return EntropyMean(
+        mutual_information=float(parts[0].mean()),
+        expected=float(parts[1].mean()),
+        total=float(parts[2].mean()),
+        mutual_information_se=two_way_standard_error(information),
+        expected_se=two_way_standard_error(per_student),
+        total_se=two_way_standard_error(per_student + information),
+        per_student=per_student,
+        per_student_information=information,
+    )

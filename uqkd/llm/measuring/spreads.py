@@ -29,6 +29,7 @@ def components_beside(
         )
     sources = [responses, *others]
     within: list[list[Array]] = [[] for _ in sources]
+    about: list[Array] = []
     rows: list[Array] = []
     for block in similarities(sources, embedding):
         for place, source in enumerate(sources):
@@ -37,7 +38,8 @@ def components_beside(
             within[place].append(((1.0 - norm) * k / (k - 1)).T)
             if place == 0:
                 apart = shares - shares.mean(axis=1, keepdims=True)
+                about.append(((apart @ block.similarity) * apart).sum(axis=-1).T)
                 rows.append(factors(apart @ block.similarity @ np.swapaxes(apart, 1, 2)))
     own, *rest = (np.concatenate(parts, axis=1) for parts in within)
     spread = spread_of(np.concatenate(rows, axis=1), own, draws, bounds=(1.0, 2.0))  # of vectors of length one
-    return from_spreads(own, spread.about, draws, spread=spread), rest
+    return from_spreads(own, np.concatenate(about, axis=1), draws, spread=spread), rest

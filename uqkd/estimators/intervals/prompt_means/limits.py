@@ -81,9 +81,9 @@ def summed(
     downs, ups = [], []
     for coefficient, part in parts:
         low, high = part_limits(part, students, level)
-        reach = ((1.0 - low) * part.value * abs(coefficient), (high - 1.0) * part.value * abs(coefficient))
-        downs.append(reach[0 if coefficient > 0 else 1])
-        ups.append(reach[1 if coefficient > 0 else 0])
+        sides = ((1.0 - low) * part.value * abs(coefficient), (high - 1.0) * part.value * abs(coefficient))
+        downs.append(sides[0 if coefficient > 0 else 1])
+        ups.append(sides[1 if coefficient > 0 else 0])
     below, above = _together(parts, downs), _together(parts, ups)
     reach = extra[0]
     scale = _positive(value)
