@@ -2,8 +2,9 @@
 
 The interval is that of `decompose_variance(draws).mean.interval`. Every prompt has a variance of its own between students,
 gamma with four degrees of freedom and mean 1; the variance within students is 1. "Binary" are 0/1 answers of students whose
-probit is that of the prompt, standard normal, and their own effect. Effects are common to all prompts, of their own for each,
-both in equal parts, or none: then the variance between students is 0. `missed_low` is the share of truths below the interval.
+probit is that of the prompt, standard normal, and their own effect. Effects are common to all prompts, common but turned (up at
+some, down at others), of their own for each, "mixed" of the first and the third in equal parts, or none: then the variance
+between students is 0. `missed_low` is the share of truths below the interval.
 
 Beside it, for the variance between students: what the estimate ± the normal quantile of its two-way standard error covers
 (`by_standard_error`), chi-square limits with S − 1 degrees of freedom (`by_chi_square`), and this interval without its
@@ -33,12 +34,8 @@ Array = NDArray[np.float64]
 BY = ("quantity", "prompts", "data", "S")
 STUDENTS, PROMPTS, RESPONSES = (3, 5, 10, 30), (5, 20, 100), (2, 8)
 DATA = ("normal", "binary", "t5", "exponential", "lognormal")
-EFFECTS = {
-    "common": 1.0,
-    "own": 0.0,
-    "mixed": 0.5,
-    "none": float("nan"),
-}  # share of the effect that is common to prompts
+# Share of the effect that is common to all prompts; "turned" is so too, but up at some prompts and down at others.
+EFFECTS = {"common": 1.0, "turned": 1.0, "own": 0.0, "mixed": 0.5, "none": float("nan")}
 EXPERIMENTS, CHUNK = 10_000, 250  # a cell; and those made at once, which hold some 200 MB
 GOALS = {"normal": 0.935, "binary": 0.935, "t5": 0.9}
 OTHER_GOAL = 0.88
@@ -90,10 +87,12 @@ def worlds(data: str, effects: tuple[str, ...], chunk: tuple[int, int]) -> Itera
         if data == "binary"
         else rng.gamma(2.0, 0.5, (chunk[1], 1, shape[2]))
     )
+    sign = rng.choice([-1.0, 1.0], (chunk[1], 1, shape[2]))
     noise = rng.random((*shape, RESPONSES[-1])) if data == "binary" else _family(data, (*shape, RESPONSES[-1]), rng)
     for effect in effects:
         share = EFFECTS[effect]
         of_student = np.zeros(shape) if np.isnan(share) else np.sqrt(share) * common + np.sqrt(1.0 - share) * own
+        of_student = of_student * sign if effect == "turned" else of_student
         if data == "binary":
             yield effect, _binary(of_prompt, of_student, noise, varied=effect != "none")
         else:

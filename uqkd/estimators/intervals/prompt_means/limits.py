@@ -154,15 +154,15 @@ def mean_limits(
     normal : bool
         Trust that effects are normal: no stretch. For comparison.
     """
-    common, rest = spread.between
+    apart = spread.between
     if normal:
-        common, rest = (replace(part, stretch=np.ones_like(part.value)) for part in (common, rest))
+        apart = tuple(replace(part, stretch=np.ones_like(part.value)) for part in apart)
     within = within_part(spread)
     if component == "share":
-        return _share(spread, (common, rest, within), level=level, groups=groups)
+        return _share(spread, apart, within, level=level, groups=groups)
     between = 0.0 if component == "intra" else 1.0
     inside = {"intra": 1.0, "inter": -1.0 / spread.responses, "total": 1.0 - 1.0 / spread.responses}[component]
-    parts = [(c, part) for c, part in ((between, common), (between, rest), (inside, within)) if c != 0]
+    parts = [(c, part) for c, part in (*((between, part) for part in apart), (inside, within)) if c != 0]
     value = np.asarray(sum(c * part.value for c, part in parts))
     at_prompt = between * _between(spread) + inside * spread.within.mean(axis=-2)
     unit = 1.0 if whole is None else float(whole.mean())
@@ -234,17 +234,22 @@ def _own_noise(spread: StudentSpread, between: Array | float, inside: Array | fl
 
 
 def _share(
-    spread: StudentSpread, parts: tuple[Part, Part, Part], *, level: float, groups: NDArray[np.intp] | None
+    spread: StudentSpread,
+    apart: tuple[Part, ...],
+    within: Part,
+    *,
+    level: float,
+    groups: NDArray[np.intp] | None,
 ) -> tuple[Array, Array, Array]:
     """Inter as a share of the total: a function of the ratio of both mean squares, whose limits are found on the log scale."""
-    common, rest, within = parts
-    value = common.value + rest.value
+    parts = [(1.0, part) for part in apart]
+    value = np.asarray(sum(part.value for part in apart))
     none = (np.zeros_like(value), np.zeros_like(value, dtype=bool))
-    low, high = summed(value, [(1.0, common), (1.0, rest)], none, students=spread.students, level=level)
+    low, high = summed(value, parts, none, students=spread.students, level=level)
     unit, of_within = _positive(value), _positive(within.value)
-    variance = _variance([(1.0, common), (1.0, rest)]) / unit**2
+    variance = _variance(parts) / unit**2
     nothing = np.zeros_like(value)
-    between = Part(np.ones_like(value), variance, np.ones_like(value), nothing, common.squares + rest.squares)
+    between = Part(np.ones_like(value), variance, np.ones_like(value), nothing, apart[0].squares + apart[-1].squares)
     both = [(1.0, between), (-1.0, replace(within, value=np.ones_like(value)))]
     w_low, w_high = part_limits(within, spread.students, level)
     below, above = (
