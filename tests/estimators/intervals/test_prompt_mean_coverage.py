@@ -5,6 +5,7 @@ table in docs/coverage/variance_means.csv has for these sizes (.94 to .975) and 
 """
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from scipy import stats
 
 from uqkd.estimators import LEVEL, decompose_variance, normal_quantile, variance_interval
-from uqkd.estimators.intervals.prompt_means.limits import mean_limits
+from uqkd.estimators.intervals.prompt_means.limits import mean_limits, summed
 from uqkd.estimators.intervals.prompt_means.shown import COVERED
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
 from uqkd.seeds import generator
@@ -86,6 +87,26 @@ def test_inter_intra_and_total_whatever_effects_have_in_common(common):
         assert in_band(covered(draws, truth, component, random=False)), component
         assert in_band(covered(draws, population, component)), component
     assert in_band(covered(draws, inter / (1.0 + inter), "share", random=False))
+
+
+def test_effects_that_go_up_at_some_prompts_and_down_at_others():
+    """Slopes of students, answers of any code: no direction is theirs at all prompts, but the degrees of freedom are S − 1."""
+    draws, _ = experiments((5, 100, 2))
+    turned = draws * np.where(np.arange(100) % 3 == 0, -1.0, 1.0)[:, None]
+    assert in_band(covered(turned, 1.0, random=False))
+    spread = spread_of(turned)
+    parts = spread.between
+    assert parts[1].value.mean() > 0.5
+    alone = mean_square_limits(parts[0], parts[2], parts[1])
+    assert not in_band(alone)  # mutant: degrees of freedom from the spectrum of five students alone
+
+
+def mean_square_limits(first, rest, second):
+    """Coverage of the mean square between students, 1 + 1/2, where the second part counts with the third."""
+    whole = replace(rest, value=rest.value + second.value)
+    none = np.zeros_like(first.value), np.zeros_like(first.value, dtype=bool)
+    low, high = summed(first.value + whole.value, [(1.0, first), (1.0, whole)], none, students=5, level=LEVEL)
+    return np.mean((low <= 1.5) & (high >= 1.5))
 
 
 def test_a_variance_of_nothing_is_covered():
