@@ -19,9 +19,9 @@ from uqkd.estimators import (
     decompose_categorical,
     gini,
     mean_and_error,
-    normal_half_width,
     two_way_mean,
     uncertainty_shares,
+    variance_half_widths,
 )
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Run
@@ -92,7 +92,8 @@ def plot(table: pd.DataFrame) -> Figure:
         rows = table[table["data"] == name]
         for measure, colour, marker, aside in zip(KINDS, figures.colours(3), "so^", (0.18, -0.18, 0.0), strict=True):
             part = rows[rows["measure"] == measure]
-            at, reach = part["method"].map(place) + aside, normal_half_width(part["standard_error"])
+            at = part["method"].map(place) + aside
+            reach = variance_half_widths(part["value"], part["standard_error"], part["students"])
             figures.intervals(axis, part["value"], at, xerr=reach, fmt=marker, color=colour, label=measure)
         axis.axvline(1.0, color="0.4", linewidth=0.9)
         axis.set_xscale("log")
@@ -110,7 +111,7 @@ def main(options: Options, run: Run) -> None:
 def caption(table: pd.DataFrame, options: Options) -> str:
     def of(name: str, method: str, measure: str) -> str:
         rows = table[(table["data"] == name) & (table["method"] == method) & (table["measure"] == measure)]
-        return captions.plus_minus(rows["value"].iloc[0], rows["standard_error"].iloc[0])
+        return captions.plus_minus(*rows[["value", "standard_error"]].iloc[0], variance_of=options.students)
 
     told = []
     for name in table["data"].unique():

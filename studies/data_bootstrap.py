@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import Moments, comparison, normal_half_width
+from uqkd.estimators import Moments, comparison, variance_half_widths
 from uqkd.linear import Teacher, bootstrap_students
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, Fraction, Run
@@ -112,7 +112,7 @@ def main(options: Options, run: Run) -> None:
     truth = truth.assign(
         per_coefficient=per_coefficient,
         excess=100 * (truth["simulated"] / truth["predicted"] - 1),
-        bar=100 * normal_half_width(truth["standard_error"] / truth["predicted"]),
+        bar=100 * variance_half_widths(truth["simulated"], truth["standard_error"])[1] / truth["predicted"],
     )
     nearest = [(truth["per_coefficient"] - at).abs().idxmin() for at in (0, 30, 100, 1e9)]
     parts = [

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uqkd.estimators import comparison, decompose_categorical, gini, normal_half_width, uncertainty_shares
+from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares, variance_half_widths
 from uqkd.llm import SeedDesign, Students, Testbed, distill, weigh
 from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
@@ -86,9 +86,9 @@ def plot(table: pd.DataFrame) -> Figure:
         own = free[(free["when"] == when) & (free["quantity"] == "inter")]
         both = pd.concat([part, own])
         x = np.array([*part["perturbation"], *([apart] * len(own))]) * (0.95 if when == "before" else 1.05)
-        half = normal_half_width(both["standard_error"])
+        down, half = variance_half_widths(both["simulated"], both["standard_error"], both["students"])
         below = np.minimum(
-            half, 0.9 * both["simulated"]
+            down, 0.9 * both["simulated"]
         )  # on a logarithmic axis an interval that holds zero has no end
         shown = {"color": colour, "capsize": 3, "ms": None, "label": label}
         figures.intervals(axis, x, both["simulated"], yerr=[below, half], **shown)

@@ -215,9 +215,9 @@ def main(options: Options, run: Run) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """What is seen, from the same table."""
-    first = table.iloc[0]
+    first, count = table.iloc[0], int(table["students"].iloc[0])
     text = (
-        f"{first['students']} students per point, {first['prompts']} prompts of each kind, as many optimiser steps for all. "
+        f"{count} students per point, {first['prompts']} prompts of each kind, as many optimiser steps for all. "
         "Squared distance of students to the teacher, as a share of G_p, less that of multi at the same k: "
     )
     seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
@@ -226,7 +226,7 @@ def caption(table: pd.DataFrame) -> str:
         for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
             own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
             pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
-            found = ", ".join(f"{method} {captions.verdict(*pair)}" for method, *pair in pairs)
+            found = ", ".join(f"{method} {captions.verdict(*pair, students=count)}" for method, *pair in pairs)
             text += f"{meaning}, k = {k}: {found}; "
     text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. bias² of precision, beside multi: '
     for relation, meaning in UNCERTAIN.items():

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import normal_half_width
+from uqkd.estimators import variance_half_widths
 from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
@@ -130,7 +130,7 @@ def caption(table: pd.DataFrame, options: Options) -> str:
             f"With {text} students of resamples (as many draws as {most:.0%} of the rows, with replacement) vary by {texts[0]} "
             f"Var y, by {texts[1]} when they begin alike; students of all rows by {texts[2]}. "
         )
-    if rows + begin - total > normal_half_width(np.sqrt((bar["teacher"] ** 2).sum())):
+    if rows + begin - total > variance_half_widths(0.0, np.sqrt((bar["teacher"] ** 2).sum()))[1]:
         said += f"The two sources do not add up: {rows:.3f} + {begin:.3f} is more than {total:.3f}. "
     ratio = at["teacher", "both"] / at["truth", "both"]
     ratio_se = ratio * np.hypot(*(bar[labels, "both"] / at[labels, "both"] for labels in LABELS))

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd import data
-from uqkd.estimators import normal_half_width
+from uqkd.estimators import variance_half_widths
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
 from uqkd.report import captions, figures
@@ -132,9 +132,9 @@ def caption(changed: pd.DataFrame, options: Options) -> str:
         )
         said += f"by {answer}. "
     near = mine[(mine["perturbation"] > 0) & (mine["quantity"] == "answers")]
-    reach = normal_half_width(near["ratio_se"])
-    grown = near.loc[near["ratio"] - reach > 1, "perturbation"]
-    shrunk = near.loc[near["ratio"] + reach < 1, "perturbation"]
+    below, above = variance_half_widths(near["ratio"], near["ratio_se"])
+    grown = near.loc[near["ratio"] - below > 1, "perturbation"]
+    shrunk = near.loc[near["ratio"] + above < 1, "perturbation"]
     if len(grown) and len(shrunk) and grown.max() < shrunk.min():
         said += f"Training grows the variance of answers up to ε = {grown.max():g} and shrinks it from ε = {shrunk.min():g} on."
     return said

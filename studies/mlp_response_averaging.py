@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from uqkd import data
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
-from uqkd.estimators import fit_averaging_law, normal_half_width
+from uqkd.estimators import fit_averaging_law, variance_half_widths
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
@@ -128,7 +128,7 @@ def _estimates(floor: Axes, slope: Axes, rows: pd.DataFrame, silent: pd.Series) 
     across = figures.limits(rows, "floor_low", "floor_high", estimate="floor")
     figures.intervals(floor, rows["floor"], place, xerr=across, **solid)
     figures.band(floor, silent["simulated"], silent["standard_error"], along="y", color="0.85", zorder=1)
-    figures.intervals(slope, rows["times"], place, xerr=normal_half_width(rows["times_se"]), **solid)
+    figures.intervals(slope, rows["times"], place, xerr=variance_half_widths(rows["times"], rows["times_se"]), **solid)
     for axis in (floor, slope):
         figures.named_rows(axis, [f"α = {alpha:g}" for alpha in rows["alpha"]])
         axis.locator_params(axis="x", nbins=4)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
-from uqkd.estimators import Moments, comparison, normal_half_width
+from uqkd.estimators import Moments, comparison, variance_half_widths
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
@@ -209,7 +209,9 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     def both(method: str, quantity: str = "student error") -> str:
         return f"{ratio[quantity, method, few]:.2f} at k = {few} and {ratio[quantity, method, last]:.2f} at k = {last}"
 
-    reach = np.ceil(100 * normal_half_width(first["ratio_se"].max())) / 100  # rounded up, as it is said of all
+    reach = (
+        np.ceil(100 * variance_half_widths(first["ratio"], first["ratio_se"]).max()) / 100
+    )  # rounded up, as it is said of all
     parts = [
         f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1, every "
         f"other ratio ± {reach:.2f} at most."

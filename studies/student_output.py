@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import data
-from uqkd.estimators import normal_half_width
+from uqkd.estimators import variance_half_widths
 from uqkd.mlp import (
     ClassTargets,
     Recipe,
@@ -203,10 +203,10 @@ def caption(table: pd.DataFrame) -> str:
     by = rows[rows["length"] == 1.0].set_index(["data", "prompts", "quantity", "k"]).sort_index()
 
     def total(of: str, where: str, k: float) -> str:
-        value, error = by.loc[(of, where, "total", k), ["simulated", "standard_error"]]
-        reach = float(normal_half_width(error))
+        value, error, students = by.loc[(of, where, "total", k), ["simulated", "standard_error", "students"]]
+        reach = float(variance_half_widths(value, error, students).max())
         digits = max(2, -int(np.floor(np.log10(reach)))) if reach > 0 else 2  # so that ± says which digits count
-        return captions.plus_minus(value, error, f".{digits}f")
+        return captions.plus_minus(value, error, f".{digits}f", variance_of=students)
 
     def shares(of: str, k: float) -> str:
         texts = []

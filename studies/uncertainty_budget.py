@@ -24,7 +24,7 @@ from uqkd.estimators import (
     leave_level_out_error,
     mean_and_error,
     mean_variance_components,
-    normal_half_width,
+    variance_half_widths,
 )
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
 from uqkd.report import captions, figures
@@ -188,7 +188,7 @@ def plot(table: pd.DataFrame) -> Figure:
     judged = first[first["statement"] == "T11"]
     for colour, effect in zip(["0.1", *figures.colours(4)], ["total", *SOURCES], strict=True):
         rows = judged[judged["effect"] == effect]
-        across, along = (normal_half_width(rows[f"{of}_se"]) for of in ("predicted", "simulated"))
+        across, along = (variance_half_widths(rows[of], rows[f"{of}_se"]) for of in ("predicted", "simulated"))
         shown = {"color": colour, "elinewidth": 0.9, "capsize": None}
         label = "right: all four vary" if effect == "total" else None
         figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, label=label, **shown)

@@ -26,7 +26,7 @@ def test_the_examples_run_and_measure_what_theory_says(capsys):
     linear, networks, classifiers, _ = BLOCKS
     scope: dict = {}
     exec(linear, scope)
-    parts = scope["parts"]
+    parts = scope["mean"]
     assert abs(parts.inter - 0.00125) < 4 * parts.inter_se
     assert abs(parts.intra - 0.5) < 4 * parts.intra_se
     assert parts.inter_se < 0.005

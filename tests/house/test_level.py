@@ -142,6 +142,6 @@ def test_another_level_in_one_place_changes_bars_tables_and_captions(tmp_path):
     pictures = [(results / "figures/response_averaging.png").read_bytes() for results in (usual, narrow)]
     assert pictures[0] != pictures[1]
     pages = [(results / "index.html").read_text() for results in (usual, narrow)]
-    assert "± 1.96 standard errors" in pages[0]
-    assert "± 1.64 standard errors" in pages[1]
+    assert "simulation with 95 % intervals" in pages[0]
+    assert "simulation with 90 % intervals" in pages[1]
     assert "1.96" not in pages[1]

@@ -25,8 +25,9 @@ By question; what each returns is a class beside it, in its module.
   `feature_linearity`, `linear_cka`
 - How good are Gaussian predictions, and prediction intervals? `gaussian_crps`, `gaussian_mixture_crps`, `gaussian_log_score`,
   `gaussian_interval`, `interval_score`, `interval_coverage`
-- How sure is an estimate? `bootstrap_interval`, `variance_interval`, `proportion_interval`, `two_way_mean`, `half_width`,
-  `difference_half_width`, `mean_and_error`, `leave_level_out_error`
+- How sure is an estimate? `.mean.interval()` of every decomposition, `variance_interval`, `table_interval`,
+  `proportion_interval`, `bootstrap_interval`, `two_way_mean`, `half_width`, `variance_half_widths`, `difference_half_width`,
+  `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
 - How far apart are distributions, of numbers or vectors? `energy_distance`
 - Do two methods differ, and how many more students or prompts would tell? `compare`, `compare_methods`, `measure_names`,
@@ -84,9 +85,15 @@ from uqkd.estimators.forecasts.gaussian import (
 )
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval
 from uqkd.estimators.intervals.each_prompt import variance_interval
-from uqkd.estimators.intervals.half_widths import difference_half_width, half_width, mean_and_error
+from uqkd.estimators.intervals.half_widths import (
+    difference_half_width,
+    half_width,
+    mean_and_error,
+    variance_half_widths,
+)
 from uqkd.estimators.intervals.jackknife import leave_level_out_error
 from uqkd.estimators.intervals.level import LEVEL, normal_half_width, normal_quantile, percent, tails
+from uqkd.estimators.intervals.prompt_means.tables import table_interval
 from uqkd.estimators.intervals.proportions import proportion_interval
 from uqkd.estimators.variance.categorical import (
     decompose_categorical,
@@ -194,10 +201,12 @@ __all__ = [
     "signed_gap",
     "squared_distance",
     "summarise_classifier",
+    "table_interval",
     "tails",
     "two_way_mean",
     "uncertainty_shares",
     "variance_components",
+    "variance_half_widths",
     "variance_interval",
     "variance_of_means",
 ]

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from uqkd.estimators import half_width, normal_half_width, normal_quantile, percent
+from uqkd.estimators import half_width, normal_quantile, percent, variance_half_widths
 
 NORMAL = f"{normal_quantile():.2f}"
-BARS = f"± {NORMAL} standard errors"
 PERCENT = percent()
 INTERVALS = f"{PERCENT} intervals"
+BARS = f"with {INTERVALS}"
 
 
-def plus_minus(value: float, standard_error: float, form: str = ".2f", *, reach: str = "", students: Any = None) -> str:
+def plus_minus(
+    value: float,
+    standard_error: float,
+    form: str = ".2f",
+    *,
+    reach: str = "",
+    students: Any = None,
+    variance_of: Any = None,
+) -> str:
     """An estimate and the half-width of its interval.
 
     Parameters
@@ -22,26 +30,34 @@ def plus_minus(value: float, standard_error: float, form: str = ".2f", *, reach:
     form, reach : str
         Formats of the estimate and of the half-width, which has that of the estimate (without a sign) if not given.
     students : int, optional
-        Student's t of so few students; a normal interval if not given.
+        Of a mean over so few students: Student's t.
+    variance_of : int, optional
+        Of a variance over so few students. Without either the estimate is taken for a variance over many replicates. The
+        longer side of its interval is given.
 
     Examples
     --------
     >>> plus_minus(-1.0, 0.5, "+.2f"), plus_minus(0.123, 0.01, ".2g", reach=".1g"), plus_minus(1.0, 0.5, students=6)
     ('−1.00 ± 0.98', '0.12 ± 0.02', '1.00 ± 1.29')
+    >>> plus_minus(1.0, 0.2, variance_of=5)
+    '1.00 ± 0.97'
     """
-    half = normal_half_width(standard_error) if students is None else half_width(standard_error, students)
-    return minus(f"{value:{form}} ± {float(half):{reach or form.lstrip('+')}}")
+    if students is None:
+        half = float(variance_half_widths(value, standard_error, variance_of).max())
+    else:
+        half = float(half_width(standard_error, students))
+    return minus(f"{value:{form}} ± {half:{reach or form.lstrip('+')}}")
 
 
 def simulated(row: Any, form: str = ".2f", *, reach: str = "") -> str:
-    """Of a row of a table: its "simulated" ± the half-width from its "standard_error".
+    """Of a row of a table: its "simulated" ± the half-width from its "standard_error" and "students", if it has them.
 
     Examples
     --------
     >>> simulated({"simulated": 0.5, "standard_error": 0.1}, ".1f")
     '0.5 ± 0.2'
     """
-    return plus_minus(row["simulated"], row["standard_error"], form, reach=reach)
+    return plus_minus(row["simulated"], row["standard_error"], form, reach=reach, variance_of=row.get("students"))
 
 
 def limits(row: Any, form: str = "+.3f") -> str:
@@ -55,17 +71,17 @@ def limits(row: Any, form: str = "+.3f") -> str:
     return minus("{} [{}, {}]".format(*(format(row[name], form) for name in ("estimate", "low", "high"))))
 
 
-def verdict(value: float, standard_error: float) -> str:
+def verdict(value: float, standard_error: float, *, students: int) -> str:
     """A difference of errors with its interval, and whether it helps, hurts or is undecided.
 
     Examples
     --------
-    >>> verdict(-0.3, 0.1), verdict(0.1, 0.1)
-    ('−0.30 ± 0.20 (helps)', '+0.10 ± 0.20 (undecided)')
+    >>> verdict(-0.3, 0.1, students=20), verdict(0.1, 0.1, students=20)
+    ('−0.30 ± 0.21 (helps)', '+0.10 ± 0.21 (undecided)')
     """
-    reach = float(normal_half_width(standard_error))
+    reach = float(half_width(standard_error, students))
     said = "helps" if value < -reach else "hurts" if value > reach else "undecided"
-    return f"{plus_minus(value, standard_error, '+.2f')} ({said})"
+    return f"{plus_minus(value, standard_error, '+.2f', students=students)} ({said})"
 
 
 def times(ratio: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uqkd.errors import OptionError
-from uqkd.estimators import half_width, normal_half_width
+from uqkd.estimators import half_width, variance_half_widths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,15 +74,24 @@ def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
     axes.plot(x, y, **{"zorder": 2, **options})
 
 
-def simulation(axes: Axes, x: Any, y: Any, standard_error: Any, *, students: Any = None, **options: Any) -> None:
-    """Simulation: points with normal intervals, or Student's t of so few `students` as are behind each; see `LEVEL`.
+def simulation(
+    axes: Axes, x: Any, y: Any, standard_error: Any, *, students: Any = None, variance_of: Any = None, **options: Any
+) -> None:
+    """Simulation: points with intervals at `LEVEL`.
 
-    The former are called "± 1.96 standard errors", not 95 % intervals: at 1,000 replicates they hold the truth in about
-    94.4 % of the cases for means and for variances of Gaussian quantities, and in 92.5 % for the variance of a skewed one
-    (a squared Gaussian, the worst case of a test error); measured in tests/estimators/intervals/test_coverage.py.
+    Parameters
+    ----------
+    students : int or array, optional
+        Of a mean over so few students: Student's t.
+    variance_of : int or array, optional
+        Of a variance over so few students. Without either the estimate is taken for a variance over many replicates: see
+        `uqkd.estimators.variance_half_widths`.
     """
     error = np.asarray(standard_error, dtype=float)
-    bars = normal_half_width(error) if students is None else half_width(error, students)
+    if students is not None:
+        bars = half_width(error, students)
+    else:
+        bars = variance_half_widths(np.asarray(y, dtype=float), error, variance_of)
     hollow = {"fmt": "o", "mfc": "white", "mew": 0.9, "ms": 3.5, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
     axes.errorbar(x, y, yerr=bars, **{**hollow, **options})  # type: ignore[arg-type]
 
@@ -108,10 +117,12 @@ def points(
     y, error : str
         Columns of the estimate and of its standard error.
     students : str, optional
-        Column of how many students are behind a point, where they are few.
+        Column of how many students are behind a mean, where they are few. Otherwise a column "students" says over how many a
+        variance is.
     """
     at = rows[x] if isinstance(x, str) else x
-    simulation(axes, at, rows[y], rows[error], students=None if students is None else rows[students], **options)
+    few = {"students": rows[students]} if students is not None else {"variance_of": rows.get("students")}
+    simulation(axes, at, rows[y], rows[error], **few, **options)
 
 
 def intervals(axes: Axes, x: Any, y: Any, *, xerr: Any = None, yerr: Any = None, **options: Any) -> None:
@@ -133,9 +144,9 @@ def layer_name(parameter: str) -> str:
 
 
 def labelled_point(axes: Axes, x: float, y: float, text: str, *, standard_error: float, color: Any) -> None:
-    """A point with its normal interval across, and its number above it."""
+    """A point with its interval across, and its number above it."""
     simulation(axes, [x], [y], 0.0, color=color, capsize=0)
-    intervals(axes, [x], [y], xerr=normal_half_width(standard_error), fmt="none", ecolor=color, elinewidth=0.9)
+    intervals(axes, [x], [y], xerr=variance_half_widths([x], standard_error), fmt="none", ecolor=color, elinewidth=0.9)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     where: dict[str, Any] = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
     axes.annotate(text, (x, y), color=color, bbox=box, **where)
@@ -147,10 +158,10 @@ def limits(rows: pd.DataFrame, low: str = "low", high: str = "high", *, estimate
 
 
 def band(axes: Axes, value: float, standard_error: float, *, along: str = "x", **options: Any) -> None:
-    """A normal interval as a band over the whole axis."""
-    reach = float(normal_half_width(standard_error))
+    """The interval of a variance over many replicates as a band over the whole axis."""
+    below, above = variance_half_widths(value, standard_error)
     span = axes.axhspan if along == "x" else axes.axvspan
-    span(value - reach, value + reach, **options)
+    span(float(value - below), float(value + above), **options)
 
 
 def ticks(axes: Axes, which: str, places: Any, labels: Any = None) -> None:

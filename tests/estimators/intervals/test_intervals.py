@@ -1,5 +1,7 @@
 """Intervals for variances and bootstrap intervals: textbook cases, limits that must agree, refusals."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -338,3 +340,19 @@ def test_bootstrap_refuses():
         bootstrap_interval([1.0, np.nan], np.mean, generator=rng)
     with pytest.raises(NotFiniteError, match="statistic"):
         bootstrap_interval(sample, lambda x: np.nan, generator=rng)
+
+
+def test_the_pigeonhole_of_a_variance_says_that_it_is_off_centre_and_that_of_a_mean_does_not():
+    """S14: of five students some are drawn twice, so that replicates of their variance are centred a fifth or more too low."""
+    draws = generator("test", "pigeonhole", "off").normal(size=(5, 12, 1)) + np.zeros((5, 12, 1))
+    options = {"resample": (0, 1), "replicates": 400}
+
+    def mean_variance(table):
+        return table[..., 0].var(axis=0, ddof=1).mean()
+
+    found = bootstrap_interval(draws, mean_variance, generator=generator("test", "pigeonhole", "v"), **options)
+    low = int(re.search(r"centred ([-+]\d+) %", found.note)[1])
+    assert -45 < low < -10  # −20 % on average from drawing students twice
+    assert "mean.interval()" in found.note
+    plain = bootstrap_interval(draws, np.mean, generator=generator("test", "pigeonhole", "m"), **options)
+    assert "centred" not in plain.note

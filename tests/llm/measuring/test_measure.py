@@ -332,15 +332,20 @@ def test_an_undistilled_student_of_other_prompts_or_of_several_is_refused():
 
 
 def test_what_was_never_or_always_seen_has_a_bound_and_not_zero():
-    """20 prompts, one trial each: 1 - .05 ** (1 / 20) = .139."""
+    """20 prompts, one trial each: 1 - .05 ** (1 / 20) = .139; of what students differ in 3 trials, as they may be all alike."""
     found = estimate(responses(np.zeros((3, 20, 4), dtype=int), (("sea",),) * 20))
     bound = 1 - 0.05 ** (1 / 20)
-    for name, low, high in (("unsupported", 1 - bound, 1), ("accuracy", 0, bound), ("intra_gini", 0, bound)):
+    for name, low, high in (
+        ("unsupported", 1 - bound, 1),
+        ("accuracy", 0, bound),
+        ("intra_gini", 0, 1 - 0.05 ** (1 / 3)),
+    ):
         row = found.row(name)
         assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
         assert "one-sided bound" in row["why"]
         assert math.isnan(row["standard_error"])
     assert found.row("inter_gini")["why"] == "no variation: nothing to estimate a standard error from"
+    assert (found.row("inter_gini")["low"], found.row("inter_gini")["high"]) == (0, pytest.approx(1 - 0.05 ** (2 / 3)))
     shown_without_nan(found)
 
 

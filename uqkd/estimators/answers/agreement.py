@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.counting import answers, counted
-from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, as_few_columns
 from uqkd.estimators.variance.moments import VarianceDecomposition
 from uqkd.estimators.variance.prompt_mean import spread_of
 
@@ -55,15 +55,18 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     """
     array = answers("draws", draws, "S P R", need=(2, 1, 2))
     responses = array.shape[2]
-    blocks = list(counted(array))
-    width = max(counts.shape[-1] for counts in blocks)
-    padded = [np.pad(counts, ((0, 0), (0, 0), (0, width - counts.shape[-1]))) for counts in blocks]
-    counts = np.concatenate(padded, axis=1)
-    of_pairs = (counts**2).sum(axis=-1) - responses
-    within = 1.0 - of_pairs / (responses * (responses - 1))
-    mean = counts / responses
-    about = ((mean - mean.mean(axis=0)) ** 2).sum(axis=-1)
-    return from_spreads(within, about, responses, spread=spread_of(mean, within, responses, bounds=(1.0, 1.0)))
+    within, squared, rows = [], [], []
+    for counts in counted(array):
+        of_pairs = (counts**2).sum(axis=-1) - responses
+        within.append(1.0 - of_pairs / (responses * (responses - 1)))
+        apart = counts / responses - (counts / responses).mean(axis=0)
+        squared.append((apart**2).sum(axis=-1))
+        rows.append(as_few_columns(apart))
+    own, about = np.concatenate(within, axis=1), np.concatenate(squared, axis=1)
+    width = max(block.shape[-1] for block in rows)
+    padded = [np.pad(block, ((0, 0), (0, 0), (0, width - block.shape[-1]))) for block in rows]
+    spread = spread_of(np.concatenate(padded, axis=1), own, responses, bounds=(1.0, 1.0))
+    return from_spreads(own, about, responses, spread=spread)
 
 
 def from_spreads(

@@ -11,6 +11,7 @@ from scipy import special
 from uqkd.checking.arrays import finite, same_shape
 from uqkd.errors import DataError, ShapeError, one_of
 from uqkd.estimators.answers.counting import answers, counted
+from uqkd.estimators.variance.entropy_mean import EntropyMean, entropy_mean
 from uqkd.estimators.variance.names import EpistemicAleatoric
 
 Array = NDArray[np.float64]
@@ -112,6 +113,12 @@ class EntropyDecomposition(EpistemicAleatoric):
     def intra(self) -> Array:
         """`expected`: what each student is unsure of."""
         return self.expected
+
+    @property
+    def mean(self) -> EntropyMean:
+        """Averages over prompts with two-way standard errors (students × prompts), and `.interval`."""
+        parts = (self.mutual_information, self.expected, self.total)
+        return entropy_mean(self.per_student, self.per_student_information, parts=parts)
 
 
 def decompose_entropy(clusters: ArrayLike, rule: str = "plug-in") -> EntropyDecomposition:

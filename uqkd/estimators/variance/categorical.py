@@ -11,6 +11,7 @@ from uqkd.checking.probabilities import distributions
 from uqkd.checking.variation import certain
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.variance.entropy_mean import EntropyMean, entropy_mean
 from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 from uqkd.estimators.variance.two_way import share_of
@@ -126,6 +127,8 @@ class CategoricalDecomposition(EpistemicAleatoric):
         Gini pseudo-values, for standard errors.
     per_student_information : (S, P) float
         Pseudo-values of the mutual information, whose mean is the jackknifed one; NaN where S = 2.
+    per_student_entropy : (S, P) float
+        Entropy of each student.
     spread : StudentSpread, optional
         What intervals of the means need.
     """
@@ -140,13 +143,21 @@ class CategoricalDecomposition(EpistemicAleatoric):
     per_student_inter: Array
     per_student_intra: Array
     per_student_information: Array
+    per_student_entropy: Array
     spread: StudentSpread | None = field(default=None, repr=False, compare=False)
 
     @property
     def mean(self) -> PromptMean:
         """Gini averages over prompts with two-way standard errors (students × prompts)."""
-        both = {"inter": self.inter, "intra": self.intra, "spread": self.spread}
-        return prompt_mean(self.per_student_inter, self.per_student_intra, **both)
+        own, between = self.per_student_intra, self.per_student_inter
+        return prompt_mean(between, own, inter=self.inter, intra=self.intra, spread=self.spread)
+
+    @property
+    def entropy_mean(self) -> EntropyMean:
+        """Averages over prompts of the entropies; the information is the jackknifed one, NaN where S = 2."""
+        own = self.per_student_information
+        parts = (self.mutual_information_jackknife, self.expected_entropy, self.expected_entropy + own.mean(axis=0))
+        return entropy_mean(self.per_student_entropy, own, parts=parts)
 
     def conservation(self, teacher_probs: ArrayLike) -> Array:
         """κ = (intra + inter)/G_p per prompt; 1 where the students are mean-unbiased for the teacher (T4).
@@ -226,6 +237,7 @@ def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
         per_student_inter=pseudo,
         per_student_intra=within,
         per_student_information=of_student,
+        per_student_entropy=own,
         spread=spread_of(q, within, bounds=(1.0, 1.0)),
     )
 

@@ -42,8 +42,8 @@ class VarianceDecomposition(EpistemicAleatoric):
     @property
     def mean(self) -> PromptMean:
         """Averages over prompts, with standard errors that count students and prompts as random, and `.interval`."""
-        both = {"inter": self.inter, "intra": self.intra, "spread": self.spread}
-        return prompt_mean(self.per_student_inter, self.per_student_intra, **both)
+        own, between = self.per_student_intra, self.per_student_inter
+        return prompt_mean(between, own, inter=self.inter, intra=self.intra, spread=self.spread)
 
 
 def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:

@@ -46,6 +46,7 @@ class PromptMean(EpistemicAleatoric):
         level: float = LEVEL,
         prompts: str = "random",
         groups: ArrayLike | None = None,
+        whole: ArrayLike | None = None,
     ) -> Interval:
         """Interval for the mean over prompts of a variance, for new students and, unless they are fixed, new prompts.
 
@@ -59,6 +60,8 @@ class PromptMean(EpistemicAleatoric):
             Whether the prompts are a sample of those that are meant, or all of them.
         groups : (P,) array_like, optional
             Topic of each prompt: prompts of a topic count as one draw. Of random prompts only.
+        whole : (P,) array_like, optional
+            What the component is a share of, known at each prompt: with the teacher's Gini variance the total is κ (T4).
 
         Returns
         -------
@@ -71,7 +74,9 @@ class PromptMean(EpistemicAleatoric):
         OptionError
             An unknown component or kind of prompts, groups of fixed prompts, or means that were not made by a decomposition.
         ShapeError
-            Random prompts, but a single prompt or group; or groups of another length.
+            Random prompts, but a single prompt or group; or groups or a whole of another length.
+        VarianceError
+            A whole of which there is nothing to share.
 
         Notes
         -----
@@ -89,7 +94,7 @@ class PromptMean(EpistemicAleatoric):
             raise OptionError(
                 "interval needs the draws' spread, which means made by hand lack; call a decompose function."
             )
-        return mean_interval(self.spread, component, level=level, prompts=prompts, groups=groups)
+        return mean_interval(self.spread, component, level=level, prompts=prompts, groups=groups, whole=whole)
 
 
 def prompt_mean(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from uqkd.estimators.answers.agreement import cross_agreement, decompose_agreeme
 from uqkd.estimators.answers.counting import counted
 from uqkd.estimators.answers.distance import squared_distance
 from uqkd.estimators.answers.semantic import decompose_entropy, entropy_from_counts
+from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.variance.moments import VarianceDecomposition
+from uqkd.estimators.variance.prompt_mean import PromptMean
 from uqkd.estimators.variance.two_way import ratio_values
 from uqkd.llm.measuring.answers.kept import finished
 from uqkd.llm.measuring.errors import answered
@@ -103,7 +106,8 @@ def estimate(
 
     Notes
     -----
-    T4, T10. Variances and distances are unbiased and may be negative; entropies are not (`entropy_from_counts`). Intervals are
+    T4, T10. Variances and distances are unbiased and may be negative; entropies are not (`entropy_from_counts`). Intervals of Gini
+    variances and κ are those of their `.mean.interval`, of other variances and entropies `table_interval`, of the rest
     `two_way_interval`; the undistilled student is one given model, over prompts.
 
     Examples
@@ -145,12 +149,25 @@ def _add_components(
     name, unit = names
     own, between = parts.per_student_intra, parts.per_student_inter
     chance = unit == "probability"  # that two responses differ
-    one = None if base is None else Values.of(base, chance=chance)
-    sheet.add(f"intra_{name}", Values.of(own, chance=chance), unit=unit, note=note, base=one)
-    sheet.add(f"inter_{name}", Values.of(between, pair=parts.inter), unit=unit, note=note)
-    total = Values.of(own + between, pair=parts.total, chance=chance)
+    one = None if base is None else Values.of(base, chance=chance, positive=True)
+    known = {part: _interval(parts.mean, part, own) for part in ("intra", "inter", "total")}
+
+    def values(part: str, table: Array, **more: Any) -> Values:
+        return Values.of(table, positive=True, interval=known[part], **more)
+
+    sheet.add(f"intra_{name}", values("intra", own, chance=chance), unit=unit, note=note, base=one)
+    sheet.add(f"inter_{name}", values("inter", between, pair=parts.inter), unit=unit, note=note)
+    total = values("total", own + between, pair=parts.total, chance=chance)
     sheet.add(f"total_{name}", total, unit=unit, note=note, base=one)
-    sheet.add_each(f"intra_{name}", [Values.of(row[None], chance=chance) for row in own], unit=unit, base=one)
+    each = [Values.of(row[None], chance=chance, positive=True) for row in own]
+    sheet.add_each(f"intra_{name}", each, unit=unit, base=one)
+
+
+def _interval(mean: PromptMean, component: str, table: Array, *, whole: Array | None = None) -> Interval | None:
+    """Of new students and prompts, where the draws' spread was kept and there is more than one prompt."""
+    if mean.spread is None or table.shape[1] < 2:
+        return None
+    return mean.interval(component, whole=whole)
 
 
 def _add_entropies(sheet: Sheet, ids: Index, base: Index | None) -> None:
@@ -160,20 +177,15 @@ def _add_entropies(sheet: Sheet, ids: Index, base: Index | None) -> None:
         of_total = parts.per_student + parts.per_student_information
         one = None
         if base is not None:
-            one = Values.of(np.concatenate([entropy_from_counts(counts, rule) for counts in counted(base)], axis=-1))
+            own = np.concatenate([entropy_from_counts(counts, rule) for counts in counted(base)], axis=-1)
+            one = Values.of(own, positive=True)
         for name, table, pair, theirs in (
             ("total", of_total, parts.total, one),
             ("intra", parts.per_student, None, one),
             ("inter", parts.per_student_information, parts.mutual_information, None),
         ):
-            sheet.add(
-                f"{name}_entropy_{short}",
-                _centred(Values.of(table, pair=pair), pair),
-                unit="nats",
-                note=rule,
-                base=theirs,
-                remark=remark,
-            )
+            found = _centred(Values.of(table, pair=pair, positive=True), pair)
+            sheet.add(f"{name}_entropy_{short}", found, unit="nats", note=rule, base=theirs, remark=remark)
 
 
 def _capped(ids: Index) -> str:
@@ -193,18 +205,26 @@ def _centred(values: Values, exact: Array | None) -> Values:
     """The estimate itself where the mean of pseudo-values is not quite it: entropies have a bias that a jackknife changes."""
     if exact is None:
         return values
-    return Values(values.table + (float(exact.mean()) - values.estimate), float(exact.mean()), values.why)
+    shifted = values.table + (float(exact.mean()) - values.estimate)
+    return Values(shifted, float(exact.mean()), values.why, values.positive)
 
 
 def _add_teacher(sheet: Sheet, grouped: Clusters, parts: VarianceDecomposition, base: Index | None) -> None:
     drawn = pooled(grouped.beside[0])
     spread, k = gini_from_draws(drawn), drawn.shape[1]
-    sheet.add("teacher_gini", Values.of(spread[None], chance=True), unit="probability", note=f"G_p from {k} draws")
+    sheet.add(
+        "teacher_gini",
+        Values.of(spread[None], chance=True, positive=True),
+        unit="probability",
+        note=f"G_p from {k} draws",
+    )
     total = parts.per_student_intra + parts.per_student_inter
     kappa, one = Values.missing(NOTHING_TO_KEEP), None if base is None else Values.missing(NOTHING_TO_KEEP)
     if spread.mean() > 0:
-        kappa = Values.of(ratio_values(total, spread), pair=ratio_values(parts.total[None], spread)[0])
-        one = None if base is None else Values.of(ratio_values(gini_from_draws(base), spread))
+        found = _interval(parts.mean, "total", total, whole=spread)
+        pair = ratio_values(parts.total[None], spread)[0]
+        kappa = Values.of(ratio_values(total, spread), pair=pair, positive=True, interval=found)
+        one = None if base is None else Values.of(ratio_values(gini_from_draws(base), spread), positive=True)
     note = "(intra + inter)/G_p; 1 if the students are right on average"
     sheet.add("kappa", kappa, unit="ratio", note=note, base=one)
     apart = squared_distance(grouped.ids, teacher=drawn)

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.agreement import from_spreads
+from uqkd.estimators.intervals.prompt_means.spread import factors
 from uqkd.estimators.variance.moments import VarianceDecomposition
+from uqkd.estimators.variance.prompt_mean import spread_of
 from uqkd.llm.responses import Responses
 from uqkd.llm.similarity.similarity import similarities
 
@@ -28,6 +30,7 @@ def components_beside(
     sources = [responses, *others]
     within: list[list[Array]] = [[] for _ in sources]
     about: list[Array] = []
+    rows: list[Array] = []
     for block in similarities(sources, embedding):
         for place, source in enumerate(sources):
             shares, k = block.shares(place), source.shape[2]
@@ -36,5 +39,7 @@ def components_beside(
             if place == 0:
                 apart = shares - shares.mean(axis=1, keepdims=True)
                 about.append(((apart @ block.similarity) * apart).sum(axis=-1).T)
+                rows.append(factors(apart @ block.similarity @ np.swapaxes(apart, 1, 2)))
     own, *rest = (np.concatenate(parts, axis=1) for parts in within)
-    return from_spreads(own, np.concatenate(about, axis=1), draws), rest
+    spread = spread_of(np.concatenate(rows, axis=1), own, draws, bounds=(1.0, 2.0))  # of vectors of length one
+    return from_spreads(own, np.concatenate(about, axis=1), draws, spread=spread), rest

@@ -2,8 +2,9 @@
 
 The interval is that of `decompose_variance(draws).mean.interval`. Every prompt has a variance of its own between students,
 gamma with four degrees of freedom and mean 1; the variance within students is 1. "Binary" are 0/1 answers of students whose
-probit is that of the prompt, standard normal, and their own effect. Effects are common to all prompts, of their own for each,
-both in equal parts, or none: then the variance between students is 0. `missed_low` is the share of truths below the interval.
+probit is that of the prompt, standard normal, and their own effect. Effects are common to all prompts, common but turned (up at
+some, down at others), of their own for each, "mixed" of the first and the third in equal parts, or none: then the variance
+between students is 0. `missed_low` is the share of truths below the interval.
 
 Beside it, for the variance between students: what the estimate ± the normal quantile of its two-way standard error covers
 (`by_standard_error`), chi-square limits with S − 1 degrees of freedom (`by_chi_square`), and this interval without its
@@ -13,7 +14,8 @@ four that covers 93.5 % of normal and binary truths (90 % of t5, 88 % of others)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +34,8 @@ Array = NDArray[np.float64]
 BY = ("quantity", "prompts", "data", "S")
 STUDENTS, PROMPTS, RESPONSES = (3, 5, 10, 30), (5, 20, 100), (2, 8)
 DATA = ("normal", "binary", "t5", "exponential", "lognormal")
-EFFECTS = {
-    "common": 1.0,
-    "own": 0.0,
-    "mixed": 0.5,
-    "none": float("nan"),
-}  # share of the effect that is common to prompts
+# Share of the effect that is common to all prompts; "turned" is so too, but up at some prompts and down at others.
+EFFECTS = {"common": 1.0, "turned": 1.0, "own": 0.0, "mixed": 0.5, "none": float("nan")}
 EXPERIMENTS, CHUNK = 10_000, 250  # a cell; and those made at once, which hold some 200 MB
 GOALS = {"normal": 0.935, "binary": 0.935, "t5": 0.9}
 OTHER_GOAL = 0.88
@@ -89,10 +87,12 @@ def worlds(data: str, effects: tuple[str, ...], chunk: tuple[int, int]) -> Itera
         if data == "binary"
         else rng.gamma(2.0, 0.5, (chunk[1], 1, shape[2]))
     )
+    sign = rng.choice([-1.0, 1.0], (chunk[1], 1, shape[2]))
     noise = rng.random((*shape, RESPONSES[-1])) if data == "binary" else _family(data, (*shape, RESPONSES[-1]), rng)
     for effect in effects:
         share = EFFECTS[effect]
         of_student = np.zeros(shape) if np.isnan(share) else np.sqrt(share) * common + np.sqrt(1.0 - share) * own
+        of_student = of_student * sign if effect == "turned" else of_student
         if data == "binary":
             yield effect, _binary(of_prompt, of_student, noise, varied=effect != "none")
         else:
@@ -200,3 +200,28 @@ def _beside_the_narrowest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             width = np.array(row["width_ratio"][1])
             row["width_ratio"] = float(width[0] / width[cover].min()) if cover.any() else float("nan")
     return rows
+
+
+def spans(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[int, dict[str, tuple[int, int]]]]:
+    """Whole per cent covered at least and at most, by quantity and prompts, students and data: what notes of intervals say.
+
+    `uqkd.estimators.intervals.prompt_means.shown` holds it as it is in docs/coverage/variance_means.csv.
+
+    Examples
+    --------
+    >>> row = {"quantity": "inter", "prompts": "fixed", "S": "5", "data": "normal", "effects": "own", "covered": "0.9471"}
+    >>> spans([row, {**row, "covered": "0.962"}])
+    {('inter', 'fixed'): {5: {'normal': (94, 97)}}}
+    """
+    found: dict[tuple[str, str], dict[int, dict[str, list[float]]]] = {}
+    for row in rows:
+        if row["effects"] != "none":
+            sizes = found.setdefault((row["quantity"], row["prompts"]), {}).setdefault(int(row["S"]), {})
+            sizes.setdefault(row["data"], []).append(round(100.0 * float(row["covered"]), 4))
+    return {
+        kind: {
+            students: {data: (math.floor(min(covered)), math.ceil(max(covered))) for data, covered in by_data.items()}
+            for students, by_data in sizes.items()
+        }
+        for kind, sizes in found.items()
+    }

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uqkd.checking.arrays import Array
 from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, trace_moments
 
 # Standard deviations beyond which data are said to be unlike normal ones of equal students. Both statistics are skewed where
@@ -118,7 +117,7 @@ def _dirichlet(spread: StudentSpread) -> tuple[float, float]:
     """Mean and variance of Σ share² of S variances of R normal responses."""
     s, a = spread.students, (spread.responses - 1.0) / 2.0
     whole = s * a
-    steps: Array = np.arange(4.0)
+    steps = np.arange(4.0)
     rising = np.cumprod(a + steps) / np.cumprod(whole + steps)
     mean = s * rising[1]
     both = s * rising[3] + s * (s - 1.0) * (a * (a + 1.0)) ** 2 / np.prod(whole + steps)

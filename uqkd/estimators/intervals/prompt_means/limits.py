@@ -81,9 +81,9 @@ def summed(
     downs, ups = [], []
     for coefficient, part in parts:
         low, high = part_limits(part, students, level)
-        reach = ((1.0 - low) * part.value * abs(coefficient), (high - 1.0) * part.value * abs(coefficient))
-        downs.append(reach[0 if coefficient > 0 else 1])
-        ups.append(reach[1 if coefficient > 0 else 0])
+        sides = ((1.0 - low) * part.value * abs(coefficient), (high - 1.0) * part.value * abs(coefficient))
+        downs.append(sides[0 if coefficient > 0 else 1])
+        ups.append(sides[1 if coefficient > 0 else 0])
     below, above = _together(parts, downs), _together(parts, ups)
     reach = extra[0]
     scale = _positive(value)
@@ -131,7 +131,13 @@ def correlation(first: Array, second: Array) -> Array:
 
 
 def mean_limits(
-    spread: StudentSpread, component: str, *, level: float, groups: NDArray[np.intp] | None, normal: bool = False
+    spread: StudentSpread,
+    component: str,
+    *,
+    level: float,
+    groups: NDArray[np.intp] | None,
+    whole: Array | None = None,
+    normal: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Estimate and limits of the mean over prompts of a component; no groups: fixed prompts.
 
@@ -143,31 +149,39 @@ def mean_limits(
     level : float
     groups : (P,) int, optional
         Topic of each prompt, numbered from 0.
+    whole : (P,) float, optional
+        What the component is a share of, known at each prompt.
     normal : bool
         Trust that effects are normal: no stretch. For comparison.
     """
-    common, rest = spread.between
+    apart = spread.between
     if normal:
-        common, rest = (replace(part, stretch=np.ones_like(part.value)) for part in (common, rest))
+        apart = tuple(replace(part, stretch=np.ones_like(part.value)) for part in apart)
     within = within_part(spread)
     if component == "share":
-        return _share(spread, (common, rest, within), level=level, groups=groups)
+        return _share(spread, apart, within, level=level, groups=groups)
     between = 0.0 if component == "intra" else 1.0
     inside = {"intra": 1.0, "inter": -1.0 / spread.responses, "total": 1.0 - 1.0 / spread.responses}[component]
-    parts = [(c, part) for c, part in ((between, common), (between, rest), (inside, within)) if c != 0]
+    parts = [(c, part) for c, part in (*((between, part) for part in apart), (inside, within)) if c != 0]
     value = np.asarray(sum(c * part.value for c, part in parts))
-    extra = (np.zeros_like(value), np.zeros_like(value, dtype=bool))
-    if groups is not None:
-        own, variance = _own_noise(spread, between, inside), _variance(parts)
-        at_prompt = between * _between(spread) + inside * spread.within.mean(axis=-2)
-        shared = np.maximum(own - variance, 0.0) / (spread.prompts - 1.0) if spread.prompts > 1 else 0.0
-        reach = few_draws(int(groups.max()) + 1, level) * np.sqrt(prompt_variance(at_prompt, shared, groups))
-        extra = (reach, ((at_prompt - at_prompt.mean(axis=-1, keepdims=True)) ** 3).sum(axis=-1) < 0)
+    at_prompt = between * _between(spread) + inside * spread.within.mean(axis=-2)
+    unit = 1.0 if whole is None else float(whole.mean())
+    at_prompt = at_prompt if whole is None else at_prompt - value[..., None] * whole / unit
+    shared = np.maximum(_own_noise(spread, between, inside) - _variance(parts), 0.0) / max(spread.prompts - 1, 1)
+    extra = _of_prompts(at_prompt, shared, groups, level)
     low, high = summed(value, parts, extra, students=spread.students, level=level)
     nothing = sum(part.value for _, part in parts) == 0
     low = np.where(nothing, 0.0, low if component == "inter" else np.maximum(low, 0.0))
     high = np.where(nothing, zero_bound(spread, component, level=level, groups=groups), high)
-    return value, low, np.maximum(np.minimum(high, spread.largest), value)
+    return value / unit, low / unit, np.maximum(np.minimum(high, spread.largest), value) / unit
+
+
+def _of_prompts(at_prompt: Array, shared: Array, groups: NDArray[np.intp] | None, level: float) -> tuple[Array, Array]:
+    """Reach of what prompts add, and whether their longer tail is to the left; nothing where they are fixed."""
+    if groups is None:
+        return np.zeros_like(shared), np.zeros_like(shared, dtype=bool)
+    reach = few_draws(int(groups.max()) + 1, level) * np.sqrt(prompt_variance(at_prompt, shared, groups))
+    return reach, ((at_prompt - at_prompt.mean(axis=-1, keepdims=True)) ** 3).sum(axis=-1) < 0
 
 
 def zero_bound(spread: StudentSpread, component: str, *, level: float, groups: NDArray[np.intp] | None) -> float:
@@ -220,17 +234,22 @@ def _own_noise(spread: StudentSpread, between: Array | float, inside: Array | fl
 
 
 def _share(
-    spread: StudentSpread, parts: tuple[Part, Part, Part], *, level: float, groups: NDArray[np.intp] | None
+    spread: StudentSpread,
+    apart: tuple[Part, ...],
+    within: Part,
+    *,
+    level: float,
+    groups: NDArray[np.intp] | None,
 ) -> tuple[Array, Array, Array]:
     """Inter as a share of the total: a function of the ratio of both mean squares, whose limits are found on the log scale."""
-    common, rest, within = parts
-    value = common.value + rest.value
+    parts = [(1.0, part) for part in apart]
+    value = np.asarray(sum(part.value for part in apart))
     none = (np.zeros_like(value), np.zeros_like(value, dtype=bool))
-    low, high = summed(value, [(1.0, common), (1.0, rest)], none, students=spread.students, level=level)
+    low, high = summed(value, parts, none, students=spread.students, level=level)
     unit, of_within = _positive(value), _positive(within.value)
-    variance = _variance([(1.0, common), (1.0, rest)]) / unit**2
+    variance = _variance(parts) / unit**2
     nothing = np.zeros_like(value)
-    between = Part(np.ones_like(value), variance, np.ones_like(value), nothing, common.squares + rest.squares)
+    between = Part(np.ones_like(value), variance, np.ones_like(value), nothing, apart[0].squares + apart[-1].squares)
     both = [(1.0, between), (-1.0, replace(within, value=np.ones_like(value)))]
     w_low, w_high = part_limits(within, spread.students, level)
     below, above = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,8 @@ ASSUMED_EXCESS = 0.2
 SEEN_EXCESS, OF_SKEWNESS = 2.0, 1.5
 # Students up to which light tails are not believed, and from which they are: ten without an outlier may be of any kind.
 FEW, MANY = 10, 30
+# Students whose differences have a direction to look for, and those up to whom it is: with more the spectrum tells enough.
+DIRECTED = (3, 200)
 SMALLEST_STRETCH = 0.3  # of a normal mean square's variance, however light the tails
 
 # Responses' worth of normal theory that the noise of a student's variance is shrunk to: a spread from few cells is variable.
@@ -64,7 +66,7 @@ class StudentSpread:
         return np.asarray((self.centred**2).sum(axis=-1))
 
     @cached_property
-    def between(self) -> tuple[Part, Part]:
+    def between(self) -> tuple[Part, ...]:
         """`between_parts` of it, found once."""
         return between_parts(self)
 
@@ -94,32 +96,63 @@ class Part:
     squares: Array
 
 
-def between_parts(spread: StudentSpread) -> tuple[Part, Part]:
+def between_parts(spread: StudentSpread) -> tuple[Part, ...]:
     """Variance between students of their means, averaged over prompts: what is common to all prompts, and the rest.
 
-    The first is the variance of a student's mean over prompts, which has S − 1 degrees of freedom whatever P; the second
-    has as many as there are directions in which students differ besides. Both are stretched by their excess kurtosis.
+    The first is the variance of a student's mean over prompts, which has S − 1 degrees of freedom whatever P; the second what
+    goes together at the other prompts in another way, up at some and down at others, with as many; the third has as many as
+    there are directions in which students differ besides. All are stretched by their excess kurtosis.
 
     Examples
     --------
     >>> centred = np.array([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])[..., None]  # one effect, common to both prompts
-    >>> common, rest = between_parts(StudentSpread(centred, np.zeros((3, 2)), np.inf))
-    >>> float(common.value), float(rest.value), float(common.relative)
-    (1.0, 0.0, 1.0)
+    >>> common, other, rest = between_parts(StudentSpread(centred, np.zeros((3, 2)), np.inf))
+    >>> float(common.value), float(other.value), float(rest.value), float(common.relative)
+    (1.0, 0.0, 0.0, 1.0)
     """
-    flat = spread.centred.reshape(*spread.centred.shape[:-2], -1)
     common = spread.centred.mean(axis=-2)
-    rest = (spread.centred - common[..., None, :]).reshape(flat.shape)
+    others = spread.centred - common[..., None, :]
+    flat = others.reshape(*others.shape[:-2], -1)
     dimensions = common.shape[-1]
     first = _mean_square(common, 1.0, dimensions)
-    return first, _mean_square(rest, 1.0 / spread.prompts, max(flat.shape[-1] - dimensions, 1))
+    rest = _mean_square(flat, 1.0 / spread.prompts, max(flat.shape[-1] - dimensions, 1))
+    if not DIRECTED[0] <= spread.students <= DIRECTED[1] or spread.prompts < 2:
+        return first, rest
+    share = shared_share(others)
+    second = Part(
+        share * rest.value, np.full_like(share, 2.0 / (spread.students - 1)), rest.stretch, rest.beside, rest.squares
+    )
+    return first, second, replace(rest, value=(1.0 - share) * rest.value)
+
+
+def shared_share(centred: Array) -> Array:
+    """Share of the variance between students that lies in one direction of theirs at all prompts, beyond chance; (...,).
+
+    The direction of most variance is found at every other prompt and looked for at those between, and the other way round; where
+    students differ at each prompt in a way of its own, it holds 1/(S − 1) of the variance there, which is taken off.
+
+    Examples
+    --------
+    >>> ways = np.array([1.0, -1.0, 2.0, 0.5])  # up at some prompts, down at others
+    >>> float(shared_share(np.array([-1.0, 0.0, 2.0, -1.0])[:, None, None] * ways[:, None]).round(6))
+    1.0
+    """
+    students = centred.shape[-3]
+    halves = [part.reshape(*part.shape[:-2], -1) for part in (centred[..., ::2, :], centred[..., 1::2, :])]
+    grams = [half @ np.swapaxes(half, -1, -2) for half in halves]
+    top = [np.linalg.eigh(gram)[1][..., -1] for gram in grams]
+    found = sum(np.einsum("...s,...st,...t->...", top[1 - i], grams[i], top[1 - i]) for i in range(2))
+    whole = sum(np.trace(gram, axis1=-2, axis2=-1) for gram in grams)
+    share = np.where(whole > 0, found / _positive(np.asarray(whole)), 0.0)
+    return np.clip(((students - 1.0) * share - 1.0) / (students - 2.0), 0.0, 1.0)
 
 
 def _mean_square(rows: Array, scale: float, directions: int) -> Part:
     """Trace of the covariance of rows (..., S, d) over students times `scale`, and its relative variance."""
     n = rows.shape[-2]
-    gram = rows @ np.swapaxes(rows, -1, -2)
-    squares = np.diagonal(gram, axis1=-2, axis2=-1)
+    turned = np.swapaxes(rows, -1, -2)
+    gram = rows @ turned if n <= rows.shape[-1] else turned @ rows  # either has the same squares
+    squares = (rows**2).sum(axis=-1)
     trace = squares.sum(axis=-1) / (n - 1)
     kurtosis, of_square, of_trace = trace_moments((squares**2).sum(axis=-1), (gram**2).sum((-2, -1)), trace**2, n)
     ratio = np.clip(np.where(of_square > 0, of_trace / _positive(of_square), np.inf), 1.0, directions) if n > 2 else 1.0
@@ -202,6 +235,34 @@ def trace_moments(fourth: Array, gram_square: Array, trace_square: Array, studen
         return np.stack([np.zeros_like(fourth), trace_square / 3.0, trace_square / 3.0])
     both = np.tensordot(np.linalg.inv(weights[1:, 1:]), seen[1:], 1)
     return np.stack([np.zeros_like(fourth), both[0], both[1]])
+
+
+def as_few_columns(centred: Array) -> Array:
+    """Deviations (S, P, U) with the same products between students in at most S columns, however many answers there are.
+
+    Examples
+    --------
+    >>> rows = np.arange(24.0).reshape(2, 1, 12) - np.arange(24.0).reshape(2, 1, 12).mean(axis=0)
+    >>> few = as_few_columns(rows)
+    >>> few.shape, bool(np.allclose(few[:, 0] @ few[:, 0].T, rows[:, 0] @ rows[:, 0].T))
+    ((2, 1, 2), True)
+    """
+    by_prompt = np.moveaxis(centred, 1, 0)
+    if by_prompt.shape[2] <= by_prompt.shape[1]:
+        return centred
+    return factors(by_prompt @ np.swapaxes(by_prompt, 1, 2))
+
+
+def factors(grams: Array) -> Array:
+    """Deviations (S, P, S) whose products between students are these, (P, S, S).
+
+    Examples
+    --------
+    >>> factors(np.array([[[1.0, -1.0], [-1.0, 1.0]]]))[..., 1].ravel().round(4)
+    array([-1.,  1.])
+    """
+    size, direction = np.linalg.eigh(grams)
+    return np.moveaxis(direction * np.sqrt(np.maximum(size, 0.0))[:, None, :], 0, 1)
 
 
 def two_values(draws: Array) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from uqkd.errors import DataError
 from uqkd.estimators.comparing.claims import two_way_interval
 from uqkd.estimators.intervals.level import LEVEL, percent
+from uqkd.estimators.intervals.mean_squares import Interval
+from uqkd.estimators.intervals.prompt_means.tables import table_interval
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
 Array = NDArray[np.float64]
@@ -30,7 +32,9 @@ BETWEEN = " | "  # several reasons
 _ROUNDING = 1e-12  # sums of some thousand float64 terms in another order differ by less
 ONE = "one value: nothing to estimate a standard error from"
 NEVER = f"never seen: the interval is a one-sided bound of {percent()} from one trial a prompt"
+FEWER = f"never seen: the interval is a one-sided bound of {percent()} from as many trials as students or prompts, the fewer"
 ALWAYS = f"always seen: the interval is a one-sided bound of {percent()} from one trial a prompt"
+UNVARIED = (NEVER, FEWER, ALWAYS, SAME, ONE)  # without a standard error
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,10 @@ class Values:
     estimate : float
     why : str
         What cannot be estimated, and why.
+    positive : bool
+        A variance, an entropy, or a ratio of them: estimates of few students are skewed, and so are their intervals.
+    interval : Interval, optional
+        Of the quantity as a whole, where its spread is known better than from the table.
 
     Examples
     --------
@@ -101,9 +109,19 @@ class Values:
     table: Array
     estimate: float
     why: str = ""
+    positive: bool = False
+    interval: Interval | None = None
 
     @classmethod
-    def of(cls, table: object, *, pair: object = None, chance: bool = False) -> Values:
+    def of(
+        cls,
+        table: object,
+        *,
+        pair: object = None,
+        chance: bool = False,
+        positive: bool = False,
+        interval: Interval | None = None,
+    ) -> Values:
         """From numbers per student and prompt.
 
         Parameters
@@ -115,17 +133,20 @@ class Values:
         chance : bool
             The mean is the chance of an event that one response, or one pair of them, shows: where it was always seen or never,
             there is a one-sided bound, from one independent trial a prompt.
+        positive, interval
+            As of the class; no interval stands for a pair.
         """
         values = np.asarray(table, dtype=np.float64)
         why = ""
         if pair is not None and np.isnan(values).all():
-            values, why = np.asarray(pair, dtype=np.float64)[None], PAIR
+            values, why, interval = np.asarray(pair, dtype=np.float64)[None], PAIR, None
         first = float(values.flat[0])
         if values.size == 1 or (np.abs(values - first) <= _ROUNDING * max(abs(first), 1.0)).all():
             why = SAME if values.size > 1 else ONE
             if chance and round(first, 12) in (0.0, 1.0):
-                why = NEVER if round(first, 12) == 0.0 else ALWAYS
-        return cls(values, float(values.mean()), why)
+                never = NEVER if interval is None else FEWER
+                why = never if round(first, 12) == 0.0 else ALWAYS
+        return cls(values, float(values.mean()), why, positive, interval)
 
     @classmethod
     def missing(cls, why: str) -> Values:
@@ -140,19 +161,30 @@ class Values:
 
     def columns(self, prefix: str = "") -> dict[str, float]:
         """Estimate, standard error and interval; NaN for what cannot be estimated."""
-        error = low = high = math.nan
-        if self.why in (NEVER, ALWAYS):
+        error, low, high = math.nan, math.nan, math.nan
+        if self.why not in UNVARIED and not math.isnan(self.estimate):
+            error = two_way_standard_error(self.table)
+        found = self._interval()
+        if found is not None:
+            low, high = float(found.low), float(found.high)
+        elif self.why in (NEVER, ALWAYS):
             bound = -math.expm1(math.log1p(-LEVEL) / self.table.shape[1])  # (1 − bound)^P = 1 − level
             low, high = (0.0, bound) if self.why == NEVER else (1.0 - bound, 1.0)
-        elif not math.isnan(self.estimate) and self.why not in (SAME, ONE):
-            error = two_way_standard_error(self.table)
-            interval = two_way_interval(self.table)
-            low, high = float(interval.low), float(interval.high)
         first = prefix or "estimate"
         names = ("standard_error", "low", "high") if not prefix else [
             f"{prefix}_{name}" for name in ("standard_error", "low", "high")
         ]  # fmt: skip
         return {first: self.estimate, **dict(zip(names, (error, low, high), strict=True))}
+
+    def _interval(self) -> Interval | None:
+        """The interval of the quantity, or one from the table; none where nothing varies and nothing bounds what was not seen."""
+        if self.interval is not None and math.isfinite(self.interval.high) and self.why != ALWAYS:
+            return self.interval
+        if math.isnan(self.estimate) or self.why in UNVARIED:
+            return None
+        if self.positive:
+            return table_interval(self.table, prompts="random" if self.table.shape[1] > 1 else "fixed", positive=True)
+        return two_way_interval(self.table)
 
     @property
     def over(self) -> str:

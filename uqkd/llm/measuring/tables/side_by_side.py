@@ -28,6 +28,7 @@ CHANCES = (
     "total",
 )  # of an event that an answer, or a pair of them, shows
 COSTS = ("nats", "tokens")
+VARIANCES = ("intra", "inter", "total", "kappa")  # skewed where students are few, and so are their intervals
 
 
 def answer_values(students: Graded, teacher: Graded) -> dict[str, Array]:
@@ -152,7 +153,7 @@ def summary(values: Compared) -> pd.DataFrame:
         for quantity, table in own.items():
             about = {"part": part, "method": method, "k": k, "quantity": quantity}
             found, size = (
-                Values.of(table, chance=quantity in CHANCES),
+                Values.of(table, chance=quantity in CHANCES, positive=quantity in VARIANCES),
                 {"students": len(table), "prompts": table.shape[1]},
             )
             rows.append({**about, **found.columns(), **size, "why": found.why})

@@ -1,0 +1,82 @@
+"""What intervals of means over prompts covered in simulations, for their notes: from docs/coverage/variance_means.csv."""
+
+from __future__ import annotations
+
+from uqkd.estimators.intervals.level import percent
+
+MEASURED_AT = 0.95  # the level of the table, whatever `LEVEL` is
+DATA = {
+    "normal": "normal",
+    "binary": "0/1",
+    "t5": "t (5 degrees of freedom)",
+    "exponential": "exponential",
+    "lognormal": "lognormal",
+}
+
+# Percent covered by number of students, lowest and highest over 5, 20 and 100 prompts, 2 and 8 responses (inter; of the others 2),
+# and effects that are common to all prompts, of their own for each, or both: `spans` of uqkd.theory.coverage.variance_means, of the
+# table in docs/coverage; a test holds it to that.
+COVERED: dict[tuple[str, str], dict[int, dict[str, tuple[int, int]]]] = {
+    ("inter", "fixed"): {
+        3: {"normal": (94, 99), "binary": (97, 100), "t5": (91, 98), "exponential": (88, 98), "lognormal": (78, 94)},
+        5: {"normal": (94, 99), "binary": (96, 100), "t5": (92, 97), "exponential": (86, 96), "lognormal": (72, 90)},
+        10: {"normal": (93, 98), "binary": (94, 99), "t5": (92, 97), "exponential": (84, 94), "lognormal": (73, 89)},
+        30: {"normal": (91, 97), "binary": (93, 100), "t5": (92, 98), "exponential": (91, 98), "lognormal": (79, 94)},
+    },
+    ("inter", "random"): {
+        3: {"normal": (95, 100), "binary": (98, 100), "t5": (92, 100), "exponential": (88, 100), "lognormal": (79, 99)},
+        5: {"normal": (95, 100), "binary": (96, 100), "t5": (93, 100), "exponential": (89, 100), "lognormal": (72, 96)},
+        10: {"normal": (94, 99), "binary": (96, 100), "t5": (93, 98), "exponential": (86, 98), "lognormal": (73, 93)},
+        30: {"normal": (92, 99), "binary": (94, 99), "t5": (93, 98), "exponential": (92, 98), "lognormal": (79, 96)},
+    },
+    ("intra", "fixed"): {
+        3: {"normal": (94, 99), "binary": (89, 98), "t5": (87, 95), "exponential": (91, 95), "lognormal": (80, 92)},
+        5: {"normal": (94, 99), "binary": (94, 100), "t5": (92, 95), "exponential": (90, 95), "lognormal": (74, 90)},
+        10: {"normal": (95, 99), "binary": (93, 99), "t5": (91, 96), "exponential": (89, 96), "lognormal": (78, 90)},
+        30: {"normal": (95, 97), "binary": (95, 98), "t5": (92, 97), "exponential": (90, 96), "lognormal": (86, 90)},
+    },
+    ("intra", "random"): {
+        3: {"normal": (95, 99), "binary": (91, 99), "t5": (93, 97), "exponential": (94, 98), "lognormal": (84, 95)},
+        5: {"normal": (96, 100), "binary": (94, 99), "t5": (96, 97), "exponential": (95, 98), "lognormal": (81, 93)},
+        10: {"normal": (95, 99), "binary": (95, 99), "t5": (94, 97), "exponential": (94, 96), "lognormal": (82, 92)},
+        30: {"normal": (96, 97), "binary": (94, 98), "t5": (94, 98), "exponential": (95, 97), "lognormal": (92, 96)},
+    },
+    ("share", "fixed"): {
+        3: {"normal": (96, 99), "binary": (97, 100), "t5": (93, 98), "exponential": (92, 100), "lognormal": (87, 96)},
+        5: {"normal": (95, 98), "binary": (97, 100), "t5": (91, 98), "exponential": (90, 96), "lognormal": (71, 90)},
+        10: {"normal": (94, 97), "binary": (95, 99), "t5": (90, 97), "exponential": (86, 96), "lognormal": (71, 93)},
+        30: {"normal": (92, 98), "binary": (94, 100), "t5": (93, 97), "exponential": (91, 97), "lognormal": (77, 94)},
+    },
+    ("share", "random"): {
+        3: {"normal": (96, 99), "binary": (98, 100), "t5": (95, 99), "exponential": (93, 100), "lognormal": (87, 97)},
+        5: {"normal": (96, 99), "binary": (98, 100), "t5": (92, 98), "exponential": (90, 97), "lognormal": (71, 94)},
+        10: {"normal": (94, 97), "binary": (96, 100), "t5": (91, 98), "exponential": (87, 98), "lognormal": (72, 94)},
+        30: {"normal": (91, 97), "binary": (96, 100), "t5": (93, 97), "exponential": (92, 99), "lognormal": (77, 94)},
+    },
+    ("total", "fixed"): {
+        3: {"normal": (95, 99), "binary": (98, 100), "t5": (92, 96), "exponential": (87, 94), "lognormal": (84, 92)},
+        5: {"normal": (95, 98), "binary": (94, 100), "t5": (92, 96), "exponential": (90, 96), "lognormal": (77, 86)},
+        10: {"normal": (94, 99), "binary": (92, 99), "t5": (92, 98), "exponential": (85, 96), "lognormal": (77, 91)},
+        30: {"normal": (92, 96), "binary": (92, 98), "t5": (93, 97), "exponential": (91, 96), "lognormal": (83, 92)},
+    },
+    ("total", "random"): {
+        3: {"normal": (95, 100), "binary": (99, 100), "t5": (92, 100), "exponential": (88, 100), "lognormal": (87, 99)},
+        5: {"normal": (96, 100), "binary": (93, 98), "t5": (93, 100), "exponential": (90, 99), "lognormal": (79, 93)},
+        10: {"normal": (94, 98), "binary": (90, 98), "t5": (93, 97), "exponential": (85, 98), "lognormal": (78, 94)},
+        30: {"normal": (93, 98), "binary": (89, 98), "t5": (94, 98), "exponential": (91, 99), "lognormal": (84, 98)},
+    },
+}  # fmt: skip
+
+
+def shown(component: str, prompts: str, students: int) -> str:
+    """What the interval covered with as many students, or with the next fewer that were simulated.
+
+    Examples
+    --------
+    >>> shown("inter", "fixed", 12)[:40]
+    'at a level of 95 % and S = 10 it covered'
+    """
+    found = COVERED[component, prompts]
+    nearest = max((s for s in found if s <= students), default=min(found))
+    ranges = [f"{low}-{high} % of {DATA[data]}" for data, (low, high) in found[nearest].items()]
+    return f"at a level of {percent(MEASURED_AT)} and S = {nearest} it covered {', '.join(ranges)} effects"
