@@ -12,6 +12,7 @@ import numpy as np
 from scipy import optimize, special
 
 from uqkd.checking.arrays import Array
+from uqkd.estimators.averaging.boundary import allowed
 from uqkd.estimators.intervals.mean_squares import Interval
 
 METHOD = "likelihood ratio, corrected for few degrees of freedom"
@@ -121,8 +122,12 @@ class Profile:
 
     def beyond(self, value: float, level: float) -> float:
         """How far the statistic of a value lies above what the level allows; the value is in the interval where not above 0."""
-        deviance = self.squares.deviance(fitted(self.squares, held=self.which, at=value))
-        return deviance - self.least - float(special.chdtri(1.0, 1.0 - level)) * self.mean
+        coef = fitted(self.squares, held=self.which, at=value)
+        deviance = self.squares.deviance(coef)
+        if np.isinf(deviance):
+            return deviance
+        error = float(np.sqrt(covariance(self.squares, coef)[self.which, self.which]))
+        return deviance - self.least - allowed(value / error, level) * self.mean
 
     def interval(self, level: float) -> Interval:
         """Values at least zero that the likelihood ratio does not reject."""
@@ -138,7 +143,9 @@ class Profile:
         high = float("inf")
         if outside > 0.0:
             high = float(optimize.brentq(self.beyond, best, best + step, args=(level,), rtol=_PRECISE))
-        return Interval(np.float64(self.coef[self.which]), np.float64(low), np.float64(high), level, METHOD)
+        return Interval(
+            np.float64(max(float(self.coef[self.which]), 0.0)), np.float64(low), np.float64(high), level, METHOD
+        )
 
 
 def profile(squares: MeanSquares, coef: Array, which: int) -> Profile:

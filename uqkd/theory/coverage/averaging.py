@@ -26,7 +26,13 @@ SLOPE = 1.0
 
 
 def students_at(
-    k: Array, size: tuple[int, int, int], floor: float, *, design: str, generator: np.random.Generator, common: bool = False
+    k: Array,
+    size: tuple[int, int, int],
+    floor: float,
+    *,
+    design: str,
+    generator: np.random.Generator,
+    common: bool = False,
 ) -> Array:
     """Normal students (E, K, S, P) of `size` (E, S, P): a beginning of variance `floor` and the mean of k responses.
 
@@ -60,9 +66,23 @@ def students_at(
 def cells() -> Iterator[dict[str, object]]:
     """What is simulated: doubling k in all designs, and sixteen k where they are nested, as studies have them."""
     for students, design, prompts, floor in product(STUDENTS, DESIGNS, PROMPTS, FLOORS):
-        yield {"students": students, "design": design, "prompts": prompts, "floor": floor, "ks": DOUBLING, "effects": "own"}
+        yield {
+            "students": students,
+            "design": design,
+            "prompts": prompts,
+            "floor": floor,
+            "ks": DOUBLING,
+            "effects": "own",
+        }
     for students, prompts in product(STUDENTS, PROMPTS):
-        yield {"students": students, "design": "nested", "prompts": prompts, "floor": 0.02, "ks": MANY, "effects": "own"}
+        yield {
+            "students": students,
+            "design": "nested",
+            "prompts": prompts,
+            "floor": 0.02,
+            "ks": MANY,
+            "effects": "own",
+        }
     for students, design in product(STUDENTS, DESIGNS):
         yield {"students": students, "design": design, "prompts": 20, "floor": 0.3, "ks": DOUBLING, "effects": "common"}
 
