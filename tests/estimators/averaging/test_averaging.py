@@ -13,6 +13,7 @@ from statsmodels.tools.sm_exceptions import DomainWarning
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, VarianceError
 from uqkd.estimators.averaging.averaged import average_responses
+from uqkd.estimators.averaging.boundary import allowed
 from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
 from uqkd.estimators.averaging.lines import Line, line_interval
 from uqkd.seeds import generator
@@ -293,13 +294,13 @@ def test_bound_near_zero_against_published_limits_and_simulation():
     for at, limits in table.items():
         found = line_interval(Line(np.array([at, 0.0]), np.eye(2), np.inf, 0.0, 0, None), 0, 0.95, "test")
         np.testing.assert_allclose([*found], limits, atol=0.006)
-    noise = generator("test", "averaging", "boundary").normal(size=2_000)
+    x = generator("test", "averaging", "boundary").normal(size=20_000)
     for truth in (0.0, 0.5, 1.5, 3.0):
-        hits = np.mean([
-            line_interval(Line(np.array([truth + x, 0.0]), np.eye(2), np.inf, 0.0, 0, None), 0, 0.95, "test").covers(truth)
-            for x in noise
-        ])  # fmt: skip
-        assert abs(hits - 0.95) <= 3.9 * 0.0049  # sd of a share of .95 in 2,000
+        hits = np.mean(x**2 - np.minimum(truth + x, 0.0) ** 2 <= allowed(truth, 0.95))
+        assert abs(hits - 0.95) <= 3.9 * 0.00154  # sd of a share of .95 in 20,000
+    # mutants: two-sided everywhere covers too much at zero, one-sided everywhere too little away from it
+    assert np.mean(x**2 - np.minimum(x, 0.0) ** 2 <= allowed(9.0, 0.95)) > 0.96
+    assert np.mean(x**2 - np.minimum(3.0 + x, 0.0) ** 2 <= allowed(0.0, 0.95)) < 0.94
 
 
 def test_known_covariance_against_statsmodels():

@@ -39,7 +39,7 @@ class Line:
 
 def law_data(k: Any, variance: Any, standard_error: Any) -> tuple[Array, Array, Array]:
     """k, variances and standard errors, checked: one shape (n,), k and errors positive, two different k."""
-    count, value = shaped("k", k, "n"), raisable("variance", shaped("variance", variance, "n"))
+    count, value = raisable("k", shaped("k", k, "n")), raisable("variance", shaped("variance", variance, "n"))
     error = raisable("standard_error", shaped("standard_error", standard_error, "n"))
     same_shape("variance", value, "k", count)
     same_shape("standard_error", error, "k", count)

@@ -72,7 +72,7 @@ def averaging_law_of(k: Any, means: Any, *, design: str, level: float = LEVEL) -
     (1.0, 2.0)
     """
     level, design = confidence_level(level), one_of("design", design, DESIGNS)
-    count = shaped("k", k, "n")
+    count = raisable("k", shaped("k", k, "n"))
     array = raisable("means", shaped("means", means, "K S P", need={"S": 3}))
     if count.size != len(array):
         raise ShapeError(f"means needs axes (K={count.size}, S, P), one K for each k; got shape {array.shape}.")

@@ -14,6 +14,7 @@ from scipy import special
 
 from uqkd.checking import arrays as checking
 from uqkd.checking.arrays import Array, confidence_level, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError, VarianceError, one_of
 from uqkd.estimators.intervals.large_sample import modified_large_sample, satterthwaite_limits
 from uqkd.estimators.intervals.level import LEVEL
@@ -246,7 +247,7 @@ def variance_interval(
     >>> interval.estimate.round(3), interval.low.round(3), interval.high.round(3)
     (array([4.667]), array([-3.822]), array([209.827]))
     """
-    array = shaped("draws", draws, "S P R", need={"S": 2, "R": 2})
+    array = raisable("draws", shaped("draws", draws, "S P R", need={"S": 2, "R": 2}))
     one_of("component", component, COMPONENTS)
     students, _, responses = array.shape
     means = array.mean(axis=2)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.checking.arrays import Array, shaped
-from uqkd.checking.variation import varying
+from uqkd.checking.variation import raisable, varying
 from uqkd.errors import FewResponsesWarning, ShapeError, VarianceError, one_of
 from uqkd.estimators.weighting.exact_variance import claimed_variance_expected, plug_in_cost
 from uqkd.estimators.weighting.precision import Combination, blue, inverse_variance_weight
@@ -115,7 +115,9 @@ def graybill_deal(samples: Sequence[Any], *, variances: str = "own") -> Estimate
 def _samples(samples: Sequence[Any]) -> list[Array]:
     if len(samples) < 2:
         raise ShapeError(f"samples needs m >= 2 sources; got {len(samples)}.")
-    arrays = [shaped(f"samples[{i}]", sample, "k", "P k") for i, sample in enumerate(samples)]
+    arrays = [
+        raisable(f"samples[{i}]", shaped(f"samples[{i}]", sample, "k", "P k")) for i, sample in enumerate(samples)
+    ]
     for i, array in enumerate(arrays):
         if array.shape[:-1] != arrays[0].shape[:-1]:
             raise ShapeError(f"samples[{i}] has shape {array.shape} beside samples[0] {arrays[0].shape}; P must agree.")
