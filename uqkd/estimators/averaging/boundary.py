@@ -30,7 +30,7 @@ def allowed(distance: float, level: float, dof: float = float("inf")) -> float:
     Examples
     --------
     >>> [round(allowed(d, 0.95), 2) for d in (0.0, 1.0, 2.0)]
-    [2.71, 2.96, 3.84]
+    [2.71, 3.31, 3.84]
     """
     far = float(special.stdtrit(dof, 0.5 + level / 2.0) ** 2)
     if distance**2 >= far:

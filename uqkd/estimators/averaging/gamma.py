@@ -89,7 +89,7 @@ def mean_deviance(dof: Array | float) -> Array:
     Examples
     --------
     >>> mean_deviance(np.array([4.0, 1000.0])).round(4)
-    array([1.0814, 1.0003])
+    array([1.0815, 1.0003])
     """
     half = np.asarray(dof, dtype=np.float64) / 2.0
     return np.asarray(2.0 * half * (np.log(half) - special.digamma(half)))
@@ -126,8 +126,14 @@ class Profile:
         deviance = self.squares.deviance(coef)
         if np.isinf(deviance):
             return deviance
-        error = float(np.sqrt(covariance(self.squares, coef)[self.which, self.which]))
-        return deviance - self.least - allowed(value / error, level) * self.mean
+        return deviance - self.least - allowed(self._from_zero(value, coef), level) * self.mean
+
+    def _from_zero(self, value: float, coef: Array) -> float:
+        """Distance of a value from zero: the root of the deviance at zero of data that are what the value expects."""
+        if value == 0.0:
+            return 0.0
+        expected = MeanSquares(self.squares.design @ coef, self.squares.dof, self.squares.design)
+        return float(np.sqrt(max(expected.deviance(fitted(expected, held=self.which)), 0.0)))
 
     def interval(self, level: float) -> Interval:
         """Values at least zero that the likelihood ratio does not reject."""
