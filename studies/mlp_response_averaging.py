@@ -76,14 +76,20 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
         silent = table[(table["data"] == name) & (table["alpha"] == 0)].iloc[0]
         own = {"noise_free": silent["simulated"], "noise_free_se": silent["standard_error"]}
         for span, part in (("small", group[group["alpha"] / group["k"] <= SMALL]), ("all", group)):
-            try:
+            try:  # every k has students of its own, so that their variances are independent
                 law = fit_averaging_law(part["k"], part["simulated"], part["standard_error"], proportional=True)
             except (VarianceError, ShapeError, DataError):
-                continue  # no line: the fitted variance falls below zero, or too few k are left
+                continue  # no line: too few k are left
             linear = float((group["least_squares"] * group["k"]).iloc[0])
             low, high = float(law.floor_interval.low), float(law.floor_interval.high)
             z = (law.floor - silent["simulated"]) / np.hypot(law.floor_se, silent["standard_error"])
-            floor = {"floor": law.floor, "floor_low": low, "floor_high": high, **own, "floor_z": z}
+            floor = {
+                "floor": float(law.floor_interval.estimate),
+                "floor_low": low,
+                "floor_high": high,
+                **own,
+                "floor_z": z,
+            }
             slope = {"slope": law.slope, "times": law.slope / linear, "times_se": law.slope_se / linear}
             rows.append({"data": name, "alpha": alpha, "ks": span, **floor, **slope, "lack_of_fit_p": law.p_value})
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["data", "alpha", "ks", "lack_of_fit_p"])

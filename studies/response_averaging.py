@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from uqkd import data, seeds
-from uqkd.errors import VarianceError
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law, normal_quantile
 from uqkd.linear import Design, Teacher, distill, weigh
 from uqkd.report import captions, figures
@@ -73,18 +72,15 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
     for (name, alpha), group in table.groupby(["data", "alpha"], sort=False):
         numbers = group["k"].to_numpy(), group["simulated"].to_numpy(), group["standard_error"].to_numpy()
         power = fit_power_law(*numbers)
-        try:
-            law = fit_averaging_law(*numbers, proportional=True)
-        except VarianceError:  # too few replicates: the fitted variance falls below zero
-            law = None
+        law = fit_averaging_law(
+            *numbers, proportional=True
+        )  # every k has students of its own, so their variances are independent
         unit = float(group["predicted"].iloc[0] * group["k"].iloc[0])  # the slope that T1 predicts
-        values = {"exponent": (power.exponent_interval, 1.0)}
-        if law is not None:
-            values |= {"floor": (law.floor_interval, unit), "slope": (law.slope_interval, unit)}
+        values = {"exponent": (power.exponent_interval, 1.0), "floor": (law.floor_interval, unit)}
+        values |= {"slope": (law.slope_interval, unit)}
         for what, (interval, scale) in values.items():
             ends = {end: float(getattr(interval, end)) / scale for end in ("estimate", "low", "high")}
-            fit = law.p_value if law is not None else None
-            rows.append({"data": name, "alpha": alpha, "what": what, **ends, "lack_of_fit_p": fit})
+            rows.append({"data": name, "alpha": alpha, "what": what, **ends, "lack_of_fit_p": law.p_value})
     return pd.DataFrame(rows)
 
 
@@ -128,8 +124,6 @@ def main(options: Options, run: Run) -> None:
     power, floors = (fitted[fitted["what"] == what] for what in ("exponent", "floor"))
     misses = int(((power["low"] > -1) | (power["high"] < -1)).sum())
     floor = f"Any floor is below {100 * floors['high'].max():.2f} % of the variance at k = 1:"
-    if len(floors) < len(power):
-        floor = f"The floor could be fitted for {len(floors)} of {len(power)} settings only (more replicates!):"
     z = (power["estimate"] + 1) / ((power["high"] - power["low"]) / (2 * normal_quantile()))
     caption = (
         f"{options.replicates:,} students per point. Fitted exponents {power['estimate'].min():.4f} to "

@@ -157,6 +157,29 @@ def _numeric(name: str, value: Any) -> Array:
     return raw.astype(np.float64, copy=False)
 
 
+def known_or_nan(name: str, value: Any) -> Array:
+    """Return `value` as float64, NaN where it is unknown; masked, infinite and missing values and words are refused.
+
+    For what is drawn as a bar or averaged over students: an unknown standard error stays unknown, and is not drawn.
+
+    Examples
+    --------
+    >>> known_or_nan("values", [1, float("nan")])
+    array([ 1., nan])
+    >>> known_or_nan("values", [1.0, float("inf")])
+    Traceback (most recent call last):
+        ...
+    uqkd.errors.NotFiniteError: values holds an infinite number at index (1,). Find out where it comes from.
+    """
+    array = _numeric(name, value)
+    if array.size == 0:
+        raise ShapeError(f"{name} is empty (shape {array.shape}); at least one value is needed.")
+    if (endless := np.isinf(array)).any():
+        place = tuple(int(i) for i in np.unravel_index(int(endless.argmax()), array.shape))
+        raise NotFiniteError(f"{name} holds an infinite number at index {place}. Find out where it comes from.")
+    return array
+
+
 def one_line(error: Exception) -> str:
     """The first line of what another library says."""
     return next(iter(str(error).splitlines()), "")[:120]

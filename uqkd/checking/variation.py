@@ -75,7 +75,9 @@ def raisable(name: str, values: Array, power: int = 2) -> Array:
         ...
     uqkd.errors.DataError: draws holds values up to 1e+160, whose powers of 2 leave float64 (2.98e-154 to 3.27e+150 ...
     """
-    size = float(np.abs(values).max(initial=0.0))
+    # NaN says nothing of size; two reductions and no copy
+    ends = np.fmin.reduce(values, axis=None, initial=0.0), np.fmax.reduce(values, axis=None, initial=0.0)
+    size = float(max(-ends[0], ends[1]))
     low, high = 2.0 ** (2.0 * _SMALLEST / power), 2.0 ** (2.0 * _LARGEST / power)
     if size > high or 0.0 < size < low:
         raise DataError(

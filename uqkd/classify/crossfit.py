@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from uqkd import seeds
+from uqkd.checking.arrays import unmasked
 from uqkd.classify.arguments import checked_key, is_int
 from uqkd.classify.classifiers import Classifiers, fit_classifiers, one_hot
 from uqkd.classify.mixup import MixedBatches, Mixing
@@ -125,7 +126,7 @@ def split_folds(labels: ArrayLike, *, folds: int, key: tuple[Any, ...]) -> Label
     >>> np.bincount(split_folds([0, 0, 0, 1, 1, 1], folds=3, key=("doc",)))
     array([2, 2, 2])
     """
-    classes = np.asarray(labels)
+    classes = np.asarray(unmasked("labels", labels))
     if not is_int(folds, 2) or folds > len(classes):
         raise OptionError(f"out-of-fold predictions need 2 <= folds <= rows; got folds={folds}, {len(classes)} rows.")
     rng = seeds.generator(*key, "split folds", folds, shared=True)

@@ -12,7 +12,7 @@ By question; what each returns is a class beside it, in its module.
   `entropy_from_counts`
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
-- What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
+- What does averaging k responses leave? `average_responses`, `averaging_law_of`, `fit_averaging_law`, `fit_power_law`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
   `accuracy_interval`, `calibration_error`, `debiased_calibration_error`, `classwise_calibration_error`,
@@ -42,6 +42,7 @@ from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entro
 from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import average_responses
 from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
+from uqkd.estimators.averaging.students import averaging_law_of
 from uqkd.estimators.calibration.binned import (
     brier_score,
     expected_calibration_error,
@@ -128,6 +129,7 @@ __all__ = [
     "apply_temperature",
     "area_under_risk_coverage",
     "average_responses",
+    "averaging_law_of",
     "blue",
     "bootstrap_interval",
     "brier_score",

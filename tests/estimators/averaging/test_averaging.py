@@ -8,12 +8,14 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import special, stats
 from statsmodels.tools.sm_exceptions import DomainWarning
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, VarianceError
 from uqkd.estimators.averaging.averaged import average_responses
+from uqkd.estimators.averaging.boundary import allowed
 from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
+from uqkd.estimators.averaging.lines import Line, line_interval
 from uqkd.seeds import generator
 
 K = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
@@ -60,7 +62,7 @@ def test_average_refuses():
         average_responses(np.zeros((2, 3)), axis=7)
     with pytest.raises(NotFiniteError, match=r"2 values .* among 4; the first is nan at index \(0, 1\)"):
         average_responses([[1.0, np.nan], [np.inf, 1.0]])
-    with pytest.raises(NotFiniteError, match="not finite"):
+    with pytest.raises(NotFiniteError, match="1 masked value"):
         average_responses(np.ma.array([[1.0, 2.0]], mask=[[False, True]]))
     with pytest.raises(DataError, match="real numbers"):
         average_responses([["a", "b"]])
@@ -135,7 +137,10 @@ def test_proportional_law_against_gamma_glm():
         other = sm.GLM(value, design, family=family, var_weights=relative**-2).fit(tol=1e-14, maxiter=300, scale=1.0)
     np.testing.assert_allclose([law.floor, law.slope], other.params, rtol=1e-8)  # statsmodels stops on the deviance
     np.testing.assert_allclose([law.floor_se, law.slope_se], other.bse, rtol=1e-6)
-    np.testing.assert_allclose(law.chi2, other.pearson_chi2, rtol=1e-6)
+    # the deviance over its mean: five terms n(log(n/2) − ψ(n/2)), less two at half of all degrees of freedom
+    dof = 2.0 / relative**2
+    of_one = [n * (np.log(n / 2) - special.digamma(n / 2)) for n in (*dof, dof.sum() / 2, dof.sum() / 2)]
+    np.testing.assert_allclose(law.chi2, other.deviance * 3 / (sum(of_one[:5]) - sum(of_one[5:])), rtol=1e-6)
 
 
 def _variance_experiments(name, dof, count):
@@ -243,9 +248,94 @@ def test_laws_refuse():
         fit_averaging_law([1, 2], [1.0, 1.0], [0.1, 0.1], level=95)
     with pytest.raises(NotFiniteError, match="variance holds 1 value"):
         fit_averaging_law([1, 2], [1.0, np.nan], [0.1, 0.1])
-    with pytest.raises(VarianceError, match="fitted variance"):
-        fit_averaging_law([1, 2, 1000], [1.0, 0.001, 0.001], [0.01, 0.00099, 0.1], proportional=True)
+    with pytest.raises(OptionError, match="one of the two"):
+        fit_averaging_law([1, 2], [1.0, 1.0])
+    with pytest.raises(OptionError, match="one of the two"):
+        fit_averaging_law([1, 2], [1.0, 1.0], [0.1, 0.1], np.eye(2))
+    with pytest.raises(OptionError, match="takes standard errors"):
+        fit_averaging_law([1, 2], [1.0, 1.0], covariance=np.eye(2), proportional=True)
+    with pytest.raises(OptionError, match="covariance_dof"):
+        fit_averaging_law([1, 2], [1.0, 1.0], covariance=np.eye(2), covariance_dof=0)
+    with pytest.raises(ShapeError, match=r"\(n, n\) with n=2"):
+        fit_averaging_law([1, 2], [1.0, 1.0], covariance=np.eye(3))
+    with pytest.raises(VarianceError, match="not symmetric"):
+        fit_averaging_law([1, 2], [1.0, 1.0], covariance=[[1.0, 0.5], [0.1, 1.0]])
+    with pytest.raises(VarianceError, match="not positive definite"):
+        fit_averaging_law([1, 2], [1.0, 1.0], covariance=np.ones((2, 2)))
 
 
 def test_negative_floor_is_returned():
     assert fit_averaging_law([1, 2], [3.0, 1.0], [0.1, 0.1]).floor == pytest.approx(-1.0, abs=1e-12)
+
+
+def test_a_floor_that_is_not_there_is_an_interval_from_zero_and_no_error():
+    """Every one of these raised or gave a floor below zero: variances that fall as 1/k, or faster."""
+    for value in (1.0 / K, 1.0 / K**1.5, [1.0, 0.6, 0.2, 0.1, 0.01]):
+        for proportional in (False, True):
+            value = np.asarray(value)
+            law = fit_averaging_law(K, value, value * np.sqrt(2 / 4), proportional=proportional)
+            assert law.floor_interval.low == 0.0
+            assert 0.0 < law.floor_interval.high < 1.0
+            assert law.slope_interval.low > 0.0 or not proportional
+    law = fit_averaging_law([1, 2], [3.0, 1.0], [0.1, 0.1])
+    assert law.floor_interval.low == 0.0 < law.floor_interval.high < stats.norm.isf(0.025) * law.floor_se
+
+
+def test_bound_near_zero_against_published_limits_and_simulation():
+    """Feldman & Cousins (1998), table X, at 95 %: limits by the estimate in standard errors, two decimals (± .006)."""
+    table = {
+        -2.0: (0.0, 0.62),
+        -1.0: (0.0, 1.10),
+        0.0: (0.0, 1.96),
+        1.0: (0.0, 2.96),
+        2.0: (0.35, 3.96),
+        3.0: (1.14, 4.96),
+    }
+    for at, limits in table.items():
+        found = line_interval(Line(np.array([at, 0.0]), np.eye(2), np.inf, 0.0, 0, None), 0, 0.95, "test")
+        np.testing.assert_allclose([*found], limits, atol=0.006)
+    x = generator("test", "averaging", "boundary").normal(size=20_000)
+    for truth in (0.0, 0.5, 1.5, 3.0):
+        hits = np.mean(x**2 - np.minimum(truth + x, 0.0) ** 2 <= allowed(truth, 0.95))
+        assert abs(hits - 0.95) <= 3.9 * 0.00154  # sd of a share of .95 in 20,000
+    # mutants: two-sided everywhere covers too much at zero, one-sided everywhere too little away from it
+    assert np.mean(x**2 - np.minimum(x, 0.0) ** 2 <= allowed(9.0, 0.95)) > 0.96
+    assert np.mean(x**2 - np.minimum(3.0 + x, 0.0) ** 2 <= allowed(0.0, 0.95)) < 0.94
+
+
+def test_known_covariance_against_statsmodels():
+    value, root = np.array([3.0, 2.2, 1.4, 1.3, 1.0]), generator("test", "averaging", "covariance").normal(size=(5, 5))
+    covariance = 0.01 * (root @ root.T + np.eye(5))
+    law = fit_averaging_law(K, value, covariance=covariance)
+    other = sm.GLS(value, np.column_stack([np.ones(5), 1 / K]), sigma=covariance).fit()
+    np.testing.assert_allclose([law.floor, law.slope], other.params, rtol=1e-10)
+    np.testing.assert_allclose(law.covariance, other.normalized_cov_params, rtol=1e-9)
+    np.testing.assert_allclose(law.chi2, np.sum(other.wresid**2), rtol=1e-9)
+    np.testing.assert_allclose(law.p_value, stats.chi2.sf(law.chi2, 3), rtol=1e-9)
+    plain = fit_averaging_law(K, value, np.sqrt(np.diag(covariance)))
+    diagonal = fit_averaging_law(K, value, covariance=np.diag(np.diag(covariance)))
+    np.testing.assert_allclose([diagonal.floor, diagonal.chi2], [plain.floor, plain.chi2], rtol=1e-12)
+
+
+def _with_estimated_covariance(dof, fit, count=1_500):
+    """Share of (floor, slope) covered and of fits not rejected: normal variances, a Wishart covariance."""
+    rng = generator("test", "averaging", "estimated covariance", dof)
+    root = np.linalg.cholesky(0.02 * (0.6 ** np.abs(np.subtract.outer(np.arange(5), np.arange(5)))))
+    hits = np.zeros(3)
+    for _ in range(count):
+        noise = rng.normal(size=(dof + 1, 5)) @ root.T
+        law = fit(1.0 + 2.0 / K + noise[0], noise[1:].T @ noise[1:] / dof, dof)
+        hits += [law.floor_interval.covers(1.0), law.slope_interval.covers(2.0), law.p_value > 0.05]
+    return hits / count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dof", [4, 9])
+def test_a_covariance_from_few_students_is_paid_for(dof):
+    """1,500 experiments: a share of .95 has sd .0056, and 3.9 of them are allowed. Mutant: the covariance taken for known."""
+    right = _with_estimated_covariance(dof, lambda v, c, n: fit_averaging_law(K, v, covariance=c, covariance_dof=n))
+    assert np.abs(right - 0.95).max() <= 3.9 * 0.0056
+    known = _with_estimated_covariance(
+        dof, lambda v, c, n: fit_averaging_law(K, v, covariance=c + 1e-12 * np.eye(5)), 400
+    )
+    assert (known < 0.95 - 3.9 * 0.011).all()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from uqkd.checking.arrays import finite, numpy_of, same_shape
+from uqkd.checking.arrays import finite, numpy_of, same_shape, unmasked
 from uqkd.checking.probabilities import class_labels, distributions
 from uqkd.classify.targets.evidence import Evidence
 from uqkd.classify.targets.methods import projections
@@ -54,7 +54,7 @@ def smooth_labels(labels: ArrayLike, classes: int, amount: float = 0.1, *, stude
     """
     if not 0.0 <= amount <= 1.0:
         raise OptionError(f"label smoothing needs an amount in [0, 1]; got {amount}.")
-    seen = np.asarray(labels)
+    seen = np.asarray(unmasked("labels", labels))
     if seen.ndim != 1 or classes < 2 or students < 1:
         raise ShapeError(
             f"smooth_labels needs labels (P,), classes >= 2 and students >= 1; got {seen.shape}, {classes} and {students}."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.checking.arrays import finite
+from uqkd.checking.arrays import finite, unmasked
 from uqkd.errors import OptionError, ShapeError
 
 Codes = NDArray[np.int64]
@@ -138,7 +138,7 @@ def repeated_responses(first: Codes, second: Codes, log_probability: ArrayLike, 
     >>> repeated_responses(first, first + 40, log_q).p_value
     1.0
     """
-    first, second = np.asarray(first), np.asarray(second)
+    first, second = np.asarray(unmasked("first", first)), np.asarray(unmasked("second", second))
     logs = finite("log_probability", log_probability)
     if first.ndim != 2 or logs.shape != first.shape or len(second) != len(first) or second.ndim != 2:
         raise ShapeError(f"repeats need axes (P, k); got {first.shape}, {second.shape} and {logs.shape}.")
@@ -201,7 +201,7 @@ def same_noise(token: Codes, log_probability: ArrayLike) -> Repeats:
     >>> same_noise(token, np.full((40, 50), np.log(0.01))).p_value < 1e-100
     True
     """
-    token, logs = np.asarray(token), finite("log_probability", log_probability)
+    token, logs = np.asarray(unmasked("token", token)), finite("log_probability", log_probability)
     if token.ndim != 2 or logs.shape != token.shape:
         raise ShapeError(f"same_noise needs axes (P, k); got {token.shape} and {logs.shape}.")
     pairs = len(token) // 2
@@ -240,7 +240,7 @@ def shuffled_noise(token: Codes) -> Repeats:
     >>> shuffled_noise(np.tile(np.arange(4), (100, 1))).p_value < 1e-25
     True
     """
-    token = np.asarray(token)
+    token = np.asarray(unmasked("token", token))
     if token.ndim != 2:
         raise ShapeError(f"shuffled_noise needs axes (P, k); got {token.shape}.")
     pairs = len(token) // 2

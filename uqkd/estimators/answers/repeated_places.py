@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from uqkd.checking.arrays import unmasked
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.collisions import TILTS, Codes, Repeats
 
@@ -48,7 +49,7 @@ def same_places(codes: Codes, pairs: Sequence[tuple[Sequence[int], Sequence[int]
     >>> copied.share, copied.p_value < 1e-50, shifted.p_value
     (1.0, True, 1.0)
     """
-    codes = np.asarray(codes)
+    codes = np.asarray(unmasked("codes", codes))
     if codes.ndim != 2:
         raise ShapeError(f"same_places needs axes (P, R); got {codes.shape}.")
     labels = _labelled(codes)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import unmasked
+from uqkd.errors import ShapeError
 from uqkd.estimators.answers.counting import answers
 from uqkd.estimators.variance.categorical import gini
 
@@ -75,6 +76,11 @@ def share_variances(classes: Classes, words: Classes) -> ShareVariances:
     """
     classes, words = answers("classes", classes, "E S P k", need=(1, 2)), answers("words", words, "P C")
     experiments, students, prompts, k = classes.shape
+    if len(words) != prompts or classes.min() < 0 or classes.max() >= words.shape[1]:
+        raise ShapeError(
+            f"share_variances needs words (P={prompts}, C) and classes in 0 ... C − 1; got words {words.shape} and classes "
+            f"{classes.min()} to {classes.max()}."
+        )
     shares = np.eye(words.shape[1])[classes].mean(axis=3)
     begun = np.zeros((experiments, students, int(words.max()) + 1))
     word = words[np.arange(prompts)[:, None], classes]  # (E, S, P, k)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.checking.arrays import Array, finite
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError
 
 
@@ -71,7 +72,7 @@ def average_responses(responses: Any, *, axis: int | None = None) -> Averaged:
     >>> average_responses([[1.0], [5.0]]).within_var is None
     True
     """
-    array = finite("responses", responses)
+    array = raisable("responses", finite("responses", responses))
     axis = _response_axis(array.shape, axis)
     k = array.shape[axis]
     mean = np.asarray(array.mean(axis=axis))

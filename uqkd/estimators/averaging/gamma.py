@@ -12,6 +12,7 @@ import numpy as np
 from scipy import optimize, special
 
 from uqkd.checking.arrays import Array
+from uqkd.estimators.averaging.boundary import allowed
 from uqkd.estimators.intervals.mean_squares import Interval
 
 METHOD = "likelihood ratio, corrected for few degrees of freedom"
@@ -88,7 +89,7 @@ def mean_deviance(dof: Array | float) -> Array:
     Examples
     --------
     >>> mean_deviance(np.array([4.0, 1000.0])).round(4)
-    array([1.0814, 1.0003])
+    array([1.0815, 1.0003])
     """
     half = np.asarray(dof, dtype=np.float64) / 2.0
     return np.asarray(2.0 * half * (np.log(half) - special.digamma(half)))
@@ -121,8 +122,18 @@ class Profile:
 
     def beyond(self, value: float, level: float) -> float:
         """How far the statistic of a value lies above what the level allows; the value is in the interval where not above 0."""
-        deviance = self.squares.deviance(fitted(self.squares, held=self.which, at=value))
-        return deviance - self.least - float(special.chdtri(1.0, 1.0 - level)) * self.mean
+        coef = fitted(self.squares, held=self.which, at=value)
+        deviance = self.squares.deviance(coef)
+        if np.isinf(deviance):
+            return deviance
+        return deviance - self.least - allowed(self._from_zero(value, coef), level) * self.mean
+
+    def _from_zero(self, value: float, coef: Array) -> float:
+        """Distance of a value from zero: the root of the deviance at zero of data that are what the value expects."""
+        if value == 0.0:
+            return 0.0
+        expected = MeanSquares(self.squares.design @ coef, self.squares.dof, self.squares.design)
+        return float(np.sqrt(max(expected.deviance(fitted(expected, held=self.which)), 0.0)))
 
     def interval(self, level: float) -> Interval:
         """Values at least zero that the likelihood ratio does not reject."""
@@ -138,7 +149,9 @@ class Profile:
         high = float("inf")
         if outside > 0.0:
             high = float(optimize.brentq(self.beyond, best, best + step, args=(level,), rtol=_PRECISE))
-        return Interval(np.float64(self.coef[self.which]), np.float64(low), np.float64(high), level, METHOD)
+        return Interval(
+            np.float64(max(float(self.coef[self.which]), 0.0)), np.float64(low), np.float64(high), level, METHOD
+        )
 
 
 def profile(squares: MeanSquares, coef: Array, which: int) -> Profile:

@@ -40,7 +40,8 @@ class AveragingLaw:
     floor_se, slope_se : float
         Standard errors.
     floor_interval, slope_interval : Interval
-        Two-sided, of values that are not negative: where the data show no floor it begins at 0.
+        Two-sided, of values that are not negative: where the data show no floor it begins at 0. Their `estimate` is the best
+        value that is not negative.
     covariance : (2, 2) array
         Of (floor, slope).
     chi2, dof : float, int

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from uqkd.checking.arrays import Array, same_shape, shaped
 from uqkd.checking.variation import raisable
 from uqkd.errors import DataError, ShapeError, VarianceError
+from uqkd.estimators.averaging.boundary import allowed
 from uqkd.estimators.intervals.level import normal_half_width
 from uqkd.estimators.intervals.mean_squares import Interval
 
@@ -38,7 +39,7 @@ class Line:
 
 def law_data(k: Any, variance: Any, standard_error: Any) -> tuple[Array, Array, Array]:
     """k, variances and standard errors, checked: one shape (n,), k and errors positive, two different k."""
-    count, value = shaped("k", k, "n"), raisable("variance", shaped("variance", variance, "n"))
+    count, value = raisable("k", shaped("k", k, "n")), raisable("variance", shaped("variance", variance, "n"))
     error = raisable("standard_error", shaped("standard_error", standard_error, "n"))
     same_shape("variance", value, "k", count)
     same_shape("standard_error", error, "k", count)
@@ -135,15 +136,22 @@ def estimated_line(design: Array, value: Array, covariance: Array, dof: float) -
 def line_interval(line: Line, which: int, level: float, method: str) -> Interval:
     """Of the floor (0) or the slope (1), which are variances: values at least zero, by inversion of the test.
 
-    Below zero there is no value to be tried, so the best is that at zero; an estimate below it leaves the values whose square
-    distance exceeds that of zero by no more than the level allows.
+    The statistic is the squared distance of a value from the estimate less that of the best value, in standard errors; how
+    large it may be near zero says `allowed`, so that the interval of an estimate below zero is short but never empty.
     """
     estimate, error = float(line.coef[which]), float(np.sqrt(line.covariance[which, which]))
-    reach = float(normal_half_width(error, level=level))
-    if np.isfinite(line.dof):
-        reach = error * float(special.stdtrit(line.dof, 0.5 + level / 2.0))
-    high = estimate + (reach if estimate >= 0.0 else float(np.hypot(estimate, reach)))
-    return Interval(np.float64(estimate), np.float64(max(estimate - reach, 0.0)), np.float64(high), level, method)
+    at = estimate / error
+
+    def beyond(value: float) -> float:
+        return (at - value) ** 2 - min(at, 0.0) ** 2 - allowed(value, level, line.dof)
+
+    best = max(at, 0.0)
+    low = float(optimize.brentq(beyond, 0.0, best)) if best > 0.0 and beyond(0.0) > 0.0 else 0.0
+    high = best + 1.0
+    while beyond(high) <= 0.0:
+        high = best + 2.0 * (high - best)
+    high = float(optimize.brentq(beyond, best, high))
+    return Interval(np.float64(best * error), np.float64(low * error), np.float64(high * error), level, method)
 
 
 def normal_interval(estimate: float, standard_error: float, level: float, method: str) -> Interval:

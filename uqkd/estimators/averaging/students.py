@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.checking.arrays import Array, confidence_level, shaped
-from uqkd.checking.variation import alike, raisable
+from uqkd.checking.variation import ROUNDING, alike, raisable
 from uqkd.errors import ShapeError, VarianceError, one_of
 from uqkd.estimators.averaging import gamma
 from uqkd.estimators.averaging.laws import AveragingLaw, law_of
@@ -72,8 +72,8 @@ def averaging_law_of(k: Any, means: Any, *, design: str, level: float = LEVEL) -
     (1.0, 2.0)
     """
     level, design = confidence_level(level), one_of("design", design, DESIGNS)
-    count = shaped("k", k, "n")
-    array = raisable("means", shaped("means", means, "K S P", need={"S": 3}))
+    count = raisable("k", shaped("k", k, "n"))
+    array = raisable("means", shaped("means", means, "K S P", need={"S": 3}), 4)
     if count.size != len(array):
         raise ShapeError(f"means needs axes (K={count.size}, S, P), one K for each k; got shape {array.shape}.")
     different_k(count)
@@ -97,7 +97,7 @@ def _mean_squares(count: Array, students: Array, design: str) -> gamma.MeanSquar
         whole, left = centred[-1], 1.0 / count[-1]
     else:
         contrasts, whole, left = _helmert(count, centred)
-    if alike(contrasts + 1.0, axis=1).all(axis=-1).any():
+    if (np.abs(contrasts).max(axis=(1, 2)) <= ROUNDING * np.abs(students).max()).any():
         raise VarianceError(
             "means: students are the same at two values of k, as if nothing were averaged. Leave one out."
         )

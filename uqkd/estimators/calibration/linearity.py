@@ -10,6 +10,7 @@ from scipy import special
 
 from uqkd.checking.arrays import Array, finite, same_shape, shaped
 from uqkd.checking.probabilities import class_probabilities, named_labels
+from uqkd.checking.variation import raisable
 from uqkd.errors import DataError, OptionError, ShapeError
 from uqkd.estimators.variance.categorical import kl_divergence
 from uqkd.estimators.variance.two_way import two_way_mean
@@ -194,7 +195,7 @@ def by_share(values: Any, share: Any, *, bins: int = 20) -> MeansByShare:
     >>> means.centre, means.mean, means.standard_error, means.count
     (array([0.25, 0.75]), array([2., 7.]), array([ 1., nan]), array([2, 1]))
     """
-    table = np.atleast_2d(shaped("values", values, "P", "S P"))
+    table = np.atleast_2d(raisable("values", shaped("values", values, "P", "S P")))
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise OptionError(f"bins must be a whole number, at least 1; got {bins!r}.")
     weight = shaped("share", share, "P")

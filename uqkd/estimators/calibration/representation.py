@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.checking.arrays import Array, float_or_array, same_shape, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError, VarianceError
 from uqkd.estimators.calibration.linearity import mixing_shares
 
@@ -108,7 +109,8 @@ def feature_linearity(mixed: Any, first: Any, second: Any, share: Any) -> float 
     0.5
     """
     at, left, right = (
-        shaped(name, value, "P D", "S P D") for name, value in (("mixed", mixed), ("first", first), ("second", second))
+        raisable(name, shaped(name, value, "P D", "S P D"))
+        for name, value in (("mixed", mixed), ("first", first), ("second", second))
     )
     same_shape("first", left, "mixed", at)
     same_shape("second", right, "mixed", at)

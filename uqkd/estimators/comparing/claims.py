@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from uqkd.checking.arrays import Array, confidence_level, unmasked
+from uqkd.checking.arrays import Array, confidence_level, known_or_nan
+from uqkd.checking.variation import raisable
 from uqkd.errors import OptionError, ShapeError, one_of
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
@@ -55,7 +56,7 @@ def two_way_interval(values: ArrayLike, *, level: float = LEVEL, comparisons: in
     >>> round(float(found.estimate), 3), round(float(found.low), 3), round(float(found.high), 3)
     (2.583, -0.309, 5.475)
     """
-    table = np.asarray(unmasked("values", values), dtype=np.float64)
+    table = raisable("values", known_or_nan("values", values))
     if table.ndim != 2:
         raise ShapeError(f"two_way_interval needs axes (S, P); got shape {table.shape}.")
     if comparisons < 1:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.checking.arrays import Array, confidence_level, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import one_of
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval, chi_square_interval, mean_square_interval
@@ -75,7 +76,7 @@ def variance_interval(
     >>> interval.estimate.round(3), interval.low.round(3), interval.high.round(3)
     (array([4.667]), array([-3.822]), array([209.827]))
     """
-    array = shaped("draws", draws, "S P R", need={"S": 2, "R": 2})
+    array = raisable("draws", shaped("draws", draws, "S P R", need={"S": 2, "R": 2}))
     one_of("component", component, COMPONENTS)
     level = confidence_level(level)
     means = array.mean(axis=2)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from uqkd.checking.arrays import confidence_level, unmasked
+from uqkd.checking.arrays import confidence_level, known_or_nan
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError
 from uqkd.estimators.intervals.level import LEVEL
 
@@ -35,7 +36,7 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
     >>> mean_and_error([1.0, 3.0, 5.0, 7.0])
     (4.0, 1.2909944487358056)
     """
-    sample = np.asarray(unmasked("values", values), dtype=np.float64)
+    sample = raisable("values", known_or_nan("values", values))
     if sample.ndim != 1 or sample.size < 2:
         raise ShapeError(f"mean_and_error needs one axis of at least two values; got shape {sample.shape}.")
     return float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(sample.size))
@@ -63,9 +64,7 @@ def half_width(standard_error: ArrayLike, count: ArrayLike, *, level: float = LE
     >>> half_width(1.0, [2, 6, 1000]).round(2)
     array([12.71,  2.57,  1.96])
     """
-    counts, error = (
-        np.asarray(unmasked(*x), dtype=np.float64) for x in (("count", count), ("standard_error", standard_error))
-    )
+    counts, error = known_or_nan("count", count), known_or_nan("standard_error", standard_error)
     return np.asarray(_quantile(counts - 1.0, level) * error)
 
 
@@ -94,9 +93,7 @@ def difference_half_width(
     >>> float(difference_half_width((1.0, 6), (1.0, 6)).round(2)), float(difference_half_width((1.0, 6), (0.0, 6)).round(2))
     (3.15, 2.57)
     """
-    (a, n), (b, m) = (
-        tuple(np.asarray(unmasked("a side", x), dtype=np.float64) for x in side) for side in (first, second)
-    )
+    (a, n), (b, m) = (tuple(known_or_nan("a side", x) for x in side) for side in (first, second))
     square = a**2 + b**2
     spread = a**4 / np.maximum(n - 1.0, 1.0) + b**4 / np.maximum(m - 1.0, 1.0)
     dof = np.divide(square**2, spread, out=np.ones_like(square + spread), where=spread > 0)

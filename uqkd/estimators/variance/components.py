@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import finite, unmasked
+from uqkd.checking.variation import raisable
 from uqkd.errors import DataError, OptionError, ShapeError, nearest
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import mean_square_interval
@@ -142,7 +143,7 @@ def mean_variance_components(
     >>> parts.effects, parts.estimate
     (('t', 'i', 'residual'), array([30.  ,  3.75,  2.5 ]))
     """
-    answers = finite("values", values)
+    answers = raisable("values", finite("values", values))
     if answers.ndim != 2:
         raise ShapeError(f"values must have the axes (S, P); got shape {answers.shape}.")
     place = _balanced_cube({**factors, "place": np.arange(len(answers))}, list(factors), "place").astype(np.intp)
@@ -192,10 +193,13 @@ def _balanced_cube(table: Mapping[str, Any], factors: Sequence[str], value: str)
     for name in (*factors, value):
         if name not in columns:
             raise DataError(f"variance_components found no column {name!r}; {nearest(name, columns)}.")
-    values = finite(value, table[value])
+    values = raisable(value, finite(value, table[value]))
     levels, codes = zip(
         *(np.unique(np.asarray(unmasked(name, table[name])), return_inverse=True) for name in factors), strict=True
     )
+    if len({values.size, *(code.size for code in codes)}) > 1:
+        sizes = ", ".join(f"{name}: {code.size}" for name, code in zip(factors, codes, strict=True))
+        raise ShapeError(f"every value needs a level of every factor; got {values.size} values and {sizes} levels.")
     shape = tuple(len(level) for level in levels)
     for name, length in zip(factors, shape, strict=True):
         if length < 2:

@@ -47,7 +47,7 @@ class Moments:
     @classmethod
     def about(cls, centre: ArrayLike) -> Moments:
         """An empty stream about a centre (P,)."""
-        fixed = raisable("centre", shaped("centre", centre, "P"), 4)
+        fixed = shaped("centre", centre, "P")
         return cls(0, fixed, np.zeros(len(fixed)), np.zeros((3, len(fixed))), np.zeros(2))
 
     @classmethod

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uqkd.checking.arrays import unmasked
+from uqkd.checking.arrays import finite, known_or_nan
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError, VarianceError
 
 
@@ -35,7 +36,7 @@ def two_way_standard_error(values: ArrayLike) -> float:
     >>> round(two_way_standard_error([[1.0, 2.0], [3.0, 4.0]]), 4)
     1.118
     """
-    table = np.asarray(unmasked("values", values), dtype=np.float64)
+    table = raisable("values", known_or_nan("values", values))
     if table.ndim != 2:
         raise ShapeError(f"two_way_standard_error needs axes (S, P); got shape {table.shape}.")
     students, prompts = table.shape
@@ -72,7 +73,7 @@ def two_way_mean(values: ArrayLike) -> tuple[float, float]:
     >>> two_way_mean([[1.0, 2.0], [3.0, 4.0]])[0]
     2.5
     """
-    return float(np.asarray(unmasked("values", values), dtype=np.float64).mean()), two_way_standard_error(values)
+    return float(known_or_nan("values", values).mean()), two_way_standard_error(values)
 
 
 def share_of(values: ArrayLike, whole: ArrayLike) -> tuple[float, float]:
@@ -101,7 +102,7 @@ def share_of(values: ArrayLike, whole: ArrayLike) -> tuple[float, float]:
     >>> round(share, 3), round(error, 3)
     (0.6, 0.094)
     """
-    table, of = (np.asarray(unmasked(*x), dtype=np.float64) for x in (("values", values), ("whole", whole)))
+    table, of = (raisable(*x) for x in (("values", known_or_nan("values", values)), ("whole", finite("whole", whole))))
     if table.ndim != 2 or of.shape != table.shape[1:]:
         raise ShapeError(f"share_of needs values (S, P) and whole (P,); got shapes {table.shape} and {of.shape}.")
     unit = float(of.mean())
@@ -136,9 +137,7 @@ def ratio_values(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
     >>> ratio_values([[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [2.0, 2.0]]).mean()
     np.float64(0.5)
     """
-    of, among = np.broadcast_arrays(
-        *(np.asarray(unmasked(*x), dtype=np.float64) for x in (("part", part), ("whole", whole)))
-    )
+    of, among = np.broadcast_arrays(*(known_or_nan(*x) for x in (("part", part), ("whole", whole))))
     unit = float(among.mean())
     if not unit > 0:
         raise VarianceError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from uqkd.checking.arrays import Array, same_shape, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError, VarianceError
 
 
@@ -134,7 +135,7 @@ def _minimum(value: Array, covariance: Array, biases: Any) -> Combination:
     _fit(value, covariance)
     bias = np.zeros_like(value)
     if biases is not None:
-        bias = _alongside(value, "biases", shaped("biases", biases, "m", "m P"))
+        bias = _alongside(value, "biases", raisable("biases", shaped("biases", biases, "m", "m P")))
     by_prompt = bias.T if bias.ndim == 2 else bias
     root = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     least = root.min(axis=-1, keepdims=True)
