@@ -137,11 +137,10 @@ def gamma_quantile(chance: float, cumulants: tuple[Array, Array, Array]) -> Arra
 
 
 def _gamma_shape(cumulants: tuple[Array, Array, Array]) -> Array:
+    """Of the gamma with this skewness; one below 1e-3 counts as that, and as normal: its median is off by 2e-4 sd."""
     _, variance, third = cumulants
-    skew = np.maximum(
-        third / variance**1.5, 1e-3
-    )  # below, the gamma is as good as normal: its median is off by 2e-4 sd
-    return np.asarray(4.0 / skew**2)
+    noisy = np.where(variance > 0.0, variance, 1.0)
+    return np.asarray(4.0 / np.maximum(third / noisy**1.5, 1e-3) ** 2)
 
 
 def profile_sizes(gaps: BinnedGaps, error: Array, variance: Array) -> Array:
