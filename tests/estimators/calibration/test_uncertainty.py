@@ -139,32 +139,34 @@ def test_kernel_against_all_pairs():
     assert kernel_calibration_error([[0.7, 0.3]] * 400, [0] * 240 + [1] * 160).plug_in == pytest.approx(0.1, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_of_quadratic_forms_is_that_of_drawn_labels():
-    """Mean of Q over 2,000 draws of labels: sd √(2 tr Σ²/2,000), accepted at 3.9 sd. Classes that ignore each other fail."""
+    """Mean of Q over 1,000 draws of labels: sd √(2 tr Σ²/1,000), accepted at 3.9 sd. Classes that ignore each other fail."""
     probs, _ = drawn("noise", points=80, classes=3)
     rng = generator("test", "noise of forms")
     forms = []
-    for _ in range(2_000):
+    for _ in range(1_000):
         labels = (rng.random(80)[:, None] > probs.cumsum(axis=1)[:, :-1]).sum(axis=1)
         forms.append(float(classwise_form(probs, labels, bins=5, binning="equal_width").square))
     form = classwise_form(probs, labels, bins=5, binning="equal_width")
     mean, variance, _ = (float(k) for k in form.cumulants(np.array(0.0)))
-    assert abs(np.mean(forms) - mean) < 3.9 * np.sqrt(variance / 2_000)
-    # the sample variance of 2,000 has a relative sd of √((2 + 12/ν)/2,000) = .05 for ν >= 4 degrees of freedom
-    assert np.var(forms, ddof=1) == pytest.approx(variance, rel=4 * 0.05)
+    assert abs(np.mean(forms) - mean) < 3.9 * np.sqrt(variance / 1_000)
+    # the sample variance of 1,000 has a relative sd of √((2 + 12/ν)/1,000) = .07 for ν >= 4 degrees of freedom
+    assert np.var(forms, ddof=1) == pytest.approx(variance, rel=4 * 0.07)
     cells = np.unique(np.floor(probs * 5).astype(int) + 5 * np.arange(3), return_inverse=True, return_counts=True)
     # a wrong version: every p(1 − p) is p, so that a label does not know that it is of one class
     alone = sum(probs.ravel()[cells[1].ravel() == k].sum() / (80 * 3 * n) for k, n in enumerate(cells[2]))
-    assert abs(np.mean(forms) - alone) > 3.9 * np.sqrt(variance / 2_000)
+    assert abs(np.mean(forms) - alone) > 3.9 * np.sqrt(variance / 1_000)
 
 
 # ------------------------------------------------------------------ coverage, and wrong versions
 
 
+@pytest.mark.slow
 def test_the_bootstrap_of_a_calibrated_model_covers_nothing():
-    """S6: n = 500, calibrated. 20 percentile intervals of the plug-in hold 0 never; those of test inversion in 18 or more.
+    """S6: n = 500, calibrated. 20 percentile intervals of the plug-in never hold 0; those of test inversion nearly always.
 
-    An interval that covers .95 holds 0 in fewer than 16 of 20 with chance .0003.
+    They leave out 0 in one tail, .03 of samples: in five or more of 20 with chance 3e-4.
     """
     held = new = 0
     for k in range(20):
@@ -182,6 +184,7 @@ def test_the_bootstrap_of_a_calibrated_model_covers_nothing():
     assert new >= 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "points"), [(2, 200), (100, 200), (2, 2_000)])
 def test_coverage_at_zero_and_at_five_hundredths(classes, points):
     """400 experiments: an interval that covers .95 stays above .907 with chance .9999 (3.9 sd of .0109), one of .87 does not."""
@@ -195,6 +198,7 @@ def test_coverage_at_zero_and_at_five_hundredths(classes, points):
         assert abs(row["debiased_mean"] - row["true_error"]) < abs(row["plug_in_mean"] - row["true_error"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["rms", "kernel", "classwise"])
 def test_coverage_of_squared_errors(measure):
     experiments = {"rms": 400, "kernel": 200, "classwise": 100}[measure]
@@ -205,23 +209,24 @@ def test_coverage_of_squared_errors(measure):
         assert row["plug_in_mean"] > row["debiased_mean"]
 
 
+@pytest.mark.slow
 def test_wrong_bins_and_wrong_noise_miss():
     """Wrong versions on populations whose error is known: each must leave the band that the right one keeps."""
     rows = coverage.with_error(2, "wave", "ece", 0.05)
     truth = coverage.true_error(rows, "ece")
     draw = generator("test", "wrong bins")
-    picked, chance = draw.integers(coverage.ROWS, size=(300, 2_000)), draw.random((300, 2_000))
+    picked, chance = draw.integers(coverage.ROWS, size=(100, 2_000)), draw.random((100, 2_000))
     confidence, correct = rows.confidence[picked], (chance < rows.right[picked]).astype(float)
     *_, low, high = coverage.binned(confidence, correct, "l1")
-    assert ((low <= truth) & (truth <= high)).mean() >= 0.95 - 3.9 * np.sqrt(0.95 * 0.05 / 300)
-    two = np.stack([confidence[:60], 1 - confidence[:60]], axis=-1)
+    assert ((low <= truth) & (truth <= high)).mean() >= 0.95 - 3.9 * np.sqrt(0.95 * 0.05 / 100)
+    two = np.stack([confidence[:20], 1 - confidence[:20]], axis=-1)
     held = [
         calibration_error(p, (right < 0.5).astype(int), bins=3).interval.covers(truth)
-        for p, right in zip(two, correct[:60], strict=True)
+        for p, right in zip(two, correct[:20], strict=True)
     ]
     assert np.mean(held) < 0.5  # another estimand: three bins in which the wave cancels
     plug_in, *_ = coverage.binned(confidence[:, :200], correct[:, :200], "l1")
-    assert plug_in.mean() > truth + 3.9 * plug_in.std() / np.sqrt(300)  # the plug-in is no estimate of it
+    assert plug_in.mean() > truth + 3.9 * plug_in.std() / np.sqrt(100)  # the plug-in is no estimate of it
 
 
 # ------------------------------------------------------------------ bounds and shapes
@@ -234,6 +239,7 @@ def test_all_right_is_never_zero_wide(error, confidence):
     found = error([[confidence, 1 - confidence]] * 200, [0] * 200)
     assert np.isfinite([*found.interval, found.p_value, found.debiased]).all()
     assert found.interval.high > 0.0
+    assert found.p_value > 0.05 or confidence == 0.8  # .8 said, all right: too unsure
     assert found.interval.low <= found.interval.estimate <= found.interval.high
 
 
@@ -307,15 +313,16 @@ def test_band_limits_are_binomial_quantiles():
     )
 
 
+@pytest.mark.slow
 def test_band_holds_a_calibrated_model_and_not_an_overconfident_one():
-    """300 calibrated samples: the simultaneous band holds all bins in .95 or more; 3.9 sd of .0126 below is .901."""
+    """150 calibrated samples: the simultaneous band holds all bins in .95 or more; 3.9 sd of .0178 below is .88."""
     inside = sharp = 0
-    for k in range(300):
+    for k in range(150):
         probs, labels = drawn("bands", k, points=200, classes=2)
         band = reliability_band(curve := reliability_curve(probs, labels), simultaneous=True)
         inside += ((band.consistent_low <= curve.accuracy) & (curve.accuracy <= band.consistent_high)).all()
         over = coverage.softmax(4.0 * np.log(probs))
         band = reliability_band(curve := reliability_curve(over, labels), simultaneous=True)
         sharp += ((band.consistent_low <= curve.accuracy) & (curve.accuracy <= band.consistent_high)).all()
-    assert inside >= 0.901 * 300
-    assert sharp < 0.5 * 300
+    assert inside >= 0.88 * 150
+    assert sharp < 0.5 * 150

@@ -37,6 +37,7 @@ def test_by_hand():
     assert conformal_sets(PROBS, PROBS, LABELS, level=0.9).sets.all()  # the fifth of four: nothing can be left out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["lac", "aps"])
 @pytest.mark.parametrize("points", [19, 50])
 def test_the_chance_is_exact_in_finite_samples(score, points):
@@ -61,6 +62,7 @@ def test_the_chance_is_exact_in_finite_samples(score, points):
         assert naive.mean() < exact - reach
 
 
+@pytest.mark.slow
 def test_coverage_over_points_is_beta_distributed():
     """For one calibration part of n = 99 at .9 the coverage over all points is Beta(90, 10) (Vovk 2012): its mean and spread."""
     pool, truth = world("pool", points=20_000)

@@ -160,12 +160,11 @@ def of_quadratic_forms(
 
     debiased = shaped_as_given([_root(form.unbiased_square(points)) for form in forms])
     low, high = (shaped_as_given([pair[side] for pair in limits]) for side in (0, 1))
-    zero = np.zeros(())
     return CalibrationError(
         shaped_as_given([np.sqrt(form.square) for form in forms]),
         debiased,
         Interval(debiased, low, high, level, "test inversion", _NOTES["quadratic"]),
-        shaped_as_given([1.0 - form.chance_below(zero, form.square) for form in forms]),
+        shaped_as_given([form.p_value() for form in forms]),
         estimand,
     )
 

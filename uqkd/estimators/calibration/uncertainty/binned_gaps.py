@@ -13,6 +13,7 @@ from scipy import special
 from uqkd.checking.arrays import Array
 
 PENALTY = 0.5  # of a free gap in each bin against one size of gap for all, in units of Akaike's 2; see `chance_below`
+_REACH = 3.0  # standard errors
 _LEAST = 1e-12  # variance of a gap below which it counts as this: where all confidences are 0 or 1
 
 
@@ -43,14 +44,30 @@ class BinnedGaps:
         return np.asarray((self.weight * np.abs(self.gap) ** power).sum(axis=-1))
 
     def variance(self, size: Array) -> Array:
-        """Variance of each bin's gap if the true one has this size and the sign of the observed one."""
-        right = np.clip(self.confidence - np.where(self.gap >= 0.0, size, -size), 0.0, 1.0)
-        return np.asarray(np.maximum(right * (1.0 - right) - self.spread, _LEAST) / self.count)
+        """Variance of each bin's gap if the true one has this size.
+
+        Its sign is the observed one, unless an accuracy would then leave [0, 1] and the observed gap is within `_REACH` standard
+        errors of the true one with the other sign: where all are right at .999, more than .001 can only be an error downwards.
+        """
+        observed = np.where(self.gap >= 0.0, 1.0, -1.0)
+        right, other = self.confidence - observed * size, self.confidence + observed * size
+        noise, noise_other = self._noise(right), self._noise(other)
+        near = (size + np.abs(self.gap)) ** 2 <= _REACH**2 * noise_other
+        return np.where(((right < 0.0) | (right > 1.0)) & near, noise_other, noise)
+
+    def _noise(self, right: Array) -> Array:
+        inside = np.clip(right, 0.0, 1.0)
+        return np.asarray(np.maximum(inside * (1.0 - inside) - self.spread, _LEAST) / self.count)
+
+    @property
+    def points(self) -> Array:
+        """Number of points, (...)."""
+        return np.asarray((self.count * (self.weight > 0)).sum(axis=-1))
 
     def reference_variance(self) -> Array:
         """Variance of each bin's gap at the share correct among its points and one more that is as right as it is sure."""
         right = self.confidence - self.gap * self.count / (self.count + 1.0)
-        return np.asarray(np.maximum(right * (1.0 - right) - self.spread, _LEAST) / self.count)
+        return self._noise(right)
 
 
 def binned_gaps(count: Array, confidence: Array, squares: Array, correct: Array) -> BinnedGaps:
@@ -137,11 +154,10 @@ def gamma_quantile(chance: float, cumulants: tuple[Array, Array, Array]) -> Arra
 
 
 def _gamma_shape(cumulants: tuple[Array, Array, Array]) -> Array:
+    """Of the gamma with this skewness; one below 1e-3 counts as that, and as normal: its median is off by 2e-4 sd."""
     _, variance, third = cumulants
-    skew = np.maximum(
-        third / variance**1.5, 1e-3
-    )  # below, the gamma is as good as normal: its median is off by 2e-4 sd
-    return np.asarray(4.0 / skew**2)
+    noisy = np.where(variance > 0.0, variance, 1.0)
+    return np.asarray(4.0 / np.maximum(third / noisy**1.5, 1e-3) ** 2)
 
 
 def profile_sizes(gaps: BinnedGaps, error: Array, variance: Array) -> Array:

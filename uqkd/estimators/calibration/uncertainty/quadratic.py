@@ -31,7 +31,7 @@ class QuadraticForm:
     traces : (2, 3, ...) array
         tr Σ, tr Σ², tr Σ³ of the covariance Σ of d: for a calibrated model, and for one with the gaps seen.
     along : (2, ...) array
-        uᵀΣu and uᵀΣ²u for the direction u of d, or on average over directions of noise where that is more: how noise and error
+        uᵀΣu and uᵀΣ²u for the direction u of d, or along the strong directions of noise where that is more: how noise and error
         meet. A small d is one in which noise went against the error, so that its own direction alone would say too little.
     """
 
@@ -58,6 +58,11 @@ class QuadraticForm:
     def chance_below(self, error: Array, value: Array) -> Array:
         """Chance of a Q of at most `value` where the true error is `error`."""
         return gamma_chance(value, self.cumulants(error))
+
+    def p_value(self) -> Array:
+        """Chance that Q of a calibrated model is at least as large: 1 where it is 0, as without any noise."""
+        above = 1.0 - self.chance_below(np.zeros_like(self.square), self.square)
+        return np.asarray(np.where(self.square > 0, above, 1.0))
 
     def limits(self, level: float) -> tuple[Array, Array]:
         """Errors at which Q is at either end of what is likely; as `error_limits`."""
@@ -115,6 +120,8 @@ def quadratic_form(mean: Array, own: Array, calibrated: Array, observed: Array) 
         )
     onto = (observed @ direction[..., None])[..., 0]
     along = np.stack([(direction * onto).sum(axis=-1), (onto**2).sum(axis=-1)])
-    size = np.where(np.asarray(traces[1][0]) > 0, traces[1][0], 1.0)
-    typical = np.stack([traces[1][1] / size, traces[1][2] / size])  # along a direction in which noise itself points
-    return QuadraticForm(square, own, np.asarray(traces), np.maximum(along, typical))
+    all_noise = np.where(traces[1][0] > 0, traces[1][0], 1.0)
+    # √(tr Σ³/tr Σ), between the means of the noise weighted by itself and by its square: with the first alone .90 to
+    # .95 were covered (kernel, 200 points, error .05), with the second .96 to .98
+    strong = np.sqrt(np.maximum(traces[1][2], 0.0) / all_noise)
+    return QuadraticForm(square, own, np.asarray(traces), np.maximum(along, np.stack([strong, strong**2])))
