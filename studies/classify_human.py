@@ -38,16 +38,17 @@ RULES = ("labels", "raters")  # by which validation texts choose: likelihood of 
 
 class Options(Base):
     ratings: tuple[str, ...] = ("studies/ratings/tweets.csv", "studies/ratings/editorials.csv")
-    dimensions: AtLeastTwo = 100  # of the features
+    dimensions: AtLeastTwo = 150  # of the features: TF-IDF of pieces of words, its leading components
     teacher: str = "perceptron:64"
     student: str = "perceptron:16"
     replicates: AtLeastTwo = 6  # independent teachers
     students: PositiveInt = 1  # of each teacher and setting
-    temperatures: tuple[PositiveFloat, ...] = (1.0, 2.0, 4.0)
+    temperatures: tuple[PositiveFloat, ...] = (1.0, 3.0)  # these three are the grid
     weights: tuple[Fraction, ...] = (0.5, 1.0)
-    steps: AtLeastTwo = 120
+    lengths: tuple[AtLeastTwo, ...] = (50, 150)  # steps of a student
+    steps: AtLeastTwo = 120  # of a teacher
     batch: AtLeastTwo = 64
-    lr: PositiveFloat = 3e-3
+    lr: PositiveFloat = 5e-3
 
 
 LONG = {
@@ -66,7 +67,7 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = options.only("teacher", "student", "students", "temperatures", "weights", "steps", "batch", "lr")
+    how = options.only("teacher", "student", "students", "temperatures", "weights", "lengths", "steps", "batch", "lr")
     rated = [rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
     for name in (options.teacher, options.student):
         by_name(name, row=(options.dimensions,), classes=2)  # a misspelt network is refused before any work
@@ -107,12 +108,13 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
     level = np.tile(np.arange(each), len(names))
     design = SeedDesign(level, level, level, recurring=("responses", "initialisation", "order"))
     how = {
-        "labels": task.train.majority, "recipe": cell_recipe(cell),
+        "labels": task.train.majority,
         "factory": by_name(cell["student"], row=task.X.shape[1:], classes=len(task.train.classes)),
     }  # fmt: skip
-    for temperature, weight in product(cell["temperatures"], cell["weights"]):
-        own, setting = (*key, "students", temperature, weight), f"T={temperature:g}, weight {weight:g}"
-        how["objective"] = Distillation(temperature, weight)
+    for temperature, weight, steps in product(cell["temperatures"], cell["weights"], cell["lengths"]):
+        own = (*key, "students", temperature, weight, steps)
+        setting = f"T={temperature:g}, weight {weight:g}, {steps} steps"
+        how |= {"objective": Distillation(temperature, weight), "recipe": cell_recipe({**cell, "steps": steps})}
         stacked = ClassTargets(np.repeat(np.stack(targets), each, axis=0), None, "all")
         students = distill(task.X, stacked, seed_design=design, key=own, **how)
         held, test = (students.predict_proba(X) for X in (task.X_held, task.X_test))
@@ -201,11 +203,11 @@ def main(options: Options, run: Run) -> None:
 def caption(found: pd.DataFrame, options: Options) -> str:
     facts = {data_label({"data": path}): load_ratings(here_or_bundled(path)).facts for path in options.ratings}
     said = [f"{facts[name]} {told(found[found['data'] == name])}" for name in found["data"].unique()]
+    grid = [captions.listed(values) for values in (options.temperatures, options.weights, options.lengths)]
     return (
         f"{options.replicates} teachers {options.teacher} of majority labels, students {options.student}; every method at the "
-        f"temperature (of {captions.listed(options.temperatures)}) and weight (of {captions.listed(options.weights)}) of best "
-        f"likelihood of validation labels; ± {captions.INTERVALS} over teachers and test texts, with Holm's correction where a "
-        f"method is called nearer or farther. {' '.join(said)}"
+        f"temperature (of {grid[0]}), weight ({grid[1]}) and length ({grid[2]} steps) of best likelihood of validation labels. "
+        f"± {captions.INTERVALS} over teachers and test texts; nearer and farther: with Holm's correction. {' '.join(said)}"
     )
 
 
