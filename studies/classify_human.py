@@ -52,12 +52,9 @@ class Options(Base):
 
 
 LONG = {
-    "dimensions": 300,
-    "students": 3,
-    "temperatures": (1.0, 1.5, 2.0, 4.0, 8.0),
-    "weights": (0.2, 0.5, 0.8, 1.0),
-    "steps": 400,
-}
+    "dimensions": 300, "student": "perceptron:32", "students": 3, "temperatures": (1.0, 1.5, 2.0, 4.0, 8.0),
+    "weights": (0.2, 0.5, 0.8, 1.0), "lengths": (30, 60, 120, 240, 480),
+}  # fmt: skip
 
 PRESETS = {
     "quick": Options(),
@@ -71,7 +68,7 @@ def cells(options: Options) -> list[dict]:
     rated = [rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
     for name in (options.teacher, options.student):
         by_name(name, row=(options.dimensions,), classes=2)  # a misspelt network is refused before any work
-    return [{**one, **how, "replicate": r} for one, r in product(rated, range(options.replicates))]
+    return [{**one, **how, "replicate": r} for r, one in product(range(options.replicates), rated)]
 
 
 def measure(cell: dict) -> pd.DataFrame:

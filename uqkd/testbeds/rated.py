@@ -26,8 +26,8 @@ GROUPS = ("clear", "medium", "ambiguous")  # thirds of texts by how often two of
 DISTANCES = ("kl", "squared", "entropy_gap")
 
 NGRAMS = (2, 4)  # characters, within words
-LEAST = 3  # texts that hold a piece which counts
-MOST = 6_000  # pieces, the most frequent
+MIN_TEXTS = 3  # texts that hold a piece which counts
+MAX_PIECES = 6_000  # pieces, the most frequent
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def text_features(parts: tuple[tuple[str, ...], ...], *, dimensions: int) -> lis
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    least = min(LEAST, len(parts[0]) // 2)
-    words = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, min_df=least, max_features=MOST)
+    least = min(MIN_TEXTS, len(parts[0]) // 2)
+    words = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, min_df=least, max_features=MAX_PIECES)
     first = words.fit_transform(parts[0])
     start = seeds.seed63("testbeds", "text features", shared=True) % 2**32
     reduced = TruncatedSVD(min(dimensions, min(first.shape) - 1), random_state=start)
