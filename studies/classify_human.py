@@ -33,6 +33,7 @@ PLAIN, MIXED, CEILING = "teacher", "teacher, mixup", "raters"
 STUDENTS = (*METHODS, MIXED, CEILING)
 ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
 ALL = "all"
+NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters (ceiling)", BASE: "base rates"}
 RULES = ("labels", "raters")  # by which validation texts choose: likelihood of the majority labels, or of all ratings
 
 
@@ -170,7 +171,7 @@ def shown(found: pd.DataFrame, **where: str) -> pd.DataFrame:
 
 def plot(found: pd.DataFrame) -> Figure:
     names = list(found["data"].unique())
-    methods = [method for method in found["method"].unique() if method != LABEL]
+    methods = [*METHODS, MIXED, CEILING, ITSELF, SCALED, BASE]  # the label itself is infinitely far
     figure, axes = figures.panels(len(names), 2, height=3.6, sharey=True)
     colour, *of_groups = figures.colours(1 + len(GROUPS))
     for (left, right), name in zip(axes, names, strict=True):
@@ -180,14 +181,16 @@ def plot(found: pd.DataFrame) -> Figure:
         left.axvline(level.loc[PLAIN, "value"], color="0.5", linewidth=0.8)
         left.set_title(f"{name}: KL(raters ‖ student), nats")
         for n, (group, one) in enumerate(zip(GROUPS, of_groups, strict=True)):
-            rows = shown(part, data=name, group=group, measure="kl").reindex(methods)
-            at = np.arange(len(methods)) + 0.24 * (n - 1)
+            rows = shown(part, data=name, group=group, measure="kl").reindex(STUDENTS)
+            at = np.arange(len(STUDENTS)) + 0.24 * (n - 1)
             figures.intervals(
                 right, rows["difference"], at, xerr=rows["difference_half_width"], color=one, label=f"{group} texts"
             )
         right.axvline(0.0, color="0.5", linewidth=0.8)
-        right.set_title("difference from plain distillation")
-        figures.named_rows(left, [f"{m} (plain)" if m == PLAIN else m for m in methods])
+        right.set_title("difference from plain distillation, nats")
+        figures.named_rows(left, [NAMES.get(method, method) for method in methods])
+        for axis in (left, right):
+            axis.axhline(len(STUDENTS) - 0.5, color="0.7", linewidth=0.8)
     figures.legend_below(figure, axes[0, 1], f"bars: {captions.INTERVALS} over teachers and texts, for one comparison")
     return figure
 
