@@ -33,30 +33,29 @@ PLAIN, MIXED, CEILING = "teacher", "teacher, mixup", "raters"
 STUDENTS = (*METHODS, MIXED, CEILING)
 ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
 ALL = "all"
+NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters (ceiling)", BASE: "base rates"}
 RULES = ("labels", "raters")  # by which validation texts choose: likelihood of the majority labels, or of all ratings
 
 
 class Options(Base):
     ratings: tuple[str, ...] = ("studies/ratings/tweets.csv", "studies/ratings/editorials.csv")
-    dimensions: AtLeastTwo = 100  # of the features
+    dimensions: AtLeastTwo = 150  # of the features: TF-IDF of pieces of words, its leading components
     teacher: str = "perceptron:64"
     student: str = "perceptron:16"
     replicates: AtLeastTwo = 6  # independent teachers
     students: PositiveInt = 1  # of each teacher and setting
-    temperatures: tuple[PositiveFloat, ...] = (1.0, 2.0, 4.0)
+    temperatures: tuple[PositiveFloat, ...] = (1.0, 3.0)  # these three are the grid
     weights: tuple[Fraction, ...] = (0.5, 1.0)
-    steps: AtLeastTwo = 120
+    lengths: tuple[AtLeastTwo, ...] = (50, 150)  # steps of a student
+    steps: AtLeastTwo = 120  # of a teacher
     batch: AtLeastTwo = 64
-    lr: PositiveFloat = 3e-3
+    lr: PositiveFloat = 5e-3
 
 
 LONG = {
-    "dimensions": 300,
-    "students": 3,
-    "temperatures": (1.0, 1.5, 2.0, 4.0, 8.0),
-    "weights": (0.2, 0.5, 0.8, 1.0),
-    "steps": 400,
-}
+    "dimensions": 300, "student": "perceptron:32", "students": 3, "temperatures": (1.0, 1.5, 2.0, 4.0, 8.0),
+    "weights": (0.2, 0.5, 0.8, 1.0), "lengths": (30, 60, 120, 240, 480),
+}  # fmt: skip
 
 PRESETS = {
     "quick": Options(),
@@ -66,11 +65,11 @@ PRESETS = {
 
 
 def cells(options: Options) -> list[dict]:
-    how = options.only("teacher", "student", "students", "temperatures", "weights", "steps", "batch", "lr")
+    how = options.only("teacher", "student", "students", "temperatures", "weights", "lengths", "steps", "batch", "lr")
     rated = [rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
     for name in (options.teacher, options.student):
         by_name(name, row=(options.dimensions,), classes=2)  # a misspelt network is refused before any work
-    return [{**one, **how, "replicate": r} for one, r in product(rated, range(options.replicates))]
+    return [{**one, **how, "replicate": r} for r, one in product(range(options.replicates), rated)]
 
 
 def measure(cell: dict) -> pd.DataFrame:
@@ -107,12 +106,13 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
     level = np.tile(np.arange(each), len(names))
     design = SeedDesign(level, level, level, recurring=("responses", "initialisation", "order"))
     how = {
-        "labels": task.train.majority, "recipe": cell_recipe(cell),
+        "labels": task.train.majority,
         "factory": by_name(cell["student"], row=task.X.shape[1:], classes=len(task.train.classes)),
     }  # fmt: skip
-    for temperature, weight in product(cell["temperatures"], cell["weights"]):
-        own, setting = (*key, "students", temperature, weight), f"T={temperature:g}, weight {weight:g}"
-        how["objective"] = Distillation(temperature, weight)
+    for temperature, weight, steps in product(cell["temperatures"], cell["weights"], cell["lengths"]):
+        own = (*key, "students", temperature, weight, steps)
+        setting = f"T={temperature:g}, weight {weight:g}, {steps} steps"
+        how |= {"objective": Distillation(temperature, weight), "recipe": cell_recipe({**cell, "steps": steps})}
         stacked = ClassTargets(np.repeat(np.stack(targets), each, axis=0), None, "all")
         students = distill(task.X, stacked, seed_design=design, key=own, **how)
         held, test = (students.predict_proba(X) for X in (task.X_held, task.X_test))
@@ -171,7 +171,7 @@ def shown(found: pd.DataFrame, **where: str) -> pd.DataFrame:
 
 def plot(found: pd.DataFrame) -> Figure:
     names = list(found["data"].unique())
-    methods = [method for method in found["method"].unique() if method != LABEL]
+    methods = [*METHODS, MIXED, CEILING, ITSELF, SCALED, BASE]  # the label itself is infinitely far
     figure, axes = figures.panels(len(names), 2, height=3.6, sharey=True)
     colour, *of_groups = figures.colours(1 + len(GROUPS))
     for (left, right), name in zip(axes, names, strict=True):
@@ -181,14 +181,16 @@ def plot(found: pd.DataFrame) -> Figure:
         left.axvline(level.loc[PLAIN, "value"], color="0.5", linewidth=0.8)
         left.set_title(f"{name}: KL(raters ‖ student), nats")
         for n, (group, one) in enumerate(zip(GROUPS, of_groups, strict=True)):
-            rows = shown(part, data=name, group=group, measure="kl").reindex(methods)
-            at = np.arange(len(methods)) + 0.24 * (n - 1)
+            rows = shown(part, data=name, group=group, measure="kl").reindex(STUDENTS)
+            at = np.arange(len(STUDENTS)) + 0.24 * (n - 1)
             figures.intervals(
                 right, rows["difference"], at, xerr=rows["difference_half_width"], color=one, label=f"{group} texts"
             )
         right.axvline(0.0, color="0.5", linewidth=0.8)
-        right.set_title("difference from plain distillation")
-        figures.named_rows(left, [f"{m} (plain)" if m == PLAIN else m for m in methods])
+        right.set_title("difference from plain distillation, nats")
+        figures.named_rows(left, [NAMES.get(method, method) for method in methods])
+        for axis in (left, right):
+            axis.axhline(len(STUDENTS) - 0.5, color="0.7", linewidth=0.8)
     figures.legend_below(figure, axes[0, 1], f"bars: {captions.INTERVALS} over teachers and texts, for one comparison")
     return figure
 
@@ -201,11 +203,11 @@ def main(options: Options, run: Run) -> None:
 def caption(found: pd.DataFrame, options: Options) -> str:
     facts = {data_label({"data": path}): load_ratings(here_or_bundled(path)).facts for path in options.ratings}
     said = [f"{facts[name]} {told(found[found['data'] == name])}" for name in found["data"].unique()]
+    grid = [captions.listed(values) for values in (options.temperatures, options.weights, options.lengths)]
     return (
         f"{options.replicates} teachers {options.teacher} of majority labels, students {options.student}; every method at the "
-        f"temperature (of {captions.listed(options.temperatures)}) and weight (of {captions.listed(options.weights)}) of best "
-        f"likelihood of validation labels; ± {captions.INTERVALS} over teachers and test texts, with Holm's correction where a "
-        f"method is called nearer or farther. {' '.join(said)}"
+        f"temperature (of {grid[0]}), weight ({grid[1]}) and length ({grid[2]} steps) of best likelihood of validation labels. "
+        f"± {captions.INTERVALS} over teachers and test texts; nearer and farther: with Holm's correction. {' '.join(said)}"
     )
 
 

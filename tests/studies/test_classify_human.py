@@ -17,7 +17,7 @@ from uqkd.testbeds.rated import DISTANCES, rated_of
 STUDY = load_study(Path(__file__).parents[2] / "studies/classify_human.py")
 SMALL = {
     "dimensions": 4, "teacher": "perceptron:3", "student": "perceptron:2", "replicates": 2, "students": 2,
-    "temperatures": [1.0, 2.0], "weights": [1.0], "steps": 8, "batch": 8,
+    "temperatures": [1.0, 2.0], "weights": [1.0], "lengths": [6], "steps": 8, "batch": 8,
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_students_get_the_targets_of_their_name_and_the_ceiling_the_raters(cell,
             assert (stacked[2 * m : 2 * m + 2, :, 0] == 0.01 * m).all()
         assert np.array_equal(stacked[-1], task.train.counts / task.train.counts.sum(axis=1, keepdims=True))
     for place, (name, setting, held, test) in enumerate(made[: len(METHODS) + 1]):
-        assert setting == "T=1, weight 1"
+        assert setting == "T=1, weight 1, 6 steps"
         assert held.shape[1] == len(task.validation.texts)
         assert np.allclose(test[:, 0, 0], 0.1 + np.array([2 * place + 1, 2 * place + 2]) / 100), name
 

@@ -36,7 +36,7 @@ OPTIONS = {
     "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **SMALL},
     "classify_human": {
         "dimensions": 6, "teacher": "perceptron:4", "student": "perceptron:3", "replicates": 2, "temperatures": [1.0, 2.0],
-        "weights": [1.0], "steps": 30, "batch": 16,
+        "weights": [1.0], "lengths": [20], "steps": 30, "batch": 16,
     },
 }  # fmt: skip
 

@@ -26,8 +26,8 @@ GROUPS = ("clear", "medium", "ambiguous")  # thirds of texts by how often two of
 DISTANCES = ("kl", "squared", "entropy_gap")
 
 NGRAMS = (2, 4)  # characters, within words
-LEAST = 3  # texts that hold a piece which counts
-MOST = 6_000  # pieces, the most frequent
+MIN_TEXTS = 3  # texts that hold a piece which counts
+MAX_PIECES = 6_000  # pieces, the most frequent
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def text_features(parts: tuple[tuple[str, ...], ...], *, dimensions: int) -> lis
     Returns
     -------
     list of (n, D) float
-        Scaled to a variance of one in the first part.
+        Centred, and all scaled by one number, to a mean variance of one in the first part: leading components stay larger.
 
     Examples
     --------
@@ -130,14 +130,15 @@ def text_features(parts: tuple[tuple[str, ...], ...], *, dimensions: int) -> lis
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    least = min(LEAST, len(parts[0]) // 2)
-    words = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, min_df=least, max_features=MOST)
+    least = min(MIN_TEXTS, len(parts[0]) // 2)
+    words = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, min_df=least, max_features=MAX_PIECES)
     first = words.fit_transform(parts[0])
     start = seeds.seed63("testbeds", "text features", shared=True) % 2**32
     reduced = TruncatedSVD(min(dimensions, min(first.shape) - 1), random_state=start)
     found = [reduced.fit_transform(first), *(reduced.transform(words.transform(texts)) for texts in parts[1:])]
-    scale = np.maximum(found[0].std(axis=0), np.finfo(np.float64).tiny)
-    return [np.asarray(x / scale) for x in found]
+    centre = found[0].mean(axis=0)
+    scale = max(float(np.sqrt(((found[0] - centre) ** 2).mean())), np.finfo(np.float64).tiny)
+    return [np.asarray((x - centre) / scale) for x in found]
 
 
 def thirds(counts: NDArray[np.int64], *, key: tuple[Any, ...]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
