@@ -122,6 +122,17 @@ def test_what_is_below_zero_is_said_taken_as_zero_and_stays_in_the_interval():
     assert best.standard_error.low <= best.standard_error.estimate <= best.standard_error.high
 
 
+def test_a_cautious_plan_reckons_with_students_that_the_pilot_did_not_see_differ():
+    """Mean squares of students and of both alike: the plan takes the fewest students; a cautious one does not."""
+    pilot = of_mean_squares([1.0, 9.0, 1.0], students=5, prompts=20)
+    costs = Costs(student=10.0, draw=0.01, prompt=0.05)
+    plain, cautious = (plan(pilot, costs, budget=200.0, cautious=how) for how in (False, True))
+    assert plain.design.students < 5 < cautious.design.students
+    assert cautious.standard_error.high < plain.standard_error.high
+    assert any("upper end" in note for note in cautious.notes)
+    assert plan({"student": 1.0}, Costs(student=1.0), budget=9.0, cautious=True).design.students == 9
+
+
 @pytest.mark.parametrize(("shape", "said"), [((1, 6, 3), "one student"), ((5, 1, 3), "P >= 2 prompts")])
 def test_a_pilot_that_shows_too_little_is_refused(shape, said):
     with pytest.raises(ShapeError, match=said):

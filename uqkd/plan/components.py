@@ -38,8 +38,6 @@ class PilotComponents:
         Levels ("k", "draws") that the pilot had one value of, so that their part is not known: plans keep that value.
     size : mapping of level to int
         Of the pilot.
-    notes : tuple of str
-        What the reader must know.
     """
 
     effects: tuple[str, ...]
@@ -50,7 +48,6 @@ class PilotComponents:
     contrasts: Array
     held: Mapping[str, int] = field(default_factory=dict)
     size: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, float]:
         """The components that plans are made of, by effect.

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 QUANTITIES = ("mean", "inter")
 _POINTS = 4096  # of the quasi-random sample behind the limits; twice as many move them by less than half a percent
 _CERTAIN = 1e-3
+CAUTION = 0.75  # level of the one-sided intervals that cautious plans go by
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Question:
     def variance(self, components: Any, **design: Any) -> Array:
         """Squared standard error of designs; components by effect, numbers or arrays."""
         if self.quantity == "inter":
-            return inter_variance(components, **design)
+            return inter_variance(components, **design, fixed_prompts=self.fixed_prompts)
         return mean_variance(components, **design, shared=self.shared, fixed_prompts=self.fixed_prompts)
 
 
@@ -94,6 +95,22 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     least = np.quantile(_errors(components, _cut(components, drawn), question, design), _CERTAIN)
     low, high = min(max(low, least), estimate), max(high, estimate)
     return Interval(estimate, float(low), float(high), level, "generalized", "normal effects")
+
+
+def cautious_components(components: PilotComponents) -> dict[str, float]:
+    """Each component at the upper end of its one-sided interval of `CAUTION`; known components as they are.
+
+    Examples
+    --------
+    >>> from uqkd.plan.pilots import of_mean_squares
+    >>> pilot = of_mean_squares([9.0, 5.0, 1.0], students=5, prompts=50)
+    >>> {effect: round(value, 2) for effect, value in cautious_components(pilot).items()}
+    {'prompt': 0.96, 'student': 0.35, 'prompt:student': 1.08}
+    """
+    if components.is_known:
+        return components.as_mapping()
+    upper = np.quantile(_cut(components, _pivots(components)), CAUTION, axis=1)
+    return dict(zip(components.effects, map(float, upper), strict=True))
 
 
 def _errors(components: PilotComponents, drawn: Array, question: Question, design: Design) -> Array:
