@@ -1,4 +1,4 @@
-"""The curve of a plan as a figure: the standard error along each level, everything else at its best."""
+"""The curve of a plan as a figure: along each level, everything else at its best."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from uqkd.report import figures
 
-_TITLES = {
-    "k": "responses k", "students": "students S", "draws": "answers R", "prompts": "prompts P", "budget": "budget",
-    "target": "cost",
-}  # fmt: skip
+_COUNTS = {"k": "responses k", "students": "students S", "draws": "answers R", "prompts": "prompts P"}
 
 
 def plan_figure(rows: Sequence[Mapping[str, Any]], *, kind: str = "png") -> bytes:
-    """A panel for each level that was varied, with the limits that the pilot leaves; PNG or PDF.
+    """A panel for each level that was varied: the standard error for a budget, with limits, or the cost of a standard error.
 
     Parameters
     ----------
@@ -34,23 +32,26 @@ def plan_figure(rows: Sequence[Mapping[str, Any]], *, kind: str = "png") -> byte
     import matplotlib.pyplot as plt
 
     varied = list(dict.fromkeys(str(row["varied"]) for row in rows))
+    y, last = ("cost", "standard_error") if "target" in varied else ("standard_error", "cost")
     figure, axes = figures.panels(1, len(varied), height=2.2, sharey=True)
     for axis, name in zip(axes[0], varied, strict=True):
-        own = [row for row in rows if row["varied"] == name]
-        x = [row["cost" if name in ("budget", "target") else name] for row in own]
-        order = np.argsort(x)
-        at, error, low, high = (
-            np.array(values, dtype=float)[order]
-            for values in (x, *([row[column] for row in own] for column in ("standard_error", "low", "high")))
-        )
-        if np.isfinite(low).all():
-            axis.fill_between(at, low, high, color="0.9")
-        figures.theory(axis, at, error, marker="o", markersize=2.5, color=figures.colours(1)[0])
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        axis.set_xlabel(_TITLES[name])
-    axes[0, 0].set_ylabel("standard error")
+        x = name if name in _COUNTS else last
+        _panel(axis, sorted((row for row in rows if row["varied"] == name), key=lambda row: row[x]), x, y)
+        axis.set_xlabel(_COUNTS.get(name, last.replace("_", " ")))
+    figures.log_ticks(axes[0, 0], "y", steps=(1, 2, 5))
+    axes[0, 0].set_ylabel(y.replace("_", " "))
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind)
     plt.close(figure)
     return buffer.getvalue()
+
+
+def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> None:
+    at, of, low, high = (np.array([row[column] for row in rows], dtype=float) for column in (x, y, "low", "high"))
+    if y == "standard_error" and np.isfinite(low).all():
+        axis.fill_between(at, low, high, color="0.9")
+    figures.theory(axis, at, of, marker="o", markersize=2.5, color=figures.colours(1)[0])
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    ends = list(dict.fromkeys([at[0], at[-1]]))
+    figures.ticks(axis, "x", ends, [f"{place:,.0f}" if place >= 100 else f"{place:.2g}" for place in ends])
