@@ -10,8 +10,9 @@ import numpy as np
 
 from uqkd import seeds
 from uqkd.estimators.intervals.level import LEVEL
-from uqkd.plan import Costs, Design, PilotComponents, components_of_draws, plan
+from uqkd.plan import Costs, Design, PilotComponents, components_at_several_k, components_of_draws, plan
 from uqkd.plan.prediction import Question, predict
+from uqkd.theory.statements.planning import student_parts
 
 EXPERIMENTS = 2_000  # a share of .95 has then a standard error of half a point
 PLANNED = 300  # each of them searches for a design
@@ -24,10 +25,15 @@ SETTINGS = {
     "one answer at each prompt alone": (0.0, 0.0, 0.05, 0.1),
 }
 REACH = (0.25, 0.1, 0.12)  # of uniform effects of prompts, students and both on the chance of a 1: between .03 and .97
-DESIGN = Design(1, 12, 2, 100)  # what is predicted: another size than the pilot's
+BY_K = {
+    "prompt": 0.05, "student": 0.004, "teacher": 0.03, "prompt:student": 0.01, "prompt:teacher": 0.08, "decoding": 0.1,
+    "decoding:teacher": -0.04,
+}  # fmt: skip
+SEVERAL_K = ((1, 8), (1, 4, 8))
+DESIGN = Design(4, 12, 2, 100)  # what is predicted: another size than the pilot's
 COSTS = Costs(student=10.0, draw=0.01, prompt=0.05)
 BUDGET = 200.0
-LIMITS = {"students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
+LIMITS = {"k": 1, "students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,21 @@ def _binary(generator: np.random.Generator, students: int) -> PilotComponents:
     return components_of_draws(right.astype(np.float64))
 
 
+def _at_several_k(ks: tuple[int, ...]) -> Callable[[np.random.Generator, int], PilotComponents]:
+    def draw(generator: np.random.Generator, students: int) -> PilotComponents:
+        prompts, pilots = np.sqrt(BY_K["prompt"]) * generator.standard_normal(PROMPTS), {}
+        for k in ks:
+            common, own = student_parts(BY_K, k)
+            decoding = BY_K["decoding"] + BY_K["decoding:teacher"] / k
+            cells = prompts + np.sqrt(common) * generator.standard_normal((students, 1))
+            cells = cells + np.sqrt(own) * generator.standard_normal((students, PROMPTS))
+            noise = np.sqrt(decoding) * generator.standard_normal((students, PROMPTS, DRAWS))
+            pilots[k] = cells[..., None] + noise
+        return components_at_several_k(pilots)
+
+    return draw
+
+
 def cases() -> Iterator[Case]:
     """All truths."""
     for setting, parts in SETTINGS.items():
@@ -65,6 +86,8 @@ def cases() -> Iterator[Case]:
     spread = [a**2 / 3.0 for a in REACH]
     truth = dict(zip(NAMES, [*spread, 0.25 - sum(spread)], strict=True))  # E p(1 − p) is what is left of ¼
     yield Case("scores of 0 and 1", "uniform", truth, _binary)
+    for ks in SEVERAL_K:
+        yield Case(f"students at each k of {', '.join(map(str, ks))}", "normal", BY_K, _at_several_k(ks))
 
 
 def rows(experiments: int | None = None) -> list[dict[str, object]]:
@@ -80,7 +103,7 @@ def rows(experiments: int | None = None) -> list[dict[str, object]]:
     found = []
     for case, students, quantity in product(cases(), STUDENTS, ("mean", "inter")):
         found.append(_row(case, students, quantity, experiments or EXPERIMENTS, planned=False))
-    for case in cases():
+    for case in (one for one in cases() if one.truth is not BY_K):
         found.append(_row(case, 5, "mean", min(experiments or PLANNED, PLANNED), planned=True))
     return found
 
@@ -91,7 +114,7 @@ def _row(case: Case, students: int, quantity: str, experiments: int, *, planned:
         generator = seeds.generator("coverage", "planning", case.setting, students, quantity, planned, number)
         pilot = case.draw(generator, students)
         if planned:
-            chosen = plan(pilot, COSTS, budget=BUDGET, limits={**LIMITS, "k": 1})
+            chosen = plan(pilot, COSTS, budget=BUDGET, limits=LIMITS)
             design, interval = chosen.design, chosen.standard_error
         else:
             design = DESIGN
