@@ -10,7 +10,7 @@ from uqkd.theory.coverage import planning
 def test_every_cell_is_there():
     rows = planning.rows(2)
     cells = {(row["setting"], row["students"], row["quantity"], row["design"]) for row in rows}
-    assert len(cells) == len(rows) == 7 * 3 * 2 + 5
+    assert len(cells) == len(rows) == 8 * 3 + 6 * 3 + 6
     assert all(0 <= row["covered"] <= 1 and row["median_width"] > 0 for row in rows)
 
 
