@@ -107,7 +107,7 @@ def cases() -> Iterator[Case]:
 def rows(experiments: int | None = None) -> list[dict[str, object]]:
     """One row for each truth, number of students, quantity, and design: one that is given, or that the plan of each pilot chooses.
 
-    `predicted` is the median of the predicted standard errors over the true one of the same design, which has a closed form: for the
+    `predicted` is the median of the predicted standard errors over the true one of the same design, a closed form: for the
     mean whatever the effects are, for the inter-student variance where all are normal.
 
     Examples
