@@ -226,7 +226,9 @@ def components_of_design(draws: Any, factors: Mapping[str, Any], *, k: int, deco
     replicates = values.size // int(np.prod(list(levels.values())))
     if replicates > R:
         raise DataError("components_of_design needs one student for each combination of levels; got several.")
-    expectations = np.array([[_share(own, other, levels, values.size, k) for other in effects] for own in effects])
+    expectations = np.array(
+        [[_share(own, other, levels, size=values.size, k=k) for other in effects] for own in effects]
+    )
     held = {} if R > 1 else {"draws": 1, "k": k} if decoding else {"draws": 1}
     return fitted(
         effects, found.mean_square, found.dof, expectations, held=held, size={"students": S, "draws": R, "prompts": P}
@@ -238,7 +240,7 @@ def _place(source: str) -> int:
     return 0 if source == "prompt" else 1
 
 
-def _share(own: str, other: str, levels: Mapping[str, int], size: int, k: int) -> float:
+def _share(own: str, other: str, levels: Mapping[str, int], *, size: int, k: int) -> float:
     """How much of a component is in the expectation of an effect's mean square (Searle et al. 1992, ch. 4)."""
     if other == "decoding":
         return 1.0

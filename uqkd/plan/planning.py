@@ -61,6 +61,12 @@ class Plan:
     sentence : str
     notes : tuple of str
         What the reader must know: components that were negative, levels that were held.
+    components : PilotComponents
+        That the plan was made from.
+    question : Question
+        What will be reported.
+    problem : Problem
+        What was sought, within which limits.
     """
 
     design: Design
@@ -195,7 +201,7 @@ def plan(
         raise OptionError(_why_none(problem, parts, question))
     found = predict(parts, design, question, level=confidence_level(level))
     steps, cost = _steps(problem, design), costs.of(design)
-    said = sentence(design, found, cost, steps, question, costs)
+    said = sentence(design, found, costs, steps=steps, question=question)
     return Plan(
         design,
         found,
