@@ -38,7 +38,7 @@ SEVERAL_K = ((1, 8), (1, 4, 8))
 DESIGN = Design(4, 12, 2, 100)  # what is predicted: another size than the pilot's
 COSTS = Costs(student=10.0, draw=0.01, prompt=0.05)
 BUDGET = 200.0
-LIMITS = {"k": 1, "students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
+LIMITS: dict[str, int | tuple[int, int]] = {"k": 1, "students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
 
 
 @dataclass(frozen=True)
