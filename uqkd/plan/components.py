@@ -117,9 +117,8 @@ def fitted(
     expectations : (n, E) float
         E[mean_squares] = expectations @ components.
     guess : (n,) float
-        What the mean squares are to each other, where there are more of them than components. Not taken from the data: weights
-        that follow small mean squares are drawn to them, and of three mean squares on two degrees of freedom each the
-        interval then covers 88 %, not 95.
+        What the mean squares are to each other, where there are more of them than components. Not taken from the data, so that
+        estimates are linear in the mean squares, as their limits take them to be.
     **about
         Further fields of `PilotComponents`.
 
@@ -134,7 +133,7 @@ def fitted(
     >>> found.estimate, found.used
     (array([4., 1.]), array([4., 1.]))
     """
-    squares, freedom, design = (np.asarray(part, dtype=np.float64) for part in (mean_squares, dof, expectations))
+    squares, freedom, design = (np.array(part, dtype=np.float64) for part in (mean_squares, dof, expectations))
     least = np.array([-np.inf if set(sources_of(name)) == {DECODING, "teacher"} else 0.0 for name in effects])
     scale = float(squares.max()) or 1.0
     expected = np.maximum(squares, 1e-6 * scale)
@@ -143,7 +142,7 @@ def fitted(
         used = _restricted(design * weight[:, None], squares * weight, least)
         expected = np.maximum(design @ used, 1e-6 * scale)
     weight = freedom / np.broadcast_to(np.asarray(guess, dtype=np.float64), freedom.shape) ** 2
-    contrasts = np.linalg.solve(design.T @ (weight[:, None] * design), design.T * weight)
+    contrasts: Array = np.linalg.solve(design.T @ (weight[:, None] * design), design.T * weight)
     return PilotComponents(tuple(effects), contrasts @ squares, used, squares, freedom, contrasts, **about)
 
 

@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from uqkd.errors import OptionError, one_of
 from uqkd.estimators.intervals.level import LEVEL, tails
-from uqkd.estimators.intervals.mean_squares import Interval
+from uqkd.estimators.intervals.mean_squares import Interval, mean_square_interval
 from uqkd.plan.components import PilotComponents
 from uqkd.plan.costs import Design
 from uqkd.theory.statements.planning import inter_variance, mean_variance
@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 QUANTITIES = ("mean", "inter")
 _POINTS = 4096  # of the quasi-random sample behind the limits; twice as many move them by less than half a percent
 _CERTAIN = 1e-3
+_ROUNDING = 1e-12
 CAUTION = 0.75  # level of the one-sided intervals that cautious plans go by
 
 
@@ -73,10 +74,11 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
 
     Notes
     -----
-    Limits are quantiles of the generalised pivotal quantity (Weerahandi 1993): the standard error at components that vary as the
-    pilot's mean squares leave them, negative ones included, which keeps the coverage where a component is zero: with each of them
-    cut off at zero, 61–75 % is covered where two are (seen in 1,000 pilots of 5 students). The lower limit is not below what
-    decoding and the highest interactions alone reach with chance 1 − `_CERTAIN`, so that it is no zero.
+    The squared standard error of a mean is linear in the pilot's mean squares: modified large sample limits
+    (`mean_square_interval`). That of an inter-student variance is not: quantiles of the generalised pivotal quantity (Weerahandi
+    1993), the standard error at components that vary as the pilot's mean squares leave them. Both go on to negative components,
+    which keeps the coverage where a component is zero: pivots cut off at zero one by one cover 66 % where two are. The lower
+    limit is not below what decoding and the highest interactions alone reach with chance 1 − `_CERTAIN`, so that it is no zero.
 
     Examples
     --------
@@ -90,13 +92,28 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     if components.is_known:
         return Interval(estimate, np.nan, np.nan, level, "known", "components taken as known")
     drawn = _pivots(components)
-    errors = _errors(components, drawn, question, design)
-    low, high = np.quantile(errors, tails(level), method="weibull")
     last = np.array([_is_last(effect, components.effects) for effect in components.effects])
     alone = np.where(last[:, None], _cut(components, drawn), 0.0)
     least = np.quantile(_errors(components, alone, question, design), _CERTAIN)
+    if question.quantity == "mean":
+        low, high = _linear_limits(components, design, question, level=level)
+    else:
+        errors = _errors(components, drawn, question, design)
+        low, high = np.quantile(errors, tails(level), method="weibull")
+    method = "mls" if question.quantity == "mean" else "generalized"
     low, high = min(max(low, least), estimate), max(high, estimate)
-    return Interval(estimate, float(low), float(high), level, "generalized", "normal effects")
+    return Interval(estimate, float(low), float(high), level, method, "normal effects")
+
+
+def _linear_limits(
+    components: PilotComponents, design: Design, question: Question, *, level: float
+) -> tuple[float, float]:
+    """Limits where the variance is Σ weight·component, and so Σ coefficient·mean square."""
+    weights = np.array([float(question.variance({name: 1.0}, **design.levels())) for name in components.effects])
+    coefficients = weights @ components.contrasts
+    coefficients[np.abs(coefficients) < _ROUNDING * np.abs(coefficients).max()] = 0.0  # whose sign would be chance
+    found = mean_square_interval(components.mean_squares, components.dof, coefficients, level=level)
+    return float(np.sqrt(max(found.low, 0.0))), float(np.sqrt(max(found.high, 0.0)))
 
 
 def cautious_components(components: PilotComponents) -> dict[str, float]:
