@@ -30,6 +30,7 @@ def test_a_real_pilot_is_planned_by_one_command(capsys, tmp_path):
     assert picture.read_bytes()[1:4] == b"PNG"
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert {row["varied"] for row in rows} == {"students", "draws", "prompts", "budget"}
+    assert all(float(row["cost"]) <= 3600 for row in rows if row["varied"] != "budget")
     assert all(float(row["low"]) <= float(row["standard_error"]) <= float(row["high"]) for row in rows)
 
 

@@ -222,7 +222,8 @@ def _thrifty(problem: Problem, design: Design | None) -> Design | None:
     error = float(np.sqrt(problem.variance(**design.levels())))
     if error == 0.0:
         return design
-    return best_design(replace(problem, budget=None, target=error * (1.0 + _AS_GOOD))) or design
+    found = best_design(replace(problem, budget=None, target=error * (1.0 + _AS_GOOD)))
+    return design if found is None or problem.costs.of(found) > problem.costs.of(design) else found
 
 
 def _steps(problem: Problem, design: Design) -> tuple[Step, ...]:
