@@ -142,7 +142,7 @@ def fitted(
         used = _restricted(design * weight[:, None], squares * weight, least)
         expected = np.maximum(design @ used, 1e-6 * scale)
     weight = freedom / np.broadcast_to(np.asarray(guess, dtype=np.float64), freedom.shape) ** 2
-    contrasts: Array = np.linalg.solve(design.T @ (weight[:, None] * design), design.T * weight)
+    contrasts = np.asarray(np.linalg.solve(design.T @ (weight[:, None] * design), design.T * weight), dtype=np.float64)
     return PilotComponents(tuple(effects), contrasts @ squares, used, squares, freedom, contrasts, **about)
 
 

@@ -94,15 +94,13 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     drawn = _pivots(components)
     last = np.array([_is_last(effect, components.effects) for effect in components.effects])
     alone = np.where(last[:, None], _cut(components, drawn), 0.0)
-    least = np.quantile(_errors(components, alone, question, design), _CERTAIN)
+    least = float(np.quantile(_errors(components, alone, question, design), _CERTAIN))
     if question.quantity == "mean":
-        low, high = _linear_limits(components, design, question, level=level)
+        method, (low, high) = "mls", _linear_limits(components, design, question, level=level)
     else:
         errors = _errors(components, drawn, question, design)
-        low, high = np.quantile(errors, tails(level), method="weibull")
-    method = "mls" if question.quantity == "mean" else "generalized"
-    low, high = min(max(low, least), estimate), max(high, estimate)
-    return Interval(estimate, float(low), float(high), level, method, "normal effects")
+        method, (low, high) = "generalized", np.quantile(errors, tails(level), method="weibull").tolist()
+    return Interval(estimate, min(max(low, least), estimate), max(high, estimate), level, method, "normal effects")
 
 
 def _linear_limits(
