@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
+import shlex
 
 import pytest
-from documents import ROOT
+from documents import ROOT, commands
 
 from uqkd.cli import main
 
@@ -32,6 +34,16 @@ def test_a_real_pilot_is_planned_by_one_command(capsys, tmp_path):
     assert {row["varied"] for row in rows} == {"students", "draws", "prompts", "budget"}
     assert all(float(row["cost"]) <= 3600 for row in rows if row["varied"] != "budget")
     assert all(float(row["low"]) <= float(row["standard_error"]) <= float(row["high"]) for row in rows)
+
+
+def test_the_page_shows_what_the_command_of_the_readme_prints(capsys, monkeypatch):
+    (command,) = [one for one in commands((ROOT / "README.md").read_text(encoding="utf-8")) if " plan " in one]
+    page = (ROOT / "docs/planning.md").read_text(encoding="utf-8")
+    assert command in page
+    monkeypatch.chdir(ROOT)
+    assert call(*shlex.split(command.partition(" --out")[0])[2:]) == 0
+    shown = " ".join(re.search(r"An hour buys:\n\n```text\n(.*?)```", page, re.DOTALL)[1].split())
+    assert shown in capsys.readouterr().out
 
 
 def test_known_components_and_a_target(capsys, tmp_path):
