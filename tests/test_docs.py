@@ -69,7 +69,7 @@ def run_page(tmp_path_factory):
     return run
 
 
-SLOW = {"paths/language_model.md", "paths/studies.md", "layers/classifiers.md", "paths/theory.md"}
+SLOW = {"planning.md", "paths/language_model.md", "paths/studies.md", "layers/classifiers.md", "paths/theory.md"}
 
 
 @pytest.mark.process  # workers of a study

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
+import shlex
 
 import pytest
-from documents import ROOT
+from documents import ROOT, commands
 
 from uqkd.cli import main
 
@@ -20,16 +22,28 @@ def call(*words):
 
 
 def test_a_real_pilot_is_planned_by_one_command(capsys, tmp_path):
-    out = tmp_path / "curve.csv"
-    assert call(*PILOT, *COSTS, "--budget", "3600", "--out", str(out)) == 0
+    out, picture = tmp_path / "curve.csv", tmp_path / "curve.png"
+    assert call(*PILOT, *COSTS, "--budget", "3600", "--out", str(out), "--figure", str(picture)) == 0
     said = capsys.readouterr().out
     assert "8 responses to each of 48 prompts, " in said
     assert " buys " in said
     assert "note: k (responses) held at the pilot's 8" in said
     assert "a pilot of 5 students, 8 draws, 24 prompts" in said
+    assert picture.read_bytes()[1:4] == b"PNG"
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert {row["varied"] for row in rows} == {"students", "draws", "prompts", "budget"}
+    assert all(float(row["cost"]) <= 3600 for row in rows if row["varied"] != "budget")
     assert all(float(row["low"]) <= float(row["standard_error"]) <= float(row["high"]) for row in rows)
+
+
+def test_the_page_shows_what_the_command_of_the_readme_prints(capsys, monkeypatch):
+    (command,) = [one for one in commands((ROOT / "README.md").read_text(encoding="utf-8")) if " plan " in one]
+    page = (ROOT / "docs/planning.md").read_text(encoding="utf-8")
+    assert command in page
+    monkeypatch.chdir(ROOT)
+    assert call(*shlex.split(command.partition(" --out")[0])[2:]) == 0
+    shown = " ".join(re.search(r"An hour buys:\n\n```text\n(.*?)```", page, re.DOTALL)[1].split())
+    assert shown in capsys.readouterr().out
 
 
 def test_known_components_and_a_target(capsys, tmp_path):
@@ -49,6 +63,7 @@ def test_known_components_and_a_target(capsys, tmp_path):
         ([*PILOT, "--budget", "10"], "all costs are 0"),
         ([*PILOT, *COSTS, "--budget", "99", "--students", "many"], "--students got 'many'"),
         ([*PILOT, *COSTS, "--budget", "99", "--out", "curve.txt"], "ends in .csv"),
+        ([*PILOT, *COSTS, "--budget", "99", "--figure", "curve.svg"], "ends in .png or .pdf"),
         ([*PILOT[:4], *COSTS, "--budget", "99"], "several of the column 'method'"),
         ([*PILOT, "--where", "k", *COSTS, "--budget", "99"], "--where got 'k'"),
     ],

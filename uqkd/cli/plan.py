@@ -46,7 +46,11 @@ def plan(
     students: Annotated[str | None, typer.Option(help="students" + _HELD)] = None,
     draws: Annotated[str | None, typer.Option(help="answers of each student to each prompt" + _HELD)] = None,
     prompts: Annotated[str | None, typer.Option(help="prompts to measure on" + _HELD)] = None,
+    cautious: Annotated[
+        bool, typer.Option("--cautious", help="plan with components at the upper end of their intervals")
+    ] = False,
     out: Annotated[str | None, typer.Option(help="table of the curve around the best design: .csv")] = None,
+    figure: Annotated[str | None, typer.Option(help="picture of the curve: .png or .pdf")] = None,
 ) -> None:
     """Best numbers of responses, students, answers and prompts for a budget or a standard error."""
     from uqkd.plan import Costs
@@ -58,6 +62,8 @@ def plan(
         raise OptionError("plan needs the table of a pilot, --answers FILE.csv, or known ones, --components FILE.json.")
     if out is not None and not out.endswith(".csv"):
         raise OptionError(f"--out got {out!r}; give a file that ends in .csv.")
+    if figure is not None and not figure.endswith((".png", ".pdf")):
+        raise OptionError(f"--figure got {figure!r}; give a file that ends in .png or .pdf.")
     costs = Costs(cost_response, cost_student, cost_row, cost_draw, cost_prompt, train_prompts, one_bank)
     given = {"k": k, "students": students, "draws": draws, "prompts": prompts}
     limits = {level: _limits(level, text) for level, text in given.items() if text is not None}
@@ -67,13 +73,20 @@ def plan(
         pilot = pilot_of_table(answers, quantity=quantity, where=_pairs(where), limits=limits)
         _complete(pilot, costs)
     found = planned(
-        pilot, costs, budget=budget, target=target, prompts=prompts_are, limits=limits,
+        pilot, costs, budget=budget, target=target, cautious=cautious, prompts=prompts_are, limits=limits,
         quantity="inter" if quantity == "inter" else "mean", shared=("teacher",) if one_bank else (),
     )  # fmt: skip
     print("\n".join(lines(found)))
+    curve = found.curve() if out or figure else []
     if out is not None:
-        _write(out, found.curve())
+        text = ",".join(curve[0]) + "\n" + "".join(",".join(map(str, row.values())) + "\n" for row in curve)
+        _write(out, text.encode())
         print(f"{out}: the curve around it")
+    if figure is not None:
+        from uqkd.report.plans import plan_figure
+
+        _write(figure, plan_figure(curve, kind=figure[-3:]))
+        print(f"{figure}: the same as a picture")
 
 
 def _complete(pilot: Any, costs: Any) -> None:
@@ -105,10 +118,8 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _write(out: str, rows: list[dict[str, Any]]) -> None:
-    """The curve as CSV."""
+def _write(out: str, content: bytes) -> None:
     from uqkd.store import Store
 
-    text = ",".join(rows[0]) + "\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows)
     path = Path(out).absolute()
-    Store(path.parent).write_bytes(path.name, text.encode())
+    Store(path.parent).write_bytes(path.name, content)

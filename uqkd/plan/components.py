@@ -38,8 +38,6 @@ class PilotComponents:
         Levels ("k", "draws") that the pilot had one value of, so that their part is not known: plans keep that value.
     size : mapping of level to int
         Of the pilot.
-    notes : tuple of str
-        What the reader must know.
     """
 
     effects: tuple[str, ...]
@@ -50,7 +48,6 @@ class PilotComponents:
     contrasts: Array
     held: Mapping[str, int] = field(default_factory=dict)
     size: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, float]:
         """The components that plans are made of, by effect.
@@ -107,7 +104,9 @@ def known_components(
     return PilotComponents(tuple(components), values, values, nothing, nothing, np.zeros((len(values), 0)), held)
 
 
-def fitted(effects: Sequence[str], mean_squares: Any, dof: Any, expectations: Any, **about: Any) -> PilotComponents:
+def fitted(
+    effects: Sequence[str], mean_squares: Any, dof: Any, expectations: Any, *, guess: Any = 1.0, **about: Any
+) -> PilotComponents:
     """Components from mean squares whose expectations are linear in them, by weighted least squares.
 
     Parameters
@@ -117,13 +116,16 @@ def fitted(effects: Sequence[str], mean_squares: Any, dof: Any, expectations: An
         Independent; n >= E.
     expectations : (n, E) float
         E[mean_squares] = expectations @ components.
+    guess : (n,) float
+        What the mean squares are to each other, where there are more of them than components. Not taken from the data, so that
+        estimates are linear in the mean squares, as their limits take them to be.
     **about
         Further fields of `PilotComponents`.
 
     Notes
     -----
-    The variance of a mean square is 2·E[MS]²/dof; weights are its inverse at the fit without negative components. With n = E
-    the unrestricted fit is the analysis of variance, whatever the weights.
+    The variance of a mean square is 2·E[MS]²/dof. With n = E the unrestricted fit is the analysis of variance, whatever the
+    weights. Without negative components weights are those of the fit itself, in a few rounds.
 
     Examples
     --------
@@ -131,7 +133,7 @@ def fitted(effects: Sequence[str], mean_squares: Any, dof: Any, expectations: An
     >>> found.estimate, found.used
     (array([4., 1.]), array([4., 1.]))
     """
-    squares, freedom, design = (np.asarray(part, dtype=np.float64) for part in (mean_squares, dof, expectations))
+    squares, freedom, design = (np.array(part, dtype=np.float64) for part in (mean_squares, dof, expectations))
     least = np.array([-np.inf if set(sources_of(name)) == {DECODING, "teacher"} else 0.0 for name in effects])
     scale = float(squares.max()) or 1.0
     expected = np.maximum(squares, 1e-6 * scale)
@@ -139,8 +141,8 @@ def fitted(effects: Sequence[str], mean_squares: Any, dof: Any, expectations: An
         weight = np.sqrt(freedom / 2.0) / expected
         used = _restricted(design * weight[:, None], squares * weight, least)
         expected = np.maximum(design @ used, 1e-6 * scale)
-    weight = freedom / 2.0 / expected**2
-    contrasts = np.linalg.solve(design.T @ (weight[:, None] * design), design.T * weight)
+    weight = freedom / np.broadcast_to(np.asarray(guess, dtype=np.float64), freedom.shape) ** 2
+    contrasts = np.asarray(np.linalg.solve(design.T @ (weight[:, None] * design), design.T * weight), dtype=np.float64)
     return PilotComponents(tuple(effects), contrasts @ squares, used, squares, freedom, contrasts, **about)
 
 

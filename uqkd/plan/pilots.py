@@ -153,7 +153,7 @@ def components_at_several_k(pilots: Mapping[int, Any]) -> PilotComponents:
         raise ShapeError(f"pilots at several k need the same P prompts and R answers; got (P, R) = {sorted(places)}.")
     ((P, R),) = places
     effects = ("prompt", "student", "teacher", "prompt:student", "prompt:teacher", "decoding", "decoding:teacher")
-    squares, dof, rows = [], [], []
+    squares, dof, rows, guess = [], [], [], []
     share = np.zeros(7)  # of each component in the variance of a prompt's mean over all k
     share[0] = 1.0
     for k, values in found.items():
@@ -164,6 +164,7 @@ def components_at_several_k(pilots: Mapping[int, Any]) -> PilotComponents:
         squares += [student, both]
         dof += [S - 1, (S - 1) * (P - 1)]
         rows += [np.concatenate([[0.0], P * line, np.zeros(4)]) + cell, cell]
+        guess += [1.0 + 1.0 / k] * (3 if R > 1 else 2)  # as much falls with k as stays, for want of better
         if R > 1:
             squares, dof = [*squares, float(values.var(axis=2, ddof=1).mean())], [*dof, S * P * (R - 1)]
             rows.append(np.concatenate([np.zeros(5), line]))
@@ -172,7 +173,7 @@ def components_at_several_k(pilots: Mapping[int, Any]) -> PilotComponents:
     squares, dof, rows = [*squares, float(of_prompts.var(ddof=1))], [*dof, P - 1], [*rows, share]
     size, count = {"students": min(map(len, found.values())), "draws": R, "prompts": P}, 7 if R > 1 else 5
     held = {} if R > 1 else {"draws": 1}
-    return fitted(effects[:count], squares, dof, np.array(rows)[:, :count], size=size, held=held)
+    return fitted(effects[:count], squares, dof, np.array(rows)[:, :count], guess=[*guess, 1.0], size=size, held=held)
 
 
 def components_of_design(draws: Any, factors: Mapping[str, Any], *, k: int, decoding: bool = True) -> PilotComponents:
@@ -226,7 +227,9 @@ def components_of_design(draws: Any, factors: Mapping[str, Any], *, k: int, deco
     replicates = values.size // int(np.prod(list(levels.values())))
     if replicates > R:
         raise DataError("components_of_design needs one student for each combination of levels; got several.")
-    expectations = np.array([[_share(own, other, levels, values.size, k) for other in effects] for own in effects])
+    expectations = np.array(
+        [[_share(own, other, levels, size=values.size, k=k) for other in effects] for own in effects]
+    )
     held = {} if R > 1 else {"draws": 1, "k": k} if decoding else {"draws": 1}
     return fitted(
         effects, found.mean_square, found.dof, expectations, held=held, size={"students": S, "draws": R, "prompts": P}
@@ -238,7 +241,7 @@ def _place(source: str) -> int:
     return 0 if source == "prompt" else 1
 
 
-def _share(own: str, other: str, levels: Mapping[str, int], size: int, k: int) -> float:
+def _share(own: str, other: str, levels: Mapping[str, int], *, size: int, k: int) -> float:
     """How much of a component is in the expectation of an effect's mean square (Searle et al. 1992, ch. 4)."""
     if other == "decoding":
         return 1.0

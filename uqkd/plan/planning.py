@@ -10,17 +10,18 @@ import numpy as np
 
 from uqkd.checking.arrays import confidence_level
 from uqkd.errors import OptionError, one_of
-from uqkd.estimators.intervals.level import LEVEL
+from uqkd.estimators.intervals.level import LEVEL, percent
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.plan.components import PilotComponents, known_components
 from uqkd.plan.costs import LEVELS, Costs, Design
 from uqkd.plan.limits import held_and_free, limits_of
-from uqkd.plan.prediction import Question, predict
+from uqkd.plan.prediction import CAUTION, Question, cautious_components, predict
 from uqkd.plan.search import Problem, best_design
 from uqkd.plan.wording import sentence
 
 _AROUND = (0.25, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0, 2.8, 4.0)  # multiples of the best count in the curve
 
+_CAUTIOUS = f"planned with each component at the upper end of its one-sided interval of {percent(CAUTION)}"
 _AS_GOOD = 1e-3  # by which share a standard error may be larger and is still called as good
 
 
@@ -60,6 +61,12 @@ class Plan:
     sentence : str
     notes : tuple of str
         What the reader must know: components that were negative, levels that were held.
+    components : PilotComponents
+        That the plan was made from.
+    question : Question
+        What will be reported.
+    problem : Problem
+        What was sought, within which limits.
     """
 
     design: Design
@@ -124,6 +131,7 @@ def plan(
     prompts: str = "random",
     shared: Collection[str] = (),
     limits: Mapping[str, int | tuple[int, int]] | None = None,
+    cautious: bool = False,
     level: float = LEVEL,
 ) -> Plan:
     """Best numbers of responses k, students S, answers R and prompts P for a budget or for a standard error.
@@ -145,6 +153,9 @@ def plan(
         That all students have in common: "teacher" where all are trained on the same responses (`costs.one_bank`).
     limits : mapping of level to int or (int, int)
         "k", "students", "draws", "prompts": a count that is held, or the least and the most.
+    cautious : bool
+        Plan with each component at the upper end of its one-sided 75 % interval: where a pilot of few students happened to see
+        no difference between them, the plan still takes enough of them. It costs where there is none.
     level : float
         Of the interval.
 
@@ -182,7 +193,7 @@ def plan(
     for name, value in (("budget", budget), ("target", target)):
         if value is not None and not 0 < value < np.inf:
             raise OptionError(f"{name} must be a number above 0; got {value!r}.")
-    known = parts.as_mapping()
+    known = cautious_components(parts) if cautious else parts.as_mapping()
     bounds, notes = limits_of(parts, costs, question, limits or {})
     problem = Problem(lambda **counts: question.variance(known, **counts), costs, bounds, budget, target)
     design = _thrifty(problem, best_design(problem))
@@ -190,8 +201,18 @@ def plan(
         raise OptionError(_why_none(problem, parts, question))
     found = predict(parts, design, question, level=confidence_level(level))
     steps, cost = _steps(problem, design), costs.of(design)
-    said = sentence(design, found, cost, steps, question, costs)
-    return Plan(design, found, cost, steps, said, (*parts.notes, *_negative(parts), *notes), parts, question, problem)
+    said = sentence(design, found, costs, steps=steps, question=question)
+    return Plan(
+        design,
+        found,
+        cost,
+        steps,
+        said,
+        (*_negative(parts), *([_CAUTIOUS] if cautious else []), *notes),
+        parts,
+        question,
+        problem,
+    )
 
 
 def _thrifty(problem: Problem, design: Design | None) -> Design | None:
@@ -201,7 +222,8 @@ def _thrifty(problem: Problem, design: Design | None) -> Design | None:
     error = float(np.sqrt(problem.variance(**design.levels())))
     if error == 0.0:
         return design
-    return best_design(replace(problem, budget=None, target=error * (1.0 + _AS_GOOD))) or design
+    found = best_design(replace(problem, budget=None, target=error * (1.0 + _AS_GOOD)))
+    return design if found is None or problem.costs.of(found) > problem.costs.of(design) else found
 
 
 def _steps(problem: Problem, design: Design) -> tuple[Step, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -190,10 +189,13 @@ def _of_quantities(path: str, rows: Rows, quantity: str | None, limits: Mapping[
     beside = str(Path(path).with_suffix("")) + ".students.csv"
     each = [r for r in _read(beside) if r["quantity"] == quantity and r["student"] != "undistilled"]
     S, P = len(each), int(row["n_prompts"])
-    if row["over"] != "students, prompts" or S < 2 or math.isnan(_number(row["standard_error"] or "nan", path)):
+    if S < 2:
+        alone = dict.fromkeys(r["quantity"] for r in _read(beside))
         raise DataError(
-            f"{quantity!r} of {path!r} has no spread over students and prompts ({row['why'] or 'one student'}); choose another."
+            f"{quantity!r} is not measured of each student alone, so that it cannot be planned for; {', '.join(alone)} are."
         )
+    if row["over"] != "students, prompts" or row["standard_error"] in ("", "nan"):
+        raise DataError(f"{quantity!r} of {path!r} has no spread over students and prompts to plan by: {row['why']}.")
     own = np.array([[_number(r["estimate"], beside), _number(r["standard_error"] or "0", beside)] for r in each])
     ms_students = P * float(own[:, 0].var(ddof=1))
     within = P * float((own[:, 1] ** 2).mean())  # (MS_prompt + (S − 1) MS_both)/S

@@ -32,9 +32,7 @@ _ONE = {"k": "response", "students": "student", "draws": "answer"}
 _REPORTED = {"mean": "standard error", "inter": "standard error of the inter-student variance"}
 
 
-def sentence(
-    design: Design, error: Interval, cost: float, steps: Sequence[Step], question: Question, costs: Costs
-) -> str:
+def sentence(design: Design, error: Interval, costs: Costs, *, steps: Sequence[Step], question: Question) -> str:
     """What is best, how sure it will be, and what a unit more of each level buys."""
     train = design.prompts if costs.train_prompts is None else costs.train_prompts
     what = (
@@ -42,7 +40,7 @@ def sentence(
         f"{counted(design.draws, 'answer')} to each of {design.prompts:,} prompts"
     )
     limits = "" if np.isnan(error.low) else f" [{error.low:.2g}, {error.high:.2g}]"
-    text = f"{what}: {_REPORTED[question.quantity]} ± {error.estimate:.2g}{limits} for {cost:,.6g}"
+    text = f"{what}: {_REPORTED[question.quantity]} ± {error.estimate:.2g}{limits} for {costs.of(design):,.6g}"
     bought = [(_more(step, design), _share(step.gain)) for step in steps]
     verbs = [" buys ", *[" "] * len(bought)]
     said = ", ".join(f"{more}{verb}{share}" for (more, share), verb in zip(bought, verbs, strict=False))

@@ -59,20 +59,39 @@ def test_the_variance_of_the_mean_is_that_of_the_covariance_matrix(shared, fixed
     assert mean_variance(TRUE, **SIZE, shared=shared, fixed_prompts=fixed) == pytest.approx(by_hand, rel=1e-12)
 
 
-def test_the_variance_of_the_inter_student_variance_is_that_of_the_quadratic_form():
-    """Var yᵀMy = 2 tr (MΣ)² for normal y; M is read off the estimator itself, two answers at a time."""
-    n = S * P * R
+def quadratic_form():
+    """M of the reported inter-student variance yᵀMy, read off the estimator itself, two answers at a time."""
+    units = np.eye(S * P * R)
 
     def report(y):
         return float(inter_student_variance(y.reshape(S, P, R)).mean())
 
-    units = np.eye(n)
     alone = np.array([report(e) for e in units])
-    M = np.array([[report(a + b) for b in units] for a in units])
-    M = (M - alone[:, None] - alone[None, :]) / 2.0
-    by_hand = 2.0 * np.trace(np.linalg.matrix_power(M @ covariance(TRUE), 2))
+    return (np.array([[report(a + b) for b in units] for a in units]) - alone[:, None] - alone[None, :]) / 2.0
+
+
+def test_the_variance_of_the_inter_student_variance_is_that_of_the_quadratic_form():
+    """Var yᵀMy = 2 tr (MΣ)² for normal y."""
+    by_hand = 2.0 * np.trace(np.linalg.matrix_power(quadratic_form() @ covariance(TRUE), 2))
     assert inter_variance(TRUE, **SIZE) == pytest.approx(by_hand, rel=1e-10)
-    assert inter_variance(TRUE, **SIZE, spread=5.0) == pytest.approx(by_hand + 5.0 / P, rel=1e-10)
+
+
+def test_prompts_at_which_students_differ_more_or_less():
+    """Prompts of two kinds, B 1 or 6, each as likely: all 2^P samples gone through. Var = E Var + Var E."""
+    M, same, own = quadratic_form(), covariance({"student": 0.5, "decoding": 3.0}), covariance({"prompt:student": 1.0})
+    place = np.arange(S * P * R) // R % P
+
+    def form(kinds):
+        scale = np.sqrt(np.array(kinds)[place])
+        return M @ (same + own * np.outer(scale, scale))
+
+    every = [form(kinds) for kinds in product((1.0, 6.0), repeat=P)]
+    by_hand = np.mean([2.0 * np.trace(f @ f) for f in every]) + np.var([np.trace(f) for f in every])
+    parts = {"student": 0.5, "prompt:student": 3.5, "decoding": 3.0}
+    assert inter_variance(parts, **SIZE, spread=2.5**2) == pytest.approx(by_hand, rel=1e-10)
+    these = form([1.0, 6.0, 6.0, 1.0, 1.0])  # B of mean 3 and variance 6
+    fixed = inter_variance({**parts, "prompt:student": 3.0}, **SIZE, spread=6.0, fixed_prompts=True)
+    assert fixed == pytest.approx(2.0 * np.trace(these @ these), rel=1e-10)
 
 
 def test_the_parts_of_a_student_are_what_the_estimator_expects():

@@ -62,13 +62,11 @@ def _without(*names: str) -> dict[str, float]:
 
 
 def mean_checks() -> list[Check]:
-    """The variance of the mean answer; what is shared by students, or fixed."""
+    """The variance of the mean answer of students that share nothing to prompts that are a sample."""
     k, S, R = (SIZE[level] for level in ("k", "students", "draws"))
     right = float(mean_variance(TRUE, **SIZE))
     one_response = float(mean_variance(TRUE, **{**SIZE, "k": 1}))
     all_by_k = {name: value / (1 if name in ("prompt", "decoding") else k) for name, value in TRUE.items()}
-    fixed = float(mean_variance(TRUE, **SIZE, fixed_prompts=True))
-    together = float(mean_variance(TRUE, **SIZE, shared=["teacher"]))
     return [
         Check(
             "T12",
@@ -89,6 +87,15 @@ def mean_checks() -> list[Check]:
                 "the same prompts every time": partial(_mean, same_prompts=True),
             },
         ),
+    ]
+
+
+def shared_checks() -> list[Check]:
+    """The same where the prompts are fixed, or the teacher's responses are those of all students."""
+    right = float(mean_variance(TRUE, **SIZE))
+    fixed = float(mean_variance(TRUE, **SIZE, fixed_prompts=True))
+    together = float(mean_variance(TRUE, **SIZE, shared=["teacher"]))
+    return [
         Check(
             "T12",
             "variance of the mean answer to fixed prompts",
@@ -142,4 +149,4 @@ def inter_checks() -> list[Check]:
 
 def all_checks() -> list[Check]:
     """Every check of this module."""
-    return [*mean_checks(), *inter_checks()]
+    return [*mean_checks(), *shared_checks(), *inter_checks()]

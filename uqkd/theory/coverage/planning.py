@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uqkd import seeds
 from uqkd.estimators.intervals.level import LEVEL
-from uqkd.plan import Costs, Design, PilotComponents, components_of_draws, plan
+from uqkd.plan import Costs, Design, PilotComponents, components_at_several_k, components_of_draws, plan
 from uqkd.plan.prediction import Question, predict
+from uqkd.theory.statements.planning import student_parts
+
+Array = NDArray[np.float64]
+Pilot = Callable[[np.random.Generator, int], PilotComponents]
 
 EXPERIMENTS = 2_000  # a share of .95 has then a standard error of half a point
 PLANNED = 300  # each of them searches for a design
@@ -23,11 +28,17 @@ SETTINGS = {
     "prompts alike": (0.0, 0.01, 0.02, 0.1),
     "one answer at each prompt alone": (0.0, 0.0, 0.05, 0.1),
 }
-REACH = (0.25, 0.1, 0.12)  # of uniform effects of prompts, students and both on the chance of a 1: between .03 and .97
-DESIGN = Design(1, 12, 2, 100)  # what is predicted: another size than the pilot's
+CHANCES = (0.01, 0.0025, 0.0036)  # variances of the chance of a 1, whose mean is ½: 0 and 1 are four deviations away
+TAILS = 5  # degrees of freedom of heavy-tailed effects
+BY_K = {
+    "prompt": 0.05, "student": 0.004, "teacher": 0.03, "prompt:student": 0.01, "prompt:teacher": 0.08, "decoding": 0.1,
+    "decoding:teacher": -0.04,
+}  # fmt: skip
+SEVERAL_K = ((1, 8), (1, 4, 8))
+DESIGN = Design(4, 12, 2, 100)  # what is predicted: another size than the pilot's
 COSTS = Costs(student=10.0, draw=0.01, prompt=0.05)
 BUDGET = 200.0
-LIMITS = {"students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
+LIMITS: dict[str, int | tuple[int, int]] = {"k": 1, "students": (2, 30), "draws": (1, 16), "prompts": (2, 2_000)}
 
 
 @dataclass(frozen=True)
@@ -37,40 +48,67 @@ class Case:
     setting: str
     effects: str
     truth: dict[str, float]
-    draw: Callable[[np.random.Generator, int], PilotComponents]
+    draw: Pilot
 
 
-def _normal(parts: tuple[float, ...]) -> Callable[[np.random.Generator, int], PilotComponents]:
-    prompt, student, both, decoding = np.sqrt(parts)
+def _effects(parts: tuple[float, ...], generator: np.random.Generator, students: int, *, heavy: bool = False) -> Array:
+    """What is common to the answers of a student to a prompt (S, P)."""
 
+    def drawn(part: float, *shape: int) -> Array:
+        if heavy:
+            return np.asarray(np.sqrt(part * (TAILS - 2.0) / TAILS) * generator.standard_t(TAILS, shape))
+        return np.asarray(np.sqrt(part) * generator.standard_normal(shape))
+
+    return drawn(parts[0], PROMPTS) + drawn(parts[1], students, 1) + drawn(parts[2], students, PROMPTS)
+
+
+def _numbers(parts: tuple[float, ...], *, heavy: bool = False) -> Pilot:
     def draw(generator: np.random.Generator, students: int) -> PilotComponents:
-        cells = prompt * generator.standard_normal(PROMPTS) + student * generator.standard_normal((students, 1))
-        cells = cells + both * generator.standard_normal((students, PROMPTS))
-        return components_of_draws(cells[..., None] + decoding * generator.standard_normal((students, PROMPTS, DRAWS)))
+        cells = _effects(parts, generator, students, heavy=heavy)
+        noise = np.sqrt(parts[3]) * generator.standard_normal((students, PROMPTS, DRAWS))
+        return components_of_draws(cells[..., None] + noise)
 
     return draw
 
 
-def _binary(generator: np.random.Generator, students: int) -> PilotComponents:
-    shapes = ((PROMPTS,), (students, 1), (students, PROMPTS))
-    chance = 0.5 + sum(generator.uniform(-a, a, shape) for a, shape in zip(REACH, shapes, strict=True))
-    right = generator.random((students, PROMPTS, DRAWS)) < np.asarray(chance)[..., None]
+def _scores(generator: np.random.Generator, students: int) -> PilotComponents:
+    chance = 0.5 + _effects(CHANCES, generator, students)
+    right = generator.random((students, PROMPTS, DRAWS)) < chance[..., None]
     return components_of_draws(right.astype(np.float64))
+
+
+def _at_several_k(ks: tuple[int, ...]) -> Pilot:
+    def draw(generator: np.random.Generator, students: int) -> PilotComponents:
+        prompts, pilots = np.sqrt(BY_K["prompt"]) * generator.standard_normal(PROMPTS), {}
+        for k in ks:
+            common, own = student_parts(BY_K, k)
+            decoding = BY_K["decoding"] + BY_K["decoding:teacher"] / k
+            cells = prompts + np.sqrt(common) * generator.standard_normal((students, 1))
+            cells = cells + np.sqrt(own) * generator.standard_normal((students, PROMPTS))
+            noise = np.sqrt(decoding) * generator.standard_normal((students, PROMPTS, DRAWS))
+            pilots[k] = cells[..., None] + noise
+        return components_at_several_k(pilots)
+
+    return draw
 
 
 def cases() -> Iterator[Case]:
     """All truths."""
     for setting, parts in SETTINGS.items():
-        yield Case(setting, "normal", dict(zip(NAMES, parts, strict=True)), _normal(parts))
-    spread = [a**2 / 3.0 for a in REACH]
-    truth = dict(zip(NAMES, [*spread, 0.25 - sum(spread)], strict=True))  # E p(1 − p) is what is left of ¼
-    yield Case("scores of 0 and 1", "uniform", truth, _binary)
+        yield Case(setting, "normal", dict(zip(NAMES, parts, strict=True)), _numbers(parts))
+    common = SETTINGS["all effects"]
+    yield Case("heavy tails", f"t{TAILS}", dict(zip(NAMES, common, strict=True)), _numbers(common, heavy=True))
+    truth = dict(zip(NAMES, [*CHANCES, 0.25 - sum(CHANCES)], strict=True))  # E p(1 − p) is what is left of ¼
+    yield Case("scores of 0 and 1", "normal, answers binary", truth, _scores)
+    for ks in SEVERAL_K:
+        yield Case(f"students at each k of {', '.join(map(str, ks))}", "normal", BY_K, _at_several_k(ks))
 
 
 def rows(experiments: int | None = None) -> list[dict[str, object]]:
     """One row for each truth, number of students, quantity, and design: one that is given, or that the plan of each pilot chooses.
 
-    `predicted` is the median of the predicted standard errors over the true one of the same design.
+    `predicted` is the median of the predicted standard errors over the true one of the same design, a closed form: for the
+    mean whatever the effects are, for the inter-student variance where all are normal.
 
     Examples
     --------
@@ -79,8 +117,9 @@ def rows(experiments: int | None = None) -> list[dict[str, object]]:
     """
     found = []
     for case, students, quantity in product(cases(), STUDENTS, ("mean", "inter")):
-        found.append(_row(case, students, quantity, experiments or EXPERIMENTS, planned=False))
-    for case in cases():
+        if quantity == "mean" or case.effects == "normal":
+            found.append(_row(case, students, quantity, experiments or EXPERIMENTS, planned=False))
+    for case in (one for one in cases() if one.truth is not BY_K):
         found.append(_row(case, 5, "mean", min(experiments or PLANNED, PLANNED), planned=True))
     return found
 
@@ -91,7 +130,7 @@ def _row(case: Case, students: int, quantity: str, experiments: int, *, planned:
         generator = seeds.generator("coverage", "planning", case.setting, students, quantity, planned, number)
         pilot = case.draw(generator, students)
         if planned:
-            chosen = plan(pilot, COSTS, budget=BUDGET, limits={**LIMITS, "k": 1})
+            chosen = plan(pilot, COSTS, budget=BUDGET, limits=LIMITS)
             design, interval = chosen.design, chosen.standard_error
         else:
             design = DESIGN

@@ -158,6 +158,7 @@ def inter_variance(
     draws: ArrayLike,
     prompts: ArrayLike,
     spread: float = 0.0,
+    fixed_prompts: bool = False,
 ) -> Array:
     """Variance of the unbiased inter-student variance (T10), averaged over prompts, as a reported quantity.
 
@@ -166,13 +167,16 @@ def inter_variance(
     components, k, students, draws, prompts
         As for `mean_variance`; S >= 2, and R >= 2 where answers are drawn.
     spread : float
-        Variance between prompts of their true inter-student variances, where prompts are a sample; 0 where they are fixed.
+        Variance between prompts of their true inter-student variances; 0 where they are of one size.
+    fixed_prompts : bool
+        The prompts are all that there are.
 
     Returns
     -------
     float array
         With A common to all prompts, B of its own at each, c = B + V_R/R:
-        2[(A + c/P)² + (P − 1)(c/P)²]/(S − 1) + 2V_R²/(R²(R − 1)SP) + spread/P. Exact for normal effects of one size. The effect
+        2[(A + c/P)² + (P − 1)(c/P)²]/(S − 1) + 2V_R²/(R²(R − 1)SP) + spread·(1 + 2/(S − 1))/P, without the 1 where prompts are
+        fixed. Exact for normal effects and one V_R. The effect
         that students have in common at all prompts is not averaged away by prompts: A²·2/(S − 1) stays. Of estimated
         components the eigenvalues A + c/P and c/P count as zero where they are negative.
 
@@ -190,7 +194,8 @@ def inter_variance(
     between = np.maximum(common + cell / P, 0.0) ** 2 + (P - 1.0) * np.maximum(cell / P, 0.0) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         subtracted = np.where(within == 0.0, 0.0, 2.0 * within**2 / (R**2 * (R - 1.0) * S * P))
-    return np.asarray(2.0 * between / (S - 1.0) + subtracted + spread / P)
+    between = between + spread / P
+    return np.asarray(2.0 * between / (S - 1.0) + subtracted + (0.0 if fixed_prompts else spread / P))
 
 
 def _decoding(components: Mapping[str, float], k: ArrayLike) -> Array:
