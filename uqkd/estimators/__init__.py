@@ -10,6 +10,7 @@ By question; what each returns is a class beside it, in its module.
 - How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
+- What do the probabilities of an answer's tokens say? `answer_likelihoods`, `auroc_values`
 - What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
@@ -28,6 +29,7 @@ By question; what each returns is a class beside it, in its module.
 
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.answers.likelihoods import answer_likelihoods
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
 from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import average_responses
@@ -43,6 +45,7 @@ from uqkd.estimators.calibration.binned import (
 from uqkd.estimators.calibration.class_changes import class_accuracy_changes
 from uqkd.estimators.calibration.linearity import by_share, entropy_excess, nonlinearity, off_pair_mass
 from uqkd.estimators.calibration.measures import MEASURES, Measure, accuracy
+from uqkd.estimators.calibration.ranking import auroc_values
 from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
 from uqkd.estimators.calibration.selective import (
     area_under_risk_coverage,
@@ -76,10 +79,10 @@ from uqkd.estimators.variance.moments import (
     intra_student_variance,
     variance_of_means,
 )
-from uqkd.estimators.variance.reml import reml_components
 from uqkd.estimators.variance.streaming import Moments
 from uqkd.estimators.variance.two_way import share_of, two_way_mean
-from uqkd.estimators.variance.unbalanced import decompose_unbalanced
+from uqkd.estimators.variance.unbalanced.decomposing import decompose_unbalanced
+from uqkd.estimators.variance.unbalanced.reml import reml_components
 from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse_variance_weight
 from uqkd.estimators.weighting.shrinkage import shrink_variances
 
@@ -89,8 +92,10 @@ __all__ = [
     "Measure",
     "Moments",
     "accuracy",
+    "answer_likelihoods",
     "apply_temperature",
     "area_under_risk_coverage",
+    "auroc_values",
     "average_responses",
     "blue",
     "bootstrap_interval",
