@@ -30,23 +30,23 @@ def test_the_spread_of_independent_answers_is_delongs():
 
 
 def test_its_error_counts_answers_to_a_prompt_as_alike():
-    """2,000 tables of 2 × 30 × 4: the stated variance is within 13 %, four times what such a variance is known to.
+    """300 tables of 2 × 30 × 4: the stated variance is within 33 %, four times what such a variance is known to (8 %).
 
     Wrong: answers as if they were independent, when those to a hard prompt are wrong together.
     """
     generator = seeds.generator("test", "auroc", "clustered")
-    hard = generator.standard_normal((2_000, 1, 30, 1))
-    scores = hard + generator.standard_normal((2_000, 2, 30, 4))
-    right = hard + generator.standard_normal((2_000, 2, 30, 4)) > 0
+    hard = generator.standard_normal((300, 1, 30, 1))
+    scores = hard + generator.standard_normal((300, 2, 30, 4))
+    right = hard + generator.standard_normal((300, 2, 30, 4)) > 0
     tables = np.array([auroc_values(*one) for one in zip(scores, right, strict=True)])
     found = tables.mean(axis=(1, 2))
     stated = np.mean([two_way_standard_error(table) ** 2 for table in tables])
-    assert abs(stated / found.var() - 1) < 0.13
+    assert abs(stated / found.var() - 1) < 0.33
     flat = np.array(
         [auroc_values(a.reshape(2, -1, 1), b.reshape(2, -1, 1)) for a, b in zip(scores, right, strict=True)]
     )
     alone = np.mean([(table.var(axis=1, ddof=1) / 120).sum() / 4 for table in flat])
-    assert abs(alone / found.var() - 1) > 0.13
+    assert abs(alone / found.var() - 1) > 0.33
 
 
 def test_bad_input_says_what_to_do():

@@ -102,8 +102,8 @@ def answer_likelihoods(
     >>> found = answer_likelihoods([np.log([0.5, 0.5]), np.log([0.25])])
     >>> found.perplexity, found.max_token_uncertainty.round(3)
     (array([2., 4.]), array([0.693, 1.386]))
-    >>> found.predictive_entropy.round(3), found.predictive_entropy_normalised.round(3), found.token_entropy.round(3)
-    (array(1.386), array(1.04), array(0.924))
+    >>> [round(float(x), 3) for x in (found.predictive_entropy, found.predictive_entropy_normalised, found.token_entropy)]
+    [1.386, 1.04, 0.924]
     """
     rows = [np.asarray(row, dtype=np.float64) for row in token_logprobs]
     if not rows or any(row.ndim != 1 for row in rows):
