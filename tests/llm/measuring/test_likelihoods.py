@@ -1,6 +1,7 @@
 """Likelihood measures in the tables, empty and cut answers beside every entropy, and AUROC against reference answers."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -12,7 +13,9 @@ from uqkd.llm.measuring import estimate
 from uqkd.llm.measuring.answers.kept import incomplete_shares
 from uqkd.llm.measuring.answers.likelihoods import BankLikelihoods, likelihoods_of
 from uqkd.llm.measuring.likelihoods import SCORES
+from uqkd.llm.measuring.tables.coded import answer_table
 from uqkd.llm.measuring.tables.printing import lines
+from uqkd.llm.measuring.tables.side_by_side import values_of
 from uqkd.llm.responses import Prompts, Response, Responses
 
 WORDS = (Response((1,), "Rome"), Response((2,), "Milan"), Response((), " "), Response((3, 4), "Rome is", False))
@@ -114,3 +117,16 @@ def test_empty_and_cut_answers_stand_beside_every_entropy():
     assert columns[columns.index("intra_entropy") + 1 :][:2] == ["empty", "length_cut"]
     printed = "\n".join(lines(found))
     assert printed.index("inter_entropy_chao_shen") < printed.index("empty") < printed.index("predictive_entropy ")
+
+
+def test_tables_of_methods_have_the_shares_too():
+    """Of 4 answers to each of 2 questions one is cut; empty answers are not counted in older tables, and then not listed."""
+    rows = {
+        "part": "all", "method": ["teacher", "teacher", "single", "single"], "k": [0, 0, 1, 1], "student": 0,
+        "prompt": ["a", "b"] * 2, "answers": "0 1 1 2", "supported": "1000", "cut": [0, 2, 1, 1], "nats": 1.0, "tokens": 2.0,
+    }  # fmt: skip
+    found = values_of(pd.DataFrame(rows))
+    assert found["all", "single", 1]["length_cut"].tolist() == [[0.25, 0.25]]
+    assert found["all", "teacher", 0]["length_cut"].tolist() == [[0.0, 0.5]]
+    assert "empty" not in found["all", "single", 1]
+    assert answer_table(DRAWN)["empty"].tolist() == (DRAWN.index == 2).sum(axis=2).ravel().tolist()

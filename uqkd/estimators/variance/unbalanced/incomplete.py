@@ -72,7 +72,7 @@ def incomplete_error(table: ArrayLike, *, random: bool = True) -> float:
     within_students = np.where(there, values - (filled.sum(axis=1) / of_student)[:, None], 0.0)
     gram = np.diag(of_student.astype(np.float64)) - (there / of_prompt) @ there.T.astype(np.float64)
     score = within_prompts.sum(axis=1)
-    reduction = float(score @ np.linalg.pinv(gram, hermitian=True) @ score)  # R(students | prompts)
+    reduction = float(score[1:] @ np.linalg.lstsq(gram[1:, 1:], score[1:], rcond=None)[0])  # R(students | prompts)
     rest = max(float((within_prompts**2).sum()) - reduction, 0.0)
     both = rest / dof
     of_students = (reduction - (students - 1) * both) / (count - prompts)
