@@ -215,7 +215,9 @@ def _spread(cells: Cells, known: NDArray[np.bool_], inter: Array, intra: Array) 
     """What intervals need, of the prompts that are known."""
     own = np.where(cells.count > 1, cells.variance, np.where(cells.count == 1, intra, np.nan))
     noise = own / np.maximum(cells.count, 1)
-    return IncompleteSpread(_centred(cells)[:, known], own[:, known], noise[:, known], inter[known])
+    return IncompleteSpread(
+        _centred(cells)[:, known], own[:, known], noise[:, known], cells.count[:, known], inter[known]
+    )
 
 
 def _known(cells: Cells) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.variance.unbalanced.incomplete import incomplete_error
 
 Array = NDArray[np.float64]
+Part = tuple[float, float]  # value, degrees of freedom
 
 COMPONENTS = ("inter", "intra", "total")
 PROMPTS = ("random", "fixed")
@@ -34,12 +35,15 @@ class IncompleteSpread:
         Variance of a student's own responses; that of the others where it gave one.
     noise : (S, P) float
         `own` by the number of responses.
+    count : (S, P) float
+        Responses.
     inter : (P,) float
     """
 
     centred: Array
     own: Array
     noise: Array
+    count: Array
     inter: Array
 
 
@@ -48,11 +52,11 @@ def mean_interval(spread: IncompleteSpread, component: str, *, level: float, pro
 
     Notes
     -----
-    inter = U − N, the mean over prompts of the variance of students' means less that of the noise in them. U has chi-square limits:
-    with the degrees of freedom of a mean of dependent mean squares, (S − 1)(tr Σ)²/tr Σ² (Satterthwaite; tr Σ² over pairs of
-    students by the prompts that both answered), fewer where prompts are random and differ beyond that. N, and the mean of
-    students' own variances, have those of their standard error over students and prompts. Distances of the limits add as
-    squares (Graybill & Wang 1980; Zou & Donner 2008).
+    inter = C + U − N: the variance between students' means that is common to all prompts, S − 1 degrees of freedom whatever P; the
+    rest, with as many as there are directions in which students differ besides (Satterthwaite; products of two students over
+    the prompts that both answered), fewer where prompts are random and differ beyond that; less that of the noise in means. N,
+    and the mean of students' own variances, have the degrees of freedom of their standard error over students and prompts.
+    Distances of the chi-square limits add as squares (Graybill & Wang 1980; Zou & Donner 2008).
     """
     one_of("component", component, COMPONENTS)
     one_of("prompts", prompts, PROMPTS)
@@ -61,26 +65,30 @@ def mean_interval(spread: IncompleteSpread, component: str, *, level: float, pro
     if prompts == "random" and count < 2:
         raise OptionError("prompts='random' needs at least two prompts; got one. Ask for prompts='fixed'.")
     random = prompts == "random"
-    between, within = _between(spread, random), _within(spread.own, random)
-    weight = {"inter": 1.0, "intra": 0.0, "total": 1.0}[component]
-    noise = _within(spread.noise, random)
-    parts = [(weight, between)]
-    if component == "inter":
-        parts.append((-1.0, noise))
-    elif component == "intra":
-        parts = [(1.0, within)]
-    else:  # own − noise is one positive part: (1 − 1/R) of a student's own variance
-        parts.append((1.0, _within(spread.own - spread.noise, random)))
-    estimate = sum(sign * value for sign, (value, _) in parts)
+    parts = _parts(spread, component, random)
+    estimate = float(sum(sign * value for sign, (value, _) in parts))
     if all(value == 0.0 for _, (value, _) in parts):
         note = "no variation was seen, and numbers have no largest variance: nothing bounds it from above"
         return Interval(0.0, 0.0, np.inf, level, "one-sided bound", note)
     low, high = _combined(parts, level)
     note = "normal effects, responses missing whatever they were"
-    return Interval(float(estimate), estimate - low, estimate + high, level, f"satterthwaite, {prompts} prompts", note)
+    return Interval(estimate, estimate - low, estimate + high, level, f"satterthwaite, {prompts} prompts", note)
 
 
-def _combined(parts: list[tuple[float, tuple[float, float]]], level: float) -> tuple[float, float]:
+def _parts(spread: IncompleteSpread, component: str, random: bool) -> list[tuple[float, Part]]:
+    """The component as a signed sum of positive parts."""
+    if component == "intra":
+        return [(1.0, _within(spread, spread.own, random))]
+    between = [(1.0, part) for part in _between(spread, random)]
+    if component == "inter":
+        return [*between, (-1.0, _within(spread, spread.noise, random))]
+    return [
+        *between,
+        (1.0, _within(spread, spread.own - spread.noise, random)),
+    ]  # (1 − 1/R) of a student's own variance
+
+
+def _combined(parts: list[tuple[float, Part]], level: float) -> tuple[float, float]:
     """Distances to the limits of a signed sum of parts, each a value and its degrees of freedom."""
     below = above = 0.0
     for sign, (value, dof) in parts:
@@ -92,40 +100,55 @@ def _combined(parts: list[tuple[float, tuple[float, float]]], level: float) -> t
     return float(np.sqrt(below)), float(np.sqrt(above))
 
 
-def _within(table: Array, random: bool) -> tuple[float, float]:
-    """Mean over prompts of what students have on average, and its degrees of freedom."""
+def _within(spread: IncompleteSpread, table: Array, random: bool) -> Part:
+    """Mean over prompts of multiples of students' own variances, and its degrees of freedom.
+
+    Its error is that over students and prompts, and not below what normal responses of one variance make it: a spread of few
+    cells is small by chance.
+    """
     value = float(np.nanmean(np.nanmean(table, axis=0)))
-    error = incomplete_error(table, random=random)
-    if np.isnan(error):
-        return value, FEWEST_DEGREES
-    if error == 0.0 or value <= 0.0:
+    if value <= 0.0:
         return value, KNOWN
-    return value, max(2.0 * value**2 / error**2, FEWEST_DEGREES)
+    twice = spread.count > 1
+    weight = twice / np.maximum(twice.sum(axis=0), 1) / table.shape[1]
+    multiple = np.divide(table, spread.own, out=np.zeros_like(table), where=twice & (spread.own > 0))
+    typical = float(np.nanmean(np.nanmean(spread.own, axis=0)))
+    least = float((2.0 * (weight * multiple * typical) ** 2 / np.maximum(spread.count - 1.0, 1.0)).sum())
+    error = incomplete_error(table, random=random)
+    square = max(0.0 if np.isnan(error) else error**2, least)
+    return value, max(2.0 * value**2 / square, FEWEST_DEGREES)
 
 
-def _between(spread: IncompleteSpread, random: bool) -> tuple[float, float]:
+def _between(spread: IncompleteSpread, random: bool) -> list[Part]:
+    """Mean over prompts of the variance of students' means: what is common to all prompts, and the rest."""
     there = ~np.isnan(spread.noise)
     students, prompts = there.shape
     count = there.sum(axis=0)
     rows = np.where(there[..., None], spread.centred, 0.0)
-    of_means = (rows**2).sum(axis=(0, 2)) / (count - 1)
-    value = float(of_means.mean())
-    if value == 0.0:
-        return 0.0, KNOWN
-    # Deviations on the scale of complete prompts, and products over the prompts that two students share.
-    scaled = (rows * np.sqrt((students - 1) / (count - 1) * count / students)[None, :, None]).reshape(students, -1)
-    both = there.astype(np.float64) @ there.T.astype(np.float64)
-    gram = scaled @ scaled.T * prompts / np.maximum(both, 1.0)
-    dof = students - 1.0
+    value = float(((rows**2).sum(axis=(0, 2)) / (count - 1)).mean())
+    # On the scale of complete prompts: a deviation from fewer students is smaller, as its own share in their mean is larger.
+    rows = rows * np.sqrt((students - 1) / (count - 1) * count / students)[None, :, None]
+    common = rows.sum(axis=1) / np.maximum(there.sum(axis=1), 1)[:, None]
+    of_common = min(float((common**2).sum()) / (students - 1), value)
+    rest, dof = value - of_common, students - 1.0
+    if prompts == 1:
+        return [(value, dof)]
+    deviation = np.where(there[..., None], rows - common[:, None, :], 0.0)
+    relative = 2.0 / (max(float((count - 1.0).mean()), 1.0) * _directions(deviation, there))
+    if random and rest > 0:
+        relative += max(float(spread.inter.var(ddof=1)) / prompts / rest**2 - relative, 0.0)
+    return [(of_common, dof), (rest, max(2.0 / relative, FEWEST_DEGREES))]
+
+
+def _directions(deviation: Array, there: NDArray[np.bool_]) -> float:
+    """In how many directions students differ alike: (tr Σ)²/tr Σ², without bias for normal effects (Bai & Saranadasa 1996)."""
+    students, prompts, dimensions = deviation.shape
+    most, dof = max(float((prompts - 1) * dimensions), 1.0), students - 1.0
+    flat = deviation.reshape(students, -1)
+    shared = there.astype(np.float64) @ there.T.astype(np.float64)
+    gram = flat @ flat.T * prompts / np.maximum(shared, 1.0)  # products over the prompts that two students share
     trace, of_square = float(np.trace(gram)) / dof, float((gram**2).sum()) / dof**2
-    ratio = 1.0
-    if dof > 1 and prompts * rows.shape[2] > 1:
-        unbiased = np.linalg.solve([[1.0, 2.0 / dof], [1.0 / dof, 1.0 + 1.0 / dof]], [trace**2, of_square])
-        most = float(prompts * rows.shape[2])
-        clean = unbiased[0] / unbiased[1] if unbiased[1] > 0 else most
-        ratio = float(np.sqrt(np.clip(clean, 1.0, most) * np.clip(trace**2 / of_square, 1.0, most)))
-    of_count = float((there.sum(axis=0) - 1.0).mean())  # fewer students are there than in all
-    relative = 2.0 / (max(of_count, 1.0) * ratio)
-    if random:
-        relative += max(float(spread.inter.var(ddof=1)) / prompts / value**2 - relative, 0.0)
-    return value, max(2.0 / relative, FEWEST_DEGREES)
+    if dof == 1 or trace == 0.0:
+        return 1.0
+    unbiased = np.linalg.solve([[1.0, 2.0 / dof], [1.0 / dof, 1.0 + 1.0 / dof]], [trace**2, of_square])
+    return float(np.clip(unbiased[0] / unbiased[1], 1.0, most)) if unbiased[1] > 0 else most
