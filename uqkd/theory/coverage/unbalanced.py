@@ -108,8 +108,8 @@ def _reml(size: int) -> list[dict[str, object]]:
 
 
 def _auroc(size: int) -> list[dict[str, object]]:
-    """Scores and answers that go together, by prompt as well: P(right) of N(0, 1) scores is Φ(score + prompt)."""
-    found, truth = [], float(np.mean(auroc_values(*_ranked(("auroc", "truth"), 1, 400, 5_000))))
+    """Scores and answers that go together by prompt: an answer is right where ease + noise > 0, its score ease + other noise."""
+    found, truth = [], 0.5 + 2.0 / np.pi * np.arcsin(0.5 / np.sqrt(2.0))  # an orthant of normal numbers correlated by ½
     for students in (3, 10):
         for prompts in (20, 100):
             cell = {"S": students, "P": prompts, "missing": 0.0, "effects": "mixed", "data": "normal"}
