@@ -232,7 +232,7 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
             f"{many[1]} {said(part, *many, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
             f"κ = {said(part, *one, 'kappa')} and {said(part, *many, 'kappa')}; their loss on unseen responses is that of the "
             f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
-            f"nats a token. "
+            f"nats a token; {said(part, *one, 'length_cut')} and {said(part, *many, 'length_cut')} of their answers were cut. "
         )
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
         parts = "; ".join(f"{row['comparison']} {captions.limits(row)}" for _, row in own.iterrows())

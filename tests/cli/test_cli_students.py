@@ -147,6 +147,8 @@ def test_students_are_sampled_as_their_teacher_was_and_the_undistilled_one_stand
     assert loss["estimate"] >= loss["undistilled"] - 1e-6  # no student loses less than the teacher itself
     assert loss["change"] == pytest.approx(loss["estimate"] - loss["undistilled"])
     assert loss["unit"] == "nats a token"
+    assert found.loc["token_entropy", "undistilled"] == pytest.approx(math.log(rows), rel=1e-5)  # of tokens in float32
+    assert {"empty", "perplexity", "predictive_entropy_normalised"} <= set(found.index)
     each = pd.read_csv(place / "beside.students.csv").query("quantity == 'held_out_loss'")
     assert each["student"].tolist() == ["student-0", "student-1", "undistilled"]
     assert each["estimate"][:2].mean() == pytest.approx(loss["estimate"], rel=1e-6)

@@ -267,7 +267,12 @@ def draws(name: str, array: Any, *, need_students: int = 2, need_responses: int 
         ...
     uqkd.errors.ShapeError: draws needs R >= 2 responses per prompt; got shape (S=2, P=2, R=1).
     """
-    return shaped(name, array, "S P R", "S P R D", need={"S": need_students, "R": need_responses})
+    try:
+        return shaped(name, array, "S P R", "S P R D", need={"S": need_students, "R": need_responses})
+    except NotFiniteError as error:
+        raise NotFiniteError(
+            f"{error} If NaN stands for a response that was not given: decompose_unbalanced."
+        ) from None
 
 
 def same_shape(name: str, array: Array, other_name: str, other: Array) -> None:

@@ -83,8 +83,10 @@ def measure(
     )  # fmt: skip
     losses = None if teacher is None else _losses(models, undistilled, teacher, day=day, **prompting)
     count = len(models)
+    banks = [*(name for name, _ in models), *(["undistilled"] if undistilled else [])]
     found = estimate(
         answers.of_students(range(count)), teacher, held_out=losses, embedding=embedding, clusters=clusters, model=nli,
+        likelihoods=_likelihoods(banks, wanted, draws, out),
         undistilled=answers.of_students(count) if undistilled else None, names=[name for name, _ in models],
     )  # fmt: skip
     files = _write(out, found, bank)
@@ -140,7 +142,7 @@ def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
     from uqkd.llm.measuring.answers.drawing import draw_students
     from uqkd.run.progress import Progress
 
-    root, total = f"{out.removesuffix('.csv')}.draws", len(models) * len(wanted) * draws
+    root, total = _root(out), len(models) * len(wanted) * draws
     with Progress("measure", total=total, done=0, what="answers") as progress:
 
         def advance(done: int, _total: int) -> None:
@@ -149,6 +151,19 @@ def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
 
         say = lambda line: print(line, flush=True)  # noqa: E731
         return draw_students(models, wanted, draws, root=root, say=say, progress=advance, **how)
+
+
+def _root(out: str) -> str:
+    """Folder of the answers' banks."""
+    return f"{out.removesuffix('.csv')}.draws"
+
+
+def _likelihoods(names: list[str], wanted: Any, draws: int, out: str) -> Any:
+    """Likelihoods of the answers, where the engine gave them."""
+    from uqkd.llm.bank import Bank
+    from uqkd.llm.measuring.answers.likelihoods import likelihoods_of
+
+    return likelihoods_of([Bank(f"{_root(out)}/{name}") for name in names], wanted, draws)
 
 
 def _losses(models: Any, base: str | None, teacher: Any, **how: Any) -> Any:

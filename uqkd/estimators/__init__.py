@@ -13,6 +13,7 @@ By question; what each returns is a class beside it, in its module.
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
 - What does averaging k responses leave? `average_responses`, `averaging_law_of`, `fit_averaging_law`, `fit_power_law`
+- What do the probabilities of an answer's tokens say? `answer_likelihoods`, `auroc_values`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
   `accuracy_interval`, `calibration_error`, `debiased_calibration_error`, `classwise_calibration_error`,
@@ -38,6 +39,7 @@ By question; what each returns is a class beside it, in its module.
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
 from uqkd.estimators.answers.raters import distance_to_raters, entropy_from_counts
+from uqkd.estimators.answers.likelihoods import answer_likelihoods
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
 from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import average_responses
@@ -54,6 +56,7 @@ from uqkd.estimators.calibration.binned import (
 from uqkd.estimators.calibration.class_changes import class_accuracy_changes
 from uqkd.estimators.calibration.linearity import by_share, entropy_excess, nonlinearity, off_pair_mass
 from uqkd.estimators.calibration.measures import MEASURES, Measure, accuracy, accuracy_interval
+from uqkd.estimators.calibration.ranking import auroc_values
 from uqkd.estimators.calibration.representation import feature_linearity, linear_cka
 from uqkd.estimators.calibration.selective import (
     area_under_risk_coverage,
@@ -111,10 +114,10 @@ from uqkd.estimators.variance.moments import (
     intra_student_variance,
     variance_of_means,
 )
-from uqkd.estimators.variance.reml import reml_components
 from uqkd.estimators.variance.streaming import Moments
 from uqkd.estimators.variance.two_way import share_of, two_way_mean
-from uqkd.estimators.variance.unbalanced import decompose_unbalanced
+from uqkd.estimators.variance.unbalanced.decomposing import decompose_unbalanced
+from uqkd.estimators.variance.unbalanced.reml import reml_components
 from uqkd.estimators.weighting.graybill_deal import blue, graybill_deal, inverse_variance_weight
 from uqkd.estimators.weighting.shrinkage import shrink_variances
 
@@ -126,8 +129,10 @@ __all__ = [
     "accuracy",
     "accuracy_interval",
     "adjusted_p_values",
+    "answer_likelihoods",
     "apply_temperature",
     "area_under_risk_coverage",
+    "auroc_values",
     "average_responses",
     "averaging_law_of",
     "blue",

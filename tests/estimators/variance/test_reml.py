@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from scipy import stats
 
 from uqkd import seeds
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
@@ -113,6 +114,27 @@ def test_the_criterion_is_that_of_the_whole_covariance_matrix():
     assert parts.criterion == pytest.approx(criterion(*parts.estimate), abs=1e-8)
     for step in np.vstack([np.eye(3), -np.eye(3)]):
         assert criterion(*(parts.estimate * (1 + 0.02 * step))) > parts.criterion
+
+
+def test_limits_are_where_the_profile_has_risen_by_chi_square():
+    """The residual's of a balanced one-way design, and the batches', from the likelihood of two mean squares.
+
+    −2 log likelihood is Σ ν(log E + MS/E) with E = residual, residual + 5·batch, ν = 24, 5.
+    """
+    parts = reml_components(batches(), ["batch"])
+
+    def criterion(batch, residual):
+        expected = np.array([residual, residual + 5 * batch])
+        return float((np.array([24, 5]) * (np.log(expected) + np.array([2451.25, 11271.5]) / expected)).sum())
+
+    least = criterion(*parts.estimate)
+    for at in range(2):
+        for limit in (parts.low[at], parts.high[at]):
+            if limit == 0.0:
+                continue
+            others = [criterion(*((limit, x) if at == 0 else (x, limit))) for x in np.geomspace(1e-3, 1e6, 20_001)]
+            assert min(others) - least == pytest.approx(stats.chi2.ppf(0.95, 1), abs=2e-3)
+    assert parts.low[1] > 0
 
 
 def test_sums_of_components_have_the_error_of_the_sum():

@@ -18,8 +18,10 @@ from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.variance.moments import VarianceDecomposition
 from uqkd.estimators.variance.prompt_mean import PromptMean
 from uqkd.estimators.variance.two_way import ratio_values
-from uqkd.llm.measuring.answers.kept import finished
+from uqkd.llm.measuring.answers.kept import incomplete_shares
+from uqkd.llm.measuring.answers.likelihoods import BankLikelihoods
 from uqkd.llm.measuring.errors import answered
+from uqkd.llm.measuring.likelihoods import add_likelihoods
 from uqkd.llm.measuring.losses import HeldOut
 from uqkd.llm.measuring.referenced import add_errors, add_truth
 from uqkd.llm.measuring.spreads import components_beside
@@ -65,6 +67,7 @@ def estimate(
     *,
     undistilled: Responses | None = None,
     held_out: HeldOut | None = None,
+    likelihoods: BankLikelihoods | None = None,
     embedding: str = "builtin",
     clusters: str = "normalised",
     model: str | None = None,
@@ -84,6 +87,8 @@ def estimate(
         (1, P, R), R >= 2: of the model that the students were before they were distilled.
     held_out : HeldOut
         Losses on responses that no student was trained on, see `held_out_loss`.
+    likelihoods : BankLikelihoods
+        Of the students' answers and, as the last, of the undistilled student's, see `likelihoods_of`.
     embedding : str
         Of `embed`, for the variance of meanings as vectors.
     clusters, model : str
@@ -129,15 +134,17 @@ def estimate(
     agreement, own = decompose_agreement(grouped.ids), None if base is None else gini_from_draws(base)
     _add_components(sheet, agreement, own, f"clusters {clusters}", ("gini", "probability"))
     _add_entropies(sheet, grouped.ids, base)
+    _add_incomplete(sheet, students, undistilled)
+    if likelihoods is not None:
+        add_likelihoods(sheet, likelihoods, undistilled=undistilled is not None)
     if teacher is not None:
         _add_teacher(sheet, grouped, agreement, base)
     places = answered(students.prompts)
     if probabilities is not None:
         add_truth(sheet, students, undistilled, probabilities, how=clusters, model=model)
-    wrong = add_errors(sheet, students, teacher, undistilled, places) if places else None
+    wrong = add_errors(sheet, students, teacher, undistilled, places, likelihoods=likelihoods) if places else None
     if held_out is not None:
         _add_held_out(sheet, held_out)
-    _add_cut(sheet, students, undistilled)
     cells = by_cell(sheet.tables, sheet.names, students.prompts.ids, places)
     return sheet.done(by_prompt(students, grouped, places, wrong), cells)
 
@@ -252,16 +259,14 @@ def _add_held_out(sheet: Sheet, found: HeldOut) -> None:
     sheet.add_each("held_out_loss", each, unit=unit, base=base)
 
 
-def _add_cut(sheet: Sheet, students: Responses, undistilled: Responses | None) -> None:
-    one = None if undistilled is None else Values.of(_cut(undistilled), chance=True)
-    cut, note = _cut(students), "responses cut at max_tokens"
-    sheet.add("length_cut", Values.of(cut, chance=True), unit="share", note=note, base=one)
-    sheet.add_each("length_cut", [Values.of(row[None], chance=True) for row in cut], unit="share", base=one)
-
-
-def _cut(responses: Responses) -> Array:
-    """(S, P) share of responses that did not end by themselves."""
-    return np.asarray(1.0 - finished(responses).mean(axis=2))
+def _add_incomplete(sheet: Sheet, students: Responses, undistilled: Responses | None) -> None:
+    """Shares of empty and of cut answers, beside the entropies."""
+    notes = {"empty": "responses without text", "length_cut": "responses cut at max_tokens"}
+    base = None if undistilled is None else incomplete_shares(undistilled)
+    for name, share in incomplete_shares(students).items():
+        one = None if base is None else Values.of(base[name], chance=True)
+        sheet.add(name, Values.of(share, chance=True), unit="share", note=notes[name], base=one)
+        sheet.add_each(name, [Values.of(row[None], chance=True) for row in share], unit="share", base=one)
 
 
 def pooled(ids: Index) -> Index:

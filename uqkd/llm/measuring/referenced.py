@@ -11,6 +11,7 @@ from uqkd.errors import DataError
 from uqkd.estimators.answers.agreement import agreement_with, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
 from uqkd.estimators.variance.two_way import ratio_values
+from uqkd.llm.measuring.answers.likelihoods import BankLikelihoods
 from uqkd.llm.measuring.errors import (
     Graded,
     answered,
@@ -20,6 +21,7 @@ from uqkd.llm.measuring.errors import (
     references,
     true_distributions,
 )
+from uqkd.llm.measuring.likelihoods import add_aurocs
 from uqkd.llm.measuring.tables.sheet import Sheet, Values
 from uqkd.llm.responses import Responses
 from uqkd.llm.similarity.clusters import cluster
@@ -71,8 +73,16 @@ def add_errors(
     teacher: Responses | None,
     undistilled: Responses | None,
     places: Sequence[int],
+    *,
+    likelihoods: BankLikelihoods | None = None,
 ) -> Array:
-    """Unsupported answers, accuracy, and what of the errors is the teacher's; returns the share of errors by prompt."""
+    """Unsupported answers, accuracy, what of the errors is the teacher's, and whether likelihoods rank them.
+
+    Returns
+    -------
+    (places,) float
+        Share of errors by prompt.
+    """
     every = [students, teacher, undistilled]
     graded = iter(grade(*(one.of_prompts(places) for one in every if one is not None)))
     ours = next(graded)
@@ -88,6 +98,8 @@ def add_errors(
         sheet.add_each(name, [Values.of(row[None], chance=True) for row in table], unit="share", base=one)
     if theirs is not None:
         _add_shared(sheet, ours, theirs, own, n)
+    if likelihoods is not None:
+        add_aurocs(sheet, likelihoods, (ours.supported, None if own is None else own.supported), list(places))
     return np.asarray(ours.wrong.mean(axis=0))
 
 

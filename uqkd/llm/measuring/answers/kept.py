@@ -51,3 +51,33 @@ def finished(responses: Responses) -> NDArray[np.bool_]:
     own = getattr(responses.distinct, "finished", None)
     flags = np.array([one.finished for one in responses.distinct], dtype=bool) if own is None else own
     return np.asarray(flags[responses.index])
+
+
+def empty(responses: Responses) -> NDArray[np.bool_]:
+    """(S, P, R) whether a response is no text.
+
+    Examples
+    --------
+    >>> from uqkd.llm.responses import Response
+    >>> words = (Response((1,), "Rome"), Response((), " "))
+    >>> empty(Responses(Prompts(("a",), ("?",)), words, [[[0, 1]]]))
+    array([[[False,  True]]])
+    """
+    distinct = responses.distinct
+    texts = distinct.texts(np.arange(len(distinct))) if hasattr(distinct, "texts") else [one.text for one in distinct]
+    return np.asarray(np.array([not text.strip() for text in texts], dtype=bool)[responses.index])
+
+
+def incomplete_shares(responses: Responses) -> dict[str, NDArray[np.float64]]:
+    """Shares (S, P) of responses that are empty, and of those cut at max_tokens: what stands beside every entropy of answers.
+
+    To an entropy, empty answers are one answer, and answers that were cut are other ones than what they would have become.
+
+    Examples
+    --------
+    >>> from uqkd.llm.responses import Response
+    >>> words = (Response((1,), "Rome is", False), Response((), ""))
+    >>> incomplete_shares(Responses(Prompts(("a",), ("?",)), words, [[[0, 1, 1, 1]]]))
+    {'empty': array([[0.75]]), 'length_cut': array([[0.25]])}
+    """
+    return {"empty": empty(responses).mean(axis=2), "length_cut": np.asarray(1.0 - finished(responses).mean(axis=2))}

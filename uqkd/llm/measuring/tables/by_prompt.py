@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from uqkd.estimators.answers.agreement import decompose_agreement
 from uqkd.estimators.answers.semantic import decompose_entropy
+from uqkd.llm.measuring.answers.kept import incomplete_shares
 from uqkd.llm.responses import Responses
 from uqkd.llm.similarity.clusters import Clusters
 
@@ -46,6 +47,7 @@ def by_prompt(
         "answer": texts,
         "inter_entropy": parts.mutual_information.tolist(),
         "intra_entropy": parts.expected.tolist(),
+        **{name: share.mean(axis=0).tolist() for name, share in incomplete_shares(students).items()},
         "inter_gini": spread.inter.tolist(),
         "intra_gini": spread.intra.tolist(),
         "unsupported": unsupported.tolist(),

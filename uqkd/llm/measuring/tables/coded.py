@@ -26,14 +26,15 @@ def answer_table(answers: Responses) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        student, prompt (its id), answers, supported (R times 0 or 1), cut (how many did not end by themselves).
+        student, prompt (its id), answers, supported (R times 0 or 1), cut (how many did not end by themselves), empty
+        (how many are no text).
 
     Examples
     --------
     >>> from uqkd.llm.responses import Prompts, Response
     >>> prompts, words = Prompts(("a",), ("?",), (("Rome",),)), (Response((1,), "It is Rome."), Response((2,), "Romeo"))
     >>> answer_table(Responses(prompts, words, [[[0, 1]]])).iloc[0].to_dict()
-    {'student': 0, 'prompt': 'a', 'answers': '["it is rome", "romeo"]', 'supported': '10', 'cut': 0}
+    {'student': 0, 'prompt': 'a', 'answers': '["it is rome", "romeo"]', 'supported': '10', 'cut': 0, 'empty': 0}
     """
     forms = [normalise(one.text) for one in answers.distinct]
     wanted = [[f" {normalise(text)} " for text in own] for own in answers.prompts.answers]
@@ -48,6 +49,7 @@ def answer_table(answers: Responses) -> pd.DataFrame:
                 "answers": json.dumps([forms[i] for i in index], ensure_ascii=False),
                 "supported": "".join("01"[one] for one in right),
                 "cut": sum(not answers.distinct[i].finished for i in index),
+                "empty": sum(not answers.distinct[i].text.strip() for i in index),
             }
         )
     return pd.DataFrame(rows)

@@ -26,9 +26,12 @@ CHANCES = (
     "repeated",
     "intra",
     "total",
+    "empty",
+    "length_cut",
 )  # of an event that an answer, or a pair of them, shows
 COSTS = ("nats", "tokens")
 VARIANCES = ("intra", "inter", "total", "kappa")  # skewed where students are few, and so are their intervals
+INCOMPLETE = {"empty": "empty", "length_cut": "cut"}  # quantity by the column that counts such answers
 
 
 def answer_values(students: Graded, teacher: Graded) -> dict[str, Array]:
@@ -94,12 +97,12 @@ def values_of(table: pd.DataFrame) -> Compared:
     ----------
     table : DataFrame
         Numbered answers (see `numbered`) of all methods, one of them "teacher" with k = 0, and columns part, method, k; nats and
-        tokens are what given responses cost, NaN where they were not measured.
+        tokens are what given responses cost, NaN where they were not measured; empty and cut count answers, where they are there.
 
     Returns
     -------
     dict of (part, method, k) to dict of str to (S, P) float
-        See `answer_values`; "nats" is in nats a token.
+        See `answer_values`; "nats" is in nats a token; "empty" and "length_cut" are shares of answers, beside what they cost.
 
     Examples
     --------
@@ -116,9 +119,20 @@ def values_of(table: pd.DataFrame) -> Compared:
             values = answer_values(marked_of(rows), teacher)
             if method == "teacher":
                 values = {name: values[name] for name in OF_TEACHER}
+            values |= _incomplete(rows)
             if rows["nats"].notna().all():
                 values["nats"] = ratio_values(*(rows.pivot(index="student", columns="prompt", values=n) for n in COSTS))
             found[str(part), method, k] = values
+    return found
+
+
+def _incomplete(rows: pd.DataFrame) -> dict[str, Array]:
+    """Shares (S, P) of answers that are empty, or were cut, as far as the table counts them."""
+    found = {}
+    for quantity, column in INCOMPLETE.items():
+        if column in rows and rows[column].notna().all():
+            share = rows.assign(share=rows[column] / rows["answers"].str.split().str.len())
+            found[quantity] = share.pivot(index="student", columns="prompt", values="share").to_numpy(dtype=np.float64)
     return found
 
 

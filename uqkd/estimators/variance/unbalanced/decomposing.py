@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.errors import ShapeError, UnidentifiedWarning
-from uqkd.estimators.variance.cells import Cells, array_cells, row_cells
-from uqkd.estimators.variance.incomplete import incomplete_error, prompt_weighted_mean
+from uqkd.estimators.intervals.level import LEVEL
+from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.variance.moments import decompose_variance
 from uqkd.estimators.variance.names import EpistemicAleatoric
+from uqkd.estimators.variance.unbalanced.cells import Cells, array_cells, row_cells
+from uqkd.estimators.variance.unbalanced.incomplete import incomplete_error, prompt_weighted_mean
+from uqkd.estimators.variance.unbalanced.interval import IncompleteSpread, mean_interval
 
 Array = NDArray[np.float64]
 
@@ -37,6 +40,43 @@ class UnbalancedMean(EpistemicAleatoric):
     intra_se: float
     total_se: float
     prompts: int
+    spread: IncompleteSpread = field(repr=False, compare=False)
+
+    def interval(self, component: str = "inter", *, level: float = LEVEL, prompts: str = "random") -> Interval:
+        """Interval for the mean over prompts of a variance, for new students and, unless they are fixed, new prompts.
+
+        Parameters
+        ----------
+        component : {"inter", "intra", "total"}
+            Between students, within a student, or their sum.
+        level : float
+            Nominal coverage.
+        prompts : {"random", "fixed"}
+            Whether the prompts are a sample of those that are meant, or all of them.
+
+        Returns
+        -------
+        Interval
+            `.estimate .low .high`; a negative lower limit is returned as it is.
+
+        Raises
+        ------
+        OptionError
+            An unknown component or kind of prompts, or random prompts where there is one.
+
+        Notes
+        -----
+        What it covers stands in docs/coverage.md, and how it is found in
+        `uqkd.estimators.variance.unbalanced.interval.mean_interval`.
+
+        Examples
+        --------
+        >>> draws = [[[1.0, 3.0], [0.0, np.nan]], [[5.0, 7.0], [2.0, 5.0]], [[2.0, np.nan], [3.0, 4.0]]]
+        >>> found = decompose_unbalanced(draws).mean.interval("inter", prompts="fixed")
+        >>> bool(found.low < found.estimate < found.high)
+        True
+        """
+        return mean_interval(self.spread, component, level=level, prompts=prompts)
 
 
 @dataclass(frozen=True)
@@ -64,17 +104,18 @@ class UnbalancedDecomposition(EpistemicAleatoric):
     responses: NDArray[np.int64]
     students: tuple[object, ...]
     prompts: tuple[object, ...]
+    spread: IncompleteSpread = field(repr=False, compare=False)
 
     @property
     def mean(self) -> UnbalancedMean:
         """Averages over the prompts where both parts are known, with standard errors over students and prompts."""
         known = np.isfinite(self.inter)
-        inter, intra = self.per_student_inter[:, known], self.per_student_intra[:, known]
+        inter, intra = self.per_student_inter, self.per_student_intra
         # A student with one response has no variance of its own: the mean of the others stands in, so that it counts.
-        filled = np.where(np.isnan(intra) & (self.responses[:, known] > 0), self.intra[known], intra)
+        filled = np.where(np.isnan(intra) & (self.responses > 0), self.intra, intra)
         errors = [incomplete_error(table) for table in (inter, intra, inter + filled)]
         means = [float(part[known].mean()) for part in (self.inter, self.intra, self.total)]
-        return UnbalancedMean(*means, *errors, prompts=int(known.sum()))
+        return UnbalancedMean(*means, *errors, prompts=int(known.sum()), spread=self.spread)
 
 
 def decompose_unbalanced(
@@ -135,25 +176,24 @@ def decompose_unbalanced(
         cells = array_cells("decompose_unbalanced", values)
     else:
         cells = row_cells("decompose_unbalanced", values, student, prompt)
+    known = _known(cells)
     if cells.balanced is not None:
         parts = decompose_variance(cells.balanced)
         tables = (parts.inter, parts.intra, parts.total, parts.per_student_inter, parts.per_student_intra)
     else:
-        tables = _decomposed(cells)
-    return UnbalancedDecomposition(*tables, cells.count.astype(np.int64), cells.students, cells.prompts)
+        tables = _decomposed(cells, known)
+    spread = _spread(cells, known, tables[0], tables[1])
+    return UnbalancedDecomposition(*tables, cells.count.astype(np.int64), cells.students, cells.prompts, spread)
 
 
-def _decomposed(cells: Cells) -> tuple[Array, Array, Array, Array, Array]:
+def _decomposed(cells: Cells, known: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array, Array]:
     """Inter, intra, total (P,), and their values by student (S, P)."""
     given, twice = cells.count > 0, cells.count > 1
     students = given.sum(axis=0)
-    known = (students > 1) & twice.any(axis=0)
-    _check(cells, known)
     own = np.where(twice, cells.variance, np.nan)
     intra = np.where(known, prompt_weighted_mean(own), np.nan)
     noise = np.where(twice, own, intra) / np.maximum(cells.count, 1)
-    centre = np.where(given[..., None], cells.mean, 0.0).sum(axis=0) / np.maximum(students, 1)[:, None]
-    squared = np.where(given, ((cells.mean - centre) ** 2).sum(axis=-1), 0.0)
+    squared = np.where(given, (_centred(cells) ** 2).sum(axis=-1), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):  # prompts that are not known
         of_means = squared.sum(axis=0) / (students - 1)
         inter = of_means - np.where(given, noise, 0.0).sum(axis=0) / students
@@ -162,6 +202,29 @@ def _decomposed(cells: Cells) -> tuple[Array, Array, Array, Array, Array]:
     pseudo = np.where(students == 2, inter if (students > 2).any() else np.nan, pseudo)
     inter = np.where(known, inter, np.nan)
     return inter, intra, inter + intra, np.where(given & known, pseudo, np.nan), np.where(known, own, np.nan)
+
+
+def _centred(cells: Cells) -> Array:
+    """(S, P, D) means less the mean of the students that are there; NaN where one is not."""
+    given = cells.count > 0
+    centre = np.where(given[..., None], cells.mean, 0.0).sum(axis=0) / np.maximum(given.sum(axis=0), 1)[:, None]
+    return np.where(given[..., None], cells.mean - centre, np.nan)
+
+
+def _spread(cells: Cells, known: NDArray[np.bool_], inter: Array, intra: Array) -> IncompleteSpread:
+    """What intervals need, of the prompts that are known."""
+    own = np.where(cells.count > 1, cells.variance, np.where(cells.count == 1, intra, np.nan))
+    noise = own / np.maximum(cells.count, 1)
+    return IncompleteSpread(
+        _centred(cells)[:, known], own[:, known], noise[:, known], cells.count[:, known], inter[known]
+    )
+
+
+def _known(cells: Cells) -> NDArray[np.bool_]:
+    """(P,) where both parts can be told: two students or more, one of them twice; those that are left out are said."""
+    known = np.asarray(((cells.count > 0).sum(axis=0) > 1) & (cells.count > 1).any(axis=0))
+    _check(cells, known)
+    return known
 
 
 def _check(cells: Cells, known: NDArray[np.bool_]) -> None:

@@ -24,13 +24,15 @@ def prompt_weighted_mean(table: ArrayLike) -> Array:
     return np.where(count > 0, np.where(there, values, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def incomplete_error(table: ArrayLike) -> float:
+def incomplete_error(table: ArrayLike, *, random: bool = True) -> float:
     """Standard error of a mean over prompts of means over the students that are there.
 
     Parameters
     ----------
     table : (S, P) float
         NaN where a student has no value for a prompt.
+    random : bool
+        Prompts are a sample too; otherwise all that are meant.
 
     Returns
     -------
@@ -54,10 +56,14 @@ def incomplete_error(table: ArrayLike) -> float:
     values = np.asarray(table, dtype=np.float64)
     there = ~np.isnan(values)
     values, there = _used(values, there)
-    if there.all() and values.size:
+    if not values.size:
+        return float("nan")
+    if there.all() and random:
         return two_way_standard_error(values)
     students, prompts = values.shape
     count, of_prompt, of_student = int(there.sum()), there.sum(axis=0), there.sum(axis=1)
+    if students > 1 and prompts == 1:
+        return float(values.std(ddof=1) / np.sqrt(students))
     dof = count - students - prompts + 1
     if dof <= 0:
         return float("nan")
@@ -66,18 +72,20 @@ def incomplete_error(table: ArrayLike) -> float:
     within_students = np.where(there, values - (filled.sum(axis=1) / of_student)[:, None], 0.0)
     gram = np.diag(of_student.astype(np.float64)) - (there / of_prompt) @ there.T.astype(np.float64)
     score = within_prompts.sum(axis=1)
-    reduction = float(score @ np.linalg.pinv(gram, hermitian=True) @ score)  # R(students | prompts)
+    reduction = float(score[1:] @ np.linalg.lstsq(gram[1:, 1:], score[1:], rcond=None)[0])  # R(students | prompts)
     rest = max(float((within_prompts**2).sum()) - reduction, 0.0)
     both = rest / dof
     of_students = (reduction - (students - 1) * both) / (count - prompts)
     of_prompts = (float((within_students**2).sum()) - rest - (prompts - 1) * both) / (count - students)
     weight = there / (prompts * of_prompt)
     own = both * float((weight**2).sum())
-    square = of_students * float((weight.sum(axis=1) ** 2).sum()) + of_prompts / prompts + own
+    square = of_students * float((weight.sum(axis=1) ** 2).sum()) + random * of_prompts / prompts + own
     return float(np.sqrt(max(square, own)))
 
 
 def _used(values: Array, there: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_]]:
     """Without students and prompts that have no value."""
     rows, columns = there.any(axis=1), there.any(axis=0)
+    if rows.all() and columns.all():  # as they lie, so that sums are those of a complete table to the bit
+        return values, there
     return values[rows][:, columns], there[rows][:, columns]

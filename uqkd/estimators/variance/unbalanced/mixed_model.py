@@ -15,6 +15,8 @@ from uqkd.errors import DataError, OptionError, ShapeError, nearest
 
 Array = NDArray[np.float64]
 
+_LARGEST = 1e8  # of a variance relative to the residual's: beyond it sums of products cancel
+
 
 @dataclass(frozen=True)
 class MixedModel:
@@ -48,6 +50,7 @@ class MixedModel:
 
     def _reduced(self, ratio: Array) -> tuple[float, float, float, int]:
         """log|V|, log|XᵀV⁻¹X|, the residual sum of squares and N − p, for variances relative to the residual's."""
+        ratio = np.minimum(ratio, _LARGEST)
         scale = ratio[self.largest]
         weight = scale / (1.0 + scale * self.repeats)
         inner = self.products - self.crossed.T @ (weight[:, None] * self.crossed)

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from uqkd.checking.arrays import confidence_level
 from uqkd.errors import OptionError, nearest
-from uqkd.estimators.intervals.large_sample import satterthwaite_limits
-from uqkd.estimators.intervals.level import LEVEL, tails
-from uqkd.estimators.variance.mixed_model import MixedModel, mixed_model
+from uqkd.estimators.intervals.level import LEVEL
+from uqkd.estimators.variance.unbalanced.mixed_model import MixedModel, mixed_model
 
 Array = NDArray[np.float64]
 
+_LARGEST = 1e4  # of the same: beyond it sums of products cancel
+_SMALLEST = 1e-8  # share of a component below which it is not told from 0
 _ZERO = 1e-5  # of a standard deviation relative to the residual's: at the bound, as optimisers leave it
 
 
@@ -30,9 +31,8 @@ class RemlComponents:
     effects : tuple of str
         As given, then "residual".
     estimate, standard_error, low, high : (E,) float
-        Squared units of the value; REML estimates are never negative. Limits are Satterthwaite's, from chi-square with
-        2·estimate²/error² degrees of freedom, as SAS PROC MIXED gives them. An estimate of 0 has no standard error; its
-        interval is one-sided, by the likelihood.
+        Squared units of the value; REML estimates are never negative. Limits are those of the profile likelihood, as of lme4's
+        `confint`, but restricted: 0 below where nothing excludes it. An estimate of 0 has no standard error.
     covariance : (E, E) float
         Of the estimates, from the observed information; NaN for estimates of 0.
     criterion : float
@@ -58,7 +58,7 @@ class RemlComponents:
         --------
         >>> table = {"s": [0, 0, 1, 1, 2], "value": [1.0, 3.0, 5.0, 7.0, 8.0]}
         >>> round(reml_components(table, ["s"]).of("s")[0], 3)
-        8.2
+        7.923
         """
         for effect in effects:
             if effect not in self.effects:
@@ -121,7 +121,7 @@ def reml_components(
     >>> table = {"batch": [0, 0, 0, 1, 1, 2, 2, 2], "value": [15.4, 14.4, 14.4, 15.5, 15.6, 15.9, 15.5, 16.0]}
     >>> parts = reml_components(table, ["batch"])
     >>> parts.effects, parts.estimate.round(3)
-    (('batch', 'residual'), array([0.285, 0.161]))
+    (('batch', 'residual'), array([0.263, 0.161]))
     """
     confidence_level(level)
     model = mixed_model(table, effects, fixed=fixed, value=value)
@@ -131,7 +131,7 @@ def reml_components(
     estimate = residual * np.append(ratio, 1.0)
     covariance = _covariance(model, estimate)
     error = np.sqrt(np.diag(covariance))
-    limits = [_limits(model, estimate, error, at, level) for at in range(len(estimate))]
+    limits = [_limits(model, estimate, criterion, at, level) for at in range(len(estimate))]
     low, high = np.array(limits).T
     return RemlComponents((*effects, "residual"), estimate, error, low, high, covariance, criterion, level)
 
@@ -142,7 +142,7 @@ def _fit(model: MixedModel) -> Array:
     def criterion(root: Array) -> float:
         return model.profiled(root**2)[1]
 
-    bounds = [(0.0, None)] * model.effects
+    bounds = [(0.0, _LARGEST)] * model.effects
     starts = [np.full(model.effects, start) for start in (1.0, 0.2)]
     found = [
         optimize.minimize(
@@ -211,21 +211,36 @@ def _covariance(model: MixedModel, estimate: Array) -> Array:
     return out
 
 
-def _limits(model: MixedModel, estimate: Array, error: Array, at: int, level: float) -> tuple[float, float]:
-    if estimate[at] > 0 and np.isfinite(error[at]):
-        dof = np.array([2.0 * estimate[at] ** 2 / error[at] ** 2])
-        low, high = satterthwaite_limits(estimate[at : at + 1], dof, tails(level)[0])
-        return float(low), float(high)
-    if at == len(estimate) - 1:
-        return float("nan"), float("nan")
-    # At the bound the criterion is a mixture of chi-squares with weights ½: level `level` is 2·level − 1 of chi-square 1.
-    rise = float(stats.norm.ppf(level)) ** 2
-    base = model.criterion(estimate)
+def _limits(model: MixedModel, estimate: Array, criterion: float, at: int, level: float) -> tuple[float, float]:
+    """Where the criterion, least over all other components, has risen by the chi-square quantile of one degree of freedom."""
+    rise = float(special.chdtri(1.0, 1.0 - level))
+    centre = estimate[at] if estimate[at] > 0 else estimate[-1]
+    others = [i for i in range(len(estimate)) if i != at and estimate[i] > 0]
 
-    def above(component: float) -> float:
-        return model.criterion(_with(estimate, np.array([at]), np.array([component]))) - base - rise
+    def above(log_component: float) -> float:
+        return _profile(model, estimate, at, float(np.exp(log_component)), others) - criterion - rise
 
-    top = estimate[-1]
-    while above(top) < 0 and top < 1e12 * estimate[-1]:
-        top *= 2.0
-    return 0.0, float(optimize.brentq(above, 0.0, top))
+    low, smallest = 0.0, float(np.log(centre * _SMALLEST))
+    if estimate[at] > 0 and above(smallest) > 0:
+        low = float(np.exp(optimize.brentq(above, smallest, np.log(estimate[at]), xtol=1e-4)))
+    step, top = 0.5, float(np.log(centre))
+    while above(top) < 0 and step < 100.0:
+        top, step = top + step, step * 1.6
+    if above(top) < 0:
+        return low, float("inf")
+    bottom = np.log(estimate[at]) if estimate[at] > 0 else smallest
+    return low, float(np.exp(optimize.brentq(above, bottom, top, xtol=1e-4)))
+
+
+def _profile(model: MixedModel, estimate: Array, at: int, component: float, others: list[int]) -> float:
+    """The least criterion over the other components, where one is given."""
+    fixed = _with(estimate, np.array([at]), np.array([component]))
+    if not others:
+        return model.criterion(fixed)
+    places, start = np.array(others), np.log(estimate[others])
+
+    def criterion(logs: Array) -> float:
+        return model.criterion(_with(fixed, places, np.exp(logs)))
+
+    bounds = [(one - 15.0, one + 15.0) for one in start]
+    return float(optimize.minimize(criterion, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-9}).fun)
