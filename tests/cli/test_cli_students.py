@@ -68,7 +68,9 @@ def test_from_the_bank_to_the_table(place, capsys):
         found.loc["intra_gini", "estimate"] + found.loc["inter_gini", "estimate"]
     )
     assert len(pd.read_csv(place / "table.prompts.csv")) == 8
-    cells = pd.read_csv(place / "table.cells.csv")  # one row for each student and prompt, whose means are the quantities
+    cells = pd.read_csv(
+        place / "table.cells.csv"
+    )  # one row for each student and prompt, whose means are the quantities
     assert len(cells) == 2 * 8
     assert cells["intra_gini"].mean() == pytest.approx(found.loc["intra_gini", "estimate"])
     capsys.readouterr()

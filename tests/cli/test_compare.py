@@ -33,7 +33,9 @@ def values():
 def test_real_students(tmp_path, capsys):
     """The recorded answers of a real model's students (docs/llm_real): what compare says of their arrays."""
     answers = pd.read_csv("docs/llm_real/answers.csv", dtype={"answers": str, "supported": str})
-    some = answers[(answers["part"] == "held out") & answers["method"].isin(["teacher", "single", "multi"]) & (answers["k"] != 4)]
+    some = answers[
+        (answers["part"] == "held out") & answers["method"].isin(["teacher", "single", "multi"]) & (answers["k"] != 4)
+    ]
     ids, found = sorted(some["prompt"].unique()), values_of(some)
     for method, k in (("single", 1), ("multi", 8)):
         own = found["held out", method, k]
@@ -45,7 +47,11 @@ def test_real_students(tmp_path, capsys):
     both = pd.read_csv(tmp_path / "both.csv").set_index("quantity")
     for quantity, row in both.iterrows():
         one = compare(found["held out", "multi", 8][quantity], found["held out", "single", 1][quantity])
-        np.testing.assert_allclose(row[["difference", "low", "high", "p_value"]].astype(float), [one.difference, one.low, one.high, one.p_value], rtol=1e-6)
+        np.testing.assert_allclose(
+            row[["difference", "low", "high", "p_value"]].astype(float),
+            [one.difference, one.low, one.high, one.p_value],
+            rtol=1e-6,
+        )
     assert "The accuracy of multi is 0.165 higher than that of single [" in out
     assert "(95 %, 5 pairs of students, 24 prompts; p = .0" in out
     assert "Not decided whether the intra of multi differs from that of single" in out
@@ -58,7 +64,9 @@ def test_several_are_held_against_the_last(values, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "interval of 90 %" in out
     assert "Holm's p" in out
-    peer = compare_methods(dict(zip(names, values + [[[3]], [[0]], [[0]]], strict=True)), baseline="base", level=0.9)
+    peer = compare_methods(
+        dict(zip(names, values + np.array([3, 0, 0])[:, None, None], strict=True)), baseline="base", level=0.9
+    )
     for one in peer.values():
         assert f"{one.difference:.4f} [{one.low:.4f}, {one.high:.4f}]" in out
 
@@ -86,7 +94,10 @@ def test_what_is_refused_in_one_line(values, tmp_path, capsys):
     whole[1:].to_csv(short, index=False)
     hole = tmp_path / "hole.csv"
     whole.assign(accuracy=whole["accuracy"].where(whole.index != 3)).to_csv(hole, index=False)
-    near, far = (table(own, tmp_path / f"{t}.csv", quantity="kappa", teacher=t) for own, t in zip(values, ("near", "far"), strict=False))
+    near, far = (
+        table(own, tmp_path / f"{t}.csv", quantity="kappa", teacher=t)
+        for own, t in zip(values, ("near", "far"), strict=False)
+    )
     named = table(values[1], tmp_path / "named.csv", quantity="intra")
     for words, said in (
         ((first,), "needs two tables or more; got 1"),

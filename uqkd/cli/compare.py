@@ -94,8 +94,8 @@ def _read(place: str) -> pd.DataFrame:
             if set(_KEYS) <= set(table):
                 return _crossed(place, table)
     raise DataError(
-        f"{place!r} holds no numbers per student and prompt: measure again, which writes {beside.name!r} beside it, or give a table of "
-        "student, prompt_id and a column for each quantity."
+        f"{place!r} holds no numbers per student and prompt: measure again, which writes {beside.name!r}, or give "
+        "a table of student, prompt_id and a column for each quantity."
     )
 
 
@@ -104,7 +104,9 @@ def _crossed(place: str, table: pd.DataFrame) -> pd.DataFrame:
     twice = table.duplicated(list(_KEYS))
     if twice.any():
         first = table[twice].iloc[0]
-        raise DataError(f"{place!r} has two rows of student {first['student']!r}, prompt {first['prompt_id']!r}; one is needed.")
+        raise DataError(
+            f"{place!r} has two rows of student {first['student']!r}, prompt {first['prompt_id']!r}; one is needed."
+        )
     count = table["student"].nunique() * table["prompt_id"].nunique()
     if len(table) != count:
         raise DataError(f"{place!r} has {len(table)} rows and needs {count}: every student answers every prompt.")
@@ -153,22 +155,24 @@ def _matched(quantity: str, arrays: dict[str, pd.DataFrame], unpaired: bool) -> 
         if list(values.columns) != list(base.columns):
             both = len(set(values.columns) & set(base.columns))
             raise DataError(
-                f"{name} and {last} answer different prompts ({quantity}): {len(values.columns)} and {len(base.columns)}, {both} of them in "
-                "both; measure them on one file of prompts."
+                f"{name} and {last} answer different prompts ({quantity}): {len(values.columns)} and {len(base.columns)}, "
+                f"{both} of them in both; measure them on one file of prompts."
             )
         if len(values) == len(base) == 1:
             raise DataError(f"{name} and {last} have one student each: how students differ takes two of each method.")
         if not unpaired and list(values.index) != list(base.index):
             raise DataError(
-                f"students of {name} and {last} do not pair by name: {', '.join(values.index[:3])} ... and {', '.join(base.index[:3])} ...; name "
-                "pairs alike, or say --unpaired if they are independent."
+                f"students of {name} and {last} do not pair by name: {', '.join(values.index[:3])} ... and "
+                f"{', '.join(base.index[:3])} ...; name pairs alike, or say --unpaired if they are independent."
             )
     return {name: values.to_numpy() for name, values in arrays.items()}
 
 
 def _lines(results: list[tuple[str, Comparison]]) -> list[str]:
     """One row for each quantity and method."""
-    rows = [["quantity", "first", "second", "of first", "of second", "difference", "p", "more students", "more prompts"]]
+    rows = [
+        ["quantity", "first", "second", "of first", "of second", "difference", "p", "more students", "more prompts"]
+    ]
     for quantity, one in results:
         p_value = one.p_value if one.adjusted is None else one.adjusted
         limits = f"{one.difference:.4f} [{one.low:.4f}, {one.high:.4f}]"
@@ -190,8 +194,8 @@ def _write(out: str, results: list[tuple[str, Comparison]]) -> None:
     rows = [
         {
             "quantity": quantity, "first": one.names[0], "second": one.names[1], "of_first": one.first, "of_second": one.second,
-            "difference": one.difference, "standard_error": one.standard_error, "low": one.low, "high": one.high, "level": one.level,
-            "p_value": one.p_value, "holm": one.adjusted, "dof": one.dof, "more_students": one.more_students,
+            "difference": one.difference, "standard_error": one.standard_error, "low": one.low, "high": one.high,
+            "level": one.level, "p_value": one.p_value, "holm": one.adjusted, "dof": one.dof, "more_students": one.more_students,
             "more_prompts": one.more_prompts, "note": one.note,
         }
         for quantity, one in results

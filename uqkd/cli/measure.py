@@ -21,7 +21,9 @@ def measure(
     prompts: Annotated[str, typer.Option(help=".jsonl, .csv or .parquet with 'prompt' (id, answers); or a data set")],
     out: Annotated[
         str,
-        typer.Option(help="table to write: .csv; beside it NAME.students.csv, .prompts.csv and .cells.csv (uqkd compare)"),
+        typer.Option(
+            help="table to write: .csv; beside it NAME.students.csv, .prompts.csv and .cells.csv (uqkd compare)"
+        ),
     ],
     draws: Annotated[int, typer.Option(help="responses to each prompt by each student")] = 8,
     teacher_bank: Annotated[
@@ -116,7 +118,7 @@ def _base(there: Any, given: str | None) -> str | None:
 
 
 def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None, str]:
-    """The teacher's responses to these prompts, their day and the bank's fingerprint; a note where the students were trained on them."""
+    """The teacher's responses to these prompts, their day, their bank; a note where the students were trained on them."""
     from uqkd.llm.bank import Bank
 
     bank = Bank(place, create=False)
@@ -126,7 +128,11 @@ def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None, str]
             "another one (uqkd sample --seed-key held-out, or other prompts)"
         )
     every = bank.prompts()[1]
-    return bank.responses(wanted, students=1, k=every, per_student=every), (bank.identity or {}).get("template_day"), str(bank.fingerprint)
+    return (
+        bank.responses(wanted, students=1, k=every, per_student=every),
+        (bank.identity or {}).get("template_day"),
+        str(bank.fingerprint),
+    )
 
 
 def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:

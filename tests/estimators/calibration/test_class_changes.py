@@ -6,8 +6,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError
-from uqkd.estimators import class_accuracy_changes
-from uqkd.estimators import adjusted_p_values
+from uqkd.estimators import adjusted_p_values, class_accuracy_changes
 from uqkd.seeds import generator
 
 METHODS = {"holm": "holm", "benjamini_hochberg": "fdr_bh"}
@@ -81,7 +80,9 @@ def test_corrections_against_statsmodels_with_ties():
         p_values = rng.choice([0.0, 1e-8, 0.001, 0.01, 0.02, 0.05, 0.3, 0.9, 1.0, rng.random()], size=length)
         for name, peer in METHODS.items():
             expected = multipletests(p_values, method=peer)[1]
-            np.testing.assert_allclose(adjusted_p_values(p_values, name), expected, rtol=1e-12, atol=0)  # a few products each
+            np.testing.assert_allclose(
+                adjusted_p_values(p_values, name), expected, rtol=1e-12, atol=0
+            )  # a few products each
 
 
 def test_pairs_matter():

@@ -44,14 +44,21 @@ def test_sentences_say_what_it_takes():
     prompts = rng.normal(0.2, 1, (1, 20)) + 0.01 * rng.normal(size=(5, 20))
     said = compare(prompts, np.zeros((5, 20)), names=("multi", "single")).sentence()
     assert said.startswith("Not decided whether the score of multi differs from that of single: ")
-    assert "more prompts would decide it (power 80 %); more students alone would not: prompts are the bottleneck." in said
+    assert (
+        "more prompts would decide it (power 80 %); more students alone would not: prompts are the bottleneck." in said
+    )
     students = rng.normal(0.2, 1, (5, 1)) + 0.01 * rng.normal(size=(5, 20))
     said = compare(students, np.zeros((5, 20)), paired=False).sentence()
-    assert "more students of each would decide it (power 80 %); more prompts alone would not: students are the bottleneck." in said
+    assert (
+        "more students of each would decide it (power 80 %); more prompts alone would not: students are the bottleneck."
+        in said
+    )
     clear = compare(prompts + 5, np.zeros((5, 20)), names=("multi", "single"))
     assert clear.decided
     assert clear.more_students == 0
-    assert clear.sentence().startswith("The score of multi is 4.91 higher than that of single [4.41, 5.42] (95 %, 5 pairs")
+    assert clear.sentence().startswith(
+        "The score of multi is 4.91 higher than that of single [4.41, 5.42] (95 %, 5 pairs"
+    )
     equal = compare([[1.0, -1.0], [-1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]])
     assert "came out equal" in equal.sentence()
     assert math.isinf(equal.more_students)
@@ -65,8 +72,10 @@ def power_at(more):
 
 @pytest.mark.slow
 def test_so_many_more_students_decide_it_with_the_power_that_is_said():
-    """With true components .6/S + .1/P (students 2·(1 − ρ), prompts twice .05). 1,000 experiments at .8 have a standard error of 1.3
-    points; Satterthwaite's size of at most 7 % adds 2: .8 within 7 points. A fifth as many, or the normal quantile's number, do not."""
+    """With true components .6/S + .1/P (students 2·(1 − ρ), prompts twice .05). 1,000 experiments at .8 have a standard error of
+    1.3 points; Satterthwaite's size of at most 7 % adds 2: .8 within 7 points. A fifth as many, or the normal quantile's number,
+    do not.
+    """
     true = Spread(0.6 / 5 + 0.1 / 50, 4.0, (Side(5, 0.6, 0.0),), 0.1, 50)
     more = int(more_needed(0.5, true, "students", level=0.95))
     assert abs(power_at(more) - 0.8) <= 0.07

@@ -83,7 +83,7 @@ def test_unpaired_students_are_welchs_t_test():
 
 
 def test_shared_prompts_count_once():
-    """Students that agree with one another: the two methods' difference over prompts is all there is, a paired t test of prompts."""
+    """Students that agree with one another: the methods' difference over prompts is all there is, a paired t test."""
     prompts = generator("test", "comparing", "shared").normal(size=(2, 9))
     one, other = (np.repeat(row[None], 4, axis=0) for row in prompts)
     found = compare(one, other, paired=False)
@@ -92,8 +92,9 @@ def test_shared_prompts_count_once():
     assert apart.p_value == pytest.approx(stats.ttest_ind(*prompts, equal_var=False).pvalue, rel=1e-9)
 
 
-# The cells of the simulations below: 1,500 experiments have a standard error of .56 points at 5 %. The sizes of compare there are 3 to 7
-# % (docs/coverage/comparing.csv), so that with four standard errors .008 and .093 are the edges; each wrong version lies beyond.
+# The cells of the simulations below: 1,500 experiments have a standard error of .56 points at 5 %. The sizes of compare there
+# are 3 to 7 % (docs/coverage/comparing.csv), so that with four standard errors .008 and .093 are the edges; each wrong version
+# lies beyond.
 RUNS, LOW, HIGH = 1_500, 0.008, 0.093
 SIZES = {
     "students": Cell("score", "normal", "students", True, 5, 20, 0.7, 0.0),
@@ -111,7 +112,9 @@ class Judged:
     """What a wrong version says of a difference of scores."""
 
     def __init__(self, difference, error, dof):
-        reach = special.stdtrit(dof, 0.975) * error if np.isfinite(dof) else 1.959963984540054 * error  # the wrong quantile
+        reach = (
+            special.stdtrit(dof, 0.975) * error if np.isfinite(dof) else 1.959963984540054 * error
+        )  # the wrong quantile
         self.low, self.high = difference - reach, difference + reach
         self.p_value = 0.0 if abs(difference) > reach else 1.0
 
@@ -166,7 +169,10 @@ def test_wrong_versions_are_seen(wrong, cell):
 def test_pairs_find_at_least_twice_as_many_where_independent_students_find_a_quarter():
     """ρ = .7, ten students: 1,500 experiments have a standard error of at most 1.3 points, the edges .2 to .3 are asked for."""
     effect = 0.6
-    found = {p: simulated(Cell("score", "normal", "students", p, 10, 100, 0.7, effect), RUNS)["rejected"] for p in (True, False)}
+    found = {
+        p: simulated(Cell("score", "normal", "students", p, 10, 100, 0.7, effect), RUNS)["rejected"]
+        for p in (True, False)
+    }
     assert 0.2 <= found[False] <= 0.3
     assert found[True] >= 2 * found[False]
 
@@ -179,7 +185,9 @@ def test_a_statistic_by_leaving_out_is_the_mean_where_it_is_one():
     for statistic in (np.mean, lambda x: x.mean(axis=1), lambda x: x):
         found = compare(one, other, measure=statistic)
         np.testing.assert_allclose(
-            [found.difference, found.low, found.high, found.dof], [plain.difference, plain.low, plain.high, plain.dof], rtol=1e-9
+            [found.difference, found.low, found.high, found.dof],
+            [plain.difference, plain.low, plain.high, plain.dof],
+            rtol=1e-9,
         )
     probs = rng.dirichlet([2.0, 1.0, 1.0], size=(2, 4, 40))
     labels = rng.integers(0, 3, 40)
@@ -212,7 +220,7 @@ def test_the_standard_error_of_a_variance_between_students_is_unbiased():
         values = measure_values("inter", np.repeat(own, 2, axis=2))
         found.append(paired_spread(values).variance)
     assert np.mean(found) == pytest.approx(2 / 3, rel=0.2)
-    assert not 1.5 * np.mean(found) == pytest.approx(2 / 3, rel=0.2)
+    assert 1.5 * np.mean(found) != pytest.approx(2 / 3, rel=0.2)
 
 
 def test_many_prompts_are_left_out_in_blocks():
@@ -230,7 +238,9 @@ def test_groups_of_prompts():
     thrice = compare(np.repeat(one, 3, axis=1), np.repeat(other, 3, axis=1), groups=np.repeat(np.arange(6), 3))
     plain = compare(one, other)
     np.testing.assert_allclose([thrice.low, thrice.high], [plain.low, plain.high], rtol=1e-9)
-    np.testing.assert_allclose(grouped(one, ["a", "a", "b", "b", "c", "c"]), one.reshape(4, 3, 2).mean(axis=2), rtol=1e-12)
+    np.testing.assert_allclose(
+        grouped(one, ["a", "a", "b", "b", "c", "c"]), one.reshape(4, 3, 2).mean(axis=2), rtol=1e-12
+    )
     assert "6 groups" in thrice.sentence()
     torn = compare(np.repeat(one, 3, axis=1), np.repeat(other, 3, axis=1))
     assert torn.high - torn.low < plain.high - plain.low
@@ -245,9 +255,7 @@ def test_several_methods_have_holms_p_values_and_intervals_that_cover_together()
     np.testing.assert_allclose([one.adjusted for one in found.values()], adjusted, rtol=1e-12)
     assert len(found) == 6
     one = next(iter(found.values()))
-    assert one.high - one.low == pytest.approx(
-        2 * stats.t.isf(0.025 / 6, one.dof) * one.standard_error, rel=1e-9
-    )
+    assert one.high - one.low == pytest.approx(2 * stats.t.isf(0.025 / 6, one.dof) * one.standard_error, rel=1e-9)
     assert list(compare_methods(methods, baseline="a")) == [("b", "a"), ("c", "a"), ("d", "a")]
     with pytest.raises(OptionError, match="did you mean"):
         compare_methods(methods, baseline="aa")

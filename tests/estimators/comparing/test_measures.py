@@ -65,9 +65,7 @@ def test_limits_hold(name):
 
 
 def test_answers_and_distances_of_other_data():
-    np.testing.assert_array_equal(
-        measure_values("accuracy", IDS, labels=LABELS), (IDS == LABELS[:, None]).mean(axis=2)
-    )
+    np.testing.assert_array_equal(measure_values("accuracy", IDS, labels=LABELS), (LABELS[:, None] == IDS).mean(axis=2))
     np.testing.assert_array_equal(measure_values("accuracy", IDS[:, :, 0], labels=LABELS), IDS[:, :, 0] == LABELS)
     np.testing.assert_allclose(
         measure_values("distance", PROBS, teacher=TEACHER), ((PROBS - TEACHER) ** 2).sum(axis=-1), rtol=1e-12

@@ -66,10 +66,10 @@ def unvaried(value: float, units: int, *, limit: float, level: float) -> Bound:
 
     Notes
     -----
-    Other values than the one that n independent trials showed have a chance π of at most 1 − (1 − level)^(1/n), about 3/n at .95 (the
-    rule of three, exactly), since (1 − π)^n is the chance of seeing none. The mean then lies within π of the largest values. The
-    p-value is two-sided, of a mean of zero: n trials that all show c have a chance of at most (w/(w + |c|))^n then, w the limit;
-    for c = w that is the sign test.
+    Other values than the one that n independent trials showed have a chance π of at most 1 − (1 − level)^(1/n), about 3/n at .95
+    (the rule of three, exactly), since (1 − π)^n is the chance of seeing none. The mean then lies within π of the largest
+    values. The p-value is two-sided, of a mean of zero: n trials that all show c have a chance of at most (w/(w + |c|))^n then,
+    w the limit; for c = w that is the sign test.
 
     Examples
     --------

@@ -12,8 +12,8 @@ from uqkd.estimators.variance.two_way import mean_squares
 
 # Least share of the mean square of single cells that a variance is taken for: of any table, of a small one, and of few students (or
 # prompts) on many of the other. Below it a student or a prompt effect that the sample happens to hide would be left out; above it
-# differences without either effect are found too seldom. Three or four of one kind hide their effects most often, and the more of the
-# other kind there are, the more these effects weigh. By simulation: uqkd/theory/coverage/comparing.py.
+# differences without either effect are found too seldom. Three or four of one kind hide their effects most often, and the more
+# of the other kind there are, the more these effects weigh. By simulation: uqkd/theory/coverage/comparing.py.
 FLOOR, FLOOR_OF_SMALL, FLOOR_OF_FEW = 0.7, 0.6, 1.0
 FEW, MANY = 5, 10
 _CAUTION = 2.0  # see `_degrees`

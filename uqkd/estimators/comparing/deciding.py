@@ -12,7 +12,9 @@ POWER = 0.8  # chance of deciding that is aimed at, where nothing else is asked 
 MOST = 10_000_000  # more students or prompts than this are never
 
 
-def power_of(difference: float, spread: Spread, *, level: float, more_students: int = 0, more_prompts: int = 0) -> float:
+def power_of(
+    difference: float, spread: Spread, *, level: float, more_students: int = 0, more_prompts: int = 0
+) -> float:
     """Chance that an interval leaves out zero where the true difference is as given.
 
     Parameters

@@ -44,8 +44,8 @@ def compare(
     first, second : (S, P), (S, P, R[, D]) or (S, P, C) array_like
         Scores, draws (whole numbers are class labels) or class probabilities of either method's students.
     measure : str or callable
-        A name of `measure_names`, such as "accuracy" or "inter"; "score" are the numbers as they are. Or a statistic of the data, and of
-        `labels` and `teacher` where they are given: it returns (S, P), (S,) or one number.
+        A name of `measure_names`, such as "accuracy" or "inter"; "score" are the numbers as they are. Or a statistic of the
+        data, and of `labels` and `teacher` where they are given: it returns (S, P), (S,) or one number.
     labels, teacher : array_like, optional
         What the measure needs, one for each prompt. Where prompts are others, a pair: of the first and of the second.
     paired : bool
@@ -79,8 +79,8 @@ def compare(
     -----
     T10, T11; differences d = a − b are split into students, prompts and cells, and their mean has Student's t at Satterthwaite's
     degrees of freedom (`paired_spread`); unpaired, Welch's (`unpaired_spread`). Measures that are no means enter by values whose
-    mean they are (`measure_values`). What is rejected where nothing differs: docs/coverage/comparing.csv. Where a difference never varied there
-    is no standard error but a bound (`unvaried`).
+    mean they are (`measure_values`). What is rejected where nothing differs: docs/coverage/comparing.csv. Where a difference
+    never varied there is no standard error but a bound (`unvaried`).
 
     Examples
     --------
@@ -95,7 +95,9 @@ def compare(
     if comparisons < 1:
         raise OptionError(f"compare needs comparisons >= 1; got {comparisons}.")
     if not same_prompts and (paired or prompts == "fixed"):
-        raise OptionError("same_prompts=False is of independent students on random prompts; say paired=False, prompts='random'.")
+        raise OptionError(
+            "same_prompts=False is of independent students on random prompts; say paired=False, prompts='random'."
+        )
     if not same_prompts and groups is not None:
         raise OptionError("groups= are of the same prompts; leave it out, or give same_prompts=True.")
     beside = _beside(labels, teacher, same_prompts)
@@ -131,16 +133,25 @@ def _beside(labels: Any, teacher: Any, same_prompts: bool) -> list[dict[str, Any
         return [{"labels": labels, "teacher": teacher}] * 2
     for name, given in (("labels", labels), ("teacher", teacher)):
         if given is not None and len(given) != 2:
-            raise ShapeError(f"{name} of other prompts are a pair, of the first and of the second; got {len(given)} of them.")
-    return [{"labels": None if labels is None else labels[i], "teacher": None if teacher is None else teacher[i]} for i in (0, 1)]
+            raise ShapeError(
+                f"{name} of other prompts are a pair, of the first and of the second; got {len(given)} of them."
+            )
+    return [
+        {"labels": None if labels is None else labels[i], "teacher": None if teacher is None else teacher[i]}
+        for i in (0, 1)
+    ]
 
 
 def _check(tables: list[Array], *, paired: bool, same_prompts: bool) -> None:
     (students, prompts), (others, theirs) = (table.shape for table in tables)
     if same_prompts and prompts != theirs:
-        raise ShapeError(f"compare needs the same prompts; got P={prompts} and P={theirs}. Other ones: same_prompts=False.")
+        raise ShapeError(
+            f"compare needs the same prompts; got P={prompts} and P={theirs}. Other ones: same_prompts=False."
+        )
     if paired and students != others and 1 not in (students, others):
-        raise ShapeError(f"paired students need equal numbers; got S={students} and S={others}. Independent: paired=False.")
+        raise ShapeError(
+            f"paired students need equal numbers; got S={students} and S={others}. Independent: paired=False."
+        )
 
 
 def _spread(tables: list[Array], *, paired: bool, fixed: bool, same_prompts: bool) -> Spread:
@@ -151,7 +162,9 @@ def _spread(tables: list[Array], *, paired: bool, fixed: bool, same_prompts: boo
     if math.isnan(found.variance):
         shapes = " and ".join(f"(S={len(table)}, P={table.shape[1]})" for table in tables)
         kind = "prompts fixed" if fixed else "prompts random"
-        raise ShapeError(f"compare has nothing that is a sample: {shapes}, {kind}. It takes two students or two prompts.")
+        raise ShapeError(
+            f"compare has nothing that is a sample: {shapes}, {kind}. It takes two students or two prompts."
+        )
     return found
 
 

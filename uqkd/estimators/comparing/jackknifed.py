@@ -93,7 +93,9 @@ def statistic_values(statistic: Callable[..., Any], data: Any, *beside: Any) -> 
     rest = [np.asarray(numpy_of(other)) for other in beside]
     if array.ndim < 2 or any(other.shape[:1] != array.shape[1:2] for other in rest):
         shapes = ", ".join(str(other.shape) for other in (array, *rest))
-        raise ShapeError(f"a statistic needs data (S, P, ...) and beside it (P, ...), one for each prompt; got {shapes}.")
+        raise ShapeError(
+            f"a statistic needs data (S, P, ...) and beside it (P, ...), one for each prompt; got {shapes}."
+        )
 
     def of(students: Any, prompts: Any) -> Array:
         return np.asarray(statistic(array[students][:, prompts], *(other[prompts] for other in rest)), dtype=np.float64)

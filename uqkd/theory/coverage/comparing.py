@@ -1,9 +1,11 @@
-"""Two methods compared (`compare`): `covered` is how often the interval of a difference holds the true one, `rejected` how often zero is
-outside of it. Where nothing differs (effect 0) the two are one less the other, and `rejected` is the size of the test: 5 % is promised.
+"""Two methods compared (`compare`): `covered` is how often the interval of a difference holds the true one, `rejected` how often
+zero is outside of it. Where nothing differs (effect 0) the two are one less the other, and `rejected` is the size of the test: 5
+% is promised.
 
-Effects of a method: "students" are students who differ alike at all prompts, "cells" at each prompt for itself, "mixed" half of both; in
-all, prompts suit either method a little more. Variables of the two methods' students correlate by `correlation`: their seeds are one. The
-unpaired test sees students of other seeds. "unequal": the variance between students of the second method is twice that of the first.
+Effects of a method: "students" are students who differ alike at all prompts, "cells" at each prompt for itself, "mixed" half of
+both; in all, prompts suit either method a little more. Variables of the two methods' students correlate by `correlation`: their
+seeds are one. The unpaired test sees students of other seeds. "unequal": the variance between students of the second method is
+twice that of the first.
 """
 
 from __future__ import annotations

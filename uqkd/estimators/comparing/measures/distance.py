@@ -44,7 +44,9 @@ def values(data: Any, labels: Any, teacher: Any) -> Array:
     need = {"R": 2} if theirs.ndim == 1 else {"C": 2}
     ours = shaped("draws" if theirs.ndim == 1 else "probs", data, "S P R" if theirs.ndim == 1 else "S P C", need=need)
     if theirs.shape != ours.shape[1 : 1 + theirs.ndim]:
-        raise ShapeError(f"teacher has shape {theirs.shape} and the students {ours.shape}; prompts and classes must agree.")
+        raise ShapeError(
+            f"teacher has shape {theirs.shape} and the students {ours.shape}; prompts and classes must agree."
+        )
     if theirs.ndim == 1:
         return np.asarray((ours.mean(axis=2) - theirs) ** 2 - ours.var(axis=2, ddof=1) / ours.shape[2])
     return np.asarray(((distributions("probs", ours) - distributions("teacher", theirs)) ** 2).sum(axis=-1))
