@@ -33,16 +33,15 @@ class Bound:
     p_value: float
 
 
-def is_constant(table: Array) -> bool:
-    """Whether all values are one value, up to rounding.
+def is_constant(table: Array, scale: float) -> bool:
+    """Whether all values are one value, up to the rounding of numbers as large as `scale`.
 
     Examples
     --------
-    >>> is_constant(np.array([[0.1 + 0.2, 0.3]])), is_constant(np.array([[0.3, 0.4]]))
+    >>> is_constant(np.array([[0.1 + 0.2, 0.3]]), 1.0), is_constant(np.array([[3e-15, 4e-15]]), 4e-15)
     (True, False)
     """
-    first = float(table.flat[0])
-    return bool((np.abs(table - first) <= ROUNDING * max(abs(first), 1.0)).all())
+    return bool((np.abs(table - table.flat[0]) <= ROUNDING * scale).all())
 
 
 def unvaried(value: float, units: int, *, limit: float, level: float) -> Bound:

@@ -180,7 +180,8 @@ def _bound(
         varied = [table - tables[1][:1] for table in tables]
     else:
         varied = tables
-    if not all(is_constant(table) for table in varied):
+    scale = max(float(np.abs(table).max()) for table in tables)
+    if not all(is_constant(table, scale) for table in varied):
         return None
     sizes = [size for table in tables for size in (len(table), table.shape[1]) if size > 1]
     return unvaried(float(tables[0].mean() - tables[1].mean()), min(sizes), limit=limit, level=level)

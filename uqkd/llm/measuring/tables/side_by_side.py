@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.comparing.claims import judge_claim
+from uqkd.estimators.comparing.differences import compare
 from uqkd.estimators.variance.two_way import ratio_values
 from uqkd.llm.measuring.errors import Graded, given_by
 from uqkd.llm.measuring.tables.coded import marked_of
@@ -162,12 +163,18 @@ def summary(values: Compared) -> pd.DataFrame:
 def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
     """What becomes of a claim that says "lower" and of each of its comparisons; see `uqkd.estimators.judge_claim`.
 
+    Columns more_students and more_prompts are how many it would take to decide a comparison, if the difference that was seen is
+    the true one (`uqkd.estimators.compare`): infinite where the other axis is the bottleneck.
+
     Examples
     --------
     >>> judged({"multi less single": np.full((4, 3), -1.0) + 0.01 * np.eye(4, 3)}, claim="less")["verdict"].tolist()
     ['holds']
     """
-    return pd.DataFrame([{**about, **row} for row in judge_claim(differences, says="lower").rows()])
+    rows = judge_claim(differences, says="lower").rows()
+    found = [compare(one, np.zeros_like(one), comparisons=len(differences)) for one in differences.values()]
+    more = [{"more_students": one.more_students, "more_prompts": one.more_prompts} for one in found]
+    return pd.DataFrame([{**about, **row, **needed} for row, needed in zip(rows, more, strict=True)])
 
 
 def name_of(method: str, k: int) -> str:
