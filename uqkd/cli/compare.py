@@ -27,7 +27,7 @@ def compare(
         list[str], typer.Argument(help="of uqkd measure, one a method; or .csv of student, prompt_id and numbers")
     ],
     quantity: Annotated[
-        list[str] | None, typer.Option(help="what is compared, a column; several by several; default: all")
+        list[str] | None, typer.Option(help="a column to compare, again for another one; default: all")
     ] = None,
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="students of the files are independent, though of one name")
@@ -46,7 +46,7 @@ def compare(
     names = _names(tables)
     found = {name: _read(table) for name, table in zip(names, tables, strict=True)}
     wanted = _wanted(found, quantity)
-    results = []
+    results: list[tuple[str, Comparison]] = []
     for one in wanted:
         arrays = {name: _array(name, table, one) for name, table in found.items()}
         _check_teachers(found, one)

@@ -113,18 +113,21 @@ def compare(
     what = str(getattr(measure, "__name__", "measure")) if callable(measure) else measure_file(measure).WHAT
     means = float(tables[0].mean()), float(tables[1].mean())
     bound = _bound(tables, paired=paired, fixed=fixed, same_prompts=same_prompts, limit=limit, level=own_level)
-    about = {"measure": what, "first": means[0], "second": means[1], "level": level, "own_level": own_level, "names": names,
-             "spread": spread, "paired": paired, "prompts": prompts, "count": count, "groups": groups is not None}  # fmt: skip
+    about: dict[str, Any] = {
+        "measure": what, "first": means[0], "second": means[1], "level": level, "own_level": own_level, "names": names,
+        "spread": spread, "paired": paired, "prompts": prompts, "count": count, "groups": groups is not None,
+    }  # fmt: skip
     if bound is not None:
         return Comparison(low=bound.low, high=bound.high, p_value=bound.p_value, bound=bound, **about)
-    return Comparison(**_t_interval(means[0] - means[1], spread, own_level), bound=None, **about)
+    return _by_t(means[0] - means[1], spread, own_level, about)
 
 
-def _t_interval(difference: float, spread: Spread, level: float) -> dict[str, float]:
+def _by_t(difference: float, spread: Spread, level: float, about: dict[str, Any]) -> Comparison:
+    """Student's t at the degrees of freedom of the spread."""
     error = math.sqrt(spread.variance)
     half = float(special.stdtrit(spread.dof, 0.5 + level / 2.0)) * error
     p_value = 2.0 * float(special.stdtr(spread.dof, -abs(difference) / error))
-    return {"low": difference - half, "high": difference + half, "p_value": p_value}
+    return Comparison(low=difference - half, high=difference + half, p_value=p_value, bound=None, **about)
 
 
 def _beside(labels: Any, teacher: Any, same_prompts: bool) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def cells() -> Iterator[Cell]:
     """All cells: sizes of scores, sizes of other measures, powers."""
     for students in STUDENTS:
         for prompts in PROMPTS:
-            size = {"S": students, "P": prompts, "correlation": CORRELATION, "effect": 0.0}
+            size: dict[str, Any] = {"S": students, "P": prompts, "correlation": CORRELATION, "effect": 0.0}
             for effects in EFFECTS:
                 for measure, data in (("score", "normal"), ("score", "t5"), ("accuracy", "binary")):
                     yield Cell(measure, data, effects, paired=True, **size)
