@@ -63,8 +63,9 @@ def cells() -> Iterator[Cell]:
                     yield Cell(measure, data, effects, paired=True, **size)
                 yield Cell("score", "normal", effects, paired=False, **size)
                 yield Cell("inter", "normal", effects, paired=True, **size)
-            for measure in ("intra", "inter"):
-                yield Cell(measure, "unequal" if measure == "inter" else "normal", "mixed", paired=True, **size)
+            yield Cell("intra", "normal", "mixed", paired=True, **size)
+            for effects in ("mixed", "students"):
+                yield Cell("inter", "unequal", effects, paired=True, **size)
             for measure in ("accuracy", "ece"):
                 for data in ("calibrated", "overconfident"):
                     yield Cell(measure, data, "mixed", paired=True, **size)
