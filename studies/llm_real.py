@@ -22,7 +22,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.llm.measuring.tables.coded import numbered
-from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, judged, name_of, summary, values_of
+from uqkd.llm.measuring.tables.side_by_side import (
+    Compared,
+    beside_undistilled,
+    judged,
+    name_of,
+    needed,
+    summary,
+    values_of,
+)
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
@@ -204,13 +212,6 @@ def main(options: Options, run: Run) -> None:
     figures.publish(run, plot(table), table=table, caption=said, more=more, place=240)
 
 
-def _needed(row: pd.Series) -> str:
-    """What it would take to decide an open comparison, if the difference that was seen is the true one."""
-    ways = [(row["more_prompts"], "questions"), (row["more_students"], "students")]
-    said = [f"{count:,.0f} more {name}" for count, name in ways if np.isfinite(count)]
-    return f", {' or '.join(said)} would decide" if said and row["verdict"] == "not decided" else ""
-
-
 def draw(options: Options) -> str:
     """Draw what the bank lacks, audit it, and return the fingerprint of models, questions and responses."""
     from uqkd.llm import open_teacher
@@ -242,6 +243,6 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
             f"nats a token. "
         )
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
-        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{_needed(row)}" for _, row in own.iterrows())
+        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{needed(row)}" for _, row in own.iterrows())
         text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '
     return text + SOURCES

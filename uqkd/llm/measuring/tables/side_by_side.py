@@ -177,6 +177,19 @@ def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
     return pd.DataFrame([{**about, **row, **needed} for row, needed in zip(rows, more, strict=True)])
 
 
+def needed(row: pd.Series, prompts: str = "questions") -> str:
+    """What it would take to decide an open comparison, if the difference that was seen is the true one; empty if that is not known.
+
+    Examples
+    --------
+    >>> needed(pd.Series({"verdict": "not decided", "more_prompts": 150.0, "more_students": float("inf")}))
+    ', 150 more questions would decide'
+    """
+    ways = [(row["more_prompts"], prompts), (row["more_students"], "students")]
+    said = [f"{count:,.0f} more {name}" for count, name in ways if np.isfinite(count)]
+    return f", {' or '.join(said)} would decide" if said and row["verdict"] == "not decided" else ""
+
+
 def name_of(method: str, k: int) -> str:
     """As figures and tables call a method.
 
