@@ -22,15 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd.llm.measuring.tables.coded import numbered
-from uqkd.llm.measuring.tables.side_by_side import (
-    Compared,
-    beside_undistilled,
-    judged,
-    name_of,
-    needed,
-    summary,
-    values_of,
-)
+from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, judged, name_of, summary, values_of
 from uqkd.report import captions, figures
 from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
@@ -243,6 +235,6 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
             f"nats a token. "
         )
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
-        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{needed(row)}" for _, row in own.iterrows())
+        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{row['needed']}" for _, row in own.iterrows())
         text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '
     return text + SOURCES

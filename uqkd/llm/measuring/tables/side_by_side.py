@@ -163,8 +163,8 @@ def summary(values: Compared) -> pd.DataFrame:
 def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
     """What becomes of a claim that says "lower" and of each of its comparisons; see `uqkd.estimators.judge_claim`.
 
-    Columns more_students and more_prompts are how many it would take to decide a comparison, if the difference that was seen is
-    the true one (`uqkd.estimators.compare`): infinite where the other axis is the bottleneck.
+    Columns more_students, more_prompts and needed (in words) are how many it would take to decide a comparison, if the
+    difference that was seen is the true one (`uqkd.estimators.compare`): infinite where the other axis is the bottleneck.
 
     Examples
     --------
@@ -172,21 +172,22 @@ def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
     ['holds']
     """
     rows = judge_claim(differences, says="lower").rows()
-    found = [compare(one, np.zeros_like(one), comparisons=len(differences)) for one in differences.values()]
-    more = [{"more_students": one.more_students, "more_prompts": one.more_prompts} for one in found]
-    return pd.DataFrame([{**about, **row, **needed} for row, needed in zip(rows, more, strict=True)])
+    every = [compare(one, np.zeros_like(one), comparisons=len(differences)) for one in differences.values()]
+    more = [{"more_students": one.more_students, "more_prompts": one.more_prompts} for one in every]
+    found = [{**about, **row, **own} for row, own in zip(rows, more, strict=True)]
+    return pd.DataFrame([{**row, "needed": needed(row)} for row in found])
 
 
-def needed(row: pd.Series, prompts: str = "questions") -> str:
+def needed(row: dict[str, Any]) -> str:
     """What it would take to decide an open comparison, if the difference that was seen is the true one; empty if that is not known.
 
     Examples
     --------
-    >>> needed(pd.Series({"verdict": "not decided", "more_prompts": 150.0, "more_students": float("inf")}))
+    >>> needed({"verdict": "not decided", "more_prompts": 150.0, "more_students": float("inf")})
     ', 150 more questions would decide'
     """
-    ways = [(row["more_prompts"], prompts), (row["more_students"], "students")]
-    said = [f"{count:,.0f} more {name}" for count, name in ways if np.isfinite(count)]
+    ways = [(row["more_prompts"], "questions"), (row["more_students"], "students")]
+    said = [f"{count:,.0f} more {name}" for count, name in ways if 0 < count < np.inf]
     return f", {' or '.join(said)} would decide" if said and row["verdict"] == "not decided" else ""
 
 
