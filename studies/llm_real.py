@@ -235,6 +235,6 @@ def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str
             f"nats a token; {said(part, *one, 'length_cut')} and {said(part, *many, 'length_cut')} of their answers were cut. "
         )
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
-        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}" for _, row in own.iterrows())
+        parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{row['needed']}" for _, row in own.iterrows())
         text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '
     return text + SOURCES

@@ -79,8 +79,8 @@ def test_only_networks_need_torch():
     lines = done.stdout.splitlines()
     loaded = {line.split()[1] for line in lines if line.startswith("loads")}
     assert loaded == {
-        "data_bootstrap", "estimator_bias", "intra_suppression", "llm_real", "response_averaging", "teacher_noise",
-        "theory_checks", "variance_weighting",
+        "comparison_power", "data_bootstrap", "estimator_bias", "intra_suppression", "llm_real", "response_averaging",
+        "teacher_noise", "theory_checks", "variance_weighting",
     }  # fmt: skip
     refused = [line for line in lines if line.startswith("refused")]
     assert len(refused) == len(lines) - len(loaded) > 0

@@ -64,7 +64,9 @@ def test_several_are_held_against_the_last(values, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "interval of 90 %" in out
     assert "Holm's p" in out
-    peer = compare_methods(dict(zip(names, values + [[[3]], [[0]], [[0]]], strict=True)), baseline="base", level=0.9)
+    peer = compare_methods(
+        dict(zip(names, values + np.array([3, 0, 0])[:, None, None], strict=True)), baseline="base", level=0.9
+    )
     for one in peer.values():
         assert f"{one.difference:.4f} [{one.low:.4f}, {one.high:.4f}]" in out
 

@@ -27,7 +27,7 @@ def compare(
         list[str], typer.Argument(help="of uqkd measure, one a method; or .csv of student, prompt_id and numbers")
     ],
     quantity: Annotated[
-        list[str] | None, typer.Option(help="what is compared, a column; several by several; default: all")
+        list[str] | None, typer.Option(help="a column to compare, again for another one; default: all")
     ] = None,
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="students of the files are independent, though of one name")
@@ -46,7 +46,7 @@ def compare(
     names = _names(tables)
     found = {name: _read(table) for name, table in zip(names, tables, strict=True)}
     wanted = _wanted(found, quantity)
-    results = []
+    results: list[tuple[str, Comparison]] = []
     for one in wanted:
         arrays = {name: _array(name, table, one) for name, table in found.items()}
         _check_teachers(found, one)
@@ -94,8 +94,8 @@ def _read(place: str) -> pd.DataFrame:
             if set(_KEYS) <= set(table):
                 return _crossed(place, table)
     raise DataError(
-        f"{place!r} holds no numbers per student and prompt: measure again, which writes {beside.name!r} beside it, or give a table of "
-        "student, prompt_id and a column for each quantity."
+        f"{place!r} holds no numbers per student and prompt: measure again, which writes {beside.name!r}, or give "
+        "a table of student, prompt_id and a column for each quantity."
     )
 
 
@@ -155,15 +155,15 @@ def _matched(quantity: str, arrays: dict[str, pd.DataFrame], unpaired: bool) -> 
         if list(values.columns) != list(base.columns):
             both = len(set(values.columns) & set(base.columns))
             raise DataError(
-                f"{name} and {last} answer different prompts ({quantity}): {len(values.columns)} and {len(base.columns)}, {both} of them in "
-                "both; measure them on one file of prompts."
+                f"{name} and {last} answer different prompts ({quantity}): {len(values.columns)} and {len(base.columns)}, "
+                f"{both} of them in both; measure them on one file of prompts."
             )
         if len(values) == len(base) == 1:
             raise DataError(f"{name} and {last} have one student each: how students differ takes two of each method.")
         if not unpaired and list(values.index) != list(base.index):
             raise DataError(
-                f"students of {name} and {last} do not pair by name: {', '.join(values.index[:3])} ... and {', '.join(base.index[:3])} ...; name "
-                "pairs alike, or say --unpaired if they are independent."
+                f"students of {name} and {last} do not pair by name: {', '.join(values.index[:3])} ... and "
+                f"{', '.join(base.index[:3])} ...; name pairs alike, or say --unpaired if they are independent."
             )
     return {name: values.to_numpy() for name, values in arrays.items()}
 
@@ -194,8 +194,8 @@ def _write(out: str, results: list[tuple[str, Comparison]]) -> None:
     rows = [
         {
             "quantity": quantity, "first": one.names[0], "second": one.names[1], "of_first": one.first, "of_second": one.second,
-            "difference": one.difference, "standard_error": one.standard_error, "low": one.low, "high": one.high, "level": one.level,
-            "p_value": one.p_value, "holm": one.adjusted, "dof": one.dof, "more_students": one.more_students,
+            "difference": one.difference, "standard_error": one.standard_error, "low": one.low, "high": one.high,
+            "level": one.level, "p_value": one.p_value, "holm": one.adjusted, "dof": one.dof, "more_students": one.more_students,
             "more_prompts": one.more_prompts, "note": one.note,
         }
         for quantity, one in results

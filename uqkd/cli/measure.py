@@ -120,7 +120,7 @@ def _base(there: Any, given: str | None) -> str | None:
 
 
 def _teacher(place: str, wanted: Any, there: Any) -> tuple[Any, str | None, str]:
-    """The teacher's responses to these prompts, their day and the bank's fingerprint; a note where the students were trained on them."""
+    """The teacher's responses to these prompts, their day, their bank; a note where the students were trained on them."""
     from uqkd.llm.bank import Bank
 
     bank = Bank(place, create=False)

@@ -38,8 +38,8 @@ By question; what each returns is a class beside it, in its module.
 
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
-from uqkd.estimators.answers.raters import distance_to_raters, entropy_from_counts
 from uqkd.estimators.answers.likelihoods import answer_likelihoods
+from uqkd.estimators.answers.raters import distance_to_raters, entropy_from_counts
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
 from uqkd.estimators.answers.shares import expected_share_variances, share_variances
 from uqkd.estimators.averaging.averaged import average_responses

@@ -25,7 +25,7 @@ def test_the_p_value_is_the_sign_tests_where_values_are_at_their_limit():
 
 
 def test_equal_answers_are_no_proof():
-    """Five students, 100 prompts: five cells share neither, so 1 − .05^(1/5) = 45 %; of these students 1 − .05^(1/100) of prompts."""
+    """Five students, 100 prompts: five cells share neither, so 1 − .05^(1/5) = 45 %; for these students 1 − .05^(1/100)."""
     answers = np.ones((5, 100), dtype=int)
     found = compare(answers, answers, measure="accuracy", labels=np.ones(100, dtype=int), names=("A", "B"))
     assert (found.low, found.high, found.p_value) == (
@@ -79,9 +79,9 @@ def wrong_by_prompts(students, prompts):
 
 @pytest.mark.parametrize("common", [True, False])
 def test_bounds_hold_and_bolder_ones_do_not(common):
-    """A share π of students (or of cells) differ, with the largest chance of (1 − π)^n that nothing is seen: bounds are missed in at
-    most 5 % of experiments. 4,000 experiments: four standard errors above is .064. Where whole students differ, counts of cells or
-    prompts miss far more."""
+    """A share π of students (or of cells) differ, with the largest chance of (1 − π)^n that nothing is seen: bounds are missed
+    in at most 5 % of experiments. 4,000 experiments: four standard errors above is .064. Where whole students differ, counts of
+    cells or prompts miss far more."""
     rng, students, prompts = generator("test", "comparing", "bound", common), 4, 20
     share = unvaried(0.0, students, limit=1.0, level=0.95).share + 1e-9  # just outside of the bound
     shape = (4_000, students, 1 if common else prompts)

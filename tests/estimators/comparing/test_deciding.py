@@ -72,8 +72,10 @@ def power_at(more):
 
 @pytest.mark.slow
 def test_so_many_more_students_decide_it_with_the_power_that_is_said():
-    """With true components .6/S + .1/P (students 2·(1 − ρ), prompts twice .05). 1,000 experiments at .8 have a standard error of 1.3
-    points; Satterthwaite's size of at most 7 % adds 2: .8 within 7 points. A fifth as many, or the normal quantile's number, do not."""
+    """With true components .6/S + .1/P (students 2·(1 − ρ), prompts twice .05). 1,000 experiments at .8 have a standard error of
+    1.3 points; Satterthwaite's size of at most 7 % adds 2: .8 within 7 points. A fifth as many, or the normal quantile's number,
+    do not.
+    """
     true = Spread(0.6 / 5 + 0.1 / 50, 4.0, (Side(5, 0.6, 0.0),), 0.1, 50)
     more = int(more_needed(0.5, true, "students", level=0.95))
     assert abs(power_at(more) - 0.8) <= 0.07

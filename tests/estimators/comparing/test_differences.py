@@ -83,7 +83,7 @@ def test_unpaired_students_are_welchs_t_test():
 
 
 def test_shared_prompts_count_once():
-    """Students that agree with one another: the two methods' difference over prompts is all there is, a paired t test of prompts."""
+    """Students that agree with one another: the methods' difference over prompts is all there is, a paired t test."""
     prompts = generator("test", "comparing", "shared").normal(size=(2, 9))
     one, other = (np.repeat(row[None], 4, axis=0) for row in prompts)
     found = compare(one, other, paired=False)
@@ -92,8 +92,9 @@ def test_shared_prompts_count_once():
     assert apart.p_value == pytest.approx(stats.ttest_ind(*prompts, equal_var=False).pvalue, rel=1e-9)
 
 
-# The cells of the simulations below: 1,500 experiments have a standard error of .56 points at 5 %. The sizes of compare there are 3 to 7
-# % (docs/coverage/comparing.csv), so that with four standard errors .008 and .093 are the edges; each wrong version lies beyond.
+# The cells of the simulations below: 1,500 experiments have a standard error of .56 points at 5 %. The sizes of compare there
+# are 3 to 7 % (docs/coverage/comparing.csv), so that with four standard errors .008 and .093 are the edges; each wrong version
+# lies beyond.
 RUNS, LOW, HIGH = 1_500, 0.008, 0.093
 SIZES = {
     "students": Cell("score", "normal", "students", True, 5, 20, 0.7, 0.0),
@@ -219,7 +220,7 @@ def test_the_standard_error_of_a_variance_between_students_is_unbiased():
         values = measure_values("inter", np.repeat(own, 2, axis=2))
         found.append(paired_spread(values).variance)
     assert np.mean(found) == pytest.approx(2 / 3, rel=0.2)
-    assert not 1.5 * np.mean(found) == pytest.approx(2 / 3, rel=0.2)
+    assert 1.5 * np.mean(found) != pytest.approx(2 / 3, rel=0.2)
 
 
 def test_many_prompts_are_left_out_in_blocks():

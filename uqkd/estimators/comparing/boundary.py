@@ -33,16 +33,15 @@ class Bound:
     p_value: float
 
 
-def is_constant(table: Array) -> bool:
-    """Whether all values are one value, up to rounding.
+def is_constant(table: Array, scale: float) -> bool:
+    """Whether all values are one value, up to the rounding of numbers as large as `scale`.
 
     Examples
     --------
-    >>> is_constant(np.array([[0.1 + 0.2, 0.3]])), is_constant(np.array([[0.3, 0.4]]))
+    >>> is_constant(np.array([[0.1 + 0.2, 0.3]]), 1.0), is_constant(np.array([[3e-15, 4e-15]]), 4e-15)
     (True, False)
     """
-    first = float(table.flat[0])
-    return bool((np.abs(table - first) <= ROUNDING * max(abs(first), 1.0)).all())
+    return bool((np.abs(table - table.flat[0]) <= ROUNDING * scale).all())
 
 
 def unvaried(value: float, units: int, *, limit: float, level: float) -> Bound:
@@ -66,10 +65,10 @@ def unvaried(value: float, units: int, *, limit: float, level: float) -> Bound:
 
     Notes
     -----
-    Other values than the one that n independent trials showed have a chance π of at most 1 − (1 − level)^(1/n), about 3/n at .95 (the
-    rule of three, exactly), since (1 − π)^n is the chance of seeing none. The mean then lies within π of the largest values. The
-    p-value is two-sided, of a mean of zero: n trials that all show c have a chance of at most (w/(w + |c|))^n then, w the limit;
-    for c = w that is the sign test.
+    Other values than the one that n independent trials showed have a chance π of at most 1 − (1 − level)^(1/n), about 3/n at .95
+    (the rule of three, exactly), since (1 − π)^n is the chance of seeing none. The mean then lies within π of the largest
+    values. The p-value is two-sided, of a mean of zero: n trials that all show c have a chance of at most (w/(w + |c|))^n then,
+    w the limit; for c = w that is the sign test.
 
     Examples
     --------

@@ -132,8 +132,8 @@ class Comparison:
         Returns
         -------
         float
-            A whole number; infinite where no number would do, because the other axis is the bottleneck; NaN where the axis is not a sample, or
-            where nothing varied.
+            A whole number; infinite where no number would do, because the other axis is the bottleneck; NaN where the axis is
+            not a sample, or where nothing varied.
 
         Notes
         -----

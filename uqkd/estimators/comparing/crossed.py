@@ -12,10 +12,10 @@ from uqkd.estimators.variance.two_way import mean_squares
 
 # Least share of the mean square of single cells that a variance is taken for: of any table, of a small one, and of few students (or
 # prompts) on many of the other. Below it a student or a prompt effect that the sample happens to hide would be left out; above it
-# differences without either effect are found too seldom. Three or four of one kind hide their effects most often, and the more of the
-# other kind there are, the more these effects weigh. By simulation: uqkd/theory/coverage/comparing.py.
+# differences without either effect are found too seldom. Three or four of one kind hide their effects most often, and the more
+# of the other kind there are, the more these effects weigh. By simulation: uqkd/theory/coverage/comparing.py.
 FLOOR, FLOOR_OF_SMALL, FLOOR_OF_FEW = 0.7, 0.6, 1.0
-FEW, MANY = 5, 10
+FEW_LEVELS, MANY_LEVELS = 5, 10
 _CAUTION = 2.0  # see `_degrees`
 
 
@@ -197,7 +197,7 @@ def _combined(terms: Sequence[Term], cells: Sequence[Term]) -> tuple[float, floa
     of_cells = sum(term.value for term in cells)
     whole = sum(term.value for term in terms) - of_cells
     least, most = (pick(term.dof for term in terms) + 1 for pick in (min, max))
-    floor = FLOOR_OF_SMALL if most < MANY else FLOOR_OF_FEW if least < FEW else FLOOR
+    floor = FLOOR_OF_SMALL if most < MANY_LEVELS else FLOOR_OF_FEW if least < FEW_LEVELS else FLOOR
     if not cells or whole > of_cells:
         return float(whole), _degrees(terms, cells)
     dof = of_cells**2 / sum(term.value**2 / term.dof for term in cells) if of_cells > 0 else np.nan

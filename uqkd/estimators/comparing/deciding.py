@@ -9,7 +9,7 @@ from scipy import special
 from uqkd.estimators.comparing.crossed import Spread
 
 POWER = 0.8  # chance of deciding that is aimed at, where nothing else is asked for
-MOST = 10_000_000  # more students or prompts than this are never
+MAX_MORE = 10_000_000  # more students or prompts than this are never
 
 
 def power_of(
@@ -86,7 +86,7 @@ def more_needed(difference: float, spread: Spread, axis: str, *, level: float, p
         )
         return found >= power
 
-    if not spread.variance > 0 or difference == 0.0 or not enough(MOST):
+    if not spread.variance > 0 or difference == 0.0 or not enough(MAX_MORE):
         return math.inf
     low, high = -1, 1
     while not enough(high):

@@ -44,8 +44,8 @@ def compare(
     first, second : (S, P), (S, P, R[, D]) or (S, P, C) array_like
         Scores, draws (whole numbers are class labels) or class probabilities of either method's students.
     measure : str or callable
-        A name of `measure_names`, such as "accuracy" or "inter"; "score" are the numbers as they are. Or a statistic of the data, and of
-        `labels` and `teacher` where they are given: it returns (S, P), (S,) or one number.
+        A name of `measure_names`, such as "accuracy" or "inter"; "score" are the numbers as they are. Or a statistic of the
+        data, and of `labels` and `teacher` where they are given: it returns (S, P), (S,) or one number.
     labels, teacher : array_like, optional
         What the measure needs, one for each prompt. Where prompts are others, a pair: of the first and of the second.
     paired : bool
@@ -79,8 +79,8 @@ def compare(
     -----
     T10, T11; differences d = a − b are split into students, prompts and cells, and their mean has Student's t at Satterthwaite's
     degrees of freedom (`paired_spread`); unpaired, Welch's (`unpaired_spread`). Measures that are no means enter by values whose
-    mean they are (`measure_values`). What is rejected where nothing differs: docs/coverage/comparing.csv. Where a difference never varied there
-    is no standard error but a bound (`unvaried`).
+    mean they are (`measure_values`). What is rejected where nothing differs: docs/coverage/comparing.csv. Where a difference
+    never varied there is no standard error but a bound (`unvaried`).
 
     Examples
     --------
@@ -113,18 +113,21 @@ def compare(
     what = str(getattr(measure, "__name__", "measure")) if callable(measure) else measure_file(measure).WHAT
     means = float(tables[0].mean()), float(tables[1].mean())
     bound = _bound(tables, paired=paired, fixed=fixed, same_prompts=same_prompts, limit=limit, level=own_level)
-    about = {"measure": what, "first": means[0], "second": means[1], "level": level, "own_level": own_level, "names": names,
-             "spread": spread, "paired": paired, "prompts": prompts, "count": count, "groups": groups is not None}  # fmt: skip
+    about: dict[str, Any] = {
+        "measure": what, "first": means[0], "second": means[1], "level": level, "own_level": own_level, "names": names,
+        "spread": spread, "paired": paired, "prompts": prompts, "count": count, "groups": groups is not None,
+    }  # fmt: skip
     if bound is not None:
         return Comparison(low=bound.low, high=bound.high, p_value=bound.p_value, bound=bound, **about)
-    return Comparison(**_t_interval(means[0] - means[1], spread, own_level), bound=None, **about)
+    return _by_t(means[0] - means[1], spread, own_level, about)
 
 
-def _t_interval(difference: float, spread: Spread, level: float) -> dict[str, float]:
+def _by_t(difference: float, spread: Spread, level: float, about: dict[str, Any]) -> Comparison:
+    """Student's t at the degrees of freedom of the spread."""
     error = math.sqrt(spread.variance)
     half = float(special.stdtrit(spread.dof, 0.5 + level / 2.0)) * error
     p_value = 2.0 * float(special.stdtr(spread.dof, -abs(difference) / error))
-    return {"low": difference - half, "high": difference + half, "p_value": p_value}
+    return Comparison(low=difference - half, high=difference + half, p_value=p_value, bound=None, **about)
 
 
 def _beside(labels: Any, teacher: Any, same_prompts: bool) -> list[dict[str, Any]]:
@@ -180,7 +183,8 @@ def _bound(
         varied = [table - tables[1][:1] for table in tables]
     else:
         varied = tables
-    if not all(is_constant(table) for table in varied):
+    scale = max(float(np.abs(table).max()) for table in tables)
+    if not all(is_constant(table, scale) for table in varied):
         return None
     sizes = [size for table in tables for size in (len(table), table.shape[1]) if size > 1]
     return unvaried(float(tables[0].mean() - tables[1].mean()), min(sizes), limit=limit, level=level)

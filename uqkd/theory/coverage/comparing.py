@@ -1,9 +1,11 @@
-"""Two methods compared (`compare`): `covered` is how often the interval of a difference holds the true one, `rejected` how often zero is
-outside of it. Where nothing differs (effect 0) the two are one less the other, and `rejected` is the size of the test: 5 % is promised.
+"""Two methods compared (`compare`): `covered` is how often the interval of a difference holds the true one, `rejected` how often
+zero is outside of it. Where nothing differs (effect 0) the two are one less the other, and `rejected` is the size of the test: 5
+% is promised.
 
-Effects of a method: "students" are students who differ alike at all prompts, "cells" at each prompt for itself, "mixed" half of both; in
-all, prompts suit either method a little more. Variables of the two methods' students correlate by `correlation`: their seeds are one. The
-unpaired test sees students of other seeds. "unequal": the variance between students of the second method is twice that of the first.
+Effects of a method: "students" are students who differ alike at all prompts, "cells" at each prompt for itself, "mixed" half of
+both; in all, prompts suit either method a little more. Variables of the two methods' students correlate by `correlation`: their
+seeds are one. The unpaired test sees students of other seeds. "unequal": the variance between students of the second method is
+twice that of the first.
 """
 
 from __future__ import annotations
@@ -55,14 +57,15 @@ def cells() -> Iterator[Cell]:
     """All cells: sizes of scores, sizes of other measures, powers."""
     for students in STUDENTS:
         for prompts in PROMPTS:
-            size = {"S": students, "P": prompts, "correlation": CORRELATION, "effect": 0.0}
+            size: dict[str, Any] = {"S": students, "P": prompts, "correlation": CORRELATION, "effect": 0.0}
             for effects in EFFECTS:
                 for measure, data in (("score", "normal"), ("score", "t5"), ("accuracy", "binary")):
                     yield Cell(measure, data, effects, paired=True, **size)
                 yield Cell("score", "normal", effects, paired=False, **size)
                 yield Cell("inter", "normal", effects, paired=True, **size)
-            for measure in ("intra", "inter"):
-                yield Cell(measure, "unequal" if measure == "inter" else "normal", "mixed", paired=True, **size)
+            yield Cell("intra", "normal", "mixed", paired=True, **size)
+            for effects in ("mixed", "students"):
+                yield Cell("inter", "unequal", effects, paired=True, **size)
             for measure in ("accuracy", "ece"):
                 for data in ("calibrated", "overconfident"):
                     yield Cell(measure, data, "mixed", paired=True, **size)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from uqkd.checking.arrays import Array
-from uqkd.estimators.comparing.spreads import of_probabilities
+from uqkd.estimators.variance.by_student import of_probabilities
 
 WHAT = "Gini variance between students"
 NEEDS: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from uqkd.checking.arrays import Array
-from uqkd.estimators.comparing.spreads import of_draws
+from uqkd.estimators.variance.by_student import of_draws
 
 WHAT = "total variance"
 NEEDS: tuple[str, ...] = ()

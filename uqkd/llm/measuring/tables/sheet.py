@@ -53,8 +53,8 @@ class Measured:
     prompts : dict of str to tuple
         One row for each prompt, those first on which the students differ most: where more responses would help.
     cells : dict of str to tuple
-        One row for each student and prompt: columns student, prompt_id and one for each quantity, whose mean is its estimate. By them two
-        methods are compared (`uqkd compare`).
+        One row for each student and prompt: columns student, prompt_id and one for each quantity, whose mean is its estimate. By
+        them two methods are compared (`uqkd compare`).
     """
 
     quantities: Columns

@@ -51,7 +51,8 @@ def of_probabilities(probs: Any, measure: str) -> CategoricalDecomposition:
 
 
 def _unbiased(values: Array, inter: Array) -> Array:
-    """Pseudo-values whose spread is that of a variance of S normal effects, which a jackknife takes (S − 1)/(S − 2) times too large.
+    """Pseudo-values whose spread is that of a variance of S normal effects, which a jackknife takes (S − 1)/(S − 2) times too
+    large.
 
     What pairs of students do to a variance stands in the pseudo-values of both (Efron & Stein 1981).
     """
