@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from uqkd.cli import main
-from uqkd.cli.show import lines_of
+from uqkd.cli.models.show import lines_of
 from uqkd.errors import DataError, OptionError, StoreError
 from uqkd.llm.bank import STUDY, Bank, summary
 from uqkd.llm.bank.columns.rows import Wanted, table_of

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
-from uqkd.cli.measure import _write
+from uqkd.cli.models.measure import _write
 from uqkd.errors import DataError, OptionError
 from uqkd.llm.measuring.tables.sheet import Sheet, Values
 from uqkd.plan import components_at_several_k, components_of_draws, components_of_table

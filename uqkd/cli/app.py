@@ -74,8 +74,8 @@ def _explained(problem: Exception, called: str, needs: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `uqkd` and of `python -m uqkd`; ends with `SystemExit`."""
-    for file in pkgutil.iter_modules(cli.__path__):  # each adds its command to `app`
-        importlib.import_module(f"{cli.__name__}.{file.name}")
+    for file in pkgutil.walk_packages(cli.__path__, f"{cli.__name__}."):  # each adds its command to `app`
+        importlib.import_module(file.name)
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -38,6 +38,7 @@ By question; what each returns is a class beside it, in its module.
 
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.answers.energy import energy_distance
 from uqkd.estimators.answers.likelihoods import answer_likelihoods
 from uqkd.estimators.answers.raters import distance_to_raters, entropy_from_counts
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
@@ -72,7 +73,6 @@ from uqkd.estimators.calibration.uncertainty.classwise import classwise_calibrat
 from uqkd.estimators.calibration.uncertainty.kernel import kernel_calibration_error
 from uqkd.estimators.comparing.claims import judge_claim
 from uqkd.estimators.comparing.differences import compare
-from uqkd.estimators.comparing.energy import energy_distance
 from uqkd.estimators.comparing.measures import measure_names
 from uqkd.estimators.comparing.multiple import adjusted_p_values
 from uqkd.estimators.comparing.several import compare_methods

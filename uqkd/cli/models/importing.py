@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from uqkd.cli.app import STUDIES, app, stoppable
-from uqkd.cli.sample import pairs
+from uqkd.cli.models.sample import pairs
 
 
 @app.command("import", epilog=STUDIES)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
-from uqkd.cli.sample import note, pairs, typed
+from uqkd.cli.models.sample import note, pairs, typed
 from uqkd.errors import OptionError
 
 _TEACHERS = "the teacher's: default"

@@ -1,0 +1,1 @@
+"""Commands of studies and their results."""
