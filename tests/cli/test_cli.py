@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from uqkd import cli
-from uqkd.cli import study
+from uqkd.cli.studies import study
 from uqkd.run import Workers, load_study
 from uqkd.store import Store
 

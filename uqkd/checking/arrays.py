@@ -74,6 +74,8 @@ def gapped(name: str, value: Any) -> Array:
     >>> gapped("draws", np.ma.masked_equal([1, 2, 0], 0))
     array([ 1.,  2., nan])
     """
+    if isinstance(value, np.ma.MaskedArray):  # what others refuse: here a mask has a meaning
+        value = np.ma.filled(value.astype(np.float64), np.nan)
     array = _numeric(name, value)
     _refuse(name, array, ~np.isinf(array))
     return array

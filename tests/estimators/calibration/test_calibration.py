@@ -238,7 +238,7 @@ def test_temperature_refuses():
     with pytest.raises(ShapeError, match="C >= 2"):
         fit_temperature([[1.0]], [0])
     with pytest.raises(DataError, match="labels"):
-        fit_temperature([[1.0, 0.0]], [2])
+        fit_temperature([[2.0, 0.0]], [2])
     with pytest.raises(DataError, match="positive"):
         apply_temperature([[1.0, 0.0]], 0.0)
     with pytest.raises(ShapeError, match="one per student"):

@@ -263,7 +263,7 @@ def test_bad_input_says_what_to_do():
     with pytest.raises(OptionError, match="at least two prompts; got one"):
         mean.interval("inter")
     with pytest.raises(OptionError, match="did you mean 'inter'"):
-        mean.interval("intre", prompts="fixed")
+        mean.interval("interr", prompts="fixed")
     with pytest.raises(NotFiniteError, match="decompose_unbalanced"):
         decompose_variance([[[1.0, NAN]], [[5.0, 7.0]]])
     with pytest.raises(ShapeError, match="student= and prompt= together"):

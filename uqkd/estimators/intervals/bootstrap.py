@@ -203,7 +203,10 @@ def _influence(array: Array, axis: int, statistic: Statistic) -> Array:
 
 def _off_centre(estimate: Array, sample: Array, axes: int) -> str:
     """What to say where the replicates' mean is off the estimate by more than their number can explain."""
-    spread = sample.std(axis=0, ddof=1)
+    size = np.maximum(
+        np.abs(sample).max(axis=0), np.finfo(float).tiny
+    )  # squares of very large statistics have no digits
+    spread = size * (sample / size).std(axis=0, ddof=1)
     off = np.abs(sample.mean(axis=0) - estimate) * np.sqrt(len(sample)) > OFF_CENTRE * spread
     if not np.any(off & (spread > 0)):
         return ""

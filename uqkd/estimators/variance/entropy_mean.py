@@ -12,13 +12,14 @@ from uqkd.errors import ShapeError, one_of
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.intervals.prompt_means.tables import table_interval
+from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.two_way import ratio_values, two_way_standard_error
 
 COMPONENTS = ("mutual_information", "expected", "total", "share")
 
 
 @dataclass(frozen=True)
-class EntropyMean:
+class EntropyMean(EpistemicAleatoric):
     """Means over prompts of students' entropies, nats, each with its two-way standard error (students × prompts).
 
     Attributes
@@ -39,6 +40,16 @@ class EntropyMean:
     total_se: float
     per_student: Array = field(repr=False, compare=False)
     per_student_information: Array = field(repr=False, compare=False)
+
+    @property
+    def inter(self) -> float:
+        """`mutual_information`."""
+        return self.mutual_information
+
+    @property
+    def intra(self) -> float:
+        """`expected`."""
+        return self.expected
 
     def interval(
         self,

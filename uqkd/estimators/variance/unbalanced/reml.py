@@ -207,7 +207,7 @@ def _covariance(model: MixedModel, estimate: Array) -> Array:
 
     _, hessian = _derivatives(criterion, estimate[inside])
     if np.linalg.eigvalsh(hessian)[0] > 0:
-        out[np.ix_(inside, inside)] = 2.0 * np.linalg.inv(hessian)
+        out[np.ix_(inside, inside)] = 2.0 * np.linalg.solve(hessian, np.eye(len(inside)))
     return out
 
 
