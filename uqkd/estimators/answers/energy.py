@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 from uqkd.checking.arrays import Array, shaped
 from uqkd.checking.arrays import draws as checked_draws
+from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
@@ -79,11 +80,11 @@ def energy_distance(draws: ArrayLike, teacher: ArrayLike | None = None) -> Energ
     >>> energy_distance([[[0.0, 2.0]]], teacher=[[1.0, 5.0]]).per_student
     array([[-1.]])
     """
-    array = checked_draws("energy_distance", draws, need_students=2 if teacher is None else 1)
+    array = raisable("draws", checked_draws("energy_distance", draws, need_students=2 if teacher is None else 1))
     deep = array if array.ndim == 4 else array[..., None]
     if teacher is None:
         return _between(deep)
-    theirs = shaped("teacher", teacher, "P k", "P k D", need={"k": 2})
+    theirs = raisable("teacher", shaped("teacher", teacher, "P k", "P k D", need={"k": 2}))
     theirs = theirs if theirs.ndim == 3 else theirs[..., None]
     if theirs.shape[0] != deep.shape[1] or theirs.shape[2] != deep.shape[3]:
         raise ShapeError(

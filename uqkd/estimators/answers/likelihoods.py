@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from uqkd.checking.arrays import finite
 from uqkd.errors import DataError, ShapeError
 
 Array = NDArray[np.float64]
@@ -105,11 +106,18 @@ def answer_likelihoods(
     >>> [round(float(x), 3) for x in (found.predictive_entropy, found.predictive_entropy_normalised, found.token_entropy)]
     [1.386, 1.04, 0.924]
     """
-    rows = [np.asarray(row, dtype=np.float64) for row in token_logprobs]
+    rows = [_row(row) for row in token_logprobs]
     if not rows or any(row.ndim != 1 for row in rows):
         raise ShapeError("answer_likelihoods needs one sequence of numbers for each of one or more answers.")
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     return likelihoods_of_rows(np.concatenate(rows), lengths, shape)
+
+
+def _row(values: Sequence[float]) -> Array:
+    """One answer's numbers; an answer without tokens has none."""
+    if isinstance(values, np.ma.MaskedArray) or np.asarray(values).dtype.kind in "OUS" or np.size(values):
+        return finite("token_logprobs", values)
+    return np.zeros(0)
 
 
 def likelihoods_of_rows(values: Array, lengths: NDArray[np.int64], shape: tuple[int, ...] | None) -> AnswerLikelihoods:

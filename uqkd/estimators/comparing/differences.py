@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from uqkd.checking.arrays import Array, confidence_level, numpy_of
+from uqkd.checking.variation import raisable
 from uqkd.errors import OptionError, ShapeError, one_of
 from uqkd.estimators.comparing.boundary import Bound, is_constant, unvaried
 from uqkd.estimators.comparing.compared import Comparison
@@ -103,6 +104,7 @@ def compare(
     beside = _beside(labels, teacher, same_prompts)
     tables = [measure_values(measure, data, **own) for data, own in zip((first, second), beside, strict=True)]
     _check(tables, paired=paired, same_prompts=same_prompts)
+    tables = [raisable(which, table) for which, table in zip(("first", "second"), tables, strict=True)]
     count = min(np.shape(numpy_of(data))[1] for data in (first, second))
     if groups is not None:
         tables = [grouped(table, groups) for table in tables]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from uqkd.checking.arrays import Array
-from uqkd.errors import one_of
+from uqkd.checking.arrays import Array, known_or_nan
+from uqkd.errors import OptionError, one_of
 
 CORRECTIONS = ("holm", "benjamini_hochberg")
 
@@ -38,7 +38,12 @@ def adjusted_p_values(p_values: ArrayLike, correction: str = "holm") -> Array:
     array([0.03, 0.06, 0.06])
     """
     one_of("correction", correction, CORRECTIONS)
-    given = np.asarray(p_values, dtype=np.float64)
+    given = known_or_nan("p_values", p_values)
+    low, high = np.fmin.reduce(given, axis=None), np.fmax.reduce(given, axis=None)
+    if given.ndim != 1 or np.any(given < 0) or np.any(given > 1):
+        raise OptionError(
+            f"p_values must be one axis of numbers from 0 to 1; got shape {given.shape}, {low:g} to {high:g}."
+        )
     known = np.where(np.isnan(given), 1.0, given)
     if correction == "benjamini_hochberg":
         found = np.asarray(stats.false_discovery_control(known, method="bh"))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from uqkd.checking.arrays import Array, finite, float_or_array, shaped
+from uqkd.checking.variation import raisable
 from uqkd.errors import DataError, ShapeError
 from uqkd.estimators.intervals.level import LEVEL, normal_quantile, tails
 
@@ -217,7 +218,7 @@ def _mean_distance(shift: Array, sd: Array) -> Array:
 
 
 def _gaussians(means: Any, variances: Any, observed: Any) -> tuple[Array, Array, Array]:
-    mean, variance = shaped("means", means, "P", "S P"), finite("variances", variances)
+    mean, variance = raisable("means", shaped("means", means, "P", "S P")), finite("variances", variances)
     if variance.shape != mean.shape:
         raise ShapeError(f"variances needs the shape of means, {mean.shape}; got {variance.shape}.")
     if variance.min() < 0.0:
@@ -237,7 +238,7 @@ def _limits(low: Any, high: Any, observed: Any) -> tuple[Array, Array, Array]:
 
 
 def _observed(observed: Any, prompts: int) -> Array:
-    came = shaped("observed", observed, "P")
+    came = raisable("observed", shaped("observed", observed, "P"))
     if came.size != prompts:
         raise ShapeError(f"observed needs one number for each of {prompts} prompts; got {came.size}.")
     return came

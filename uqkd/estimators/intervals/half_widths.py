@@ -136,13 +136,15 @@ def variance_half_widths(
     >>> variance_half_widths(1.0, 0.2, 5).round(3)
     array([0.68 , 0.974])
     """
-    value, error = np.broadcast_arrays(
-        np.asarray(estimate, dtype=np.float64), np.asarray(standard_error, dtype=np.float64)
-    )
+    value, error = known_or_nan("estimate", estimate), known_or_nan("standard_error", standard_error)
+    try:
+        value, error = np.broadcast_arrays(value, error)
+    except ValueError:
+        raise ShapeError(f"estimate and standard_error need one shape; got {value.shape} and {error.shape}.") from None
     if count is None:
         reach = error * special.ndtri(0.5 + confidence_level(level) / 2.0)
     else:
-        n = np.asarray(count, dtype=np.float64)
+        n = known_or_nan("count", count)
         reach = error * _quantile(n - 1.0, level) * np.sqrt((n + 1.0) / np.maximum(n - 1.0, 1.0))
     scale = np.where(value > 0, value, 1.0)
     up = np.where(value > 0, scale * np.expm1(np.minimum(reach / scale, 25.0)), reach)

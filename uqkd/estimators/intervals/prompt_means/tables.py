@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import Array, confidence_level, shaped
+from uqkd.checking.variation import raisable
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.intervals.prompt_means.interval import prompt_codes
@@ -97,7 +98,7 @@ def table_interval(
     >>> round(float(found.low), 2), round(float(found.high), 2)
     (-0.99, 6.32)
     """
-    values = shaped("table", table, "S P")
+    values = raisable("table", shaped("table", table, "S P"))
     level = confidence_level(level)
     codes = prompt_codes(values.shape[1], prompts, groups)
     found = table_limits(values, level=level, groups=codes, positive=positive)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uqkd.checking.arrays import finite, gapped
+from uqkd.checking.variation import raisable
 from uqkd.errors import DataError, ShapeError
 
 Array = NDArray[np.float64]
@@ -48,7 +49,7 @@ def array_cells(name: str, draws: ArrayLike) -> Cells:
     array([[2.],
            [1.]])
     """
-    array = gapped(name, draws)
+    array = raisable(name, gapped(name, draws))
     if array.ndim not in (3, 4):
         raise ShapeError(f"{name} needs axes (S, P, R) or (S, P, R, D); got {array.ndim} axes of shape {array.shape}.")
     deep = array if array.ndim == 4 else array[..., None]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from uqkd.checking.arrays import finite
+from uqkd.checking.arrays import finite, unmasked
+from uqkd.checking.variation import raisable
 from uqkd.errors import DataError, OptionError, ShapeError, nearest
 
 Array = NDArray[np.float64]
@@ -99,7 +100,7 @@ def mixed_model(table: Mapping[str, Any], effects: Sequence[str], *, fixed: Sequ
             "reml_components needs distinct effects, none of them 'residual' or fixed; got "
             f"effects {list(effects)} and fixed {list(fixed)}."
         )
-    y = finite(value, _column(table, value))
+    y = raisable(value, finite(value, _column(table, value)))
     if y.ndim != 1:
         raise ShapeError(f"reml_components needs one axis of values; got shape {y.shape}.")
     codes = [_levels(table, effect, len(y)) for effect in effects]
@@ -126,7 +127,7 @@ def _column(table: Mapping[str, Any], name: str) -> NDArray[Any]:
     columns = [str(key) for key in table.keys()]  # noqa: SIM118 - a data frame iterates like this too
     if name not in columns:
         raise DataError(f"reml_components found no column {name!r}; {nearest(name, columns)}.")
-    return np.asarray(table[name])
+    return np.asarray(unmasked(name, table[name]))
 
 
 def _levels(table: Mapping[str, Any], effect: str, count: int) -> NDArray[np.int64]:
