@@ -127,14 +127,14 @@ def variance_interval(
         (means - means.mean(axis=0))[..., None], array.var(axis=2, ddof=1), array.shape[2], *two_values(array)
     )
     found = diagnose(spread)
-    stray = found.differ if component == "intra" else found.differ or found.heavy
+    stray = found.answers or found.differ or (found.heavy and component != "intra")
     chosen = one_of("method", method or ("stretched" if stray else "mls"), METHODS)
     if chosen == "stretched":
         return _stretched(spread, component, level, found)
     interval = _normal(array, spread.within.mean(axis=0), component, (level, chosen))
     note = interval.note if component == "intra" else interval.note + _coverage_note(component, chosen, len(array))
     note += _least(component, "mls", len(array))
-    note += f"; not so here: {found.warning}. Use method='stretched'" if stray else ""
+    note += f"; not so here: {found.warning or 'the values are two alone'}. Use method='stretched'" if stray else ""
     bound, none = (
         zero_bound(spread, component, level=level, groups=None),
         np.asarray(interval.low) == np.asarray(interval.high),
