@@ -40,6 +40,9 @@ def test_the_command_writes_the_table_and_the_page(a_kind, tmp_path):
     page = (tmp_path / "coverage.md").read_text()
     assert "About some." in page
     assert "| normal | 1 | 0.95 | 0.3 | 7 | 1 |" in page
+    (tmp_path / "coverage.md").unlink()
+    assert command.main(["--page", "--out", str(tmp_path)]) == 0  # the same page, and nothing simulated
+    assert (tmp_path / "coverage.md").read_text() == page
 
 
 def test_a_long_table_is_gathered(a_kind, tmp_path):

@@ -7,6 +7,7 @@ both without bias, and every quantity here is a sum of such agreements.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.counting import answers, counted
-from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, as_few_columns
+from uqkd.estimators.intervals.prompt_means.spread import Spread, StudentSpread, as_few_columns
 from uqkd.estimators.variance.moments import VarianceDecomposition
 from uqkd.estimators.variance.prompt_mean import spread_of
 
@@ -55,23 +56,26 @@ def decompose_agreement(draws: ArrayLike) -> VarianceDecomposition:
     """
     array = answers("draws", draws, "S P R", need=(2, 1, 2))
     responses = array.shape[2]
-    within, squared, rows = [], [], []
+    within, squared = [], []
     for counts in counted(array):
         of_pairs = (counts**2).sum(axis=-1) - responses
         within.append(1.0 - of_pairs / (responses * (responses - 1)))
-        apart = counts / responses - (counts / responses).mean(axis=0)
-        squared.append((apart**2).sum(axis=-1))
-        rows.append(as_few_columns(apart))
+        mean = counts / responses
+        squared.append(((mean - mean.mean(axis=0)) ** 2).sum(axis=-1))
     own, about = np.concatenate(within, axis=1), np.concatenate(squared, axis=1)
+    return from_spreads(own, about, responses, spread=partial(_spread_of_answers, array, own))
+
+
+def _spread_of_answers(array: NDArray[np.int64], within: Array) -> StudentSpread:
+    responses, rows = array.shape[2], []
+    for counts in counted(array):
+        rows.append(as_few_columns(counts / responses - (counts / responses).mean(axis=0)))
     width = max(block.shape[-1] for block in rows)
     padded = [np.pad(block, ((0, 0), (0, 0), (0, width - block.shape[-1]))) for block in rows]
-    spread = spread_of(np.concatenate(padded, axis=1), own, responses, bounds=(1.0, 1.0))
-    return from_spreads(own, about, responses, spread=spread)
+    return spread_of(np.concatenate(padded, axis=1), within, responses, bounds=(1.0, 1.0))
 
 
-def from_spreads(
-    within: Array, about: Array, responses: int, *, spread: StudentSpread | None = None
-) -> VarianceDecomposition:
+def from_spreads(within: Array, about: Array, responses: int, *, spread: Spread | None = None) -> VarianceDecomposition:
     """Components from each student's own variance and its squared distance from the mean of all students.
 
     Parameters
@@ -82,8 +86,8 @@ def from_spreads(
         ‖mean response of the student − mean over students‖².
     responses : int
         R.
-    spread : StudentSpread, optional
-        For intervals of the means.
+    spread : callable, optional
+        Makes what is needed for intervals of the means.
 
     Examples
     --------

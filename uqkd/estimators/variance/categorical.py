@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from uqkd.checking.probabilities import distributions
 from uqkd.checking.variation import certain
 from uqkd.errors import DataError, ShapeError
-from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.spread import Spread
 from uqkd.estimators.variance.entropy_mean import EntropyMean, entropy_mean
 from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
@@ -129,8 +130,8 @@ class CategoricalDecomposition(EpistemicAleatoric):
         Pseudo-values of the mutual information, whose mean is the jackknifed one; NaN where S = 2.
     per_student_entropy : (S, P) float
         Entropy of each student.
-    spread : StudentSpread, optional
-        What intervals of the means need.
+    spread : callable, optional
+        Makes what intervals of the means need.
     """
 
     inter: Array
@@ -144,7 +145,7 @@ class CategoricalDecomposition(EpistemicAleatoric):
     per_student_intra: Array
     per_student_information: Array
     per_student_entropy: Array
-    spread: StudentSpread | None = field(default=None, repr=False, compare=False)
+    spread: Spread | None = field(default=None, repr=False, compare=False)
 
     @property
     def mean(self) -> PromptMean:
@@ -238,7 +239,7 @@ def decompose_categorical(probs: ArrayLike) -> CategoricalDecomposition:
         per_student_intra=within,
         per_student_information=of_student,
         per_student_entropy=own,
-        spread=spread_of(q, within, bounds=(1.0, 1.0)),
+        spread=partial(spread_of, q, within, bounds=(1.0, 1.0)),
     )
 
 

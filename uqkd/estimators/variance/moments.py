@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from uqkd.checking.arrays import draws as checked_draws
 from uqkd.checking.arrays import same_shape, shaped
 from uqkd.checking.variation import raisable
 from uqkd.errors import VarianceError
-from uqkd.estimators.intervals.prompt_means.spread import StudentSpread, two_values
+from uqkd.estimators.intervals.prompt_means.spread import Spread, two_values
 from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.prompt_mean import PromptMean, prompt_mean, spread_of
 
@@ -28,8 +29,8 @@ class VarianceDecomposition(EpistemicAleatoric):
     per_student_inter, per_student_intra : (S, P) float
         Jackknife pseudo-values of `inter` and the students' own variances: their means over students are
         `inter` and `intra`, their spread gives the standard errors. NaN for `inter` where S = 2.
-    spread : StudentSpread, optional
-        What intervals of the means need: students' mean responses and own variances.
+    spread : callable, optional
+        Makes what intervals of the means need: students' mean responses and own variances.
     """
 
     inter: Array
@@ -37,7 +38,7 @@ class VarianceDecomposition(EpistemicAleatoric):
     total: Array
     per_student_inter: Array
     per_student_intra: Array
-    spread: StudentSpread | None = field(default=None, repr=False, compare=False)
+    spread: Spread | None = field(default=None, repr=False, compare=False)
 
     @property
     def mean(self) -> PromptMean:
@@ -96,7 +97,9 @@ def decompose_variance(draws: ArrayLike) -> VarianceDecomposition:
     else:
         pseudo = np.full_like(within, np.nan)
     inter = of_means - intra / responses
-    spread = spread_of(means if array.ndim == 4 else means[..., None], within, responses, bounds=two_values(array))
+    spread = partial(
+        spread_of, means if array.ndim == 4 else means[..., None], within, responses, bounds=two_values(array)
+    )
     return VarianceDecomposition(inter, intra, inter + intra, pseudo, within, spread)
 
 
@@ -234,4 +237,6 @@ def decompose_gaussian(means: ArrayLike, variances: ArrayLike) -> VarianceDecomp
     inter = squared.sum(axis=0) / (students - 1)
     pseudo = (students * squared - inter) / (students - 2) if students > 2 else np.full_like(squared, np.nan)
     intra = variance.mean(axis=0)
-    return VarianceDecomposition(inter, intra, inter + intra, pseudo, variance, spread_of(mean[..., None], variance))
+    return VarianceDecomposition(
+        inter, intra, inter + intra, pseudo, variance, partial(spread_of, mean[..., None], variance)
+    )

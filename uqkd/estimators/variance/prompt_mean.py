@@ -12,7 +12,7 @@ from uqkd.errors import OptionError
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.intervals.prompt_means.interval import mean_interval
-from uqkd.estimators.intervals.prompt_means.spread import StudentSpread
+from uqkd.estimators.intervals.prompt_means.spread import Spread, StudentSpread
 from uqkd.estimators.variance.names import EpistemicAleatoric
 from uqkd.estimators.variance.two_way import two_way_standard_error
 
@@ -27,8 +27,8 @@ class PromptMean(EpistemicAleatoric):
     inter_se, intra_se, total_se : float
         Not for intervals: an estimated variance of few students is skewed, and its standard error is small where the estimate
         is. Two standard errors to either side covered 60–91 % where `interval` covers what it promises.
-    spread : StudentSpread, optional
-        What `interval` needs beyond these numbers.
+    spread : callable, optional
+        Makes what `interval` needs beyond these numbers.
     """
 
     inter: float
@@ -37,7 +37,7 @@ class PromptMean(EpistemicAleatoric):
     inter_se: float
     intra_se: float
     total_se: float
-    spread: StudentSpread | None = field(default=None, repr=False, compare=False)
+    spread: Spread | None = field(default=None, repr=False, compare=False)
 
     def interval(
         self,
@@ -94,7 +94,7 @@ class PromptMean(EpistemicAleatoric):
             raise OptionError(
                 "interval needs the draws' spread, which means made by hand lack; call a decompose function."
             )
-        return mean_interval(self.spread, component, level=level, prompts=prompts, groups=groups, whole=whole)
+        return mean_interval(self.spread(), component, level=level, prompts=prompts, groups=groups, whole=whole)
 
 
 def prompt_mean(
@@ -103,7 +103,7 @@ def prompt_mean(
     *,
     inter: Array,
     intra: Array,
-    spread: StudentSpread | None = None,
+    spread: Spread | None = None,
 ) -> PromptMean:
     """Average over prompts with two-way standard errors from (S, P) pseudo-values."""
     both = per_student_inter + per_student_intra

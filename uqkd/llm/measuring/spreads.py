@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,5 +42,5 @@ def components_beside(
                 about.append(((apart @ block.similarity) * apart).sum(axis=-1).T)
                 rows.append(factors(apart @ block.similarity @ np.swapaxes(apart, 1, 2)))
     own, *rest = (np.concatenate(parts, axis=1) for parts in within)
-    spread = spread_of(np.concatenate(rows, axis=1), own, draws, bounds=(1.0, 2.0))  # of vectors of length one
+    spread = partial(spread_of, np.concatenate(rows, axis=1), own, draws, bounds=(1.0, 2.0))  # of vectors of length one
     return from_spreads(own, np.concatenate(about, axis=1), draws, spread=spread), rest

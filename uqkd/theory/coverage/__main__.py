@@ -1,4 +1,4 @@
-"""`python -m uqkd.theory.coverage [kind ...] [--experiments N] [--out docs]`: tables of what intervals cover."""
+"""`python -m uqkd.theory.coverage [kind ...] [--experiments N] [--out docs] [--page]`: tables of what intervals cover."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("kind", nargs="*", help="kinds of intervals; all of them where none is named")
     parser.add_argument("--experiments", type=int, help="experiments a cell; each kind has its own number otherwise")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page; default: docs")
+    parser.add_argument(
+        "--page", action="store_true", help="simulate nothing: the page alone, from the tables that lie there"
+    )
     asked = parser.parse_args(words)
     try:
-        for name in [kind(name).__name__.rsplit(".", 1)[1] for name in asked.kind] or kinds():
+        for name in [] if asked.page else [kind(name).__name__.rsplit(".", 1)[1] for name in asked.kind] or kinds():
             print(f"{name}: simulating", flush=True)
             rows = kind(name).rows(asked.experiments)
             print(f"{name}: {len(rows)} cells in {write_table(rows, asked.out / 'coverage', name)}", flush=True)

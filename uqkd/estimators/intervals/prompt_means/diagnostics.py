@@ -24,10 +24,14 @@ class Diagnosis:
     unequal : float
         Dispersion of students' own variances, at each prompt or over all of them, against that of normal responses of students
         with one variance; 0 where means are known exactly.
+    answers: bool
+        The values are answers or take two values alone, which no normal theory is for, and of which the two others, 0 then, say
+        nothing.
     """
 
     kurtosis: float
     unequal: float
+    answers: bool = False
 
     @property
     def heavy(self) -> bool:
@@ -78,6 +82,8 @@ def diagnose(spread: StudentSpread) -> Diagnosis:
     >>> found.differ, found.heavy
     (True, True)
     """
+    if np.isfinite(spread.largest):
+        return Diagnosis(0.0, 0.0, answers=True)
     return Diagnosis(_kurtosis(spread), _unequal(spread))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ SEEN_EXCESS, OF_SKEWNESS = 2.0, 1.5
 FEW, MANY = 10, 30
 # Students whose differences have a direction to look for, and those up to whom it is: with more the spectrum tells enough.
 DIRECTED = (3, 200)
+_FIRST = 256  # numbers looked at before all of them
 SMALLEST_STRETCH = 0.3  # of a normal mean square's variance, however light the tails
 
 # Responses' worth of normal theory that the noise of a student's variance is shrunk to: a spread from few cells is variable.
@@ -69,6 +71,9 @@ class StudentSpread:
     def between(self) -> tuple[Part, ...]:
         """`between_parts` of it, found once."""
         return between_parts(self)
+
+
+Spread = Callable[[], StudentSpread]  # found when an interval is asked for, as it holds what students said
 
 
 @dataclass(frozen=True)
@@ -273,7 +278,9 @@ def two_values(draws: Array) -> tuple[float, float]:
     >>> two_values(np.array([0.0, 1.0, 1.0])), two_values(np.array([0.0, 1.0, 2.0]))
     ((0.25, 0.5), (inf, inf))
     """
+    if draws.ndim > 3 or np.unique(draws.reshape(-1)[:_FIRST]).size > 2:
+        return np.inf, np.inf
     low, high = draws.min(), draws.max()
-    if draws.ndim > 3 or low == high or not ((draws == low) | (draws == high)).all():
+    if low == high or not ((draws == low) | (draws == high)).all():
         return np.inf, np.inf
     return float((high - low) ** 2 / 4.0), float((high - low) ** 2 / 2.0)
