@@ -80,7 +80,7 @@ def fitted(squares: MeanSquares, *, held: int | None = None, at: float = 0.0) ->
 def covariance(squares: MeanSquares, coef: Array) -> Array:
     """Inverse Fisher information of (floor, slope)."""
     weighted = squares.design * (squares.dof / 2.0 / (squares.design @ coef) ** 2)[:, None]
-    return np.asarray(np.linalg.inv(weighted.T @ squares.design))
+    return np.asarray(np.linalg.solve(weighted.T @ squares.design, np.eye(2)))
 
 
 def mean_deviance(dof: Array | float) -> Array:
