@@ -84,6 +84,7 @@ def test_students_vary_as_they_should():
         np.testing.assert_allclose(found, expected, atol=0.05)  # 3.9 times √((1.3² + .55²)·…/20,000) < .05
 
 
+@pytest.mark.slow
 def test_rows_name_what_was_simulated():
     table = averaging.rows(1)
     assert {row["quantity"] for row in table} == {"floor", "slope", "no lack of fit"}

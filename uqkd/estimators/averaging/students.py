@@ -25,7 +25,8 @@ def averaging_law_of(k: Any, means: Any, *, design: str, level: float = LEVEL) -
     k : (K,) array_like
         Responses averaged; positive, at least two different values.
     means : (K, S, P) array_like
-        Mean response of student s to prompt p after training on k responses; S >= 3.
+        Mean response of student s to prompt p after training on k responses; S >= 3. Known exactly, or from so many draws
+        that their noise is small beside slope/k: that noise counts as floor, and no two k share it.
     design : {"nested", "shared", "independent"}
         "nested": student s is one student, and its responses at k contain those at every smaller k, as in a bank that is
         topped up. "shared": student s begins alike at every k and has responses of its own each time. "independent": other

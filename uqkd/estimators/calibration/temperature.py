@@ -67,8 +67,8 @@ def fit_temperature(logits: Any, labels: Any) -> Temperature:
     3.640957
     """
     array = shaped("logits", logits, "P C", "S P C", need={"C": 2})
-    _no_probabilities(array)
     truth = class_labels(labels, array.shape[-2], array.shape[-1])
+    _no_probabilities(array)
     stack = array.reshape(-1, *array.shape[-2:])
     fits = []
     for s, rows in enumerate(stack):
@@ -164,12 +164,12 @@ def apply_temperature(logits: Any, temperature: Any) -> Array:
     array([[0.75, 0.25]])
     """
     array = shaped("logits", logits, "P C", "S P C", need={"C": 2})
-    _no_probabilities(array)
     value = finite("temperature", temperature)
     if value.min() <= 0.0:
         raise DataError(f"temperature must be positive; got {value.min():g}.")
     if value.ndim > 1 or (value.ndim == 1 and (array.ndim != 3 or value.size != array.shape[0])):
         raise ShapeError(f"temperature needs one number or one per student; got {value.shape} for {array.shape}.")
+    _no_probabilities(array)
     if value.ndim == 1:
         value = value[:, None, None]
     return np.asarray(special.softmax((array - array.max(axis=-1, keepdims=True)) / value, axis=-1))

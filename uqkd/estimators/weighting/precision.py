@@ -179,7 +179,7 @@ def _solve(matrix: Array, target: Array) -> Array:
             "covariance is not positive definite, so some combination of the sources would have no variance; "
             "are two sources the same draws? Leave one out."
         ) from error
-    shape = np.broadcast_shapes(target.shape, matrix.shape[:-1])  # one matrix may serve the sources of every prompt
+    shape = np.broadcast_shapes(target.shape, matrix.shape[:-1])  # one matrix may serve all prompts, and one target
     half = np.linalg.solve(factor, np.broadcast_to(target, shape)[..., None])
     return np.linalg.solve(np.swapaxes(factor, -1, -2), half)[..., 0]
 

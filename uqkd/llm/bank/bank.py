@@ -214,7 +214,8 @@ class Bank:
     def responses(self, prompts: Prompts, *, students: int, k: int, per_student: int) -> Responses:
         """The teacher's responses for each student: disjoint between students, nested in k.
 
-        Student s gets the responses s·per_student ... s·per_student+k-1 of every prompt.
+        Student s gets the responses s·per_student ... s·per_student+k-1 of every prompt. The variances between students at
+        several k of one bank therefore err together: `uqkd.estimators.averaging_law_of` with design="nested" counts that.
 
         Parameters
         ----------
