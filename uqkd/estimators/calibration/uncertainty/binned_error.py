@@ -22,8 +22,8 @@ from uqkd.estimators.intervals.mean_squares import Interval
 _NOTES = {
     "l1": "test inversion, independent points: holds a true 0 in .97-.98 of samples, an error of .05 in .94-.97 where it is spread "
     "over confidences, in .90-.94 where the most confident fifth alone is wrong",
-    "l2": "test inversion, independent points: holds a true 0 and an error of .05 in .95-.98; in .87-.94 where nearly "
-    "all are right",
+    "l2": "test inversion, independent points: holds a true 0 in .97-.99 of samples, an error of .05 in .94-.98; "
+    "in .87-.94 where nearly all are right",
     "quadratic": "test inversion, independent points: holds a true 0 in .97-.99 of samples, an error of .05 in .94-.99",
 }
 

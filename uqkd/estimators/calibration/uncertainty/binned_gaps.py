@@ -12,7 +12,7 @@ from scipy import special
 
 from uqkd.checking.arrays import Array
 
-PENALTY = 0.5  # of a free gap in each bin against one size of gap for all, in units of Akaike's 2; see `chance_below`
+PENALTY = 0.5  # a bin, of a size of its own against one size for all; Akaike's is 2; see `chance_below`
 _REACH = 3.0  # standard errors
 _LEAST = 1e-12  # variance of a gap below which it counts as this: where all confidences are 0 or 1
 
