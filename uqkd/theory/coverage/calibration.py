@@ -85,9 +85,9 @@ def true_error(rows: Population, measure: str) -> float:
     """The estimand of a measure over the population, from the true probabilities; it shares `bin_of` with the estimators."""
     if measure == "kernel":
         cell = np.minimum((rows.confidence * 1_000).astype(int), 999)  # a thousandth is a hundredth of the bandwidth
-        count, gap = np.bincount(cell, minlength=1_000), np.bincount(cell, rows.confidence - rows.right, 1_000)
+        count, summed = np.bincount(cell, minlength=1_000), np.bincount(cell, rows.confidence - rows.right, 1_000)
         near = np.exp(-(((np.arange(1_000)[:, None] - np.arange(1_000)) / 1_000 / BANDWIDTH) ** 2) / 2.0)
-        return float(np.sqrt((gap @ near @ gap) / (count @ near @ count)))
+        return float(np.sqrt((summed @ near @ summed) / (count @ near @ count)))
     if measure == "classwise":
         gap, values = (rows.probs - rows.true_probs).T, rows.probs.T
     else:
@@ -95,10 +95,10 @@ def true_error(rows: Population, measure: str) -> float:
     index = bin_of(values, bins=BINS, binning="equal_width")
     total = 0.0
     for held, apart in zip(index, gap, strict=True):
-        count, summed = np.bincount(held, minlength=BINS), np.bincount(held, apart, BINS)
-        total += np.abs(summed).sum() if measure == "ece" else (summed**2 / np.maximum(count, 1)).sum()
-    points = len(rows.confidence)
-    return float(total / points if measure == "ece" else np.sqrt(total / points / len(index)))
+        points, away = np.bincount(held, minlength=BINS), np.bincount(held, apart, BINS)
+        total += np.abs(away).sum() if measure == "ece" else (away**2 / np.maximum(points, 1)).sum()
+    size = len(rows.confidence)
+    return float(total / size if measure == "ece" else np.sqrt(total / size / len(index)))
 
 
 def with_error(classes: int, shape: str, measure: str, error: float) -> Population:
@@ -120,7 +120,8 @@ def binned(confidence: Array, correct: Array, norm: str) -> Found:
     """Binned errors of (experiments, points) confidences and whether they were right."""
     index = bin_of(confidence, bins=BINS, binning="equal_width") + np.arange(len(confidence))[:, None] * BINS
     weights = (np.ones_like(confidence), confidence, confidence**2, correct)
-    sums = [np.bincount(index.ravel(), w.ravel(), len(confidence) * BINS).reshape(-1, BINS) for w in weights]
+    cells = len(confidence) * BINS
+    sums = [np.asarray(np.bincount(index.ravel(), w.ravel(), cells), dtype=float).reshape(-1, BINS) for w in weights]
     gaps = binned_gaps(*sums)
     debiased = debiased_error(gaps) if norm == "l1" else np.sqrt(np.maximum(unbiased_square(gaps), 0.0))
     return gaps.plug_in(NORMS[norm]) ** (1.0 / NORMS[norm]), debiased, *error_limits(gaps, norm=norm, level=LEVEL)

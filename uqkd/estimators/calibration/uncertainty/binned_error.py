@@ -18,10 +18,13 @@ from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 
+# Seen at level .95 with 200 and 2,000 points, 2 and 100 classes (uqkd.theory.coverage.calibration, 200 to 1,000 experiments).
 _NOTES = {
-    "l1": "test inversion, independent points",
-    "l2": "test inversion, independent points",
-    "quadratic": "test inversion, independent points",
+    "l1": "test inversion, independent points: holds a true 0 in .97-.98 of samples, an error of .05 in .94-.97 where it is spread "
+    "over confidences, in .90-.94 where the most confident fifth alone is wrong",
+    "l2": "test inversion, independent points: holds a true 0 in .97-.99 of samples, an error of .05 in .94-.98; "
+    "in .87-.94 where nearly all are right",
+    "quadratic": "test inversion, independent points: holds a true 0 in .97-.99 of samples, an error of .05 in .94-.99",
 }
 
 
@@ -92,7 +95,7 @@ def calibration_error(
     >>> probs = np.repeat([[0.7, 0.3], [0.9, 0.1]], 50, axis=0)
     >>> found = calibration_error(probs, np.repeat([0, 1, 0, 1], [33, 17, 44, 6]))  # .66 and .88 right
     >>> round(found.plug_in, 3), round(found.debiased, 3), [round(float(x), 3) for x in found.interval]
-    (0.03, 0.0, [0.0, 0.103])
+    (0.03, 0.0, [0.0, 0.107])
     """
     one_of("norm", norm, NORMS)
     confidence_level(level)

@@ -12,7 +12,7 @@ from scipy import special
 
 from uqkd.checking.arrays import Array
 
-PENALTY = 0.5  # of a free gap in each bin against one size of gap for all, in units of Akaike's 2; see `chance_below`
+PENALTY = 0.5  # a bin, of a size of its own against one size for all; Akaike's is 2; see `chance_below`
 _REACH = 3.0  # standard errors
 _LEAST = 1e-12  # variance of a gap below which it counts as this: where all confidences are 0 or 1
 
@@ -59,15 +59,15 @@ class BinnedGaps:
         inside = np.clip(right, 0.0, 1.0)
         return np.asarray(np.maximum(inside * (1.0 - inside) - self.spread, _LEAST) / self.count)
 
-    @property
-    def points(self) -> Array:
-        """Number of points, (...)."""
-        return np.asarray((self.count * (self.weight > 0)).sum(axis=-1))
-
     def reference_variance(self) -> Array:
         """Variance of each bin's gap at the share correct among its points and one more that is as right as it is sure."""
-        right = self.confidence - self.gap * self.count / (self.count + 1.0)
-        return self._noise(right)
+        return self._noise(self.confidence - self.gap * self.count / (self.count + 1.0))
+
+    def half_step(self) -> Array:
+        """Half of what one point moves the plug-in, over the number of bins that carry its noise, (...)."""
+        noise = self.weight * np.sqrt(self.reference_variance())
+        carriers = noise.sum(axis=-1) ** 2 / (noise**2).sum(axis=-1)
+        return np.asarray(0.5 / (self.count * (self.weight > 0)).sum(axis=-1) / carriers)
 
 
 def binned_gaps(count: Array, confidence: Array, squares: Array, correct: Array) -> BinnedGaps:

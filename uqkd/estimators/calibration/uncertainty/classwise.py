@@ -82,7 +82,7 @@ def classwise_form(probs: Array, labels: Any, *, bins: int, binning: str) -> Qua
     gap = probs - np.eye(classes)[labels]
     scale = 1.0 / np.sqrt(points * classes * count.astype(float))  # |d|² = Σ w gap²/C, with w = count/points
     summed = np.bincount(cell.ravel(), gap.ravel())
-    true = likely(probs - (summed / (count + 1.0))[cell], count[cell])
+    true = likely(probs - (summed / (count + 1.0))[cell], count[cell].astype(float))
     true /= true.sum(axis=1, keepdims=True)
     own = float((gap**2 * (scale**2)[cell]).sum())
     noise = [_covariance(p, cell, scale) for p in (probs, true)]

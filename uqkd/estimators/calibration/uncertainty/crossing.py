@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uqkd.checking.arrays import Array
 
@@ -12,7 +13,7 @@ _SCAN = 24  # steps of the scan over [0, 1], even in the square root of the erro
 _HALVINGS = 18  # of a step of the scan, at most .08: to 3e-7
 
 
-def largest_error(holds: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
+def largest_error(holds: Callable[[Array], NDArray[np.bool_]], shape: tuple[int, ...]) -> Array:
     """Largest error in [0, 1] at which `holds`, of an array of errors, is true; 0 where it is nowhere.
 
     Examples

@@ -80,12 +80,12 @@ def error_limits(gaps: BinnedGaps, *, norm: str, level: float) -> tuple[Array, A
 
     The plug-in counts as no less than what a calibrated model exceeds but in 1 − level of samples, so that a sample that
     happens to look better than calibrated models do still has an upper limit above 0. For the upper limit of "l1" it counts as half
-    a point more: counts are whole, and of few errors the normal distribution would leave out too many true ones.
+    a point more where one bin carries the noise: counts are whole, and with few errors the normal distribution falls short.
     """
     value, (lower, upper) = gaps.plug_in(NORMS[norm]), tails(level)
     calm = np.zeros_like(gaps.gap)
     cumulants: Callable[..., Cumulants] = folded_cumulants if norm == "l1" else squared_cumulants
-    more = value + 0.5 / gaps.points if norm == "l1" else value
+    more = value + gaps.half_step() if norm == "l1" else value
     seen = np.maximum(more, gamma_quantile(1.0 - level, cumulants(calm, gaps.variance(calm), gaps.weight)))
     high = largest_error(lambda error: chance_below(gaps, error, seen, norm=norm) >= lower, value.shape)
     low = largest_error(lambda error: chance_below(gaps, error, value, norm=norm) >= upper, value.shape)
