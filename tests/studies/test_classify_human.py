@@ -17,7 +17,7 @@ from uqkd.testbeds.rated import DISTANCES, rated_of
 STUDY = load_study(Path(__file__).parents[2] / "studies/classify_human.py")
 SMALL = {
     "dimensions": 4, "teacher": "perceptron:3", "student": "perceptron:2", "replicates": 2, "students": 2,
-    "temperatures": [1.0, 2.0], "weights": [1.0], "lengths": [6], "steps": 8, "batch": 8,
+    "temperatures": [1.0, 2.0], "weights": [1.0], "lengths": [6], "steps": 60, "batch": 8,
 }  # fmt: skip
 
 

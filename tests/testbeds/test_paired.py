@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from uqkd import seeds
+from uqkd.errors import DataError
 from uqkd.testbeds.paired import paired_differences, squares
 
 
@@ -57,3 +58,9 @@ def test_squares_put_every_value_in_its_place():
     found = squares(pd.DataFrame(rows, columns=["method", "r", "t", "v"]), "v", row="r", column="t")
     assert found["a"].tolist() == [[0, 1], [10, 11]]
     assert found["b"].tolist() == [[100, 101], [110, 111]]
+
+
+def test_a_missing_value_is_an_error():
+    rows = pd.DataFrame({"method": ["a", "a", "b"], "r": [0, 0, 0], "t": [0, 1, 0], "v": [1.0, 2.0, 3.0]})
+    with pytest.raises(DataError, match="1 of 4 values of 'v' are missing"):
+        squares(rows, "v", row="r", column="t")

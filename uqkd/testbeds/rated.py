@@ -131,7 +131,9 @@ def text_features(parts: tuple[tuple[str, ...], ...], *, dimensions: int) -> lis
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     least = min(MIN_TEXTS, len(parts[0]) // 2)
-    words = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, min_df=least, max_features=MAX_PIECES)
+    words = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, min_df=least, max_features=MAX_PIECES
+    )
     first = words.fit_transform(parts[0])
     start = seeds.seed63("testbeds", "text features", shared=True) % 2**32
     reduced = TruncatedSVD(min(dimensions, min(first.shape) - 1), random_state=start)
