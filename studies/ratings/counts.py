@@ -1,6 +1,6 @@
 """How the files beside this one were made: the texts and the counts of three classes, a text a row.
 
-    python studies/ratings/choose.py human-ratings-tweets.csv human-ratings-nytEditorialSnippets.csv
+    python studies/ratings/counts.py human-ratings-tweets.csv human-ratings-nytEditorialSnippets.csv
 
 Nothing is chosen but columns. A text that stands in the source twice, rated by other people each time, becomes one row, with the
 raters of both.
