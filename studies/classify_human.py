@@ -9,6 +9,7 @@ the raters' own sampling error taken off; where people disagree is told by one h
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -29,7 +30,7 @@ from uqkd.testbeds.rated import DISTANCES, GROUPS, RatedTask, rated_cell, rated_
 
 Array = NDArray[np.float64]
 
-PLAIN, MIXED, CEILING = "teacher", "teacher, mixup", "raters"
+PLAIN, TEMPERED, CUD, MIXED, CEILING = "teacher", "teacher, temperature", "DUS + W-Clip", "teacher, mixup", "raters"
 STUDENTS = (*METHODS, MIXED, CEILING)
 ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
 ALL = "all"
@@ -74,7 +75,8 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     """A row for each test text, method and rule: distances of the setting that the rule chose, for this teacher."""
-    task, key = rated_of(cell), ("classify human", *(str(cell[name]) for name in sorted(cell)))
+    task = rated_of(cell)
+    key = ("classify human", *(str(cell[name]) for name in sorted(cell) if name != "data"))  # wherever the file lies
     factory = by_name(cell["teacher"], row=task.X.shape[1:], classes=len(task.train.classes))
     labels, recipe = task.train.majority, cell_recipe(cell)
     views = TargetFactory.fit(task.X, labels, classes=len(task.train.classes), factory=factory, recipe=recipe, key=key)
@@ -84,17 +86,16 @@ def measure(cell: dict) -> pd.DataFrame:
             if (rule, method) not in best or loss < best[rule, method][0]:
                 best[rule, method] = (loss, setting, test)
     groups, judging = thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
+    told = [(rule, method, setting, test, task.test.counts) for (rule, method), (_, setting, test) in best.items()]
+    label = np.eye(len(task.train.classes))[(task.test.counts - judging).argmax(axis=1)][
+        None
+    ]  # of raters who do not judge
+    told += [(rule, LABEL, "", label, judging) for rule in RULES]
+    about = {"data": data_label(cell), "replicate": cell["replicate"], "group": groups}
     return pd.concat(
         [
-            text_distances(probabilities, task.test.counts, judging).assign(
-                data=data_label(cell),
-                replicate=cell["replicate"],
-                rule=rule,
-                method=method,
-                setting=setting,
-                group=groups,
-            )
-            for (rule, method), (_, setting, probabilities) in best.items()
+            text_distances(probabilities, counts, judging).assign(**about, rule=rule, method=method, setting=setting)
+            for rule, method, setting, probabilities, counts in told
         ]
     )
 
@@ -124,47 +125,40 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
 
 
 def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str, Array, Array]]:
-    """What needs no student: the teacher, also at the temperature that fits the validation labels, base rates, the label itself."""
-    known, scaled = task.validation.majority >= 0, views.teacher
-    scaled = scaled.calibrated(task.X_held[known], task.validation.majority[known])
-    for name, teacher in ((ITSELF, views.teacher), (SCALED, scaled)):
-        yield (
-            name,
-            f"T={teacher.temperature:.2f}",
-            *(teacher.predict_proba(X)[None] for X in (task.X_held, task.X_test)),
-        )
+    """What needs no student: the teacher, as it is and at the temperature fitted out of fold, and base rates."""
+    for name, temperature in ((ITSELF, 1.0), (SCALED, views.temperature)):
+        teacher = replace(views.teacher, temperature=temperature)
+        yield name, f"T={temperature:.2f}", *(teacher.predict_proba(X)[None] for X in (task.X_held, task.X_test))
     rate = task.train.shares.mean(axis=0)
     yield BASE, "", *(np.tile(rate, (1, len(X), 1)) for X in (task.X_held, task.X_test))
-    sure = [np.eye(len(rate))[part.counts.argmax(axis=1)][None] for part in (task.validation, task.test)]
-    yield LABEL, "", *sure
 
 
 def losses(held: Array, task: RatedTask) -> dict[str, float]:
     """What each rule makes least on validation texts, mean over students."""
     known = task.validation.majority >= 0
-    return {
-        "labels": float(np.mean(negative_log_likelihood(held[:, known], task.validation.majority[known]))),
-        "raters": float(
-            distance_to_raters(held, task.validation.counts).kl.mean()
-        ),  # the cross-entropy, less a constant
-    }
+    by_labels = negative_log_likelihood(held[:, known], task.validation.majority[known])
+    by_raters = distance_to_raters(held, task.validation.counts).kl  # the cross-entropy, less a constant
+    return {"labels": float(np.mean(by_labels)), "raters": float(by_raters.mean())}
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Means over teachers and test texts, both of them samples, and paired differences from plain distillation, with Holm."""
     found = []
     for (data, rule), whole in table.groupby(["data", "rule"], sort=False):
-        for group, measure in product((ALL, *GROUPS), DISTANCES):
-            part, end = (whole, "") if group == ALL else (whole[whole["group"] == group], "_half")
-            values = squares(part, measure + end, row="replicate", column="text")
-            about = {"data": data, "rule": rule, "group": group, "measure": measure}
-            found += [{**about, **line} for line in paired_differences(values, PLAIN, tested=STUDENTS)]
+        of_text = whole.drop_duplicates("text").set_index("text")["group"].sort_index()
+        for measure, (group, end) in product(DISTANCES, [(ALL, ""), *((group, "_half") for group in GROUPS)]):
+            here = (of_text == group).to_numpy() | (group == ALL)
+            values = squares(whole, measure + end, row="replicate", column="text")
+            part = {method: square[:, here] for method, square in values.items()}
+            for other in (PLAIN, TEMPERED):
+                about = {"data": data, "rule": rule, "group": group, "measure": measure, "other": other}
+                found += [{**about, **line} for line in paired_differences(part, other, tested=STUDENTS)]
     return pd.DataFrame(found)
 
 
 def shown(found: pd.DataFrame, **where: str) -> pd.DataFrame:
     """The rows of a table in which columns hold these values, by method."""
-    for column, value in where.items():
+    for column, value in {"other": PLAIN, **where}.items():
         found = found[found[column] == value]
     return found.set_index("method")
 
@@ -218,23 +212,25 @@ def told(found: pd.DataFrame) -> str:
         row = shown(found, rule=RULES[0], group=ALL, measure=measure).loc[method]
         return f"{row['value']:.3f} ± {row['half_width']:.3f}"
 
-    def against(rule: str, group: str, sign: str) -> str:
-        rows = shown(found, rule=rule, group=group, measure="kl")
-        rows = rows[rows["sign"] == {"nearer": "below", "farther": "above"}[sign]].drop(index=CEILING, errors="ignore")
-        each = [f"'{m}' ({row['difference']:+.3f} ± {row['difference_half_width']:.3f})" for m, row in rows.iterrows()]
-        return captions.minus(f"{sign} " + (", ".join(each) or "none"))
+    def apart(row: pd.Series) -> str:
+        return captions.minus(f"{row['difference']:+.3f} ± {row['difference_half_width']:.3f}")
 
-    cud = shown(found, rule=RULES[0], measure="kl").loc["DUS + W-Clip"].set_index("group").loc[list(GROUPS)]
-    claims = [f"{group} {row['difference']:+.3f} ± {row['difference_half_width']:.3f}" for group, row in cud.iterrows()]
-    gaps = {
-        group: shown(found, rule=RULES[0], group=group, measure="entropy_gap").loc[PLAIN, "value"] for group in GROUPS
-    }
+    def against(rule: str, group: str) -> str:
+        rows, said = shown(found, rule=rule, group=group, measure="kl").drop(index=CEILING), []
+        for sign, word in (("below", "nearer"), ("above", "farther")):
+            each = [f"'{method}' ({apart(row)})" for method, row in rows[rows["sign"] == sign].iterrows()]
+            said.append(f"{word} {', '.join(each) or 'none'}")
+        return "; ".join(said)
+
+    def cud(other: str) -> str:
+        rows = [shown(found, rule=RULES[0], group=group, measure="kl", other=other).loc[CUD] for group in GROUPS]
+        return ", ".join(f"{group} {apart(row)}" for group, row in zip(GROUPS, rows, strict=True))
+
+    best = shown(found, rule=RULES[1], group=ALL, measure="kl").loc[CEILING]
     return (
-        f"KL(raters ‖ student): plain distillation {level(PLAIN)} nats, targets of the raters' shares {level(CEILING)}, the "
-        f"teacher itself {level(ITSELF)}, at a temperature {level(SCALED)}, base rates {level(BASE)}. Than plain distillation: "
-        f"{against('labels', ALL, 'nearer')}; {against('labels', ALL, 'farther')}. On ambiguous texts "
-        f"{against('labels', 'ambiguous', 'nearer')}; {against('labels', 'ambiguous', 'farther')}. Shaping and clipping (CUD): "
-        f"{captions.minus(', '.join(claims))}. Plain students' entropy less the raters': "
-        f"{captions.minus(', '.join(f'{group} {gap:+.2f}' for group, gap in gaps.items()))}. Chosen by validation ratings instead: "
-        f"{against('raters', ALL, 'nearer')}."
+        f"KL(raters ‖ student): plain distillation {level(PLAIN)} nats, the teacher itself {level(ITSELF)}, at a temperature "
+        f"{level(SCALED)}, base rates {level(BASE)}. Than plain distillation: {against(RULES[0], ALL)}. On ambiguous texts: "
+        f"{against(RULES[0], GROUPS[-1])}. Shaping and clipping (CUD) less plain distillation: {cud(PLAIN)}; less temperature "
+        f"scaling: {cud(TEMPERED)}. Chosen by validation ratings instead: {against(RULES[1], ALL)}; then the raters' shares as "
+        f"targets, the ceiling, {apart(best)}."
     )

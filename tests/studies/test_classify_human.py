@@ -12,12 +12,12 @@ from uqkd.classify import METHODS
 from uqkd.errors import OptionError
 from uqkd.estimators import distance_to_raters, negative_log_likelihood
 from uqkd.run import load_study
-from uqkd.testbeds.rated import DISTANCES, rated_of
+from uqkd.testbeds.rated import DISTANCES, rated_of, thirds
 
 STUDY = load_study(Path(__file__).parents[2] / "studies/classify_human.py")
 SMALL = {
     "dimensions": 4, "teacher": "perceptron:3", "student": "perceptron:2", "replicates": 2, "students": 2,
-    "temperatures": [1.0, 2.0], "weights": [1.0], "lengths": [6], "steps": 8, "batch": 8,
+    "temperatures": [1.0, 2.0], "weights": [1.0], "lengths": [6], "steps": 60, "batch": 8,
 }  # fmt: skip
 
 
@@ -93,7 +93,15 @@ def test_each_rule_chooses_by_validation_texts_alone(cell, monkeypatch):
         yield "teacher", "shares", shares, good
 
     monkeypatch.setattr(module, "trained", trained)
-    table = module.measure(cell).query("method == 'teacher'")
+    whole = module.measure(cell)
+    groups, judging = thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
+    label = np.eye(2)[(task.test.counts - judging).argmax(axis=1)]
+    told = whole.query("method == 'majority label' and rule == 'labels'")
+    assert told["group"].tolist() == groups.tolist()
+    assert told["squared"].to_numpy() == pytest.approx(distance_to_raters(label, judging).squared)
+    own = distance_to_raters(np.eye(2)[judging.argmax(axis=1)], judging).squared.mean()
+    assert own < told["squared"].mean()  # the label of those who judge would flatter itself
+    table = whole.query("method == 'teacher'")
     chosen = table.groupby("rule")["setting"].unique().map(list).to_dict()
     assert chosen == {"labels": ["sure"], "raters": ["shares"]}
     assert len(table) == 2 * len(task.test.texts)
@@ -102,7 +110,7 @@ def test_each_rule_chooses_by_validation_texts_alone(cell, monkeypatch):
 def test_differences_are_of_teachers_and_texts_and_groups_use_the_other_half():
     rng = seeds.generator("test", "human", "means")
     rows = []
-    for method, less in (("teacher", 0.0), ("W-Clip", 0.2)):
+    for method, less in (("teacher", 0.0), ("W-Clip", 0.2), ("teacher, temperature", 0.5)):
         for replicate in range(3):
             for text in range(9):
                 value = 10.0 * replicate + text - less
@@ -111,13 +119,18 @@ def test_differences_are_of_teachers_and_texts_and_groups_use_the_other_half():
                 for name in DISTANCES:
                     line |= {name: value + 1e-6 * rng.normal(), f"{name}_half": 2 * value + 1e-6 * rng.normal()}
                 rows.append(line)
-    found = STUDY.module.means(pd.DataFrame(rows)).set_index(["group", "measure", "method"])
+    table = STUDY.module.means(pd.DataFrame(rows))
+    found = table[table["other"] == "teacher"].set_index(["group", "measure", "method"])
     whole, clear = found.loc["all", "kl", "W-Clip"], found.loc["clear", "kl", "W-Clip"]
     assert whole["value"] == pytest.approx(13.8, abs=1e-4)
     assert whole["difference"] == pytest.approx(-0.2, abs=1e-4)
     assert clear["difference"] == pytest.approx(-0.4, abs=1e-4)
     assert (whole["rows"], clear["rows"], whole["teachers"]) == (9, 3, 3)
     assert whole["sign"] == "below"
+    against = table[(table["other"] == "teacher, temperature") & (table["method"] == "W-Clip")].set_index(
+        ["group", "measure"]
+    )
+    assert against.loc[("all", "kl"), "difference"] == pytest.approx(0.3, abs=1e-4)
 
 
 def test_a_misspelt_network_is_refused_before_any_work(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from uqkd import seeds
+from uqkd.errors import DataError
 from uqkd.testbeds.paired import paired_differences, squares
 
 
@@ -37,19 +38,20 @@ def test_infinite_values_are_not_compared_and_not_counted():
     assert found["near"]["p_holm"] == found["near"]["p"]
 
 
+@pytest.mark.slow
 def test_families_without_a_difference_are_named_rarely():
-    """300 families of six methods, five teachers, eight rows, no difference: at most 5 % may name any. 99.9 % point: 28 of 300."""
+    """200 families of six methods, five teachers, eight rows, no difference: at most 5 % may name any, to the 99.9 % point."""
     rng = seeds.generator("test", "paired", "size")
     named = alone = 0
-    for _ in range(300):
+    for _ in range(200):
         values = {
             f"m{i}": rng.normal(size=(5, 1)) + rng.normal(size=(1, 8)) + rng.normal(size=(5, 8)) for i in range(7)
         }
         found = paired_differences(values, "m0", tested=[f"m{i}" for i in range(1, 7)])
         named += any(line["sign"] != "undecided" for line in found)
         alone += any(line["p"] <= 0.05 for line in found)
-    assert named <= stats.binom.isf(1e-3, 300, 0.05)
-    assert alone > stats.binom.isf(1e-3, 300, 0.05)  # without the correction
+    assert named <= stats.binom.isf(1e-3, 200, 0.05)
+    assert alone > stats.binom.isf(1e-3, 200, 0.05)  # without the correction
 
 
 def test_squares_put_every_value_in_its_place():
@@ -57,3 +59,9 @@ def test_squares_put_every_value_in_its_place():
     found = squares(pd.DataFrame(rows, columns=["method", "r", "t", "v"]), "v", row="r", column="t")
     assert found["a"].tolist() == [[0, 1], [10, 11]]
     assert found["b"].tolist() == [[100, 101], [110, 111]]
+
+
+def test_a_missing_value_is_an_error():
+    rows = pd.DataFrame({"method": ["a", "a", "b"], "r": [0, 0, 0], "t": [0, 1, 0], "v": [1.0, 2.0, 3.0]})
+    with pytest.raises(DataError, match="1 of 4 values of 'v' are missing"):
+        squares(rows, "v", row="r", column="t")

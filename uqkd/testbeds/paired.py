@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from uqkd.errors import DataError
 from uqkd.estimators import LEVEL, half_width, two_way_mean
 
 Array = NDArray[np.float64]
 
 
 def squares(table: pd.DataFrame, value: str, *, row: str, column: str) -> dict[str, Array]:
-    """Of each method of a tidy table its values (row, column).
+    """Of each method of a tidy table its values (row, column), both sorted; `DataError` where one is missing.
 
     Examples
     --------
@@ -23,8 +24,12 @@ def squares(table: pd.DataFrame, value: str, *, row: str, column: str) -> dict[s
     >>> squares(table, "kl", row="replicate", column="text")
     {'a': array([[0.5, 1.5]])}
     """
-    parts = table.groupby("method", sort=False)
-    return {str(name): part.pivot(index=row, columns=column, values=value).to_numpy() for name, part in parts}
+    places = [pd.factorize(table[name], sort=name != "method") for name in ("method", row, column)]
+    found = np.full([len(names) for _, names in places], np.nan)
+    found[tuple(codes for codes, _ in places)] = table[value]
+    if np.isnan(found).any():
+        raise DataError(f"{int(np.isnan(found).sum())} of {found.size} values of {value!r} are missing or no number.")
+    return dict(zip(map(str, places[0][1]), found, strict=True))
 
 
 def paired_differences(
