@@ -143,7 +143,9 @@ def test_a_pilot_that_shows_too_little_is_refused(shape, said):
 
 def test_a_pilot_without_variation_is_refused():
     with pytest.raises(VarianceError, match="do not vary at all"):
-        components_of_draws(np.ones((5, 6, 3)))
+        components_of_draws(np.full((5, 6, 3), 0.1))
+    with pytest.raises(VarianceError, match="do not vary at all"):
+        of_mean_squares([0.0, 0.0, 0.0], students=5, prompts=6)
 
 
 def test_several_k_must_fit_together():
