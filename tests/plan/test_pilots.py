@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from statsmodels.formula.api import ols
 
 from uqkd import seeds
-from uqkd.errors import DataError, OptionError, ShapeError
+from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators import two_way_mean, variance_components
 from uqkd.plan import (
     Costs,
@@ -139,6 +139,13 @@ def test_a_cautious_plan_reckons_with_students_that_the_pilot_did_not_see_differ
 def test_a_pilot_that_shows_too_little_is_refused(shape, said):
     with pytest.raises(ShapeError, match=said):
         components_of_draws(np.zeros(shape))
+
+
+def test_a_pilot_without_variation_is_refused():
+    with pytest.raises(VarianceError, match="do not vary at all"):
+        components_of_draws(np.full((5, 6, 3), 0.1))
+    with pytest.raises(VarianceError, match="do not vary at all"):
+        of_mean_squares([0.0, 0.0, 0.0], students=5, prompts=6)
 
 
 def test_several_k_must_fit_together():

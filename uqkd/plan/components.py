@@ -122,6 +122,11 @@ def fitted(
     **about
         Further fields of `PilotComponents`.
 
+    Raises
+    ------
+    VarianceError
+        No answer differs from another.
+
     Notes
     -----
     The variance of a mean square is 2·E[MS]²/dof. With n = E the unrestricted fit is the analysis of variance, whatever the
@@ -134,8 +139,12 @@ def fitted(
     (array([4., 1.]), array([4., 1.]))
     """
     squares, freedom, design = (np.array(part, dtype=np.float64) for part in (mean_squares, dof, expectations))
+    if not squares.any():
+        raise VarianceError(
+            "the pilot's answers do not vary at all, so that nothing can be planned by them; give a larger pilot."
+        )
     least = np.array([-np.inf if set(sources_of(name)) == {DECODING, "teacher"} else 0.0 for name in effects])
-    scale = float(squares.max()) or 1.0
+    scale = float(squares.max())
     expected = np.maximum(squares, 1e-6 * scale)
     for _ in range(_ROUNDS):
         weight = np.sqrt(freedom / 2.0) / expected

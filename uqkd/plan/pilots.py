@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.checking.arrays import finite, shaped
-from uqkd.errors import DataError, OptionError, ShapeError
+from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators.variance.components import variance_components
 from uqkd.estimators.variance.two_way import mean_squares
 from uqkd.plan.components import PilotComponents, fitted
@@ -48,6 +48,7 @@ def components_of_draws(draws: Any, *, k: int | None = None) -> PilotComponents:
     values = shaped("draws", draws, "S P R")
     S, P, R = values.shape
     _enough(S, P)
+    _vary(values)
     means = values.mean(axis=2)
     if R == 1:
         return components_of_table(means, k=k, draws=1)
@@ -79,6 +80,7 @@ def components_of_table(values: Any, *, k: int | None = None, draws: int = 1) ->
     """
     table = shaped("values", values, "S P")
     _enough(*table.shape)
+    _vary(table)
     return of_mean_squares(mean_squares(table), students=table.shape[0], prompts=table.shape[1], k=k, draws=draws)
 
 
@@ -96,6 +98,13 @@ def of_mean_squares(
     held = {name: count for name, count in (("k", k), ("draws", draws)) if count is not None}
     size = {"students": students, "prompts": prompts, **({} if draws is None else {"draws": draws})}
     return fitted(effects, squares, dof, expectations, held=held, size=size)
+
+
+def _vary(values: Array) -> None:
+    if np.ptp(values) == 0.0:  # asked of the answers, for rounding makes a mean square of equal ones larger than 0
+        raise VarianceError(
+            "the pilot's answers do not vary at all, so that nothing can be planned by them; give a larger pilot."
+        )
 
 
 def _enough(students: int, prompts: int) -> None:
@@ -152,6 +161,7 @@ def components_at_several_k(pilots: Mapping[int, Any]) -> PilotComponents:
     if len(places) > 1:
         raise ShapeError(f"pilots at several k need the same P prompts and R answers; got (P, R) = {sorted(places)}.")
     ((P, R),) = places
+    _vary(np.concatenate(list(found.values())))
     effects = ("prompt", "student", "teacher", "prompt:student", "prompt:teacher", "decoding", "decoding:teacher")
     squares, dof, rows, guess = [], [], [], []
     share = np.zeros(7)  # of each component in the variance of a prompt's mean over all k
@@ -211,6 +221,7 @@ def components_of_design(draws: Any, factors: Mapping[str, Any], *, k: int, deco
         raise ShapeError(f"draws needs axes (S, P, R); got shape {values.shape}.")
     S, P, R = values.shape
     _enough(S, P)
+    _vary(values)
     names = [{"responses": "teacher"}.get(name, name) for name in factors]
     if k < 1 or not names or any(len(np.asarray(levels)) != S for levels in factors.values()):
         raise DataError(f"components_of_design needs k >= 1 and a level of each factor for each of S={S} students.")

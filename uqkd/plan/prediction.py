@@ -23,7 +23,7 @@ QUANTITIES = ("mean", "inter")
 _POINTS = 4096  # of the quasi-random sample behind the limits; twice as many move them by less than half a percent
 _CERTAIN = 1e-3
 _ROUNDING = 1e-12
-_FEW = 4  # degrees of freedom below which the pivot of a mean square has no standard deviation
+_FEW = 4  # degrees of freedom up to which the pivot of a mean square has no standard deviation
 CAUTION = 0.75  # level of the one-sided intervals that cautious plans go by
 
 
@@ -77,8 +77,8 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     -----
     Limits are quantiles of the generalised pivotal quantity (Weerahandi 1993): the standard error at components that vary as the
     pilot's mean squares leave them, negative ones included, which keeps the coverage where a component is zero (pivots cut off at
-    zero one by one cover 66 % where two are). Where more than two mean squares have under four degrees of freedom their pivots
-    add up too high (88 % of three on two degrees each): then, for a mean, modified large sample limits
+    zero one by one cover 66 % where two are). Where more than two mean squares have at most four degrees of freedom their pivots
+    add up too high (three on two degrees each: 88 %, on four: 93 %): then, for a mean, modified large sample limits
     (`mean_square_interval`). The lower limit is not below what decoding and the highest interactions alone reach with chance
     1 − `_CERTAIN`, so that it is no zero.
 
@@ -97,7 +97,7 @@ def predict(components: PilotComponents, design: Design, question: Question, *, 
     last = np.array([_is_last(effect, components.effects) for effect in components.effects])
     alone = np.where(last[:, None], _cut(components, drawn), 0.0)
     least = float(np.quantile(_errors(components, alone, question, design), _CERTAIN))
-    if question.quantity == "mean" and (components.dof < _FEW).sum() > 2:
+    if question.quantity == "mean" and (components.dof <= _FEW).sum() > 2:
         method, (low, high) = "mls", _linear_limits(components, design, question, level=level)
     else:
         errors = _errors(components, drawn, question, design)
