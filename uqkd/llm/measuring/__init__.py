@@ -3,8 +3,9 @@
 Its function `estimate` is the last verb of the layer.
 """
 
+from uqkd.llm.measuring.answers.likelihoods import likelihoods_of
 from uqkd.llm.measuring.estimates import estimate
 from uqkd.llm.measuring.losses import HeldOut
 from uqkd.llm.measuring.tables.sheet import COLUMNS, EACH, Measured
 
-__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "estimate"]
+__all__ = ["COLUMNS", "EACH", "HeldOut", "Measured", "estimate", "likelihoods_of"]

@@ -20,7 +20,7 @@ from uqkd.estimators.comparing.claims import two_way_interval
 
 BY = ("method", "quantity", "effects", "data")
 EXPERIMENTS = 2_000
-REML_SHARE = 10  # of so many experiments one is fitted by REML, which takes a hundred times as long
+REML_SHARE = 20  # of so many experiments one is fitted by REML, which takes a hundred times as long
 RESPONSES = 4
 COMMON = {
     "common": 1.0,

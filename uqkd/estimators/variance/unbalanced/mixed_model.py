@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from uqkd.checking.arrays import finite, unmasked
 from uqkd.checking.variation import raisable
@@ -60,11 +60,11 @@ class MixedModel:
         own, rest = int(random.sum()), inner[~random][:, ~random]
         if own:
             root = np.sqrt(ratio[self.effect_of[random]])
-            factor = linalg.cholesky(np.eye(own) + root[:, None] * inner[random][:, random] * root, lower=True)
-            solved = linalg.solve_triangular(factor, root[:, None] * inner[random][:, ~random], lower=True)
+            factor = np.linalg.cholesky(np.eye(own) + root[:, None] * inner[random][:, random] * root)
+            solved = np.linalg.solve(factor, root[:, None] * inner[random][:, ~random])
             rest = rest - solved.T @ solved
             log_v += 2.0 * float(np.log(np.diag(factor)).sum())
-        upper = linalg.cholesky(rest, lower=True)  # of [X y]ᵀV⁻¹[X y]: the last entry is the root of the residual
+        upper = np.linalg.cholesky(rest)  # of [X y]ᵀV⁻¹[X y]: the last entry is the root of the residual
         diagonal = np.diag(upper)
         fixed = len(rest) - 1
         return log_v, 2.0 * float(np.log(diagonal[:-1]).sum()), float(diagonal[-1] ** 2), self.count - fixed

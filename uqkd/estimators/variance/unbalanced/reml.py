@@ -18,6 +18,7 @@ from uqkd.estimators.variance.unbalanced.mixed_model import MixedModel, mixed_mo
 Array = NDArray[np.float64]
 
 _LARGEST = 1e4  # of the same: beyond it sums of products cancel
+_PRECISION = 3e-4  # of a limit, relative
 _SMALLEST = 1e-8  # share of a component below which it is not told from 0
 _ZERO = 1e-5  # of a standard deviation relative to the residual's: at the bound, as optimisers leave it
 
@@ -222,14 +223,14 @@ def _limits(model: MixedModel, estimate: Array, criterion: float, at: int, level
 
     low, smallest = 0.0, float(np.log(centre * _SMALLEST))
     if estimate[at] > 0 and above(smallest) > 0:
-        low = float(np.exp(optimize.brentq(above, smallest, np.log(estimate[at]), xtol=1e-4)))
+        low = float(np.exp(optimize.brentq(above, smallest, np.log(estimate[at]), xtol=_PRECISION)))
     step, top = 0.5, float(np.log(centre))
     while above(top) < 0 and step < 100.0:
         top, step = top + step, step * 1.6
     if above(top) < 0:
         return low, float("inf")
     bottom = np.log(estimate[at]) if estimate[at] > 0 else smallest
-    return low, float(np.exp(optimize.brentq(above, bottom, top, xtol=1e-4)))
+    return low, float(np.exp(optimize.brentq(above, bottom, top, xtol=_PRECISION)))
 
 
 def _profile(model: MixedModel, estimate: Array, at: int, component: float, others: list[int]) -> float:
@@ -243,4 +244,4 @@ def _profile(model: MixedModel, estimate: Array, at: int, component: float, othe
         return model.criterion(_with(fixed, places, np.exp(logs)))
 
     bounds = [(one - 15.0, one + 15.0) for one in start]
-    return float(optimize.minimize(criterion, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-9}).fun)
+    return float(optimize.minimize(criterion, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-8}).fun)
