@@ -7,7 +7,7 @@ finds a true difference is drawn for both, beside the power that noncentral t gi
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ def measure(cell: dict) -> pd.DataFrame:
     spread = true_spread(students, prompts, correlation=cell["correlation"], pairs=cell["pairs"])
     for difference in cell["differences"]:
         one = Cell("score", "normal", "students", cell["pairs"], students, prompts, cell["correlation"], difference)
-        found = float(simulated(one, cell["replicates"])["rejected"])
+        found: Any = simulated(one, cell["replicates"])["rejected"]
         power = power_of(difference, spread, level=LEVEL) if difference else 1.0 - LEVEL
         about = {name: cell[name] for name in ("students", "prompts", "pairs", "correlation", "replicates")}
         error = np.sqrt(max(found * (1.0 - found), 0.25 / cell["replicates"]) / cell["replicates"])

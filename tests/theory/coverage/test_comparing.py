@@ -31,19 +31,21 @@ def test_the_table_has_the_cells(rows):
 
 
 def test_what_is_said_of_sizes(rows):
-    """At most about 7 % anywhere; 3 to 7 % from five students and twenty prompts on, but for variances between students that all
+    """At most 8 % anywhere; 3 to 7 % from five students and twenty prompts on, but for variances between students that all
     prompts share. The edges are wider by three standard errors of the simulation."""
     nothing = [row for row in rows if row["effect"] == 0.0 and row["data"] != "unequal"]
     for row in nothing:
-        wide = 3 * math.sqrt(0.07 * 0.93 / row["experiments"])
-        assert row["rejected"] <= 0.07 + wide, row
-        if row["S"] >= 5 and row["P"] >= 20 and (row["measure"], row["effects"]) != ("inter", "students"):
-            assert row["rejected"] >= 0.03 - wide, row
+        wide = 3 * math.sqrt(0.05 * 0.95 / row["experiments"])
+        assert row["rejected"] <= 0.08 + wide, row
+        if (row["measure"], row["effects"]) == ("inter", "students"):
+            assert row["rejected"] <= 0.04 + wide, row
+        elif row["S"] >= 5 and row["P"] >= 20:
+            assert 0.03 - wide <= row["rejected"] <= 0.07 + wide, row
 
 
 def test_what_is_said_of_unequal_variances_and_of_power(rows):
     covered = [row["covered"] for row in rows if row["data"] == "unequal"]
-    assert 0.88 <= min(covered) <= max(covered) <= 0.96
+    assert 0.87 - 0.02 <= min(covered) <= max(covered) <= 0.94 + 0.02  # two standard errors of 800 experiments
     powers = {(row["paired"], row["S"], row["effect"]): row["rejected"] for row in rows if row["effect"] > 0}
     asked = [
         (pairs, powers["True", s, effect])

@@ -123,15 +123,16 @@ def _wanted(found: dict[str, pd.DataFrame], asked: list[str] | None) -> list[str
 
 
 def _quantities(table: pd.DataFrame) -> list[str]:
-    numbers = table.select_dtypes("number")
-    return [name for name in numbers if name not in _KEYS and numbers[name].notna().any()]
+    numbers: Any = table.select_dtypes("number")
+    return [str(name) for name in numbers if name not in _KEYS and numbers[name].notna().any()]
 
 
 def _array(name: str, table: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Students × prompts of one quantity, of the prompts that have it."""
     values = table.pivot(index="student", columns="prompt_id", values=quantity).dropna(axis=1, how="all")
     if values.isna().any(axis=None):
-        student, prompt = values.isna().stack().idxmax()
+        missing: Any = values.isna().stack()
+        student, prompt = missing.idxmax()
         raise DataError(f"{name} lacks {quantity} of student {student!r} at prompt {prompt!r}, which others have.")
     return values
 

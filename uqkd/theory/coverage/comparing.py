@@ -119,7 +119,7 @@ def true_difference(cell: Cell) -> float:
     return -1.0 if cell.data == "unequal" else cell.effect
 
 
-def drawn(cell: Cell, generator: np.random.Generator) -> tuple[Array, Array, dict[str, Any]]:
+def drawn(cell: Cell, generator: np.random.Generator) -> tuple[Any, Any, dict[str, Any]]:
     """Data of both methods, and what the measure needs."""
     if cell.data in ("calibrated", "overconfident"):
         return _classified(cell, generator)
