@@ -61,13 +61,15 @@ def test_weights_by_hand():
     np.testing.assert_allclose(oracle.weights, [[0.75]])  # s₀² = 1, the variance of one response
 
 
-def test_shrunk_weights_lie_between_own_and_pooled():
+def test_shrunk_weights_stand_for_variances_that_are_less_unlike():
     source, var = np.zeros(9), 0.1
     with pytest.warns(FewResponsesWarning):
         own = weigh(RESPONSES, "estimated", second=source, second_var=var).weights
     shrunk = weigh(RESPONSES, "shrunk", second=source, second_var=var).weights
-    assert (shrunk.max(axis=1) <= own.max(axis=1)).all()
-    assert (shrunk.min(axis=1) >= own.min(axis=1)).all()
+    behind = [4 * var * (1 / weights - 1) for weights in (own, shrunk)]  # a weight is var/(v/4 + var)
+    np.testing.assert_allclose(behind[0], RESPONSES.var(axis=2, ddof=1), rtol=1e-12)
+    assert (np.ptp(np.log(behind[1]), axis=1) < np.ptp(np.log(behind[0]), axis=1)).all()
+    assert (behind[1].argsort(axis=1) == behind[0].argsort(axis=1))[np.ptp(behind[1], axis=1) > 0].all()
 
 
 def test_shrunk_weights_by_hand():
@@ -75,7 +77,7 @@ def test_shrunk_weights_by_hand():
     source, var = np.zeros(9), 0.1
     weights = weigh(RESPONSES, "shrunk", second=source, second_var=var).weights
     for seen, responses in zip(weights, RESPONSES, strict=True):
-        own = shrink_variances(responses.var(axis=1, ddof=1), 3).variance / 4
+        own = shrink_variances(responses.var(axis=1, ddof=1), 3).expected_variance / 4
         np.testing.assert_allclose(seen, var / (own + var), rtol=1e-13)
 
 
@@ -91,7 +93,7 @@ def test_weighing_refuses_what_it_cannot_estimate():
         weigh(RESPONSES[:, :, :1], "estimated", second=np.zeros(9), second_var=1.0)
     with pytest.raises(VarianceError, match="second_var must be given and positive"):
         weigh(RESPONSES, "known", second=np.zeros(9), second_var=0.0, response_var=1.0)
-    with pytest.raises(VarianceError, match="sample variance"):
+    with pytest.raises(VarianceError, match="does not vary"):
         weigh(np.ones((1, 2, 3)), "oracle", second=np.zeros(2), second_var=1.0)
     with pytest.raises(OptionError, match="pass second= and second_var="):
         weigh(RESPONSES, "known")

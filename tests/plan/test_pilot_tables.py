@@ -50,13 +50,13 @@ def test_tables_of_measure_give_back_the_mean_squares_behind_them(tmp_path):
     own = Values.of(draws.mean(axis=2))
     sheet.add("accuracy", own, unit="share", note="")
     sheet.add_each("accuracy", [Values.of(row[None]) for row in own.table], unit="share")
-    _write(str(tmp_path / "seen.csv"), sheet.done({"prompt": ("x",)}, {}))
+    _write(str(tmp_path / "seen.csv"), sheet.done({"prompt": ("x",)}, {"student": (), "prompt": ()}), "bank")
     found = pilot_of_table(str(tmp_path / "seen.csv"), quantity="accuracy", limits={"k": (8, 8), "draws": (R, R)})
     same(found, components_of_table(draws.mean(axis=2), k=8, draws=R))
     with pytest.raises(OptionError, match="--quantity says what is planned for: one of accuracy"):
         pilot_of_table(str(tmp_path / "seen.csv"))
     sheet.add("inter_gini", own, unit="share", note="")
-    _write(str(tmp_path / "seen.csv"), sheet.done({"prompt": ("x",)}, {}))
+    _write(str(tmp_path / "seen.csv"), sheet.done({"prompt": ("x",)}, {"student": (), "prompt": ()}), "bank")
     with pytest.raises(DataError, match="not measured of each student alone.*; accuracy are"):
         pilot_of_table(str(tmp_path / "seen.csv"), quantity="inter_gini")
     with pytest.raises(OptionError, match="did you mean 'accuracy'"):

@@ -12,11 +12,22 @@ from types import FrameType
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from uqkd import cli
 from uqkd.errors import UqkdError, missing_library
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+
+class _ByName(TyperGroup):
+    """Commands by name, whatever file was read first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx))
+
+
+app = typer.Typer(
+    cls=_ByName, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True
+)
 
 # Epilogs of the commands: what each needs installed, for its --help and for the error when that is missing.
 STUDIES = "Needs: pip install 'uqkd[studies]'"

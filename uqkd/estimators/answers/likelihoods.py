@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd.checking.arrays import finite
+from uqkd.checking.arrays import unmasked
 from uqkd.errors import DataError, ShapeError
 
 Array = NDArray[np.float64]
@@ -115,9 +115,10 @@ def answer_likelihoods(
 
 def _row(values: Sequence[float]) -> Array:
     """One answer's numbers; an answer without tokens has none."""
-    if isinstance(values, np.ma.MaskedArray) or np.asarray(values).dtype.kind in "OUS" or np.size(values):
-        return finite("token_logprobs", values)
-    return np.zeros(0)
+    try:
+        return np.asarray(unmasked("token_logprobs", values), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"token_logprobs needs numbers for every answer; got {values!r:.60}.") from None
 
 
 def likelihoods_of_rows(values: Array, lengths: NDArray[np.int64], shape: tuple[int, ...] | None) -> AnswerLikelihoods:
