@@ -79,11 +79,18 @@ def averaging_law_of(k: Any, means: Any, *, design: str, level: float = LEVEL) -
         raise ShapeError(f"means needs axes (K={count.size}, S, P), one K for each k; got shape {array.shape}.")
     different_k(count)
     order = np.argsort(count, kind="stable")
-    return law_of(_mean_squares(count[order], array[order], design), level)
+    return law_of(mean_squares(count[order], array[order], design), level)
 
 
-def _mean_squares(count: Array, students: Array, design: str) -> gamma.MeanSquares:
-    """Independent mean squares of students (K, S, P), k rising."""
+def mean_squares(count: Array, students: Array, design: str) -> gamma.MeanSquares:
+    """Independent mean squares of students (K, S, P) at rising k, and what they expect; `averaging_law_of` is fitted to them.
+
+    Examples
+    --------
+    >>> alike = np.array([[1.0], [-1.0], [0.0]])
+    >>> mean_squares(np.array([1.0, 2.0]), np.stack([3 * alike, alike]), "nested").value
+    array([8., 1.])
+    """
     if alike(students, axis=1).all(axis=-1).any():
         at = count[int(alike(students, axis=1).all(axis=-1).argmax())]
         raise VarianceError(f"means does not vary between students at k={at:g}: no law can be fitted. Leave it out.")

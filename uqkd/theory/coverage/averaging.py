@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uqkd import seeds
+from uqkd.estimators.averaging import gamma
 from uqkd.estimators.averaging.laws import AveragingLaw
-from uqkd.estimators.averaging.students import averaging_law_of
+from uqkd.estimators.averaging.students import averaging_law_of, mean_squares
 from uqkd.estimators.intervals.level import LEVEL
 
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, str], AveragingLaw]
 
-EXPERIMENTS = 1_000  # a share covered then has a standard error of .7 %
+EXPERIMENTS = 2_000  # a share covered then has a standard error of .5 %
+WIDTHS = 200  # experiments behind a median width
 STUDENTS = (5, 10, 30)
 DESIGNS = ("nested", "shared", "independent")
 PROMPTS = (1, 20)
@@ -87,21 +89,39 @@ def cells() -> Iterator[dict[str, object]]:
         yield {"students": students, "design": design, "prompts": 20, "floor": 0.3, "ks": DOUBLING, "effects": "common"}
 
 
-def shares(cell: dict[str, object], fit: Fit, experiments: int) -> dict[str, tuple[float, float | None]]:
-    """Share covered and median width of floor and slope, and share of fits not rejected at the level, of one cell."""
+def world(cell: dict[str, object], experiments: int) -> tuple[Array, Array]:
+    """The k of a cell, and its students (E, K, S, P)."""
     k = np.asarray(cell["ks"], dtype=np.float64)
-    floor, design = float(str(cell["floor"])), str(cell["design"])
     size = (experiments, int(str(cell["students"])), int(str(cell["prompts"])))
     generator = seeds.generator("coverage", "averaging", *(str(value) for value in cell.values()))
-    worlds = students_at(k, size, floor, design=design, generator=generator, common=cell["effects"] == "common")
-    laws = [fit(k, means, design) for means in worlds]
+    floor, common = float(str(cell["floor"])), cell["effects"] == "common"
+    return k, students_at(k, size, floor, design=str(cell["design"]), generator=generator, common=common)
+
+
+def shares(cell: dict[str, object], fit: Fit, experiments: int) -> dict[str, tuple[float, float | None]]:
+    """Of fits of one cell: share covered and median width of floor and slope, and share not rejected at the level."""
+    k, worlds = world(cell, experiments)
+    laws = [fit(k, means, str(cell["design"])) for means in worlds]
     found: dict[str, tuple[float, float | None]] = {}
-    for name, truth in (("floor", floor), ("slope", SLOPE)):
+    for name, truth in (("floor", float(str(cell["floor"]))), ("slope", SLOPE)):
         intervals = [getattr(law, f"{name}_interval") for law in laws]
         width = float(np.median([interval.high - interval.low for interval in intervals]))
         found[name] = float(np.mean([interval.covers(truth) for interval in intervals])), width
     found["no lack of fit"] = float(np.mean([law.p_value is None or law.p_value > 1.0 - LEVEL for law in laws])), None
     return found
+
+
+def accepted(cell: dict[str, object], experiments: int) -> dict[str, float]:
+    """The shares of `averaging_law_of`, from whether it accepts the truth: no limits are searched, seven times faster."""
+    k, worlds = world(cell, experiments)
+    truths, hits = (float(str(cell["floor"])), SLOPE), np.zeros(3)
+    for means in worlds:
+        squares = mean_squares(k, means, str(cell["design"]))
+        coef = gamma.fitted(squares)
+        inside = [gamma.profile(squares, coef, i).beyond(truth, LEVEL) <= 0.0 for i, truth in enumerate(truths)]
+        chance = gamma.lack_of_fit(squares, coef)[2]
+        hits += [*inside, chance is None or chance > 1.0 - LEVEL]
+    return dict(zip(("floor", "slope", "no lack of fit"), (hits / experiments).tolist(), strict=True))
 
 
 def own_fit(k: Array, means: Array, design: str) -> AveragingLaw:
@@ -120,8 +140,9 @@ def rows(experiments: int | None = None) -> list[dict[str, object]]:
     table: list[dict[str, object]] = []
     for cell in cells():
         count = experiments or EXPERIMENTS
-        for quantity, (covered, width) in shares(cell, own_fit, count).items():
+        covered = accepted(cell, count)
+        for quantity, (_, width) in shares(cell, own_fit, min(count, WIDTHS)).items():
             ks = "1, 2, 4, 8, 16" if cell["ks"] == DOUBLING else "16 values, 1 to 50"
-            about = {**cell, "ks": ks, "quantity": quantity, "nominal": LEVEL, "covered": covered}
+            about = {**cell, "ks": ks, "quantity": quantity, "nominal": LEVEL, "covered": covered[quantity]}
             table.append({**about, "experiments": count, "median_width": width})
     return table
