@@ -10,6 +10,7 @@ By question; what each returns is a class beside it, in its module.
 - How uncertain is a distribution over classes? `gini`, `entropy`, `kl_divergence`
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
+- How far apart are distributions, of numbers or vectors? `energy_distance`
 - What do the probabilities of an answer's tokens say? `answer_likelihoods`, `auroc_values`
 - What does averaging k responses leave? `average_responses`, `fit_averaging_law`, `fit_power_law`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
@@ -23,12 +24,12 @@ By question; what each returns is a class beside it, in its module.
 - How sure is an estimate? `bootstrap_interval`, `variance_interval`, `two_way_mean`, `half_width`,
   `difference_half_width`, `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
-- How far apart are distributions, of numbers or vectors? `energy_distance`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
 """
 
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import squared_distance
+from uqkd.estimators.answers.energy import energy_distance
 from uqkd.estimators.answers.likelihoods import answer_likelihoods
 from uqkd.estimators.answers.semantic import decompose_entropy, likelihood_entropy
 from uqkd.estimators.answers.shares import expected_share_variances, share_variances
@@ -56,7 +57,6 @@ from uqkd.estimators.calibration.selective import (
 from uqkd.estimators.calibration.summary import summarise_classifier
 from uqkd.estimators.calibration.temperature import apply_temperature, fit_temperature
 from uqkd.estimators.comparing.claims import judge_claim
-from uqkd.estimators.comparing.energy import energy_distance
 from uqkd.estimators.comparing.theory_rows import comparison
 from uqkd.estimators.estimating import estimate
 from uqkd.estimators.intervals.bootstrap import bootstrap_interval

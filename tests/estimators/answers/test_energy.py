@@ -7,7 +7,7 @@ from scipy import stats
 from uqkd import seeds
 from uqkd.errors import NotFiniteError, ShapeError
 from uqkd.estimators import decompose_variance, energy_distance
-from uqkd.estimators.comparing.energy import own_distance
+from uqkd.estimators.answers.energy import own_distance
 from uqkd.estimators.variance.two_way import two_way_standard_error
 from uqkd.theory.checks import THRESHOLD
 
