@@ -13,6 +13,7 @@ By question; what each returns is a class beside it, in its module.
 - How much do texts, grouped by what they say, vary? `decompose_agreement`, `decompose_entropy`,
   `likelihood_entropy`, `gini_from_draws`, `squared_distance`
 - What does averaging k responses leave? `average_responses`, `averaging_law_of`, `fit_averaging_law`, `fit_power_law`
+- How far apart are distributions, of numbers or vectors? `energy_distance`
 - What do the probabilities of an answer's tokens say? `answer_likelihoods`, `auroc_values`
 - How are sources of unequal noise combined? `inverse_variance_weight`, `blue`, `graybill_deal`, `shrink_variances`
 - Is a classifier calibrated, and what does it know of its errors? `summarise_classifier`, `accuracy`,
@@ -30,7 +31,6 @@ By question; what each returns is a class beside it, in its module.
   `proportion_interval`, `bootstrap_interval`, `two_way_mean`, `half_width`, `variance_half_widths`, `difference_half_width`,
   `mean_and_error`, `leave_level_out_error`
 - At which level are intervals given? `LEVEL`, `normal_half_width`, `normal_quantile`, `percent`, `tails`
-- How far apart are distributions, of numbers or vectors? `energy_distance`
 - Do two methods differ, and how many more students or prompts would tell? `compare`, `compare_methods`, `measure_names`,
   `adjusted_p_values`
 - Does theory, or a claim, hold? `comparison`, `judge_claim`
