@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from uqkd.checking.arrays import Array
-from uqkd.estimators.intervals.prompt_means.spread import Part, StudentSpread, within_part
+from uqkd.estimators.intervals.prompt_means.spread import Part, StudentSpread
 
 LARGEST_LOG = 25.0  # largest logarithm of a ratio of limits, where nothing is known
 FEWEST_DEGREES = 1.0  # of freedom, however heavy the tails seem: two students have as many
@@ -157,7 +157,7 @@ def mean_limits(
     apart = spread.between
     if normal:
         apart = tuple(replace(part, stretch=np.ones_like(part.value)) for part in apart)
-    within = within_part(spread)
+    within = spread.own
     if component == "share":
         return _share(spread, apart, within, level=level, groups=groups)
     between = 0.0 if component == "intra" else 1.0
@@ -167,8 +167,10 @@ def mean_limits(
     at_prompt = between * _between(spread) + inside * spread.within.mean(axis=-2)
     unit = 1.0 if whole is None else float(whole.mean())
     at_prompt = at_prompt if whole is None else at_prompt - value[..., None] * whole / unit
-    shared = np.maximum(_own_noise(spread, between, inside) - _variance(parts), 0.0) / max(spread.prompts - 1, 1)
-    extra = _of_prompts(at_prompt, shared, groups, level)
+    extra = np.zeros_like(value), np.zeros_like(value, dtype=bool)
+    if groups is not None:
+        shared = np.maximum(_own_noise(spread, between, inside) - _variance(parts), 0.0) / max(spread.prompts - 1, 1)
+        extra = _of_prompts(at_prompt, shared, groups, level)
     low, high = summed(value, parts, extra, students=spread.students, level=level)
     nothing = sum(part.value for _, part in parts) == 0
     low = np.where(nothing, 0.0, low if component == "inter" else np.maximum(low, 0.0))
@@ -176,10 +178,8 @@ def mean_limits(
     return value / unit, low / unit, np.maximum(np.minimum(high, spread.largest), value) / unit
 
 
-def _of_prompts(at_prompt: Array, shared: Array, groups: NDArray[np.intp] | None, level: float) -> tuple[Array, Array]:
-    """Reach of what prompts add, and whether their longer tail is to the left; nothing where they are fixed."""
-    if groups is None:
-        return np.zeros_like(shared), np.zeros_like(shared, dtype=bool)
+def _of_prompts(at_prompt: Array, shared: Array, groups: NDArray[np.intp], level: float) -> tuple[Array, Array]:
+    """Reach of what prompts add, and whether their longer tail is to the left."""
     reach = few_draws(int(groups.max()) + 1, level) * np.sqrt(prompt_variance(at_prompt, shared, groups))
     return reach, ((at_prompt - at_prompt.mean(axis=-1, keepdims=True)) ** 3).sum(axis=-1) < 0
 

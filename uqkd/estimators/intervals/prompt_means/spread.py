@@ -72,6 +72,11 @@ class StudentSpread:
         """`between_parts` of it, found once."""
         return between_parts(self)
 
+    @cached_property
+    def own(self) -> Part:
+        """`within_part` of it, found once."""
+        return within_part(self)
+
 
 Spread = Callable[[], StudentSpread]  # found when an interval is asked for, as it holds what students said
 
