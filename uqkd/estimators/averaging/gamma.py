@@ -6,7 +6,7 @@ law comes down to this, see `uqkd.estimators.averaging.students`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, special
@@ -32,11 +32,36 @@ class MeanSquares:
     value, dof : (m,) float
     design : (m, 2) float
         Columns g and h: the expectation is floor·g + slope·h.
+    alike : (2,) float, optional
+        One over the prompts that floor and slope are worth in an average over prompts: 1 where all prompts share one effect.
+        Then a mean square's degrees of freedom depend on how much of it is floor, see `at`.
+    students : float
+        Degrees of freedom of one prompt, S − 1; needed with `alike`.
     """
 
     value: Array
     dof: Array
     design: Array
+    alike: tuple[float, float] | None = None
+    students: float = 0.0
+
+    def at(self, coef: Array) -> MeanSquares:
+        """The same with the degrees of freedom that mean squares of these expectations have (Satterthwaite).
+
+        An average over prompts of floor·F + slope·D, F and D correlations between prompts, has tr C² = floor²·a + slope²·b +
+        2·floor·slope·min(a, b), in units of (tr C)²; the last is exact where one of the two is the same at all prompts, or both
+        are alike or both of each prompt's own.
+        """
+        if self.alike is None:
+            return self
+        parts = self.design * np.maximum(coef, 0.0)
+        floor, slope = self.alike
+        squared = (
+            parts[:, 0] ** 2 * floor + parts[:, 1] ** 2 * slope + 2.0 * parts[:, 0] * parts[:, 1] * min(floor, slope)
+        )
+        whole = parts.sum(axis=1) ** 2
+        dof = np.where(whole > 0.0, self.students * whole / np.where(squared > 0.0, squared, 1.0), self.dof)
+        return replace(self, dof=dof)
 
     def deviance(self, coef: Array) -> float:
         """Σ n (r − 1 − log r), r the mean square over its expectation; infinite where one is not positive."""
@@ -122,11 +147,15 @@ class Profile:
 
     def beyond(self, value: float, level: float) -> float:
         """How far the statistic of a value lies above what the level allows; the value is in the interval where not above 0."""
-        coef = fitted(self.squares, held=self.which, at=value)
-        deviance = self.squares.deviance(coef)
+        squares, least = self.squares, self.least
+        coef = fitted(squares, held=self.which, at=value)
+        if squares.alike is not None and np.isfinite(squares.deviance(coef)):
+            squares = squares.at(coef)
+            coef, least = fitted(squares, held=self.which, at=value), _least(squares, self.coef, self.which)
+        deviance = squares.deviance(coef)
         if np.isinf(deviance):
             return deviance
-        return deviance - self.least - allowed(self._from_zero(value, coef), level) * self.mean
+        return deviance - least - allowed(self._from_zero(value, coef), level) * self.mean
 
     def _from_zero(self, value: float, coef: Array) -> float:
         """Distance of a value from zero: the root of the deviance at zero of data that are what the value expects."""
@@ -162,8 +191,13 @@ def profile(squares: MeanSquares, coef: Array, which: int) -> Profile:
     weights = found[which] @ squares.design.T * information  # of the mean squares in the estimate
     share = weights**2 / information
     dof = float(share.sum() ** 2 / (share**2 / squares.dof).sum())
-    least = squares.deviance(coef if coef[which] >= 0.0 else fitted(squares, held=which))
+    least = _least(squares, coef, which)
     return Profile(squares, coef, which, float(np.sqrt(found[which, which])), float(mean_deviance(dof)), least)
+
+
+def _least(squares: MeanSquares, coef: Array, which: int) -> float:
+    """Deviance of the best value that is not negative."""
+    return squares.deviance(coef if coef[which] >= 0.0 else fitted(squares, held=which))
 
 
 def lack_of_fit(squares: MeanSquares, coef: Array) -> tuple[float, int, float | None]:

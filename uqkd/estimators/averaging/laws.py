@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -160,8 +160,9 @@ def law_of(squares: gamma.MeanSquares, level: float) -> AveragingLaw:
     (2.0, 2.0)
     """
     unit = float(squares.value.mean())  # so that squares of variances stay within float64
-    scaled = gamma.MeanSquares(squares.value / unit, squares.dof, squares.design)
+    scaled = replace(squares, value=squares.value / unit)
     coef = gamma.fitted(scaled)
+    scaled = scaled.at(coef)
     parts = [gamma.profile(scaled, coef, which) for which in (0, 1)]
     floor, slope = (_times(part.interval(level), unit) for part in parts)
     chi2, dof, p_value = gamma.lack_of_fit(scaled, coef)

@@ -126,11 +126,35 @@ def _pooled(parts: Array, design: Array, alike_parts: int) -> gamma.MeanSquares:
     _, students, prompts = parts.shape
     values = (parts**2).sum(axis=(1, 2)) / ((students - 1) * prompts)
     scaled = parts / np.sqrt(values)[:, None, None]
-    effective = np.empty(len(parts))
-    effective[:alike_parts] = effective_prompts(scaled[:alike_parts])
-    if alike_parts < len(parts):
-        effective[alike_parts:] = effective_prompts(scaled[alike_parts:])
-    return gamma.MeanSquares(values, (students - 1) * effective, design)
+    effective = np.full(len(parts), effective_prompts(scaled[:alike_parts]))
+    squares = gamma.MeanSquares(values, (students - 1) * effective, design)
+    if prompts == 1:
+        return squares
+    unit = float(values.mean())
+    floor, slope = gamma.fitted(gamma.MeanSquares(values / unit, squares.dof, design))
+    if alike_parts < len(parts):  # the steps tell what the slope is worth, the last what the floor is
+        worth, known = [1.0 / effective_prompts(scaled[-1:])], 1.0 / float(effective[0])
+    else:
+        worth, known = [1.0 / effective_prompts(part[None]) for part in scaled], None
+    alike_floor, alike_slope = _alike(np.array(worth), design[-len(worth) :] * [max(floor, 0.0), slope], known)
+    least = 1.0 / prompts
+    found = (float(np.clip(alike_floor, least, 1.0)), float(np.clip(alike_slope, least, 1.0)))
+    return gamma.MeanSquares(values, squares.dof, design, found, students - 1.0)
+
+
+def _alike(worth: Array, parts: Array, known: float | None) -> tuple[float, float]:
+    """One over the prompts that floor and slope are worth, from mean squares whose (floor, slope) parts are known.
+
+    worth·(floor + slope)² = floor²·a + (2·floor·slope + slope²)·b; a floor that is not seen counts as one prompt.
+    """
+    share = parts / parts.sum(axis=1, keepdims=True)
+    own, other = share[:, 0] ** 2, 2.0 * share[:, 0] * share[:, 1] + share[:, 1] ** 2
+    if not own.any():
+        return 1.0, float(worth.mean()) if known is None else known
+    if known is None:
+        (floor, slope), *_ = np.linalg.lstsq(np.column_stack([own, other]), worth, rcond=None)
+        return float(floor), float(slope)
+    return float(((worth - other * known) / own)[0]), known
 
 
 def effective_prompts(parts: Array) -> float:

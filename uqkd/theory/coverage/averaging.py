@@ -118,6 +118,7 @@ def accepted(cell: dict[str, object], experiments: int) -> dict[str, float]:
     for means in worlds:
         squares = mean_squares(k, means, str(cell["design"]))
         coef = gamma.fitted(squares)
+        squares = squares.at(coef)
         inside = [gamma.profile(squares, coef, i).beyond(truth, LEVEL) <= 0.0 for i, truth in enumerate(truths)]
         chance = gamma.lack_of_fit(squares, coef)[2]
         hits += [*inside, chance is None or chance > 1.0 - LEVEL]
