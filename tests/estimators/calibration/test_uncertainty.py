@@ -141,8 +141,11 @@ def test_kernel_against_all_pairs():
 
 @pytest.mark.slow
 def test_noise_of_quadratic_forms_is_that_of_drawn_labels():
-    """Mean of Q over 1,000 draws of labels: sd √(2 tr Σ²/1,000), accepted at 3.9 sd. Classes that ignore each other fail."""
-    probs, _ = drawn("noise", points=80, classes=3)
+    """Mean of Q over 1,000 draws of labels: sd √(2 tr Σ²/1,000), accepted at 3.9 sd; and its variance.
+
+    Two classes mirror each other: if they were held to be independent, the variance would be half of what it is.
+    """
+    probs, _ = drawn("noise", points=80, classes=2)
     rng = generator("test", "noise of forms")
     forms = []
     for _ in range(1_000):
@@ -153,9 +156,9 @@ def test_noise_of_quadratic_forms_is_that_of_drawn_labels():
     assert abs(np.mean(forms) - mean) < 3.9 * np.sqrt(variance / 1_000)
     # the sample variance of 1,000 has a relative sd of √((2 + 12/ν)/1,000) = .07 for ν >= 4 degrees of freedom
     assert np.var(forms, ddof=1) == pytest.approx(variance, rel=4 * 0.07)
-    cells = np.unique(np.floor(probs * 5).astype(int) + 5 * np.arange(3), return_inverse=True, return_counts=True)
+    cells = np.unique(np.floor(probs * 5).astype(int) + 5 * np.arange(2), return_inverse=True, return_counts=True)
     # a wrong version: every p(1 − p) is p, so that a label does not know that it is of one class
-    alone = sum(probs.ravel()[cells[1].ravel() == k].sum() / (80 * 3 * n) for k, n in enumerate(cells[2]))
+    alone = sum(probs.ravel()[cells[1].ravel() == k].sum() / (80 * 2 * n) for k, n in enumerate(cells[2]))
     assert abs(np.mean(forms) - alone) > 3.9 * np.sqrt(variance / 1_000)
 
 

@@ -28,6 +28,8 @@ def world(*name, points, classes=5):
 def test_by_hand():
     # (4 + 1) · .8 = the 4th smallest; · .6 = the 3rd
     assert conformal_sets(PROBS, PROBS, LABELS, level=0.8).threshold == pytest.approx(0.95)
+    # · .75 = 3.75, the 4th; a wrong version, the 4 · .75 = 3rd of the four there are, would be .65
+    assert conformal_sets(PROBS, PROBS, LABELS, level=0.75).threshold == pytest.approx(0.95)
     found = conformal_sets(PROBS, PROBS, LABELS, level=0.6)
     assert found.threshold == pytest.approx(0.65)
     np.testing.assert_array_equal(found.sets, PROBS >= 0.35)
