@@ -115,7 +115,10 @@ class UnbalancedDecomposition(EpistemicAleatoric):
         filled = np.where(np.isnan(intra) & (self.responses > 0), self.intra, intra)
         errors = [incomplete_error(table) for table in (inter, intra, inter + filled)]
         means = [float(part[known].mean()) for part in (self.inter, self.intra, self.total)]
-        return UnbalancedMean(*means, *errors, prompts=int(known.sum()), spread=self.spread)
+        return UnbalancedMean(
+            inter=means[0], intra=means[1], total=means[2], inter_se=errors[0], intra_se=errors[1], total_se=errors[2],
+            prompts=int(known.sum()), spread=self.spread,
+        )  # fmt: skip
 
 
 def decompose_unbalanced(

@@ -60,7 +60,9 @@ def likelihoods_of(banks: Sequence[Bank], prompts: Prompts, draws: int) -> BankL
             if not rows.there.all():
                 return None
             kinds |= set(table["logprobs"].unique().to_pylist())
-            values = np.concatenate([rows.values[a:b] for a, b in zip(rows.starts, rows.ends, strict=True)] or [[]])
+            values = np.concatenate(
+                [rows.values[a:b] for a, b in zip(rows.starts, rows.ends, strict=True)] or [np.zeros(0)]
+            )
             own = likelihoods_of_rows(np.asarray(values, dtype=np.float64), rows.lengths, None)
             at = (s, places, indices)
             total[at], least[at], tokens[at] = own.log_likelihood, own.least, own.tokens
