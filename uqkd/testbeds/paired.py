@@ -73,7 +73,7 @@ def paired_differences(
     lines: list[dict[str, Any]] = []
     for method, table in values.items():
         teachers, rows = table.shape
-        line = {
+        line: dict[str, Any] = {
             "method": method,
             "value": np.inf,
             "half_width": np.nan,

@@ -92,7 +92,7 @@ def weighted_line(design: Array, value: Array, error: Array) -> Line:
     """By QR of the design scaled by known standard errors (n,), or by the Cholesky factor (n, n) of a known covariance."""
 
     def white(array: Array) -> Array:
-        return (array.T / error).T if error.ndim == 1 else np.linalg.solve(error, array)
+        return np.asarray((array.T / error).T if error.ndim == 1 else np.linalg.solve(error, array), dtype=np.float64)
 
     q, r = np.linalg.qr(white(design))
     coef = np.linalg.solve(r, q.T @ white(value))
