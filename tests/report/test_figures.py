@@ -159,13 +159,13 @@ def test_the_about_file_is_json(tmp_path):
     assert about == {"title": "What?", "caption": "± α", "study": "demo", "place": 100}
 
 
-def test_bars_are_196_standard_errors():
+def test_bars_are_196_standard_errors_down_and_as_much_on_the_logarithmic_scale_up():
     figure, axes = figures.panels(1, 1)
     figures.simulation(axes[0, 0], [1.0], [5.0], [0.5])
     reach = 0.5 * 1.959963984540054  # the normal quantile of 97.5 %
     (bars,) = axes[0, 0].containers
     low, high = bars.lines[2][0].get_segments()[0][:, 1]
-    np.testing.assert_allclose([low, high], [5 - reach, 5 + reach], rtol=1e-12)
+    np.testing.assert_allclose([low, high], [5 - reach, 5 * np.exp(reach / 5)], rtol=1e-12)
     assert figure.get_size_inches()[0] == figures.WIDTH
 
 

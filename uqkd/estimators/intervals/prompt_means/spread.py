@@ -240,10 +240,10 @@ def trace_moments(fourth: Array, gram_square: Array, trace_square: Array, studen
         ]
     )
     if n > 3:
-        return np.tensordot(np.linalg.inv(weights), seen, 1)
+        return np.linalg.solve(weights, seen.reshape(3, -1)).reshape(seen.shape)
     if n == 2:  # one direction in any case
         return np.stack([np.zeros_like(fourth), trace_square / 3.0, trace_square / 3.0])
-    both = np.tensordot(np.linalg.inv(weights[1:, 1:]), seen[1:], 1)
+    both = np.linalg.solve(weights[1:, 1:], seen[1:].reshape(2, -1)).reshape(seen[1:].shape)
     return np.stack([np.zeros_like(fourth), both[0], both[1]])
 
 
