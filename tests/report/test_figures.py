@@ -159,7 +159,7 @@ def test_the_about_file_is_json(tmp_path):
     assert about == {"title": "What?", "caption": "± α", "study": "demo", "place": 100}
 
 
-def test_bars_of_a_variance_reach_down_by_the_normal_quantile_and_up_as_far_in_logarithms():
+def test_bars_are_196_standard_errors_down_and_as_much_on_the_logarithmic_scale_up():
     figure, axes = figures.panels(1, 1)
     figures.simulation(axes[0, 0], [1.0], [5.0], [0.5])
     reach = 0.5 * 1.959963984540054  # the normal quantile of 97.5 %

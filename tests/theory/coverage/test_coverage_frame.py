@@ -49,7 +49,7 @@ def test_a_long_table_is_gathered(a_kind, tmp_path):
     a_kind.cells = tables.LONGEST_TABLE + 1
     assert command.main(["--out", str(tmp_path)]) == 0
     page = (tmp_path / "coverage.md").read_text()
-    assert f"| normal | 0.95 | {a_kind.cells} | 30.0 % | 30.0 % | 1 | S 0 |" in page
+    assert f"| normal | 0.95 | {a_kind.cells} | 10 | 30.0 % | 30.0 % | 1 | S 0 |" in page
 
 
 def test_an_unknown_kind_is_an_error(capsys, tmp_path):

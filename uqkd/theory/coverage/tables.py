@@ -107,6 +107,7 @@ def gathered(rows: Sequence[Mapping[str, str]], by: Sequence[str] | None = None)
                 **dict(zip(columns, values, strict=True)),
                 "nominal": members[0]["nominal"],
                 "cells": str(len(members)),
+                "experiments": members[0]["experiments"],
                 "lowest": f"{100 * min(covered):.1f} %",
                 "highest": f"{100 * max(covered):.1f} %",
                 "median width": f"{median(float(row['median_width']) for row in members):.3g}",

@@ -283,7 +283,7 @@ def two_values(draws: Array) -> tuple[float, float]:
     >>> two_values(np.array([0.0, 1.0, 1.0])), two_values(np.array([0.0, 1.0, 2.0]))
     ((0.25, 0.5), (inf, inf))
     """
-    if draws.ndim > 3 or np.unique(draws.reshape(-1)[:_FIRST]).size > 2:
+    if draws.ndim > 3 or np.unique(draws.flat[:_FIRST]).size > 2:
         return np.inf, np.inf
     low, high = draws.min(), draws.max()
     if low == high or not ((draws == low) | (draws == high)).all():
