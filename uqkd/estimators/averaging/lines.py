@@ -92,7 +92,7 @@ def weighted_line(design: Array, value: Array, error: Array) -> Line:
     """By QR of the design scaled by known standard errors (n,), or by the Cholesky factor (n, n) of a known covariance."""
 
     def white(array: Array) -> Array:
-        return (array.T / error).T if error.ndim == 1 else np.linalg.solve(error, array)
+        return np.asarray((array.T / error).T if error.ndim == 1 else np.linalg.solve(error, array), dtype=np.float64)
 
     q, r = np.linalg.qr(white(design))
     coef = np.linalg.solve(r, q.T @ white(value))
@@ -145,12 +145,12 @@ def line_interval(line: Line, which: int, level: float, method: str) -> Interval
     def beyond(value: float) -> float:
         return (at - value) ** 2 - min(at, 0.0) ** 2 - allowed(value, level, line.dof)
 
-    best = max(at, 0.0)
-    low = float(optimize.brentq(beyond, 0.0, best)) if best > 0.0 and beyond(0.0) > 0.0 else 0.0
-    high = best + 1.0
-    while beyond(high) <= 0.0:
-        high = best + 2.0 * (high - best)
-    high = float(optimize.brentq(beyond, best, high))
+    best, far = max(at, 0.0), allowed(float("inf"), level, line.dof) ** 0.5
+    low, high = at - far, at + far  # values at least `far` from zero are bounded as if there were no zero
+    if low < far:
+        low = float(optimize.brentq(beyond, 0.0, best)) if best > 0.0 and beyond(0.0) > 0.0 else 0.0
+    if high < far:
+        high = float(optimize.brentq(beyond, 0.0, far))
     return Interval(np.float64(best * error), np.float64(low * error), np.float64(high * error), level, method)
 
 
