@@ -174,8 +174,7 @@ def law_of(squares: gamma.MeanSquares, level: float) -> AveragingLaw:
 
 
 def _times(interval: Interval, unit: float) -> Interval:
-    estimate, low, high = (np.float64(float(x) * unit) for x in (interval.estimate, interval.low, interval.high))
-    return Interval(estimate, low, high, interval.level, interval.method, interval.note)
+    return replace(interval, estimate=interval.estimate * unit, low=interval.low * unit, high=interval.high * unit)
 
 
 def _of_line(line: Any, level: float, method: str) -> AveragingLaw:

@@ -145,12 +145,12 @@ def line_interval(line: Line, which: int, level: float, method: str) -> Interval
     def beyond(value: float) -> float:
         return (at - value) ** 2 - min(at, 0.0) ** 2 - allowed(value, level, line.dof)
 
-    best = max(at, 0.0)
-    low = float(optimize.brentq(beyond, 0.0, best)) if best > 0.0 and beyond(0.0) > 0.0 else 0.0
-    high = best + 1.0
-    while beyond(high) <= 0.0:
-        high = best + 2.0 * (high - best)
-    high = float(optimize.brentq(beyond, best, high))
+    best, far = max(at, 0.0), allowed(float("inf"), level, line.dof) ** 0.5
+    low, high = at - far, at + far  # values at least `far` from zero are bounded as if there were no zero
+    if low < far:
+        low = float(optimize.brentq(beyond, 0.0, best)) if best > 0.0 and beyond(0.0) > 0.0 else 0.0
+    if high < far:
+        high = float(optimize.brentq(beyond, 0.0, far))
     return Interval(np.float64(best * error), np.float64(low * error), np.float64(high * error), level, method)
 
 

@@ -56,11 +56,11 @@ def averaging_law_of(k: Any, means: Any, *, design: str, level: float = LEVEL) -
     the steps from one k to the next are independent of each other and of the student at the largest k, and have variance
     slope·(1/k − 1/k'): K mean squares, of which all but one know nothing of the floor. "shared": the same of the contrasts
     between the k, and of the mean with weights k. A mean square over P prompts counts (S − 1)·P' degrees of freedom, P' from
-    1 (prompts alike) to P (each its own), estimated without bias from the students (`effective_prompts`). Exact but for the
-    corrections of the likelihood ratio (`uqkd.estimators.averaging.gamma`), for normal students; simulated coverage in
-    docs/coverage. A lack of fit means that the variances do not fall as floor + slope/k or that the students do not hang
-    together as `design` says (as where training adds noise of its own at every k: then "independent" needs other students
-    at every k).
+    1 (prompts alike) to P (each its own), estimated from the students (`effective_prompts`) for floor and slope apart. For normal
+    students, S = 5, 10 and 30, P = 1 and 20, intervals of 95 % cover 93 to 98 % of the time and the test of fit gives 3 to 7 %
+    false alarms (`uqkd.theory.coverage.averaging`). A lack of fit means that the variances do not fall as floor + slope/k or
+    that the students do not hang together as `design` says (as where training adds noise of its own at every k: then
+    "independent" needs other students at every k).
 
     Examples
     --------
