@@ -99,6 +99,15 @@ def test_each_class_has_its_own_chance_where_asked():
     assert np.isnan(own.class_coverage(np.where(z == 0, 1, z))[0])  # a class without points
 
 
+def test_without_draws_aps_of_few_classes_holds_everything():
+    """Seen on people's ratings in three classes: the least probable class, true in over a tenth, always scores 1."""
+    probs = np.repeat([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25]], 50, axis=0)
+    labels = np.tile([0, 0, 1, 1, 2], 20)
+    assert conformal_sets(probs, probs, labels, level=0.9, score="aps").sets.all()
+    drawn = conformal_sets(probs, probs, labels, level=0.9, score="aps", generator=generator("test", "few classes"))
+    assert not drawn.sets.all()
+
+
 def test_students_one_by_one():
     both = np.stack([PROBS, PROBS[::-1]])
     found = conformal_sets(both, both, LABELS, level=0.6, per_class=False)

@@ -85,12 +85,13 @@ def conformal_sets(
         Chance that a set holds its true class, over calibration parts and points.
     score : {"lac", "aps"}
         What makes a class odd: 1 − its probability (smallest sets on average); or the probability of all classes at least as
-        probable, itself included (sets that grow where the classifier is unsure, and are larger on average).
+        probable, itself included (sets that grow where the classifier is unsure; of few classes give a `generator`).
     per_class : bool
         A threshold for each class, so that the chance holds for the points of each class; needs more calibration points.
     generator : numpy.random.Generator, optional
-        With "aps": a class's own probability counts by a uniform share, as published; sets are smaller, and may be empty. From
-        `uqkd.seeds.generator`.
+        With "aps": a class's own probability counts by a uniform share, as published, which makes the chance exact. Without it
+        every least probable class scores 1, and where that is the true one for more than 1 − level of points (as with three
+        classes and a weak classifier) sets hold all classes. From `uqkd.seeds.generator`.
 
     Returns
     -------
