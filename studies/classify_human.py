@@ -34,7 +34,7 @@ PLAIN, TEMPERED, CUD, MIXED, CEILING = "teacher", "teacher, temperature", "DUS +
 STUDENTS = (*METHODS, MIXED, CEILING)
 ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
 ALL = "all"
-NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters (ceiling)", BASE: "base rates"}
+NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters' own shares", BASE: "base rates"}
 RULES = ("labels", "raters")  # by which validation texts choose: likelihood of the majority labels, or of all ratings
 
 
