@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,7 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
     names, each = (*METHODS, CEILING), cell["students"]
     level = np.tile(np.arange(each), len(names))
     design = SeedDesign(level, level, level, recurring=("responses", "initialisation", "order"))
-    how = {
+    how: dict[str, Any] = {
         "labels": task.train.majority,
         "factory": by_name(cell["student"], row=task.X.shape[1:], classes=len(task.train.classes)),
     }  # fmt: skip
@@ -127,10 +128,12 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
 def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str, Array, Array]]:
     """What needs no student: the teacher, as it is and at the temperature fitted out of fold, and base rates."""
     for name, temperature in ((ITSELF, 1.0), (SCALED, views.temperature)):
-        teacher = replace(views.teacher, temperature=temperature)
-        yield name, f"T={temperature:.2f}", *(teacher.predict_proba(X)[None] for X in (task.X_held, task.X_test))
+        held, test = (
+            replace(views.teacher, temperature=temperature).predict_proba(X) for X in (task.X_held, task.X_test)
+        )
+        yield name, f"T={temperature:.2f}", held[None], test[None]
     rate = task.train.shares.mean(axis=0)
-    yield BASE, "", *(np.tile(rate, (1, len(X), 1)) for X in (task.X_held, task.X_test))
+    yield BASE, "", np.tile(rate, (1, len(task.X_held), 1)), np.tile(rate, (1, len(task.X_test), 1))
 
 
 def losses(held: Array, task: RatedTask) -> dict[str, float]:
@@ -212,7 +215,7 @@ def told(found: pd.DataFrame) -> str:
         row = shown(found, rule=RULES[0], group=ALL, measure=measure).loc[method]
         return f"{row['value']:.3f} ± {row['half_width']:.3f}"
 
-    def apart(row: pd.Series) -> str:
+    def apart(row: Any) -> str:
         return captions.minus(f"{row['difference']:+.3f} ± {row['difference_half_width']:.3f}")
 
     def against(rule: str, group: str) -> str:
