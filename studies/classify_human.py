@@ -35,7 +35,7 @@ PLAIN, TEMPERED, CUD, MIXED, CEILING = "teacher", "teacher, temperature", "DUS +
 STUDENTS = (*METHODS, MIXED, CEILING)
 ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
 ALL = "all"
-NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters (ceiling)", BASE: "base rates"}
+NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters' own shares", BASE: "base rates"}
 RULES = ("labels", "raters")  # by which validation texts choose: likelihood of the majority labels, or of all ratings
 
 
@@ -128,12 +128,12 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
 def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str, Array, Array]]:
     """What needs no student: the teacher, as it is and at the temperature fitted out of fold, and base rates."""
     for name, temperature in ((ITSELF, 1.0), (SCALED, views.temperature)):
-        teacher = replace(views.teacher, temperature=temperature)
-        held, test = (teacher.predict_proba(X)[None] for X in (task.X_held, task.X_test))
-        yield name, f"T={temperature:.2f}", held, test
+        held, test = (
+            replace(views.teacher, temperature=temperature).predict_proba(X) for X in (task.X_held, task.X_test)
+        )
+        yield name, f"T={temperature:.2f}", held[None], test[None]
     rate = task.train.shares.mean(axis=0)
-    held, test = (np.tile(rate, (1, len(X), 1)) for X in (task.X_held, task.X_test))
-    yield BASE, "", held, test
+    yield BASE, "", np.tile(rate, (1, len(task.X_held), 1)), np.tile(rate, (1, len(task.X_test), 1))
 
 
 def losses(held: Array, task: RatedTask) -> dict[str, float]:

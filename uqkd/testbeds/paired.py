@@ -76,11 +76,11 @@ def paired_differences(
         line: dict[str, Any] = {
             "method": method,
             "value": np.inf,
-            "half_width": np.nan,
-            "difference": np.nan,
-            "difference_half_width": np.nan,
+            "sign": "undecided",
+            "teachers": teachers,
+            "rows": rows,
         }
-        line |= {"p": np.nan, "p_holm": np.nan, "sign": "undecided", "teachers": teachers, "rows": rows}
+        line |= dict.fromkeys(("half_width", "difference", "difference_half_width", "p", "p_holm"), np.nan)
         lines.append(line)
         if np.isfinite(table).all():
             (value, error), (apart, apart_error) = two_way_mean(table), two_way_mean(table - values[plain])
