@@ -60,8 +60,8 @@ def likelihoods_of(banks: Sequence[Bank], prompts: Prompts, draws: int) -> BankL
             if not rows.there.all():
                 return None
             kinds |= set(table["logprobs"].unique().to_pylist())
-            values = np.concatenate([rows.values[a:b] for a, b in zip(rows.starts, rows.ends, strict=True)] or [[]])
-            own = likelihoods_of_rows(np.asarray(values, dtype=np.float64), rows.lengths, None)
+            values = [rows.values[a:b].astype(np.float64) for a, b in zip(rows.starts, rows.ends, strict=True)]
+            own = likelihoods_of_rows(np.concatenate(values), rows.lengths, None)
             at = (s, places, indices)
             total[at], least[at], tokens[at] = own.log_likelihood, own.least, own.tokens
         if missing := int((tokens[s] < 0).sum()):

@@ -130,7 +130,7 @@ def _incomplete(rows: pd.DataFrame) -> dict[str, Array]:
     found = {}
     for quantity, column in INCOMPLETE.items():
         if column in rows and rows[column].notna().all():
-            share = rows.assign(share=rows[column] / rows["answers"].str.split().str.len())
+            share = rows.assign(share=rows[column] / [len(answers.split()) for answers in rows["answers"]])
             found[quantity] = share.pivot(index="student", columns="prompt", values="share").to_numpy(dtype=np.float64)
     return found
 
