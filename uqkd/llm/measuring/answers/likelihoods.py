@@ -56,6 +56,8 @@ def likelihoods_of(banks: Sequence[Bank], prompts: Prompts, draws: int) -> BankL
     kinds: set[str] = set()
     for s, bank in enumerate(banks):
         for places, indices, table in bank.selected(prompts, ("token_logprobs", "logprobs"), draws):
+            if not table.num_rows:
+                continue
             rows = rows_of(table["token_logprobs"])
             if not rows.there.all():
                 return None
