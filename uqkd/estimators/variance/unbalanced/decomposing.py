@@ -113,12 +113,16 @@ class UnbalancedDecomposition(EpistemicAleatoric):
         inter, intra = self.per_student_inter, self.per_student_intra
         # A student with one response has no variance of its own: the mean of the others stands in, so that it counts.
         filled = np.where(np.isnan(intra) & (self.responses > 0), self.intra, intra)
-        errors = [incomplete_error(table) for table in (inter, intra, inter + filled)]
-        means = [float(part[known].mean()) for part in (self.inter, self.intra, self.total)]
         return UnbalancedMean(
-            inter=means[0], intra=means[1], total=means[2], inter_se=errors[0], intra_se=errors[1], total_se=errors[2],
-            prompts=int(known.sum()), spread=self.spread,
-        )  # fmt: skip
+            inter=float(self.inter[known].mean()),
+            intra=float(self.intra[known].mean()),
+            total=float(self.total[known].mean()),
+            inter_se=incomplete_error(inter),
+            intra_se=incomplete_error(intra),
+            total_se=incomplete_error(inter + filled),
+            prompts=int(known.sum()),
+            spread=self.spread,
+        )
 
 
 def decompose_unbalanced(

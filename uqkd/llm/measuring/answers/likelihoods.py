@@ -56,14 +56,14 @@ def likelihoods_of(banks: Sequence[Bank], prompts: Prompts, draws: int) -> BankL
     kinds: set[str] = set()
     for s, bank in enumerate(banks):
         for places, indices, table in bank.selected(prompts, ("token_logprobs", "logprobs"), draws):
+            if not table.num_rows:
+                continue
             rows = rows_of(table["token_logprobs"])
             if not rows.there.all():
                 return None
             kinds |= set(table["logprobs"].unique().to_pylist())
-            values = np.concatenate(
-                [rows.values[a:b] for a, b in zip(rows.starts, rows.ends, strict=True)] or [np.zeros(0)]
-            )
-            own = likelihoods_of_rows(np.asarray(values, dtype=np.float64), rows.lengths, None)
+            values = [rows.values[a:b].astype(np.float64) for a, b in zip(rows.starts, rows.ends, strict=True)]
+            own = likelihoods_of_rows(np.concatenate(values), rows.lengths, None)
             at = (s, places, indices)
             total[at], least[at], tokens[at] = own.log_likelihood, own.least, own.tokens
         if missing := int((tokens[s] < 0).sum()):
