@@ -206,6 +206,8 @@ def test_of_a_variance_between_students_leaving_out_says_what_its_values_say():
 
     named, left_out = compare(*draws, measure="inter"), compare(*draws, measure=inter)
     assert named.difference == pytest.approx(left_out.difference, rel=1e-9)
+    assert "cover 87 to 94 %" in named.note  # as docs/coverage/comparing.csv has it
+    assert left_out.note.endswith("degrees of freedom")
     assert named.spread.sides[0].cell_var == pytest.approx(0.75 * left_out.spread.sides[0].cell_var, rel=1e-9)
     fixed = [compare(*draws, measure=measure, prompts="fixed").spread.variance for measure in ("inter", inter)]
     assert fixed[0] == pytest.approx(0.75 * fixed[1], rel=1e-9)

@@ -43,6 +43,8 @@ class Comparison:
         Groups of prompts are the sample.
     adjusted : float or None
         The p-value corrected for the number of comparisons (`compare_methods`).
+    remark : str
+        Of the measure, where its interval covers less than it says.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class Comparison:
     count: int
     groups: bool
     adjusted: float | None = None
+    remark: str = ""
 
     @property
     def difference(self) -> float:
@@ -97,7 +100,7 @@ class Comparison:
 
     @property
     def note(self) -> str:
-        """What is a sample, and how the interval was found."""
+        """What is a sample, how the interval was found, and where it covers less than it says."""
         what = "pairs of students" if self.paired else "independent students"
         several = any(count > 1 for count in self.students)
         over = [what] if several else ["one student each"]
@@ -105,7 +108,8 @@ class Comparison:
         over.append(f"{unit} {self.prompts}" if self.spread.prompts > 1 else "one prompt")
         if self.bound is not None:
             return f"{', '.join(over)}; no variation: exact bound from {self.bound.units} independent trials"
-        return f"{', '.join(over)}; Student's t, {self.dof:.3g} degrees of freedom"
+        found = f"{', '.join(over)}; Student's t, {self.dof:.3g} degrees of freedom"
+        return f"{found}; {self.remark}" if self.remark else found
 
     @property
     def more_students(self) -> float:

@@ -113,11 +113,13 @@ def compare(
     spread = _spread(tables, paired=paired, fixed=fixed, same_prompts=same_prompts)
     own_level = 1.0 - (1.0 - confidence_level(level)) / comparisons
     what = str(getattr(measure, "__name__", "measure")) if callable(measure) else measure_file(measure).WHAT
+    remark = "" if callable(measure) else getattr(measure_file(measure), "REMARK", "")
     means = float(tables[0].mean()), float(tables[1].mean())
     bound = _bound(tables, paired=paired, fixed=fixed, same_prompts=same_prompts, limit=limit, level=own_level)
     about: dict[str, Any] = {
         "measure": what, "first": means[0], "second": means[1], "level": level, "own_level": own_level, "names": names,
         "spread": spread, "paired": paired, "prompts": prompts, "count": count, "groups": groups is not None,
+        "remark": remark,
     }  # fmt: skip
     if bound is not None:
         return Comparison(low=bound.low, high=bound.high, p_value=bound.p_value, bound=bound, **about)

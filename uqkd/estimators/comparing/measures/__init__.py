@@ -7,7 +7,8 @@ Each holds all that the measure is:
 - `LIMIT`: the largest size of the difference of two of its values; infinite where there is none or where a value is not of one
   student and prompt alone;
 - `values(data, labels, teacher)`: numbers (S, P) per student and prompt whose mean is the measure and whose spread is that of its
-  estimate: what is seen there, or pseudo-values.
+  estimate: what is seen there, or pseudo-values;
+- `REMARK`, if there is one: where the interval covers less than it says.
 """
 
 from __future__ import annotations
