@@ -12,6 +12,7 @@ from scipy import special, stats
 from statsmodels.tools.sm_exceptions import DomainWarning
 
 from uqkd.errors import DataError, NotFiniteError, OptionError, ShapeError, VarianceError
+from uqkd.estimators.averaging import gamma
 from uqkd.estimators.averaging.averaged import average_responses
 from uqkd.estimators.averaging.boundary import allowed
 from uqkd.estimators.averaging.laws import fit_averaging_law, fit_power_law
@@ -163,9 +164,14 @@ def test_iterated_weights_remove_the_bias_of_plain_weights():
     Mutants: weights from the estimates themselves; weights iterated on the inverse of the fit.
     """
 
-    def iterated(value, error):
-        law = fit_averaging_law(K, value, error, proportional=True)
-        return law.floor, law.slope
+    design = np.column_stack([np.ones(5), 1 / K])
+
+    def iterated(value, error):  # the estimates of `fit_averaging_law` without its limits, which are searched
+        return tuple(gamma.fitted(gamma.MeanSquares(value, 2 * (value / error) ** 2, design)))
+
+    value = np.array([3.3, 1.8, 1.6, 1.2, 1.15])
+    law = fit_averaging_law(K, value, value * np.sqrt(2 / 20), proportional=True)
+    np.testing.assert_allclose(iterated(value, value * np.sqrt(2 / 20)), (law.floor, law.slope), rtol=1e-10)
 
     def plain(value, error):
         law = fit_averaging_law(K, value, error)

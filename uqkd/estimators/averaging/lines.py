@@ -108,8 +108,9 @@ def estimated_line(design: Array, value: Array, covariance: Array, dof: float) -
 
     Where the n − 2 directions off the line take up half of them at most: generalised least squares, its covariance times
     (1 + T²/dof)·dof/(dof − n + 2), Student's t at dof − n + 2 (Rao 1959, exact for normal errors and a Wishart covariance).
-    Otherwise least squares weighted by the diagonal, with their true covariance, and Student's t at dof. T² of the residuals
-    is Hotelling's, for which dof >= n − 2.
+    Otherwise least squares with weights k (between those of errors that are alike at every k and of errors that fall as 1/k;
+    weights estimated from few students would undercover), their covariance as estimated, and Student's t at dof, exact too. T²
+    of the residuals is Hotelling's, for which dof >= n − 2.
     """
     directions = value.size - 2
     off = np.linalg.qr(design, mode="complete")[0][:, 2:]
@@ -122,8 +123,8 @@ def estimated_line(design: Array, value: Array, covariance: Array, dof: float) -
         left = dof - directions + 1
         p_value = float(special.fdtrc(directions, left, squared * left / (directions * dof)))
     if directions and 2 * directions > dof:
-        weights = weighted_line(design, value, np.sqrt(np.diag(covariance)))
-        scaled = design / np.diag(covariance)[:, None]
+        weights = weighted_line(design, value, np.sqrt(design[:, 1]))
+        scaled = design / design[:, 1:]
         spread = weights.covariance @ scaled.T @ covariance @ scaled @ weights.covariance
         return Line(weights.coef, spread, dof, squared, directions, p_value)
     found = weighted_line(design, value, definite(covariance, "Give that of more students, or fewer values of k."))
