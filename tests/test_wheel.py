@@ -20,11 +20,13 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("uqkd", "studies", "docs/llm_real", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 LINES = {  # a line of each command that gets beyond its options
     "compact": "nowhere",
+    "compare": "one.csv other.csv",
     "distill": "--bank nowhere --student nowhere --out students",
     "import": "nowhere.csv --bank theirs",
     "list": "",
     "measure": "--students nowhere --prompts nowhere.csv --out measured",
     "new": "mine",
+    "plan": "--components nowhere.json --budget 1",
     "sample": "--teacher nowhere --prompts nowhere.csv --bank bank",
     "show": "nowhere",
     "study": "teacher_noise",

@@ -19,6 +19,7 @@ QUANTILE_CALLS = {"quantile", "ndtri", "ppf", "isf", "stdtrit", "axhline"}
 QUANTILE_LIKE = re.compile(r"\b1\.9[56]\d*\b|\b95 ?%|\b0?\.975\b")
 # What was measured at 95 % stays so whatever the level is.
 MEASURED = {("uqkd/estimators/intervals/each_prompt.py", "_coverage_note")}
+MEASURED_TEXT = re.compile(r"(intervals of|at) 95 % covers? \d")
 
 
 def _is_level(value: object) -> bool:
@@ -50,7 +51,7 @@ def levels_in(source: str, name: str = "") -> list[str]:
                 1.955 < node.value < 1.965 or 195.5 < node.value < 196.5 or round(node.value, 9) in (0.975, 0.025)
             ):
                 found.append(f"{node.lineno}: {node.value}")
-            if isinstance(node.value, str) and QUANTILE_LIKE.search(node.value):
+            if isinstance(node.value, str) and QUANTILE_LIKE.search(MEASURED_TEXT.sub("", node.value)):
                 found.append(f"{node.lineno}: {node.value!r}")
         if isinstance(node, ast.FunctionDef):
             both = [*zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
@@ -83,6 +84,8 @@ def levels_in(source: str, name: str = "") -> list[str]:
         ("note = f'beyond 95 % intervals {x}'", 1),
         ("def f():\n    'Covers 95 % within 1.96 standard errors.'", 0),
         ("x = 0.95 * y + 2.0", 0),
+        ("note = 'intervals of 95 % cover 87 to 94 % here'", 0),
+        ("note = 'at 95 % covers 89 %; bars of 95 %'", 1),
         ("f(level=LEVEL)", 0),
     ],
 )
@@ -136,9 +139,9 @@ def test_another_level_in_one_place_changes_bars_tables_and_captions(tmp_path):
     pd.testing.assert_frame_equal(measured, other, check_exact=True)  # what is measured does not depend on it
     fits = [pd.read_csv(results / "tables/response_averaging.fits.csv") for results in (usual, narrow)]
     width = [(table["high"] - table["low"]).to_numpy() for table in fits]
-    assert width[1] / width[0] == pytest.approx(
-        1.6448536269514722 / 1.959963984540054
-    )  # normal quantiles of 95 and 97.5 %
+    assert (
+        (width[1] / width[0] > 0.4) & (width[1] / width[0] < 0.9)
+    ).all()  # t quantiles: .50 of 1 degree of freedom, .84 of many
     pictures = [(results / "figures/response_averaging.png").read_bytes() for results in (usual, narrow)]
     assert pictures[0] != pictures[1]
     pages = [(results / "index.html").read_text() for results in (usual, narrow)]

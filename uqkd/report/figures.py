@@ -88,7 +88,9 @@ def simulation(
         `uqkd.estimators.variance_half_widths`.
     """
     error = np.asarray(standard_error, dtype=float)
-    if students is not None:
+    if error.size == 0:  # nothing to show, in a panel that others share
+        bars = error
+    elif students is not None:
         bars = half_width(error, students)
     else:
         bars = variance_half_widths(np.asarray(y, dtype=float), error, variance_of)

@@ -13,7 +13,7 @@ from uqkd.checking.variation import varying
 from uqkd.errors import DataError, FewResponsesWarning, ShapeError, VarianceError
 from uqkd.estimators.weighting.exact_variance import blend_variance
 from uqkd.estimators.weighting.graybill_deal import FEW_RESPONSES
-from uqkd.estimators.weighting.shrinkage import finite_variance, shrink_variances
+from uqkd.estimators.weighting.shrinkage import shrink_variances
 from uqkd.targets.family import Array, NumberTargets
 
 BLENDING = ("oracle", "known", "estimated", "shrunk")
@@ -49,7 +49,9 @@ def weighted_numbers(
         if method == "estimated" and k < FEW_RESPONSES:
             warnings.warn(_few(k), FewResponsesWarning, stacklevel=3)
         if method == "shrunk":
-            first = np.stack([finite_variance("responses", shrink_variances(row, k - 1)) for row in first])
+            first = np.stack(
+                [shrink_variances(row, k - 1).expected_variance for row in first]
+            )  # infinite: all on the second
         first = first / k
     weights = other / (first + other)
     blended = weights * mean + (1.0 - weights) * finite("second", second)

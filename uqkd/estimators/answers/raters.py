@@ -17,7 +17,7 @@ from uqkd.estimators.variance.two_way import two_way_mean
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-MOST = 2**40  # raters of a text, whose products with classes are exact in int64
+RATERS_AT_MOST = 2**40  # raters of a text, whose products with classes are exact in int64
 FEWEST = 2  # raters of a text: with one, nothing tells spread from certainty
 PROBABILITIES = np.geomspace(1e-4, 1.0, 400)  # of a class, at which the bias of an entropy is made small
 PENALTY = 3.0  # with it entropies grow with the minority of 20 and of 99 raters, and a class's spread is at most 1.6 times as large
@@ -273,7 +273,7 @@ def rating_counts(name: str, counts: ArrayLike) -> Counts:
     array = finite(name, counts)
     if array.ndim != 2 or array.shape[1] < 2:
         raise ShapeError(f"{name} needs axes (P texts, C >= 2 classes); got shape {array.shape}.")
-    if array.max() > MOST:
+    if array.max() > RATERS_AT_MOST:
         raise DataError(f"{name} must be numbers of raters; got {array.max():.3g}.")
     odd = (array < 0) | (array != np.round(array))
     if odd.any():

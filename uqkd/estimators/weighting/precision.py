@@ -11,6 +11,8 @@ from uqkd.checking.arrays import Array, same_shape, shaped
 from uqkd.checking.variation import raisable
 from uqkd.errors import ShapeError, VarianceError
 
+SQUARES_VANISH = 2.0**-510  # a bias below it has a square of no digits
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -135,7 +137,9 @@ def _minimum(value: Array, covariance: Array, biases: Any) -> Combination:
     _fit(value, covariance)
     bias = np.zeros_like(value)
     if biases is not None:
-        bias = _alongside(value, "biases", raisable("biases", shaped("biases", biases, "m", "m P")))
+        given = shaped("biases", biases, "m", "m P")
+        given = np.where(np.abs(given) < SQUARES_VANISH, 0.0, given)  # beside any variance that float64 can hold
+        bias = _alongside(value, "biases", raisable("biases", given))
     by_prompt = bias.T if bias.ndim == 2 else bias
     root = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     least = root.min(axis=-1, keepdims=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from uqkd.errors import ShapeError
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.comparing.claims import judge_claim
+from uqkd.estimators.comparing.differences import compare
 from uqkd.estimators.variance.two_way import ratio_values
 from uqkd.llm.measuring.errors import Graded, given_by
 from uqkd.llm.measuring.tables.coded import marked_of
@@ -30,6 +31,7 @@ CHANCES = (
     "length_cut",
 )  # of an event that an answer, or a pair of them, shows
 COSTS = ("nats", "tokens")
+VARIANCES = ("intra", "inter", "total", "kappa")  # skewed where students are few, and so are their intervals
 INCOMPLETE = {"empty": "empty", "length_cut": "cut"}  # quantity by the column that counts such answers
 
 
@@ -166,7 +168,7 @@ def summary(values: Compared) -> pd.DataFrame:
         for quantity, table in own.items():
             about = {"part": part, "method": method, "k": k, "quantity": quantity}
             found, size = (
-                Values.of(table, chance=quantity in CHANCES),
+                Values.of(table, chance=quantity in CHANCES, positive=quantity in VARIANCES),
                 {"students": len(table), "prompts": table.shape[1]},
             )
             rows.append({**about, **found.columns(), **size, "why": found.why})
@@ -176,12 +178,32 @@ def summary(values: Compared) -> pd.DataFrame:
 def judged(differences: dict[str, Array], **about: str) -> pd.DataFrame:
     """What becomes of a claim that says "lower" and of each of its comparisons; see `uqkd.estimators.judge_claim`.
 
+    Columns more_students, more_prompts and needed (in words) are how many it would take to decide a comparison, if the
+    difference that was seen is the true one (`uqkd.estimators.compare`): infinite where the other axis is the bottleneck.
+
     Examples
     --------
     >>> judged({"multi less single": np.full((4, 3), -1.0) + 0.01 * np.eye(4, 3)}, claim="less")["verdict"].tolist()
     ['holds']
     """
-    return pd.DataFrame([{**about, **row} for row in judge_claim(differences, says="lower").rows()])
+    rows = judge_claim(differences, says="lower").rows()
+    every = [compare(one, np.zeros_like(one), comparisons=len(differences)) for one in differences.values()]
+    more = [{"more_students": one.more_students, "more_prompts": one.more_prompts} for one in every]
+    found = [{**about, **row, **own} for row, own in zip(rows, more, strict=True)]
+    return pd.DataFrame([{**row, "needed": needed(row)} for row in found])
+
+
+def needed(row: dict[str, Any]) -> str:
+    """What it would take to decide an open comparison, if the difference that was seen is the true one; empty if that is not known.
+
+    Examples
+    --------
+    >>> needed({"verdict": "not decided", "more_prompts": 150.0, "more_students": float("inf")})
+    ', 150 more questions would decide'
+    """
+    ways = [(row["more_prompts"], "questions"), (row["more_students"], "students")]
+    said = [f"{count:,.0f} more {name}" for count, name in ways if 0 < count < np.inf]
+    return f", {' or '.join(said)} would decide" if said and row["verdict"] == "not decided" else ""
 
 
 def name_of(method: str, k: int) -> str:
