@@ -96,8 +96,8 @@ def steps(text: str) -> list[Step]:
 
 def command_line() -> Any:
     """The group of all commands."""
-    for file in pkgutil.iter_modules(cli.__path__):
-        importlib.import_module(f"{cli.__name__}.{file.name}")
+    for file in pkgutil.walk_packages(cli.__path__, f"{cli.__name__}."):
+        importlib.import_module(file.name)
     return typer.main.get_command(app)
 
 
