@@ -100,6 +100,7 @@ def gathered(rows: Sequence[Mapping[str, str]], by: Sequence[str] | None = None)
     found = []
     for values, members in groups.items():
         covered = [float(row["covered"]) for row in members]
+        widths = [float(row["median_width"]) for row in members if _is_number(row["median_width"])]  # a test has none
         worst = members[covered.index(min(covered))]
         rest = [f"{column} {worst[column]}" for column in cell if column not in columns]
         found.append(
@@ -110,7 +111,7 @@ def gathered(rows: Sequence[Mapping[str, str]], by: Sequence[str] | None = None)
                 "experiments": members[0]["experiments"],
                 "lowest": f"{100 * min(covered):.1f} %",
                 "highest": f"{100 * max(covered):.1f} %",
-                "median width": f"{median(float(row['median_width']) for row in members):.3g}",
+                "median width": f"{median(widths):.3g}" if widths else "–",
                 "lowest at": ", ".join(rest) or "all",
             }
         )
