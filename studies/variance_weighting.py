@@ -20,7 +20,8 @@ from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, NumberTargets, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -203,4 +204,42 @@ def main(options: Options, run: Run) -> None:
         f"{student['biased, ignored', last]:.0f} times averaging's error, and {student['biased, counted', few]:.1f} to "
         f"{student['biased, counted', last]:.1f} times when its bias is counted in the weights."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=30)
+    said = {"caption": caption, "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="linear", place=30)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Errors relative to averaging, for each data set the mean over k."""
+
+    def left(method: str, quantity: str = "student error", k: float | None = None) -> list[Number | None]:
+        chosen = (table["method"] == method) & (table["quantity"] == quantity) & ((k is None) | (table["k"] == k))
+        parts = [part for _, part in table[chosen].groupby("data", sort=False)]
+        errors = [float(np.sqrt((part["standard_error"] ** 2).sum())) / len(part) for part in parts]
+        return [measured.positive(p["simulated"].mean(), error) for p, error in zip(parts, errors, strict=True)]
+
+    last = table["k"].max()
+    label = [measured.changed(one, lambda v: 1.0 / v, ".0f") for one in left("fresh, known", "label error")]
+    student = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, known")]
+    texts, numbers = {}, {"k": Number.exact(int(last), "d"), "several": Number.exact(table["data"].nunique(), "d")}
+    for name, found in {
+        "label": label, "student": student, "equal": left("fresh, equal"), "oracle": left("oracle", k=last),
+        "ignored": left("biased, ignored"), "counted": left("biased, counted"), "same": left("same draws"),
+    }.items():  # fmt: skip
+        texts[name], named = measured.span(name, found)
+        numbers |= named
+    sides = [measured.side(numbers[f"student_{end}"]) for end in ("least", "most")]
+    helps = "also" if sides[0] == "above" else "not" if sides[1] == "below" else "not everywhere"
+    bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in ("ignored", "counted")]
+    hurts = (
+        "hurts, even when its bias is counted"
+        if all(bias)
+        else "hurts unless its bias is counted"
+        if bias[0]
+        else "may help"
+    )
+    sentence = (
+        f"the label, whose error falls {texts['label']} times; {helps} the student distilled from it, by {texts['student']}, where "
+        f"equal weights leave {texts['equal']} of its error; the published gain ({texts['oracle']} left at k = {{k}}) comes from "
+        f"blending in the noise-free mean; a biased source {hurts}"
+    )
+    return measured.stated(sentence, numbers)

@@ -225,3 +225,32 @@ def stated(sentence: str, numbers: Mapping[str, Number | None]) -> Answer | None
     known = {name: number for name, number in numbers.items() if number is not None}
     missing = any(number is None and f"{{{name}}}" in sentence for name, number in numbers.items())
     return None if missing else Answer(sentence, known)
+
+
+def changed(number: Number | None, by: Callable[[Any], Any], form: str) -> Number | None:
+    """A number in other terms, such as a gain 1 − v or a factor 1/v; `by` grows or falls throughout.
+
+    Examples
+    --------
+    >>> str(changed(Number.measured(0.8, 0.7, 0.9, shows="limits"), lambda left: 1.0 - left, ".0%"))
+    '20 % [10 %, 30 %]'
+    """
+    if number is None:
+        return None
+    with np.errstate(divide="ignore"):
+        value, *ends = (float(by(np.float64(end))) for end in (number.value, number.low, number.high))
+    return within(value, min(ends), max(ends), form, shows=number.shows)
+
+
+def span(name: str, numbers: Iterable[Number | None]) -> tuple[str, dict[str, Number | None]]:
+    """From the least to the most of several numbers: the words of a template, and what they name.
+
+    Examples
+    --------
+    >>> text, named = span("gain", [Number.exact(0.1, ".1f"), Number.exact(0.3, ".1f")])
+    >>> text, stated(text, named).text, span("gain", [Number.exact(0.1)])[0]
+    ('{gain_least} to {gain_most}', '0.1 to 0.3', '{gain_least}')
+    """
+    found = list(numbers)
+    named = {f"{name}_least": least(found), f"{name}_most": most(found)}
+    return (f"{{{name}_least}} to {{{name}_most}}" if len(found) > 1 else f"{{{name}_least}}"), named
