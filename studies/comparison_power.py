@@ -147,7 +147,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         measured.side(numbers["gain"])
     ]
     sentence = (
-        f"{more}: {{count}} pairs of seeds whose students correlate by {{correlation}} find a difference of {{difference}} standard "
-        "deviations in {pairs} of experiments, {count} independent students a method in {apart} ({times} times as often)"
+        f"{more}: {{count}} pairs of seeds whose students correlate by {{correlation}} find a difference of {{difference}} "
+        "standard deviations in {pairs} of experiments, {count} independent students a method in {apart} ({times} times as often)"
     )
     return measured.stated(sentence, numbers)

@@ -121,20 +121,15 @@ def main(options: Options, run: Run) -> None:
 def answer(table: pd.DataFrame, k: int) -> Answer | None:
     """What two heads report and hold at k, on the first data set."""
     rows = table[(table["data"] == table["data"].iloc[0]) & (table["k"] == k)].set_index(["quantity", "head"])
-    z = measured.largest_z(table["z"])
+    rows, z = rows[["simulated", "standard_error"]], measured.largest_z(table["z"])
     numbers = {"k": Number.exact(k, "d"), "z": z, "n": Number.exact(int(table["z"].notna().sum()), "d")}
-    for head in ("targets", "carried"):
-        (variance, error), (inside, inside_error) = (
-            rows.loc[(quantity, head), ["simulated", "standard_error"]]
-            for quantity in ("intra-student variance", COVERAGE)
-        )
-        numbers[f"{head}_kept"] = measured.positive(
-            variance, error, ".1%", shows="limits" if head == "targets" else "value"
-        )
-        numbers[f"{head}_inside"] = measured.mean(inside, inside_error, ".0%")
+    for head, shows in (("targets", "limits"), ("carried", "value")):
+        numbers[f"{head}_kept"] = measured.positive(*rows.loc["intra-student variance", head], ".0%", shows=shows)
+        numbers[f"{head}_inside"] = measured.mean(*rows.loc[COVERAGE, head], ".0%")
+    numbers["targets_kept"] = measured.changed(numbers["targets_kept"], lambda v: v, ".1%")
     found = "a k-th of the teacher's variance" if measured.agree(z) else "not what T3 says"
     sentence = (
-        f"{found}: at k = {{k}} their heads keep {{targets_kept}} of it, so that their {percent()} intervals hold {{targets_inside}} of "
-        "its answers; where the average carries its spread along they keep {carried_kept} and hold {carried_inside}"
+        f"{found}: at k = {{k}} they keep {{targets_kept}} of it, and their {percent()} intervals hold {{targets_inside}} of its "
+        "answers; where the average carries its spread along, {carried_kept} and {carried_inside}"
     )
     return measured.stated(sentence, numbers)

@@ -154,5 +154,6 @@ def answer(fitted: pd.DataFrame) -> Answer | None:
         "below": "all of it (a fitted floor of {floor})",
     }
     found = left.get(measured.side(floor), "all of it: any floor is below {bound} of the variance at k = 1")
-    law = "as 1/k" if measured.side(exponent, -1.0) == "open" else "not as 1/k"
-    return measured.stated(f"{found}; it falls {law} (fitted exponent {{exponent}})", numbers)
+    power = "as 1/k" if measured.side(exponent, -1.0) == "open" else "not as 1/k"
+    sentence = f"{found}; it falls {power} (exponent {{exponent}}, all levels of noise together)"
+    return measured.stated(sentence, numbers)

@@ -126,11 +126,10 @@ def answer(table: pd.DataFrame) -> Answer | None:
     numbers = {"share": measured.positive(*share, ".3f", shows="limits"), "z": z, "n": Number.exact(len(judged), "d")}
     if measured.agree(z):
         sentence = (
-            "as T1 and T2 say: the variance between students is σ_T²·h(x), linear in the noise ({share} times that in "
+            "as T1 and T2 say: the variance between students is σ_T²·h(x), linear in the noise (simulation over theory "
         )
-        sentence += "simulation), and test error follows T2 (largest |z| of {n}: {z})"
+        sentence += "{share}), and test error follows T2 (largest |z| of {n}: {z})"
     else:
-        sentence = (
-            "not as T1 and T2 say: the variance between students is {share} times σ_T²·h(x) (largest |z| of {n}: {z})"
-        )
+        sentence = "not as T1 and T2 say: the variance between students is {share} times σ_T²·h(x) "
+        sentence += "(largest |z| of {n}: {z})"
     return measured.stated(sentence, numbers)

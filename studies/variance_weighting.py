@@ -211,24 +211,26 @@ def main(options: Options, run: Run) -> None:
 def answer(table: pd.DataFrame) -> Answer | None:
     """Errors relative to averaging, for each data set the mean over k."""
 
-    def left(method: str, quantity: str = "student error", k: float | None = None) -> list[Number | None]:
-        chosen = (table["method"] == method) & (table["quantity"] == quantity) & ((k is None) | (table["k"] == k))
-        parts = [part for _, part in table[chosen].groupby("data", sort=False)]
-        errors = [float(np.sqrt((part["standard_error"] ** 2).sum())) / len(part) for part in parts]
-        return [measured.positive(p["simulated"].mean(), error) for p, error in zip(parts, errors, strict=True)]
+    def left(method: str, quantity: str = "student error") -> list[Number | None]:
+        rows = table[(table["method"] == method) & (table["quantity"] == quantity)].groupby("data", sort=False)
+        found = [(one["simulated"].mean(), np.sqrt((one["standard_error"] ** 2).sum()) / len(one)) for _, one in rows]
+        return [measured.positive(*one) for one in found]
 
-    last = table["k"].max()
     label = [measured.changed(one, lambda v: 1.0 / v, ".0f") for one in left("fresh, known", "label error")]
     student = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, known")]
-    texts, numbers = {}, {"k": Number.exact(int(last), "d"), "several": Number.exact(table["data"].nunique(), "d")}
-    for name, found in {
-        "label": label, "student": student, "equal": left("fresh, equal"), "oracle": left("oracle", k=last),
-        "ignored": left("biased, ignored"), "counted": left("biased, counted"), "same": left("same draws"),
-    }.items():  # fmt: skip
-        texts[name], named = measured.span(name, found)
+    equal = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, equal")]
+    texts, numbers = {}, {}
+    found = {"label": label, "student": student, "equal": equal, "oracle": left("oracle"), "same": left("same draws")}
+    for name, own in {**found, "ignored": left("biased, ignored"), "counted": left("biased, counted")}.items():
+        texts[name], named = measured.span(name, own)
         numbers |= named
-    sides = [measured.side(numbers[f"student_{end}"]) for end in ("least", "most")]
-    helps = "also" if sides[0] == "above" else "not" if sides[1] == "below" else "not everywhere"
+    gains = [measured.side(one) for one in student]
+    helps = "and" if set(gains) == {"above"} else "not" if "above" not in gains else "not everywhere"
+    more = [
+        one is not None and other is not None and one.low > other.high
+        for one, other in zip(equal, student, strict=True)
+    ]
+    rival = "less than" if all(more) else "no less than" if not any(more) else "on some data less than"
     bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in ("ignored", "counted")]
     hurts = (
         "hurts, even when its bias is counted"
@@ -238,8 +240,8 @@ def answer(table: pd.DataFrame) -> Answer | None:
         else "may help"
     )
     sentence = (
-        f"the label, whose error falls {texts['label']} times; {helps} the student distilled from it, by {texts['student']}, where "
-        f"equal weights leave {texts['equal']} of its error; the published gain ({texts['oracle']} left at k = {{k}}) comes from "
-        f"blending in the noise-free mean; a biased source {hurts}"
+        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it, by {texts['student']}, "
+        f"{rival} with equal weights ({{equal_most}}); the published gain comes from blending in the noise-free mean; a biased source "
+        f"{hurts}"
     )
     return measured.stated(sentence, numbers)
