@@ -216,32 +216,25 @@ def answer(table: pd.DataFrame) -> Answer | None:
         found = [(one["simulated"].mean(), np.sqrt((one["standard_error"] ** 2).sum()) / len(one)) for _, one in rows]
         return [measured.positive(*one) for one in found]
 
+    def gains(method: str) -> list[Number | None]:
+        return [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left(method)]
+
     label = [measured.changed(one, lambda v: 1.0 / v, ".0f") for one in left("fresh, known", "label error")]
-    student = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, known")]
-    equal = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, equal")]
-    texts, numbers = {}, {}
+    student, equal = gains("fresh, known"), gains("fresh, equal")
+    biased = {"ignored": left("biased, ignored"), "counted": left("biased, counted")}
     found = {"label": label, "student": student, "equal": equal, "oracle": left("oracle"), "same": left("same draws")}
-    for name, own in {**found, "ignored": left("biased, ignored"), "counted": left("biased, counted")}.items():
-        texts[name], named = measured.span(name, own)
-        numbers |= named
-    gains = [measured.side(one) for one in student]
-    helps = "and" if set(gains) == {"above"} else "not" if "above" not in gains else "not everywhere"
-    more = [
-        one is not None and other is not None and one.low > other.high
-        for one, other in zip(equal, student, strict=True)
-    ]
-    rival = "less than" if all(more) else "no less than" if not any(more) else "on some data less than"
-    bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in ("ignored", "counted")]
+    texts, numbers = measured.spans(found | biased)
+    sides = {measured.side(one) for one in student}
+    helps = "and" if sides == {"above"} else "not everywhere" if "above" in sides else "not"
+    more = {bool(one and other and one.low > other.high) for one, other in zip(equal, student, strict=True)}
+    rival = "less than" if more == {True} else "on some data less than" if True in more else "no less than"
+    bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in biased]
     hurts = (
-        "hurts, even when its bias is counted"
-        if all(bias)
-        else "hurts unless its bias is counted"
-        if bias[0]
-        else "may help"
+        "hurts, even when its bias is counted" if all(bias) else "hurts unless it is counted" if bias[0] else "may help"
     )
     sentence = (
-        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it, by {texts['student']}, "
-        f"{rival} with equal weights ({{equal_most}}); the published gain comes from blending in the noise-free mean; a biased source "
-        f"{hurts}"
+        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it, by "
+        f"{texts['student']}, {rival} with equal weights ({{equal_most}}); the published gain comes from blending in the "
+        f"noise-free mean; a biased source {hurts}"
     )
     return measured.stated(sentence, numbers)

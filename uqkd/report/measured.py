@@ -242,15 +242,19 @@ def changed(number: Number | None, by: Callable[[Any], Any], form: str) -> Numbe
     return within(value, min(ends), max(ends), form, shows=number.shows)
 
 
-def span(name: str, numbers: Iterable[Number | None]) -> tuple[str, dict[str, Number | None]]:
-    """From the least to the most of several numbers: the words of a template, and what they name.
+def spans(found: Mapping[str, Iterable[Number | None]]) -> tuple[dict[str, str], dict[str, Number | None]]:
+    """From the least to the most of several numbers, for each name: the words of a template, and what they name.
 
     Examples
     --------
-    >>> text, named = span("gain", [Number.exact(0.1, ".1f"), Number.exact(0.3, ".1f")])
-    >>> text, stated(text, named).text, span("gain", [Number.exact(0.1)])[0]
-    ('{gain_least} to {gain_most}', '0.1 to 0.3', '{gain_least}')
+    >>> texts, numbers = spans({"gain": [Number.exact(0.1, ".1f"), Number.exact(0.3, ".1f")], "cost": [Number.exact(2.0)]})
+    >>> texts, stated(texts["gain"], numbers).text
+    ({'gain': '{gain_least} to {gain_most}', 'cost': '{cost_least}'}, '0.1 to 0.3')
     """
-    found = list(numbers)
-    named = {f"{name}_least": least(found), f"{name}_most": most(found)}
-    return (f"{{{name}_least}} to {{{name}_most}}" if len(found) > 1 else f"{{{name}_least}}"), named
+    texts: dict[str, str] = {}
+    numbers: dict[str, Number | None] = {}
+    for name, some in found.items():
+        own = list(some)
+        numbers |= {f"{name}_least": least(own), f"{name}_most": most(own)}
+        texts[name] = f"{{{name}_least}} to {{{name}_most}}" if len(own) > 1 else f"{{{name}_least}}"
+    return texts, numbers
