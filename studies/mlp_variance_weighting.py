@@ -207,11 +207,10 @@ def caption(first: pd.DataFrame, options: Options) -> str:
     plain = first[(first["method"] == "average") & (first["quantity"] == "student error")].set_index("k")
     own = 1.0 - plain["inter_var"] / plain["simulated"]
     return (
-        f"{first['data'].iloc[0]}, α = {first['alpha'].iloc[0]:g}, {options.replicates:,} networks per point; error of averaging "
-        f"k is 1. {''.join(text for method, text in sentences.items() if method in options.methods)}At training prompts the bias² "
-        f"of a network is {first.loc[first['k'] == last, 'bias_share'].iloc[0]:.2f} of its variance at k = {last}. Of the error of "
-        f"students of averages (test prompts) {own[few]:.0%} at k = {few} and {own[last]:.0%} at k = {last} is bias², which no "
-        "label of less variance removes."
+        f"{first['data'].iloc[0]}, α = {first['alpha'].iloc[0]:g}, {options.replicates:,} networks per point; averaging k is 1. "
+        f"{''.join(text for method, text in sentences.items() if method in options.methods)}At training prompts the bias² of a "
+        f"network is {first.loc[first['k'] == last, 'bias_share'].iloc[0]:.2f} of its variance at k = {last}. At test prompts "
+        f"bias² is {own[few]:.0%} (k = {few}) and {own[last]:.0%} (k = {last}) of the error of students of averages, whatever the variance."
     )
 
 

@@ -6,8 +6,8 @@ whose sentence needs it is None too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,9 @@ from scipy import special
 
 from uqkd.estimators import half_width, normal_quantile, variance_half_widths
 from uqkd.report.answers import Answer, Number, Shows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAMILY = 0.999  # probability with which the largest of several true comparisons stays within its limits
 Side = Literal["above", "below", "open"]
@@ -173,6 +176,31 @@ def share(parts: ArrayLike, low: ArrayLike, high: ArrayLike, chosen: ArrayLike, 
         return None
     value = min(max(mine / (mine + rest), 0.0), 1.0)
     return within(value, mine_low / (mine_low + rest_high), mine_high / (mine_high + rest_low), form)
+
+
+def involved(parts: pd.DataFrame, sources: Sequence[str]) -> dict[str, Number | None]:
+    """Share of a crossed design's variance that each source is part of, and that of all interactions.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        A row for each component: effect ("a", "a:b", and "residual" for all sources together), estimate, low, high.
+    sources : sequence of str
+        Names within the effects.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"effect": ["a", "b", "residual"], "estimate": [2.0, 1.0, 1.0]})
+    >>> rows = rows.assign(low=rows["estimate"], high=rows["estimate"])
+    >>> {name: str(number) for name, number in involved(rows, ("a", "b")).items()}
+    {'a': '75 %', 'b': '50 %', 'interactions': '25 %'}
+    """
+    effects = [list(sources) if effect == "residual" else effect.split(":") for effect in parts["effect"]]
+    limits = parts["estimate"], parts["low"], parts["high"]
+    own = {source: [source in effect for effect in effects] for source in sources}
+    own["interactions"] = [len(effect) > 1 for effect in effects]
+    return {name: share(*limits, chosen) for name, chosen in own.items()}
 
 
 def largest_z(z: ArrayLike, form: str = ".1f") -> Number | None:
