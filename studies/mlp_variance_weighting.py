@@ -210,7 +210,7 @@ def caption(first: pd.DataFrame, options: Options) -> str:
         f"{first['data'].iloc[0]}, α = {first['alpha'].iloc[0]:g}, {options.replicates:,} networks per point; averaging k is 1. "
         f"{''.join(text for method, text in sentences.items() if method in options.methods)}At training prompts the bias² of a "
         f"network is {first.loc[first['k'] == last, 'bias_share'].iloc[0]:.2f} of its variance at k = {last}. At test prompts "
-        f"bias² is {own[few]:.0%} (k = {few}) and {own[last]:.0%} (k = {last}) of the error of students of averages, whatever the variance."
+        f"bias² is {own[few]:.0%} (k = {few}) and {own[last]:.0%} (k = {last}) of the error of students of averages."
     )
 
 

@@ -221,11 +221,10 @@ def caption(table: pd.DataFrame, options: Options) -> str:
 
     few, many = (shares(end(options.ks)) for end in (min, max))
     return (
-        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} levels), "
-        f"batches of {options.batch}, {options.epochs} epochs, α = {options.alphas[-1]:g}. {few}. {many}. What averaging removes is "
-        "more than the main effect of the responses: their interactions too. Right: sums of all components that a source is part "
-        "of against students for which all other sources are frozen, and the total against independent students; "
-        f"{len(judged)} comparisons, largest |z| {judged.max():.1f}."
+        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
+        f"levels), batches of {options.batch}, {options.epochs} epochs, α = {options.alphas[-1]:g}. {few}. {many}. Right: sums of "
+        "all components that a source is part of against students for which all other sources are frozen, and the total against "
+        f"independent students; {len(judged)} comparisons, largest |z| {judged.max():.1f}."
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from uqkd.estimators import half_width, normal_quantile, variance_half_widths
+from uqkd.estimators import LEVEL, half_width, normal_quantile, variance_half_widths
 from uqkd.report.answers import Answer, Number, Shows
 
 if TYPE_CHECKING:
@@ -24,7 +24,13 @@ Side = Literal["above", "below", "open"]
 
 
 def positive(
-    value: float, standard_error: float, form: str = ".2f", *, shows: Shows = "value", students: int | None = None
+    value: float,
+    standard_error: float,
+    form: str = ".2f",
+    *,
+    shows: Shows = "value",
+    students: int | None = None,
+    level: float = LEVEL,
 ) -> Number | None:
     """A variance, a squared error or a ratio of such, with the limits of `variance_half_widths`.
 
@@ -35,6 +41,8 @@ def positive(
         Of the number.
     students : int, optional
         Behind it, if they are few.
+    level : float
+        Of the limits; nearer to 1 where a word is to hold of several numbers at once.
 
     Returns
     -------
@@ -46,8 +54,20 @@ def positive(
     >>> str(positive(1.0, 0.1, shows="limits")), positive(1.0, float("nan"))
     ('1.00 [0.80, 1.22]', None)
     """
-    down, up = variance_half_widths(value, standard_error, students)
+    down, up = variance_half_widths(value, standard_error, students, level=level)
     return within(value, value - float(down), value + float(up), form, shows=shows)
+
+
+def simulated(row: Any, form: str = ".2f", *, shows: Shows = "value", level: float = LEVEL) -> Number | None:
+    """`positive` of a row of a table: its "simulated", "standard_error" and "students", if it has them.
+
+    Examples
+    --------
+    >>> str(simulated({"simulated": 1.0, "standard_error": 0.1, "students": 9}, shows="reach"))
+    '1.00 ± 0.29'
+    """
+    students = int(row["students"]) if "students" in row else None
+    return positive(row["simulated"], row["standard_error"], form, shows=shows, students=students, level=level)
 
 
 def mean(
