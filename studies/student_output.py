@@ -204,7 +204,8 @@ def caption(table: pd.DataFrame) -> str:
     sentences = [
         f"{name}, {table['students'].iloc[0]} students per point, temperature {hot:g} (G_p = {tested['teacher_gini'].iloc[0]:.2f} "
         f"at test prompts). Shares of G_p within one student / between students / together (κ {captions.BARS}): "
-        f"k = {few:g}, {shares_text(by.loc[name, few])}; k = {many:g}, {shares_text(by.loc[name, many])}; soft, {shares_text(by.loc[name, np.inf])}.",
+        f"k = {few:g}, {shares_text(by.loc[name, few])}; k = {many:g}, {shares_text(by.loc[name, many])}; soft, "
+        f"{shares_text(by.loc[name, np.inf])}.",
         f"Accuracy of these students at test prompts {accuracy}, of the teacher {tested['teacher_accuracy'].iloc[0]:.1%}.",
         f"At training prompts and k = {few:g} one student keeps {longer.iloc[0]:.2f} after {longer.index[0]:,} steps of training, "
         f"{longer.iloc[-1]:.2f} after {longer.index[-1]:,}.",
