@@ -12,18 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from uqkd.report.figures import GROUPS
 from uqkd.report.page.audit import Comparisons, compared, comparisons, numbers
 from uqkd.report.page.tables import Table, first_rows
 from uqkd.store import Store
 
-GROUPS = {
-    "linear": "Linear regression",
-    "mlp": "Networks",
-    "llm": "Language models",
-    "classify": "Classifiers",
-    "across": "Across layers",
-    "": "Other studies",
-}
+OTHER = "own"  # group of studies that name no group, or one that is not known
 PNG_HEADER = 24  # bytes, to the end of width and height
 LEAD = 320  # characters of a caption that stand open; what follows is folded
 STATEMENT = re.compile(r"(?<!\w)T(?:1[0-2]|[1-9])(?!\w)")
@@ -39,7 +33,7 @@ class Published:
     table: pd.DataFrame
     files: tuple[str, ...]
     place: int
-    group: str = ""
+    group: str = OTHER
     answer: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
@@ -110,6 +104,18 @@ def leading(text: str, length: int = LEAD) -> tuple[str, str]:
     return lead, ""
 
 
+def said(answer: str) -> str:
+    """An answer as a sentence of its own, without the signs that the README's table needs.
+
+    Examples
+    --------
+    >>> said("**all of it**, largest \\\\|z\\\\| 2.7"), said("")
+    ('All of it, largest |z| 2.7.', '')
+    """
+    text = answer.replace("**", "").replace("`", "").replace("\\|", "|").strip()
+    return text[:1].upper() + text[1:] + ("" if text[-1:] in (".", "!", "?", "") else ".")
+
+
 def png_size(data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels from a PNG file's header; None of anything else.
 
@@ -127,7 +133,7 @@ def _published(store: Store, name: str, files: list[str]) -> Published:
     about = json.loads(store.folder.read(f"figures/{name}.json"))
     own = [path for path in files if path.split("/", 1)[1].split(".", 1)[0] == name and not path.endswith(".json")]
     data = {path: store.folder.read(path) for path in sorted(own) if path.endswith(".csv")}
-    group = about.get("group") or ""
+    group = about.get("group")
     return Published(
         name,
         about["title"],
@@ -135,8 +141,8 @@ def _published(store: Store, name: str, files: list[str]) -> Published:
         pd.read_csv(io.BytesIO(data[f"tables/{name}.csv"])),
         tuple(sorted(own)),
         about["place"],
-        group=group if group in GROUPS else "",
-        answer=(about.get("answer") or {}).get("text") or "",
+        group=group if group in GROUPS else OTHER,
+        answer=said((about.get("answer") or {}).get("text") or ""),
         settings=about.get("settings") or {},
         tables=tuple(first_rows(path, one) for path, one in data.items()),
         size=_size(store, f"figures/{name}.png") if f"figures/{name}.png" in own else None,

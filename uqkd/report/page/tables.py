@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-FIRST_ROWS = 25  # rows of a table that the page itself holds; the others are in its file
+FIRST_ROWS = 20  # rows of a table that the page itself holds; the others are in its file
 LONGEST_CELL = 160  # characters of a cell: answers of language models have thousands
 
 

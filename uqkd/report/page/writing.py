@@ -8,10 +8,11 @@ import jinja2
 
 from uqkd.estimators import percent
 from uqkd.report.captions import BARS, NORMAL
+from uqkd.report.figures import GROUPS
 from uqkd.report.page.audit import FAMILY_ALPHA, threshold
 from uqkd.report.page.claims import claims
 from uqkd.report.page.glossary import Glossed
-from uqkd.report.page.published import GROUPS, Published, leading, published
+from uqkd.report.page.published import Published, leading, published
 from uqkd.report.page.terms import STATEMENTS, WORDS
 from uqkd.store import Store
 

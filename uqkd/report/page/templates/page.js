@@ -108,6 +108,16 @@
   tip.addEventListener("mouseleave", later);
   addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
 
+  // Pictures come when they come into view. Beside the page on a disk, the others follow one by one, so that all are printed.
+  const next = () => {
+    const image = document.querySelector("img[loading=lazy]");
+    if (!image) return;
+    if (!image.complete) for (const event of ["load", "error"]) image.addEventListener(event, () => setTimeout(next), { once: true });
+    image.loading = "eager";
+    if (image.complete) setTimeout(next);
+  };
+  if (location.protocol === "file:") addEventListener("load", () => setTimeout(next));
+
   // Paper has no folds: what is closed is opened for it, and closed again.
   let opened = [];
   addEventListener("beforeprint", () => {
