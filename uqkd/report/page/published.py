@@ -64,6 +64,16 @@ class Published:
         return sorted(found, key=lambda statement: int(statement[1:]))
 
     @property
+    def preset(self) -> str:
+        """Preset of the run, if it is known."""
+        return str(self.settings.get("preset") or "")
+
+    @property
+    def version(self) -> str:
+        """Version of the package that ran the study, if it is known."""
+        return str(self.settings.get("version") or "")
+
+    @property
     def options(self) -> list[tuple[str, str]]:
         """Options of the run as texts; of a path only the last part, for folders are nobody's business."""
         options = self.settings.get("options") or {}
@@ -158,14 +168,16 @@ def _size(store: Store, path: str) -> tuple[int, int] | None:
 def _source(store: Store, study: str) -> str:
     """The study's file as a link from the page, where results lie in a project's folder; empty elsewhere."""
     root = getattr(store.folder, "root", None)
-    here = root is not None and re.fullmatch(r"\w+", study) and (root.resolve().parent / f"studies/{study}.py").is_file()
+    here = (
+        root is not None and re.fullmatch(r"\w+", study) and (root.resolve().parent / f"studies/{study}.py").is_file()
+    )
     return f"../studies/{study}.py" if here else ""
 
 
 def _option(value: Any) -> str:
     if isinstance(value, str):
-        absolute = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
-        return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if absolute else value
+        path = value[:1] in "~." or PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if path else value
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_option(one)}" for key, one in value.items()) or "none"
     if isinstance(value, list | tuple):

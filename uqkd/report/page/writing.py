@@ -57,5 +57,5 @@ def write(store: Store) -> str:
 
 def _runs(items: list[Published]) -> list[str]:
     """Which presets and versions are on the page, in words."""
-    found = [f"preset {i.settings['preset']}, uqkd {i.settings.get('version', '?')}" for i in items if i.settings.get("preset")]
-    return list(dict.fromkeys(found))
+    runs = [[f"preset {item.preset}"] + [f"uqkd {item.version}"] * bool(item.version) for item in items if item.preset]
+    return list(dict.fromkeys(", ".join(run) for run in runs))
