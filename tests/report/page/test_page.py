@@ -1,18 +1,17 @@
 """The page of results as a browser would read it: parsed as HTML, not searched for strings."""
 
 import json
+import struct
+import zlib
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from tests.report.test_figures import table
-from uqkd.report import figures
 from uqkd.report import page as gallery
 from uqkd.report.answers import Answer, Number
 from uqkd.report.page import glossary, tables, terms
-from uqkd.report.page.published import png_size
 from uqkd.store import Store
 
 EVIL = '<script>alert(1)</script><img src="http://evil.example/x.png" onerror=alert(2)> & "quoted" {{ 7*7 }}'
@@ -58,12 +57,31 @@ class Parser(HTMLParser):
         self.at.pieces.append(data)
 
 
+def png(width, height):
+    """A white picture."""
+    rows = zlib.compress((b"\0" + b"\xff" * width) * height)
+    parts = ((b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    packed = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 def publish(store, study="demo", **options):
-    run = SimpleNamespace(store=store, study=study, settings=options.pop("settings", {"preset": "quick"}))
-    figure, axes = figures.panels(1, 1)
-    axes[0, 0].plot([0, 1])
-    told = {"table": table(), "title": f"What of {study}?", "caption": "Seen. And more of it.", **options}
-    figures.publish(run, figure, **told)
+    """What `figures.publish` writes, with a picture that costs nothing."""
+    answer, data, more = options.pop("answer", None), options.pop("table", table()), options.pop("more", {})
+    told = {
+        "title": f"What of {study}?",
+        "caption": "Seen. And more of it.",
+        "study": study,
+        "group": "own",
+        "place": 100,
+    }
+    told |= {"answer": answer and answer.to_json(), "settings": {"preset": "quick"}, **options}
+    store.write_bytes(f"figures/{study}.json", json.dumps(told).encode())
+    store.write_bytes(f"figures/{study}.png", png(30, 20))
+    for part, one in {"": data, **{f".{name}": one for name, one in more.items()}}.items():
+        store.write_bytes(f"tables/{study}{part}.csv", one.to_csv(index=False).encode())
 
 
 def written(store):
@@ -95,7 +113,8 @@ def three(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("three"))
     gain = Number.measured(0.2, 0.1, 0.3, ".1f", shows="limits")
     publish(store, "own_study", place=1)
-    publish(store, "classify_b", place=2, group="classify", answer=Answer("it **gains** {gain}", {"gain": gain}))
+    answer = Answer("it **gains** {gain}. Much of it at first", {"gain": gain})
+    publish(store, "classify_b", place=2, group="classify", answer=answer)
     publish(store, "linear_a", place=900, group="linear", table=pd.DataFrame({"row": range(5000), "x": 1 / 3}))
     return written(store)
 
@@ -125,15 +144,13 @@ def test_nothing_is_fetched_but_the_pictures_beside_the_page(evil, three):
         assert "@import" not in styles
 
 
-def test_pictures_have_their_size_and_say_what_is_seen(three, tmp_path):
+def test_pictures_have_their_size_and_say_what_is_seen(three):
     pictures = list(three.all("img"))
     assert [one.attributes["src"] for one in pictures] == [
         f"figures/{name}.png" for name in ("linear_a", "classify_b", "own_study")
     ]
-    publish(Store(tmp_path))
-    size = png_size((tmp_path / "figures/demo.png").read_bytes())
     for picture in pictures:
-        assert (int(picture.attributes["width"]), int(picture.attributes["height"])) == size == (1400, 540)
+        assert (int(picture.attributes["width"]), int(picture.attributes["height"])) == (30, 20)
         assert picture.attributes["loading"] == "lazy"
         assert picture.attributes["alt"] == "Seen. And more of it."
 
@@ -167,6 +184,7 @@ def test_results_of_another_version_are_shown_too(tmp_path, about):
 def test_the_answer_is_one_bold_sentence_and_its_lack_is_said(three):
     first, second, third = three.all("article")
     assert [one.text for one in second.all("strong")] == ["It gains 0.2 [0.1, 0.3]."]
+    assert next(second.all("p", class_="answer")).text == "It gains 0.2 [0.1, 0.3]. Much of it at first."
     for article in (first, third):
         assert not list(article.all("strong"))
         assert "states no answer" in next(article.all("p", class_="answer none")).text
@@ -215,7 +233,9 @@ def test_the_study_is_linked_where_its_file_lies_beside_the_results(tmp_path):
     assert "../studies/demo.py" not in [link.attributes["href"] for link in written(store).all("a")]
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies/demo.py").write_text("")
-    assert "../studies/demo.py" in [link.attributes["href"] for link in written(store).all("a")]
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/theory.md").write_text("")
+    assert {"../studies/demo.py", "../docs/theory.md"} <= {link.attributes["href"] for link in written(store).all("a")}
 
 
 def test_claims_stand_first_with_their_verdicts_and_link_to_studies_that_were_run(tmp_path):

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pandas as pd
@@ -114,6 +114,21 @@ def leading(text: str, length: int = LEAD) -> tuple[str, str]:
     return lead, ""
 
 
+def beside(store: Store, path: str) -> str:
+    """A project's file as a link from the page, where the results lie in that project's folder; empty elsewhere.
+
+    Parameters
+    ----------
+    store : Store
+        The results.
+    path : str
+        From the project's folder, such as "docs/theory.md".
+    """
+    root = getattr(store.folder, "root", None)
+    project = root.resolve().parent if isinstance(root, Path) else None
+    return f"../{path}" if project is not None and (project / path).is_file() else ""
+
+
 def said(answer: str) -> str:
     """An answer as a sentence of its own, without the signs that the README's table needs.
 
@@ -156,22 +171,13 @@ def _published(store: Store, name: str, files: list[str]) -> Published:
         settings=about.get("settings") or {},
         tables=tuple(first_rows(path, one) for path, one in data.items()),
         size=_size(store, f"figures/{name}.png") if f"figures/{name}.png" in own else None,
-        source=_source(store, about.get("study") or name),
+        source=beside(store, f"studies/{name}.py") if name.isidentifier() else "",
     )
 
 
 def _size(store: Store, path: str) -> tuple[int, int] | None:
     with store.folder.open(path) as file:
         return png_size(file.read(PNG_HEADER))
-
-
-def _source(store: Store, study: str) -> str:
-    """The study's file as a link from the page, where results lie in a project's folder; empty elsewhere."""
-    root = getattr(store.folder, "root", None)
-    here = (
-        root is not None and re.fullmatch(r"\w+", study) and (root.resolve().parent / f"studies/{study}.py").is_file()
-    )
-    return f"../studies/{study}.py" if here else ""
 
 
 def _option(value: Any) -> str:

@@ -12,7 +12,7 @@ from uqkd.report.figures import GROUPS
 from uqkd.report.page.audit import FAMILY_ALPHA, threshold
 from uqkd.report.page.claims import claims
 from uqkd.report.page.glossary import Glossed
-from uqkd.report.page.published import Published, leading, published
+from uqkd.report.page.published import Published, beside, leading, published
 from uqkd.report.page.terms import STATEMENTS, WORDS
 from uqkd.store import Store
 
@@ -42,6 +42,7 @@ def write(store: Store) -> str:
             studies=items,
             names={item.name for item in items},
             claims=claims(store),
+            theory=beside(store, "docs/theory.md"),
             runs=_runs(items),
             total=total,
             limit=threshold(total),
