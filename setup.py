@@ -13,7 +13,7 @@ setup(
     package_dir=FOLDERS,
     package_data={
         "uqkd.stacked.engines": ["*.cpp"],
-        "uqkd.report": ["*.jinja"],
+        "uqkd.report.page": ["templates/*"],
         **{name: ["*.csv", "*.jsonl", "*.md"] for name in FOLDERS},
     },
 )
