@@ -23,6 +23,7 @@ METHODS = {
     "reranked": "the one nearest the mean of teacher and undistilled student",
     "precision": "all of them and those of a cross-fitted student, weighted by their errors (T6)",
 }
+_PLAIN = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # sampling that changes nothing
 _TAGS = ("uqkd", "knowledge-distillation", "uncertainty-quantification")
 
 
@@ -134,8 +135,11 @@ def teacher_of(bank: Mapping[str, Any]) -> str:
 
 def sampling_of(identity: Mapping[str, Any]) -> str:
     """How the teacher was asked, as far as that is known."""
-    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens")
-    known = [f"{name} {identity[name]:g}" for name in names if isinstance(identity.get(name), int | float)]
+    known = [
+        f"{name} {identity[name]:g}"
+        for name in ("temperature", "max_tokens", *_PLAIN)
+        if isinstance(identity.get(name), int | float) and identity[name] != _PLAIN.get(name)
+    ]
     seeds = identity.get("seeds", "keyed" if "key" in identity else None)
     known += ["a seed for each response" if seeds == "keyed" else "seeds unknown"] if seeds else []
     if identity.get("logprobs"):
@@ -182,8 +186,9 @@ def commands(facts: Facts) -> list[str]:
             bank["responses"],
         ]
         words += ["--backend", identity.get("backend"), "--seed-key", key]
-        for name in ("temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty"):
-            words += [f"--{name.replace('_', '-')}", identity[name]] if identity.get(name) is not None else []
+        for name in ("temperature", "max_tokens", *_PLAIN):
+            told = identity.get(name) is not None and identity[name] != _PLAIN.get(name)
+            words += [f"--{name.replace('_', '-')}", identity[name]] if told else []
         found.append(_shell(["sample", *words]))
     found += [_shell(one["command"]) for one in (facts.trained, *facts.measured) if one.get("command")]
     return found
@@ -214,4 +219,5 @@ def plain(value: Any) -> str:
     \\*a\\* &lt;b> \\| \\[c\\](d)
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;"))
+    marked = re.sub(r"([\\`*\[\]|]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+    return marked.replace("&", "&amp;").replace("<", "&lt;")

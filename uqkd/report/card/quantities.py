@@ -47,7 +47,7 @@ LABELS = {
     "calibration_gap": "calibration: agreement of a student's answers less the share that is right; above 0 surer than right",
     "auroc_length_normalised": "chance that a right answer has the higher likelihood than a wrong one",
     "accuracy": "most frequent answer is a reference answer",
-    "unsupported": "unsupported: answers that are no reference answer",
+    "unsupported": "unsupported: answers that are not, but for form, a reference answer",
     "teacher_unsupported": "unsupported answers of the teacher",
     "shared_errors": "unsupported answers that the teacher gave too",
     "empty": "answers without text",
@@ -61,9 +61,10 @@ _NO_TEACHER = (
 )
 _NO_REFERENCE = "accuracy, unsupported answers, calibration: the prompts have no reference answers"
 _NO_LIKELIHOOD = "likelihoods of the answers: what drew them does not tell log-probabilities"
+_WORDING = "whether answers of different wording mean the same: they were not compared by an entailment model (--clusters nli)"
+_ALL_DIFFER = 0.9  # chance that two answers of a student differ from which its wording, not its doubt, is what is seen
 ALWAYS = (
     "what another teacher, or the same teacher trained anew, would have given: all students learnt from one",
-    "whether answers of different wording mean the same, unless they were compared by an entailment model (--clusters nli)",
     "other prompts, languages, temperatures and lengths than those named here",
     "safety, bias towards groups of people, and abilities on other tasks",
 )
@@ -78,7 +79,7 @@ def lines(measured: Mapping[str, Any]) -> list[Line]:
 def _line(name: str, row: Mapping[str, Any]) -> Line:
     found = number(row, "estimate", "low", "high")
     beside = number(row, *(f"undistilled{end}" for end in ("", "_low", "_high")))
-    return Line(name, LABELS[name], found, beside, str(row["unit"]), str(row["why"] or "").replace(_BETWEEN, "; "))
+    return Line(name, LABELS[name], found, beside, str(row["unit"]), str(row["why"] or "").replace(_BETWEEN, "; ").rstrip("."))
 
 
 def number(row: Mapping[str, Any], estimate: str, low: str, high: str) -> str:
@@ -91,8 +92,12 @@ def number(row: Mapping[str, Any], estimate: str, low: str, high: str) -> str:
     """
     if row.get(estimate) is None:
         return ""
-    limits = "" if row.get(low) is None or row.get(high) is None else f" [{row[low]:.3f}, {row[high]:.3f}]"
-    return f"{row[estimate]:.3f}{limits}"
+    limits = "" if row.get(low) is None or row.get(high) is None else f" [{_digits(row[low])}, {_digits(row[high])}]"
+    return f"{_digits(row[estimate])}{limits}"
+
+
+def _digits(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # a rounded zero has no sign
 
 
 def not_measured(facts: Facts) -> list[str]:
@@ -120,6 +125,12 @@ def _of_sets(facts: Facts) -> Iterator[str]:
         yield "the prompts that the students were trained on: none of them was asked here"
     if any((one.get("teacher") or {}).get("learnt") for one in every):
         yield "distance from the teacher without the responses learnt: those beside are the students' own: it is too small"
+    if any(one["clusters"] != "nli" for one in every):
+        unsure = (row["estimate"] for one in every for row in one["quantities"] if row["quantity"] == "intra_gini")
+        capped = any(value is not None and value >= _ALL_DIFFER for value in unsure)
+        yield _WORDING + ("; hardly two answers of a student are alike here, so that intra tells of wording" if capped else "")
+    if any("unsupported" in own for own in names):
+        yield "whether a longer answer holds a reference answer: it is right only where it is one, but for form"
     if len(facts.folders) == 2:
         yield "what a third student would be: of two there is one difference, and intervals between students are over prompts alone"
     if all(one.get("undistilled") is None for one in every):
