@@ -17,6 +17,7 @@ from uqkd.llm.similarity.clusters import cluster
 from uqkd.llm.students.facts import prompt_keys
 
 EXAMPLES = 8  # prompts that are shown
+SOURCES = ("teacher", "undistilled")  # beside the students
 _FIRST = 4  # of them those on which students differ most; the others lie evenly in the order of the rest
 _ANSWERS = 6  # to each prompt
 _CHARACTERS = 300  # of a prompt or an answer
@@ -101,10 +102,7 @@ def examples(order: Sequence[object], prompts: Prompts, answers: Mapping[str, Re
 
 def _example(prompts: Prompts, place: int, texts: Sequence[str], said: Mapping[str, Any]) -> dict[str, Any]:
     counts = {name: Counter(own.tolist()) for name, own in said.items()}
-    share = {
-        n: sum(own[n] / own.total() for own in counts.values()) for n in {n for own in counts.values() for n in own}
-    }
-    kept = sorted(share, key=lambda number: (-share[number], texts[number]))[:_ANSWERS]
+    kept = _chosen(counts, texts)
     return {
         "prompt": _short(prompts.texts[place]),
         "turns": len(prompts.turns(place)),
@@ -113,6 +111,18 @@ def _example(prompts: Prompts, place: int, texts: Sequence[str], said: Mapping[s
         "counts": {name: [own[number] for number in kept] for name, own in counts.items()},
         "others": {name: own.total() - sum(own[number] for number in kept) for name, own in counts.items()},
     }
+
+
+def _chosen(counts: Mapping[str, Counter[int]], texts: Sequence[str]) -> list[int]:
+    """The answers to show: those most frequent with the teacher, the undistilled student and all students, taken in turn."""
+    pooled: dict[str, Counter[int]] = {}
+    for name, own in counts.items():
+        pooled.setdefault(name if name in SOURCES else "students", Counter()).update(own)
+    rank = [sorted(own, key=lambda number, own=own: (-own[number], texts[number])) for own in pooled.values()]  # type: ignore[misc]
+    turns = [ranked[n] for n in range(len(texts)) for ranked in rank if n < len(ranked)]
+    kept = list(dict.fromkeys(turns))[:_ANSWERS]
+    share = {number: sum(own[number] / own.total() for own in pooled.values()) for number in kept}
+    return sorted(kept, key=lambda number: (-share[number], texts[number]))
 
 
 def _short(text: str) -> str:

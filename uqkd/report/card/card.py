@@ -66,13 +66,14 @@ def card_of(facts: Facts, folder: str) -> Card:
         facts=facts, trained=trained, bank=bank, folder=folder, sets=sets, missing=not_measured(facts), percent=percent(),
         teacher=teacher_of(bank), sampling=sampling_of(bank.get("identity") or trained.get("sampling") or {}),
         learnt=METHODS.get(str(trained.get("weights")), "by a method of its own"), training=training_of(trained),
-        loss=facts.losses.get(folder), base=_base(trained), commands=commands(facts), version=__version__,
+        loss=facts.losses.get(folder), base=base_of(trained), commands=commands(facts), version=__version__,
     )  # fmt: skip
-    base = _base(trained)
-    return Card(_metadata(facts, folder, base), f"{folder}, distilled{f' from {base}' if base else ''}", body)
+    base = base_of(trained)
+    title = f"{folder}, distilled{f' from {base}' if base else ''}"
+    return Card(_metadata(facts, folder, base), plain(title), re.sub(r"\n{3,}", "\n\n", body))
 
 
-def _base(trained: Mapping[str, Any]) -> str | None:
+def base_of(trained: Mapping[str, Any]) -> str | None:
     """The model that students were before, by the name that a hub would know; None where they began with new parameters."""
     given = trained.get("base")
     if given is None or trained.get("fresh"):

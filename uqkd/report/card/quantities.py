@@ -61,7 +61,9 @@ _NO_TEACHER = (
 )
 _NO_REFERENCE = "accuracy, unsupported answers, calibration: the prompts have no reference answers"
 _NO_LIKELIHOOD = "likelihoods of the answers: what drew them does not tell log-probabilities"
-_WORDING = "whether answers of different wording mean the same: they were not compared by an entailment model (--clusters nli)"
+_WORDING = (
+    "whether answers of different wording mean the same: they were not compared by an entailment model (--clusters nli)"
+)
 _ALL_DIFFER = 0.9  # chance that two answers of a student differ from which its wording, not its doubt, is what is seen
 ALWAYS = (
     "what another teacher, or the same teacher trained anew, would have given: all students learnt from one",
@@ -79,7 +81,9 @@ def lines(measured: Mapping[str, Any]) -> list[Line]:
 def _line(name: str, row: Mapping[str, Any]) -> Line:
     found = number(row, "estimate", "low", "high")
     beside = number(row, *(f"undistilled{end}" for end in ("", "_low", "_high")))
-    return Line(name, LABELS[name], found, beside, str(row["unit"]), str(row["why"] or "").replace(_BETWEEN, "; ").rstrip("."))
+    return Line(
+        name, LABELS[name], found, beside, str(row["unit"]), str(row["why"] or "").replace(_BETWEEN, "; ").rstrip(".")
+    )
 
 
 def number(row: Mapping[str, Any], estimate: str, low: str, high: str) -> str:
@@ -128,7 +132,9 @@ def _of_sets(facts: Facts) -> Iterator[str]:
     if any(one["clusters"] != "nli" for one in every):
         unsure = (row["estimate"] for one in every for row in one["quantities"] if row["quantity"] == "intra_gini")
         capped = any(value is not None and value >= _ALL_DIFFER for value in unsure)
-        yield _WORDING + ("; hardly two answers of a student are alike here, so that intra tells of wording" if capped else "")
+        yield _WORDING + (
+            "; hardly two answers of a student are alike here, so that intra tells of wording" if capped else ""
+        )
     if any("unsupported" in own for own in names):
         yield "whether a longer answer holds a reference answer: it is right only where it is one, but for form"
     if len(facts.folders) == 2:

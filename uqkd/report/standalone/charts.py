@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_WIDTH, _LEFT, _RIGHT, _ROW = 640, 250, 20, 30  # units of the picture
+_WIDTH, _LEFT, _RIGHT, _ROW = 520, 140, 20, 30  # units of the picture
 
 
 @dataclass(frozen=True)

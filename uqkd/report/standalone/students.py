@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from uqkd.report.card import Facts, read_facts
-from uqkd.report.card.card import METHODS, commands, sampling_of, teacher_of, training_of
+from uqkd.report.card.card import METHODS, base_of, commands, sampling_of, teacher_of, training_of
 from uqkd.report.card.quantities import asked, lines, not_measured, number
 from uqkd.report.standalone.charts import IntervalChart, intervals
 from uqkd.report.standalone.frame import page
@@ -37,9 +37,16 @@ def students_report(root: str | Path) -> bytes:
     """
     facts = read_facts(root)
     return page(
-        "students", title=f"Students in {Path(root).resolve().name}", facts=facts, about=_about(facts),
+        "students", title=_title(facts), facts=facts, about=_about(facts),
         sets=[_set(one, facts) for one in facts.measured], missing=not_measured(facts), commands=commands(facts),
     )  # fmt: skip
+
+
+def _title(facts: Facts) -> str:
+    count = len(facts.folders)
+    return (
+        f"{count} student{'s' if count > 1 else ''} of {facts.bank.get('teacher') or 'a teacher that is not recorded'}"
+    )
 
 
 def _about(facts: Facts) -> list[tuple[str, str]]:
@@ -52,7 +59,7 @@ def _about(facts: Facts) -> list[tuple[str, str]]:
         ("teacher", teacher_of(bank).replace("`", "")),
         ("how it was asked", sampling_of(bank.get("identity") or trained.get("sampling") or {})),
         ("bank", f"fingerprint {bank.get('fingerprint') or 'not recorded'}{size}"),
-        ("base model", str(trained.get("base") or "not recorded")),
+        ("base model", base_of(trained) or ("new parameters" if trained.get("fresh") else "not recorded")),
         ("students", f"{len(facts.folders)}{begun}, each with responses of its own"),
         ("weights", f"{weights} of k = {trained.get('k')} responses: {METHODS.get(weights, '')}"),
         ("training", training_of(trained)),
