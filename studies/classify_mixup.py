@@ -165,7 +165,7 @@ def main(options: Options, run: Run) -> None:
     found = means(table)
     claims = compared(found)
     said, more = caption(found, claims, options), {"signs": claims, "students": table}
-    figures.publish(run, plot(found), table=found, caption=said, more=more, place=420)
+    figures.publish(run, plot(found), table=found, caption=said, more=more, group="classify", place=420)
 
 
 def caption(found: pd.DataFrame, claims: pd.DataFrame, options: Options) -> str:

@@ -159,7 +159,15 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"students": table}, place=470)
+    figures.publish(
+        run,
+        plot(found),
+        table=found,
+        caption=caption(found, options),
+        more={"students": table},
+        group="classify",
+        place=470,
+    )
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -193,7 +193,7 @@ def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=160)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="mlp", place=160)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -203,4 +203,4 @@ def main(options: Options, run: Run) -> None:
         f"{student['biased, ignored', last]:.0f} times averaging's error, and {student['biased, counted', few]:.1f} to "
         f"{student['biased, counted', last]:.1f} times when its bias is counted in the weights."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=30)
+    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=30)
