@@ -2,6 +2,6 @@
 
 from uqkd.report.card.card import Card, card_of
 from uqkd.report.card.facts import FACTS, Facts, keep_facts, read_facts
-from uqkd.report.card.readme import merged
+from uqkd.report.card.merging import merged
 
 __all__ = ["FACTS", "Card", "Facts", "card_of", "keep_facts", "merged", "read_facts"]

@@ -147,9 +147,9 @@ def _of_training(facts: Facts) -> Iterator[str]:
     if facts.lost:
         steps = facts.trained.get("failed") or {}
         named = ", ".join(f"student-{s} at step {step}" for s, step in steps.items())
-        gone = f"diverged ({named}) and left out" if named else "not there"
+        gone = f"diverged ({named}) and were left out" if named else "are not there"
         yield (
-            f"{facts.lost} of {facts.trained['students']} students, which are {gone}: variances are those of the "
+            f"{facts.lost} of {facts.trained['students']} students, which {gone}: variances are those of the "
             f"{len(facts.folders)} that are left, and students that diverge are not a random part"
         )
     identity = facts.bank.get("identity") or {}
@@ -170,6 +170,8 @@ def asked(measured: Mapping[str, Any]) -> str:
     ('12 prompts, all of them learnt', '9 prompts, 4 of them learnt')
     """
     count, learnt = measured["prompts"]["count"], measured["prompts"]["learnt"]
-    part = {None: "", 0: ", none of them learnt", count: ", all of them learnt"}
-    plural = "prompt" if count == 1 else "prompts"
-    return f"{count:,} {plural}{part.get(learnt, f', {learnt:,} of them learnt')}"
+    if learnt is None:
+        part = ""
+    else:
+        part = f", {'none' if not learnt else 'all' if learnt == count else f'{learnt:,}'} of them learnt"
+    return f"{count:,} prompt{'s' * (count != 1)}{part}"
