@@ -89,7 +89,7 @@ def test_a_diverged_student_is_counted_and_named(students):
 
 
 def test_numbers_stand_with_their_intervals_for_people_and_machines(students):
-    rows = [row("inter_gini", 0.25, 0.125, 0.5), row("intra_gini", 0.3, 0.2, 0.4, undistilled=0.6), 
+    rows = [row("inter_gini", 0.25, 0.125, 0.5), row("intra_gini", 0.3, 0.2, 0.4, undistilled=0.6),
             row("share_kept", 0.5, 0.25, 1.0),
             row("unsupported", -0.00001, why="no variation | twice."), row("perplexity", 3.0)]  # fmt: skip
     keep_facts(students, measured=measured(*rows))
