@@ -14,6 +14,8 @@ setup(
     package_data={
         "uqkd.stacked.engines": ["*.cpp"],
         "uqkd.report.page": ["templates/*"],
+        "uqkd.report.card": ["*.jinja"],
+        "uqkd.report.standalone": ["*.jinja"],
         **{name: ["*.csv", "*.jsonl", "*.md"] for name in FOLDERS},
     },
 )

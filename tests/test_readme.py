@@ -62,6 +62,7 @@ SAYS = {
     "show": "most divided prompts",
     "distill": "2 students saved, mean loss",
     "measure": "2 students, 12 prompts, 4 answers each",
+    "report": "a folder of students, ",
     "import": "independence of these responses cannot be shown",
     "plan": "answers to each of 24 prompts: standard error ± 0.0044 [",
 }

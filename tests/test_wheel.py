@@ -28,6 +28,7 @@ LINES = {  # a line of each command that gets beyond its options
     "measure": "--students nowhere --prompts nowhere.csv --out measured",
     "new": "mine",
     "plan": "--components nowhere.json --budget 1",
+    "report": "nowhere",
     "sample": "--teacher nowhere --prompts nowhere.csv --bank bank",
     "show": "nowhere",
     "study": "teacher_noise",

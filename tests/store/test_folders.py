@@ -11,7 +11,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import StoreError
-from uqkd.store import commit_folder, faults_of_folder, verified_folder
+from uqkd.store import commit_folder, faults_of_folder, is_untouched, verified_folder
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 4, "more/words.txt": b"a b"}
 
@@ -47,6 +47,19 @@ def test_a_damaged_folder_is_set_aside_and_made_anew(tmp_path, capsys, harm, nam
     (aside,) = (tmp_path / "quarantine").glob("a-*/a")
     assert faults_of_folder(aside)  # nothing is thrown away
     assert contents(commit_folder(tmp_path, "models/a", fill)) == FILES
+
+
+def test_a_readme_is_for_people_to_change(tmp_path):
+    """A student whose README was written on was moved to quarantine, and trained again."""
+    made = commit_folder(tmp_path, "a", lambda folder: fill(folder, {**FILES, "README.md": b"a form"}))
+    assert is_untouched(made, "README.md")
+    (made / "README.md").write_bytes(b"my notes")
+    assert not is_untouched(made, "README.md")
+    assert verified_folder(tmp_path, "a") == made
+    (made / "README.md").unlink()
+    assert not is_untouched(made, "README.md")
+    assert faults_of_folder(made) == []
+    assert contents(made) == FILES
 
 
 def test_what_fails_while_it_is_written_leaves_nothing(tmp_path):

@@ -1,7 +1,7 @@
 """The only place that writes results: immutable, verified units of work, and the files that people read."""
 
 from uqkd.store.durable import write_new
-from uqkd.store.folders import commit_folder, faults_of_folder, verified_folder
+from uqkd.store.folders import commit_folder, faults_of_folder, is_untouched, verified_folder
 from uqkd.store.results import Report, Stock, Store, refuse_unsafe
 from uqkd.store.units import Inputs, Unit
 
@@ -13,6 +13,7 @@ __all__ = [
     "Unit",
     "commit_folder",
     "faults_of_folder",
+    "is_untouched",
     "refuse_unsafe",
     "verified_folder",
     "write_new",

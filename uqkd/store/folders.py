@@ -16,6 +16,7 @@ from uqkd.store.durable import _reporting, _sync_folder
 from uqkd.store.units import file_hash
 
 MANIFEST = "uqkd.json"  # name → hash of every file
+PROSE = "README.md"  # people and later commands may change it: it decides nothing
 _TEMPORARY, _PREFIX = ".tmp", "folder-"
 
 
@@ -90,6 +91,8 @@ def verified_folder(root: str | Path, name: str) -> Path | None:
 def faults_of_folder(folder: Path) -> list[str]:
     """What is wrong with a committed folder: missing, changed and foreign files; empty if it is whole.
 
+    Its README.md is not a part of what is verified.
+
     Examples
     --------
     >>> faults_of_folder(Path("no-such-folder"))
@@ -102,11 +105,27 @@ def faults_of_folder(folder: Path) -> list[str]:
     found = []
     for name, digest in manifest.items():
         path = folder / name
+        if name == PROSE:
+            continue
         if not path.is_file():
             found.append(f"{name} is missing")
         elif file_hash(path) != digest:
             found.append(f"{name} does not match its hash")
     return found
+
+
+def is_untouched(folder: Path, name: str) -> bool:
+    """Whether a file of a committed folder is as it was committed: nobody wrote into it since.
+
+    Examples
+    --------
+    >>> is_untouched(Path("no-such-folder"), "README.md")
+    False
+    """
+    try:
+        return bool(json.loads((folder / MANIFEST).read_bytes()).get(name) == file_hash(folder / name))
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
+from uqkd.cli.models.cards import words_of, write_cards
 from uqkd.errors import OptionError, one_of
 
 _KEY = ("llm", "distill")
@@ -22,6 +23,7 @@ _SECONDS = 10.0  # between two lines of progress
 @app.command(epilog=MODELS)
 @stoppable
 def distill(
+    context: typer.Context,
     bank: Annotated[str, typer.Option(help="responses drawn by uqkd sample")],
     student: Annotated[str, typer.Option(help="folder of a model, or its name on the hub")],
     out: Annotated[str, typer.Option(help="folder of the students")],
@@ -63,11 +65,15 @@ def distill(
     seed_key: Annotated[str, typer.Option(help="another text gives independent students")] = "students",
     exclude_failed: Annotated[bool, typer.Option("--exclude-failed", help="go on without diverged ones")] = False,
 ) -> None:
-    """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint."""
+    """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint.
+
+    Each student's README.md is an uncertainty card: what it was made of, and, after uqkd measure, what it does not know.
+    """
     from uqkd.llm import Encoder, Recipe, Sampling, SeedDesign
     from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
     from uqkd.llm.models.revision import check_model, model_revision
+    from uqkd.llm.students.facts import bank_facts, training_facts
     from uqkd.llm.students.rows.tokenising import student_tokens
     from uqkd.llm.students.second_source import targets_of
     from uqkd.llm.students.training.resuming import Keep
@@ -103,6 +109,7 @@ def distill(
     keep = Keep(Path(out), about, every_s=60.0 * checkpoint_minutes)
     if len(keep.finished()) >= students:
         print(f"{out}: all {students} students are there already")
+        write_cards(out)
         return
     how: dict[str, Any] = {
         "encoder": encoder, "recipe": recipe, "fresh": fresh, "lora": adapters,
@@ -125,6 +132,8 @@ def distill(
     )
     mean = float(made.loss[made.kept].mean())
     print(f"{out}: {len(made.kept)} students saved, mean loss {mean:.4g} nats a token, trained {made.engine}")
+    facts = training_facts(about, made, bank_facts(held, prompts, drawn, place=bank), command=words_of(context))
+    write_cards(out, trained=facts)
     print(f"next: uqkd measure --students {out} --prompts FILE --out FILE.csv")
 
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
+from uqkd.cli.models.cards import words_of, write_cards
 from uqkd.cli.models.sample import note, pairs, typed
-from uqkd.errors import OptionError
+from uqkd.errors import DataError, OptionError
 
 _TEACHERS = "the teacher's: default"
 
@@ -17,6 +18,7 @@ _TEACHERS = "the teacher's: default"
 @app.command(epilog=MODELS)
 @stoppable
 def measure(
+    context: typer.Context,
     students: Annotated[str, typer.Option(help="folder of uqkd distill")],
     prompts: Annotated[str, typer.Option(help=".jsonl, .csv or .parquet with 'prompt' (id, answers); or a data set")],
     out: Annotated[
@@ -59,7 +61,10 @@ def measure(
     embedding: Annotated[str, typer.Option(help="builtin, or a sentence-transformers model")] = "builtin",
     max_flagged: Annotated[float, typer.Option(help="greatest share of flagged responses")] = 1.0,
 ) -> None:
-    """Draw answers of every student and of the undistilled one, kept beside the table; measure what they do not know."""
+    """Draw answers of every student and of the undistilled one, kept beside the table; measure what they do not know.
+
+    The numbers go to the uncertainty cards (README.md of each student) too.
+    """
     from uqkd.llm import estimate, read_prompts
     from uqkd.llm.measuring.answers.recorded import recorded
     from uqkd.llm.measuring.tables.printing import lines
@@ -92,11 +97,34 @@ def measure(
     files = _write(out, found, bank)
     print("\n".join(lines(found)))
     print(f"{', '.join(files)}: {count} students, {len(wanted)} prompts, {draws} answers each")
+    names = [*(["undistilled"] if undistilled else []), *(name for name, _ in models)]
+    said = {name: answers.of_students(banks.index(name)) for name in names}
+    beside = None if teacher is None else {
+        "fingerprint": bank, "place": teacher_bank, "responses": teacher.shape[2], "learnt": bank == there.bank,
+    }  # fmt: skip
+    _cards(
+        students, found, wanted, said if teacher is None else {"teacher": teacher, **said}, teacher=beside, draws=draws,
+        sampling=sampling.columns(), sampled=line, clusters=clusters, undistilled=undistilled, table=out,
+        command=words_of(context),
+    )  # fmt: skip
+
+
+def _cards(root: str, found: Any, wanted: Any, said: dict[str, Any], **about: Any) -> None:
+    """Write what was measured into the students' cards."""
+    from uqkd.llm.measuring.facts import measuring_facts
+    from uqkd.report.card import read_facts
+
+    try:
+        learnt = read_facts(root).bank.get("prompt_keys")
+    except DataError as problem:
+        note(f"no uncertainty card was written: {problem}")
+        return
+    if written := write_cards(root, measured=measuring_facts(found, wanted, learnt=learnt, answers=said, **about)):
+        print(f"uncertainty card of each of {written} students: README.md in its folder; uqkd report {root} shows them")
 
 
 def _base(there: Any, given: str | None) -> str | None:
     """The undistilled student; a note where there is none."""
-    from uqkd.errors import DataError
     from uqkd.llm.models.revision import check_model
 
     if given is not None:

@@ -204,13 +204,22 @@ def _most_divided(
         if len(found) == prompts and found[-1].gini >= bounds[order[start]]:
             break
         these = [names[place] for place in order[start : start + size]]
-        found = sorted(found + _looked_at(bank, these, answers), key=lambda one: (-one.gini, one.prompt_id))[:prompts]
+        found = sorted(found + look_at(bank, these, answers), key=lambda one: (-one.gini, one.prompt_id))[:prompts]
         start, size = start + size, 4 * size
     return tuple(one for one in found if one.gini > 0)
 
 
-def _looked_at(bank: Bank, names: list[str], answers: int) -> list[Divided]:
-    """Some prompts with their answers."""
+def look_at(bank: Bank, names: list[str], answers: int) -> list[Divided]:
+    """Some prompts with their answers, in no particular order.
+
+    Parameters
+    ----------
+    bank : Bank
+    names : list of str
+        Their ids.
+    answers : int
+        How many of the answers to each, the most frequent ones.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 

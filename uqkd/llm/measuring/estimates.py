@@ -36,6 +36,7 @@ Index = NDArray[np.int64]
 
 ENTROPIES = ("plug-in", "chao-shen")
 _CAPPED = 0.5  # share of sets of answers without a repetition from which entropies are remarked on
+KAPPA = "(intra + inter)/G_p; 1 if the students are right on average"
 NOTHING_TO_KEEP = "the teacher gave one answer alone to every prompt: nothing to keep"
 
 
@@ -225,15 +226,7 @@ def _add_teacher(sheet: Sheet, grouped: Clusters, parts: VarianceDecomposition, 
         unit="probability",
         note=f"G_p from {k} draws",
     )
-    total = parts.per_student_intra + parts.per_student_inter
-    kappa, one = Values.missing(NOTHING_TO_KEEP), None if base is None else Values.missing(NOTHING_TO_KEEP)
-    if spread.mean() > 0:
-        found = _interval(parts.mean, "total", total, whole=spread)
-        pair = ratio_values(parts.total[None], spread)[0]
-        kappa = Values.of(ratio_values(total, spread), pair=pair, positive=True, interval=found)
-        one = None if base is None else Values.of(ratio_values(gini_from_draws(base), spread), positive=True)
-    note = "(intra + inter)/G_p; 1 if the students are right on average"
-    sheet.add("kappa", kappa, unit="ratio", note=note, base=one)
+    _add_shares(sheet, parts, spread, None if base is None else gini_from_draws(base))
     apart = squared_distance(grouped.ids, teacher=drawn)
     one = (
         None
@@ -245,6 +238,23 @@ def _add_teacher(sheet: Sheet, grouped: Clusters, parts: VarianceDecomposition, 
     sheet.add_each("distance_from_teacher", [Values.of(row[None]) for row in apart.per_student], unit=unit, base=one)
     bias = Values.of(apart.per_student_bias, pair=apart.bias_square)
     sheet.add("bias_from_teacher", bias, unit=unit, note="‖E q − p‖², common to all students")
+
+
+def _add_shares(sheet: Sheet, parts: VarianceDecomposition, spread: Array, base: Array | None) -> None:
+    """What one student keeps of the teacher's uncertainty, and what all of them together do."""
+    unknown = None if base is None else Values.missing(NOTHING_TO_KEEP)
+    own = parts.per_student_intra
+    for name, part, table, pair, note in (
+        ("share_kept", "intra", own, None, "intra/G_p; what one student alone keeps of the teacher's uncertainty"),
+        ("kappa", "total", own + parts.per_student_inter, parts.total, KAPPA),
+    ):
+        found, one = Values.missing(NOTHING_TO_KEEP), unknown
+        if spread.mean() > 0:
+            known = _interval(parts.mean, part, table, whole=spread)
+            both = None if pair is None else ratio_values(pair[None], spread)[0]
+            found = Values.of(ratio_values(table, spread), pair=both, positive=True, interval=known)
+            one = None if base is None else Values.of(ratio_values(base, spread), positive=True)
+        sheet.add(name, found, unit="ratio", note=note, base=one)
 
 
 def _add_held_out(sheet: Sheet, found: HeldOut) -> None:

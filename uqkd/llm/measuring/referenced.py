@@ -96,11 +96,42 @@ def add_errors(
         one = None if base is None else Values.of(base, chance=True)
         sheet.add(name, Values.of(table, chance=True), unit="share", note=note, base=one, prompts=n)
         sheet.add_each(name, [Values.of(row[None], chance=True) for row in table], unit="share", base=one)
+    gap, base = (None if one is None else Values.of(calibration_gaps(one)) for one in (ours, own))
+    assert gap is not None
+    note = "chance that two answers agree, all supported ones counted as one, less the share supported; above 0 surer than right"
+    sheet.add("calibration_gap", gap, unit="probability", note=note, base=base, prompts=n)
     if theirs is not None:
         _add_shared(sheet, ours, theirs, own, n)
     if likelihoods is not None:
         add_aurocs(sheet, likelihoods, (ours.supported, None if own is None else own.supported), list(places))
     return np.asarray(ours.wrong.mean(axis=0))
+
+
+def calibration_gaps(graded: Graded) -> Array:
+    """By how much answers are surer than right, per student and prompt: 0 on average over prompts if they are calibrated.
+
+    An answer that is given with probability q is to be right in q of the cases. So is, on average over answers as they are
+    given, Σ q² the share of right ones. Both are estimated without bias: Σ q² from pairs of answers.
+
+    Parameters
+    ----------
+    graded : Graded
+        (S, P, R), R >= 2. All supported answers to a prompt count as one, however they are put.
+
+    Returns
+    -------
+    (S, P) float
+        Positive where answers are repeated more often than they are right.
+
+    Examples
+    --------
+    >>> both = Graded(np.array([[[0, 0, 1, 1]]]), np.array([[[True, True, False, False]]]))
+    >>> sure = Graded(np.array([[[0, 0, 0, 0]]]), np.array([[[False, False, False, False]]]))
+    >>> calibration_gaps(both).round(3).tolist(), calibration_gaps(sure).tolist()
+    ([[-0.167]], [[1.0]])
+    """
+    answers = np.where(graded.supported, graded.form.max() + 1, graded.form)
+    return np.asarray(graded.wrong - gini_from_draws(answers))
 
 
 def _add_shared(sheet: Sheet, ours: Graded, theirs: Graded, own: Graded | None, n: int) -> None:
