@@ -104,7 +104,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found, inherited = over_students(table, BY), slopes(table)
     said, more = caption(found, inherited, options), {"slopes": inherited, "students": table}
-    figures.publish(run, plot(found), table=found, caption=said, more=more, place=430)
+    figures.publish(run, plot(found), table=found, caption=said, more=more, group="classify", place=430)
 
 
 def caption(found: pd.DataFrame, inherited: pd.DataFrame, options: Options) -> str:

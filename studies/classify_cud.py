@@ -114,7 +114,15 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(chosen(table))
-    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"grid": table}, place=410)
+    figures.publish(
+        run,
+        plot(found),
+        table=found,
+        caption=caption(found, options),
+        more={"grid": table},
+        group="classify",
+        place=410,
+    )
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -194,7 +194,7 @@ def plot(found: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     found = means(run.cells(cells(options), measure))
-    figures.publish(run, plot(found), table=found, caption=caption(found, options), place=480)
+    figures.publish(run, plot(found), table=found, caption=caption(found, options), group="classify", place=480)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -123,7 +123,9 @@ def plot(found: pd.DataFrame) -> Figure:
 def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     order = [t for t in dict.fromkeys(rows["temperature"]) if t != "none"]
     place = {temperature: n for n, temperature in enumerate(order)}
-    for (method, style), aside in zip(zip(METHODS, figures.series_styles(4), strict=True), (0, 0, -0.08, 0.08), strict=True):
+    for (method, style), aside in zip(
+        zip(METHODS, figures.series_styles(4), strict=True), (0, 0, -0.08, 0.08), strict=True
+    ):
         part = rows[rows["method"] == method]
         if method.startswith("CE"):
             value, reach = part["value"].iloc[0], half_width(part["standard_error"], part["students"])[0]
@@ -163,7 +165,7 @@ def main(options: Options, run: Run) -> None:
     found = means(table)
     claims = compared(found)
     said, more = caption(found, claims, options), {"signs": claims, "students": table}
-    figures.publish(run, plot(found), table=found, caption=said, more=more, place=420)
+    figures.publish(run, plot(found), table=found, caption=said, more=more, group="classify", place=420)
 
 
 def caption(found: pd.DataFrame, claims: pd.DataFrame, options: Options) -> str:

@@ -96,7 +96,15 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = over_students(table, BY)
-    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"students": table}, place=450)
+    figures.publish(
+        run,
+        plot(found),
+        table=found,
+        caption=caption(found, options),
+        more={"students": table},
+        group="classify",
+        place=450,
+    )
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -34,7 +34,11 @@ METHODS = ("labels", "label smoothing", "teacher", "DUS + W-Clip", "groups, entr
 PLAIN = "teacher"
 SEVERITY = 3  # of 5
 LOST = 0.3  # share of the words of a text
-SHOWN = {"accuracy": "accuracy (right: better)", "ece": "ECE (left: better)", "kl": "KL on ambiguous rows\n(left: better)"}
+SHOWN = {
+    "accuracy": "accuracy (right: better)",
+    "ece": "ECE (left: better)",
+    "kl": "KL on ambiguous rows\n(left: better)",
+}
 ROUNDING = 1e-12
 
 
@@ -170,7 +174,15 @@ def _place(name: str, ratio: float, part: str, *, parts: bool) -> str:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    figures.publish(run, plot(found), table=found, caption=caption(found, options), more={"students": table}, place=470)
+    figures.publish(
+        run,
+        plot(found),
+        table=found,
+        caption=caption(found, options),
+        more={"students": table},
+        group="classify",
+        place=470,
+    )
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

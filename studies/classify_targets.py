@@ -168,7 +168,9 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
     said = caption(found, options)
-    figures.publish(run, plot(found), table=found, caption=said, more={"replicates": table}, place=400)
+    figures.publish(
+        run, plot(found), table=found, caption=said, more={"replicates": table}, group="classify", place=400
+    )
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -122,7 +122,9 @@ def main(options: Options, run: Run) -> None:
     each = by_teacher(table)
     found, slopes = means(each), trends(each)
     more = {"trends": slopes, "students": table}
-    figures.publish(run, plot(found), table=found, caption=caption(found, slopes, options), more=more, place=440)
+    figures.publish(
+        run, plot(found), table=found, caption=caption(found, slopes, options), more=more, group="classify", place=440
+    )
 
 
 def caption(found: pd.DataFrame, slopes: pd.DataFrame, options: Options) -> str:

@@ -105,7 +105,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, options), place=460)
+    figures.publish(run, plot(table), table=table, caption=caption(table, options), group="classify", place=460)
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:

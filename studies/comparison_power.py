@@ -119,4 +119,4 @@ def main(options: Options, run: Run) -> None:
     )
     if len(size):
         caption += f" Where nothing differs {size['found'].min():.0%} to {size['found'].max():.0%} are found."
-    figures.publish(run, plot(table), table=table, caption=caption, place=55)
+    figures.publish(run, plot(table), table=table, caption=caption, group="across", place=55)

@@ -124,4 +124,4 @@ def main(options: Options, run: Run) -> None:
         f"teacher's noise-free answers the variance is rounding error (at most {zero:.0e} of Var y; lower panels). With ground "
         f"truth the simulated variance differs from the large-sample sandwich by {', '.join(parts)} ({captions.BARS})."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=60)
+    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=60)

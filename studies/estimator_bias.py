@@ -112,4 +112,4 @@ def main(options: Options, run: Run) -> None:
         f"{unbiased.loc[few, 'low']:.1f} and {unbiased.loc[few, 'high']:.1f} at R = {few}, between {unbiased.loc[many, 'low']:.2f} "
         f"and {unbiased.loc[many, 'high']:.2f} at R = {many}. Negative estimates are drawn as they are."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=50)
+    figures.publish(run, plot(table), table=table, caption=caption, group="across", place=50)

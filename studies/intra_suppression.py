@@ -113,4 +113,4 @@ def main(options: Options, run: Run) -> None:
         f"(theory {1 / k:.3f}) and its {percent()} interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with "
         f"the spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=40)
+    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=40)

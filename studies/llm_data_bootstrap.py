@@ -89,7 +89,7 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world)
     fingerprint = testbed.draw(prompts, per_student=options.k, **options.only("students", "backend"))
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=260)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=260)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -106,7 +106,7 @@ def main(options: Options, run: Run) -> None:
         uncertain_prompts(testbed.world), students=1, per_student=options.k, backend=options.backend
     )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=250)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=250)
 
 
 def caption(table: pd.DataFrame) -> str:

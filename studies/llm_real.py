@@ -201,7 +201,7 @@ def main(options: Options, run: Run) -> None:
     values = beside_undistilled(values_of(answers))
     table, more = summary(values), {"claims": claims(values), "answers": answers}
     said = caption(table, more["claims"], options)
-    figures.publish(run, plot(table), table=table, caption=said, more=more, place=240)
+    figures.publish(run, plot(table), table=table, caption=said, more=more, group="llm", place=240)
 
 
 def draw(options: Options) -> str:

@@ -215,7 +215,7 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world, every=options.every)
     fingerprint = testbed.draw(prompts, per_student=max(options.ks), **options.only("students", "backend"))
     table = compared(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=240)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=240)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -212,7 +212,7 @@ def main(options: Options, run: Run) -> None:
     draws = counted(run.cells(cells(options, str(testbed.folder), model_revision(testbed.teacher)), measure))
     prompts, ordered = prompts_of(testbed, options.prompts), {name: draws[name] for name in SEEDINGS if name in draws}
     table = compared(ordered, testbed.predict_proba(prompts), first_words(prompts))
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=210)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=210)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -205,7 +205,7 @@ def main(options: Options, run: Run) -> None:
     fingerprint = testbed.draw(training, per_student=options.per_student, **how)
     of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, len(training)), place=200)
+    figures.publish(run, plot(table), table=table, caption=caption(table, len(training)), group="llm", place=200)
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:

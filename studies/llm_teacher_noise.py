@@ -153,7 +153,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options, str(testbed.folder), fingerprints), measure)
     curve = teacher_curve(testbed, prompts, options.temperatures)
     more = {"teacher": curve}
-    figures.publish(run, plot(table, curve), table=table, caption=caption(table), more=more, place=220)
+    figures.publish(run, plot(table, curve), table=table, caption=caption(table), more=more, group="llm", place=220)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -210,7 +210,7 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world)
     fingerprint = testbed.draw(prompts, **options.only("students", "per_student", "backend"))
     table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=230)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=230)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -112,7 +112,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, options), place=150)
+    figures.publish(run, plot(table), table=table, caption=caption(table, options), group="mlp", place=150)
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:

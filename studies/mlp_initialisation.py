@@ -113,7 +113,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     changed = compared(table)
     said = caption(changed, options)
-    figures.publish(run, plot(changed), table=table, caption=said, more={"ratios": changed}, place=140)
+    figures.publish(run, plot(changed), table=table, caption=said, more={"ratios": changed}, group="mlp", place=140)
 
 
 def caption(changed: pd.DataFrame, options: Options) -> str:

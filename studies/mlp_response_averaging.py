@@ -146,7 +146,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = fits(table)
     said = caption(table, fitted, options)
-    figures.publish(run, plot(table, fitted), table=table, caption=said, more={"fits": fitted}, place=120)
+    figures.publish(run, plot(table, fitted), table=table, caption=said, more={"fits": fitted}, group="mlp", place=120)
 
 
 def caption(table: pd.DataFrame, fitted: pd.DataFrame, options: Options) -> str:

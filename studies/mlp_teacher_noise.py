@@ -113,7 +113,9 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     grown = amplified(table)
     said = caption(table, grown, options)
-    figures.publish(run, plot(table, grown), table=table, caption=said, more={"relative": grown}, place=110)
+    figures.publish(
+        run, plot(table, grown), table=table, caption=said, more={"relative": grown}, group="mlp", place=110
+    )
 
 
 def caption(table: pd.DataFrame, grown: pd.DataFrame, options: Options) -> str:

@@ -197,7 +197,9 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = relative(table)
-    figures.publish(run, plot(found), table=table, caption=caption(found, options), more={"relative": found}, place=130)
+    figures.publish(
+        run, plot(found), table=table, caption=caption(found, options), more={"relative": found}, group="mlp", place=130
+    )
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -131,4 +131,6 @@ def main(options: Options, run: Run) -> None:
         f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). {floor} "
         "averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
-    figures.publish(run, plot(table, fitted), table=table, caption=caption, more={"fits": fitted}, place=20)
+    figures.publish(
+        run, plot(table, fitted), table=table, caption=caption, more={"fits": fitted}, group="linear", place=20
+    )

@@ -128,7 +128,9 @@ def of_labels(labels: Array, p: Array, k: int) -> list[dict]:
 
 def plot(table: pd.DataFrame) -> Figure:
     """Shares over k on training and on test prompts, and over training; other temperatures and entropies are in the table."""
-    rows = table[(table["data"] == table["data"].iloc[0]) & (table["student"] == "network") & (table["answered"] == "all")]
+    rows = table[
+        (table["data"] == table["data"].iloc[0]) & (table["student"] == "network") & (table["answered"] == "all")
+    ]
     rows = rows[rows["temperature"] == rows["temperature"].max()]
     figure, axes = figures.panels(1, 3, height=3.3, sharey=True)
     finished = rows["length"] == 1.0
@@ -152,14 +154,18 @@ def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
         own = rows[rows["quantity"] == quantity]
         axis.plot(own["steps"], own["simulated"], ":", color=style["color"], linewidth=0.8)  # a guide to the eye
     steps = sorted(rows["steps"].unique())
-    axis.set(xscale="log", xlabel="training steps", title=f"training prompts, k = {rows['k'].iloc[0]:g}:\nwhile training goes on")
+    axis.set(
+        xscale="log",
+        xlabel="training steps",
+        title=f"training prompts, k = {rows['k'].iloc[0]:g}:\nwhile training goes on",
+    )
     figures.ticks(axis, "x", steps, [f"{one:,}" for one in steps])
     axis.tick_params(axis="x", labelsize=7)
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), place=160)
+    figures.publish(run, plot(table), table=table, caption=caption(table), group="mlp", place=160)
 
 
 def caption(table: pd.DataFrame) -> str:

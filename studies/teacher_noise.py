@@ -111,4 +111,4 @@ def main(options: Options, run: Run) -> None:
         f"{options.replicates:,} students per point. Lines are T1 and T2 without any fitted number; points are simulations "
         f"{captions.BARS}. Largest |z| of {len(judged)} comparisons: {judged['z'].abs().max():.2f}."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=10)
+    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=10)

@@ -72,4 +72,4 @@ def main(options: Options, run: Run) -> None:
         f"seeds at most one run of this page in a thousand has a false alarm. {wrong['rejected'].sum()} of {len(wrong)} wrong "
         f"versions are rejected, the closest at |z| = {wrong['z'].abs().min():.1f}."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=70)
+    figures.publish(run, plot(table), table=table, caption=caption, group="across", place=70)

@@ -206,7 +206,9 @@ def plot(table: pd.DataFrame) -> Figure:
 def _components(axis: Axes, rows: pd.DataFrame) -> None:
     """One row for each, by the names of its sources; colours as in the bars."""
     names = [NAMES_SHORT[s] for s in SOURCES]
-    every = [names if effect == "residual" else [NAMES_SHORT[s] for s in effect.split(":")] for effect in rows["effect"]]
+    every = [
+        names if effect == "residual" else [NAMES_SHORT[s] for s in effect.split(":")] for effect in rows["effect"]
+    ]
     alone = dict(zip(names, figures.colours(4), strict=True))
     shades = [alone[own[0]] if len(own) == 1 else "0.45" if len(own) == 2 else "0.65" for own in every]
     for place, (shade, (_, row)) in enumerate(zip(shades, rows.iterrows(), strict=True)):
@@ -219,7 +221,7 @@ def _components(axis: Axes, rows: pd.DataFrame) -> None:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, options), place=170)
+    figures.publish(run, plot(table), table=table, caption=caption(table, options), group="mlp", place=170)
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:

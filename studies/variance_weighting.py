@@ -170,7 +170,9 @@ def plot(table: pd.DataFrame) -> Figure:
             part = rows[(rows["method"] == method) & (rows["quantity"] == quantity)]
             figures.theory(axis, part["k"], part["predicted"], color=style["color"])
             if part["predicted"].isna().all():
-                axis.plot(part["k"], part["simulated"], ":", color=style["color"], linewidth=0.8)  # no closed form: a guide
+                axis.plot(
+                    part["k"], part["simulated"], ":", color=style["color"], linewidth=0.8
+                )  # no closed form: a guide
             beside = part["k"] * 1.02 ** (n - (len(DRAWN) - 1) / 2)  # side by side, so that none hides another
             figures.points(axis, part, beside, label=METHODS[method], **style)
         for height, text in ((1.0, "average of k"), (0.5, "average of 2k")):
@@ -205,4 +207,4 @@ def main(options: Options, run: Run) -> None:
         f"{student['biased, ignored', last]:.0f} times averaging's error, and {student['biased, counted', few]:.1f} to "
         f"{student['biased, counted', last]:.1f} times when its bias is counted in the weights."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, place=30)
+    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=30)

@@ -59,7 +59,7 @@ def test_captions_titles_and_tables_show_it_as_text(tmp_path, text):
     """A study that quotes a response in its caption and its table: on the page it is text, in the table it is data."""
 
     class Run:
-        store, study = Store(tmp_path), "demo"
+        store, study, settings = Store(tmp_path), "demo", {}
 
     row = {**comparison("T1", text, 1.0, 1.1, 0.1), "response": text}
     figure, axes = figures.panels(1, 1)

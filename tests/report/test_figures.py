@@ -22,7 +22,7 @@ class FakeRun:
     """What `publish` needs of a run."""
 
     def __init__(self, store, study="demo"):
-        self.store, self.study = store, study
+        self.store, self.study, self.settings = store, study, {"preset": "quick"}
 
 
 def table(z_shift=0.0):

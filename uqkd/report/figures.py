@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uqkd.errors import one_of
 from uqkd.estimators import half_width, variance_half_widths
 from uqkd.report.marks import colours, focus, open_bars, series_styles
 
@@ -17,12 +18,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from uqkd.report.answers import Answer
     from uqkd.run import Run
 
 __all__ = [  # with what studies take from the marks
-    "band", "colours", "focus", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below", "limits", "log_ticks",
-    "named_rows", "outer_labels", "panels", "points", "publish", "series_styles", "simulation", "theory", "ticks",
+    "GROUPS", "band", "colours", "focus", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below", "limits",
+    "log_ticks", "named_rows", "outer_labels", "panels", "points", "publish", "series_styles", "simulation", "theory", "ticks",
 ]  # fmt: skip
+
+GROUPS = {
+    "linear": "Linear regression",
+    "mlp": "Networks",
+    "llm": "Language models",
+    "classify": "Classifiers",
+    "across": "Across layers",
+    "own": "Other studies",
+}
 
 WIDTH = 7.0  # inches: the text width of a page
 
@@ -224,6 +235,8 @@ def publish(
     caption: str,
     title: str = "",
     more: Mapping[str, pd.DataFrame] | None = None,
+    answer: Answer | None = None,
+    group: str = "own",
     place: int = 100,
 ) -> None:
     """Write a study's figure (PDF and PNG), its tidy table and its caption into the results.
@@ -243,19 +256,31 @@ def publish(
         What is asked: the study's question if not given.
     more : mapping of name to DataFrame, optional
         Further tables behind the figure, written beside it as `<study>.<name>.csv`.
+    answer : Answer, optional
+        To the question, in one sentence, with the limits that its numbers may have in another run.
+    group : str
+        Of the figures on the page: a key of `GROUPS`.
     place : int
-        Where in the gallery's order the figure stands.
+        Where in its group the figure stands.
     """
     import matplotlib.pyplot as plt
 
+    name, group = run.study, one_of("group", group, GROUPS)
     for axes in figure.axes:
         open_bars(axes)
-    name = run.study
     for kind in ("pdf", "png"):
         run.store.write_bytes(f"figures/{name}.{kind}", _bytes(figure, kind))
     plt.close(figure)
     run.store.write_bytes(f"tables/{name}.csv", table.to_csv(index=False).encode())
     for part, extra in (more or {}).items():
         run.store.write_bytes(f"tables/{name}.{part}.csv", extra.to_csv(index=False).encode())
-    about = {"title": title or run.question, "caption": caption.strip(), "study": run.study, "place": place}
+    about = {
+        "title": title or run.question,
+        "answer": answer.to_json() if answer is not None else None,
+        "caption": caption.strip(),
+        "study": run.study,
+        "group": group,
+        "place": place,
+        "settings": dict(run.settings),
+    }
     run.store.write_bytes(f"figures/{name}.json", json.dumps(about, ensure_ascii=False, indent=1).encode())

@@ -87,6 +87,8 @@ class Run:
         Where units and figures go.
     workers : Workers, optional
         One worker, in this process, if not given.
+    settings : mapping of str, optional
+        What the page says of the run: preset, options, version.
 
     Attributes
     ----------
@@ -100,12 +102,20 @@ class Run:
         Units read from the store, and units measured, by the calls of `cells` so far.
     """
 
-    def __init__(self, study: Study, store: Store, *, workers: Workers | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        *,
+        workers: Workers | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.study = study.name
         self.file = study.file
         self.question = study.question
         self.store = store
         self.workers = workers or Workers(1)
+        self.settings = dict(settings or {})
         self.reused = 0
         self.computed = 0
         self._module = study.module

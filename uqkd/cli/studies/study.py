@@ -33,6 +33,7 @@ def study(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one option")] = None,
 ) -> None:
     """Run studies: measure what is missing, then draw the figures."""
+    from uqkd import __version__
     from uqkd.report import page as gallery
     from uqkd.run import Run, Workers
     from uqkd.store import Store
@@ -46,7 +47,8 @@ def study(
     with Workers(workers if workers is not None else _cores(), executor=executor) as pool:
         store = Store(out)
         for loaded, options in plan:
-            run = Run(loaded, store, workers=pool)
+            about = {"preset": preset, "options": options.model_dump(mode="json"), "version": __version__}
+            run = Run(loaded, store, workers=pool, settings=about)
             try:
                 loaded.main(options, run)
             except WorkerError as problem:  # one study's cells failed: the others still run
