@@ -64,7 +64,7 @@ def measure(cell: dict) -> pd.DataFrame:
         spread = spread_of(every_layer.answers_on_numbers(cell, k, layer=layer, key=key)[0])
         rows = [{"quantity": "inter", "unit": "Var y", **spread.columns}]
     elif layer == CLASSIFIERS:
-        rows = shares(*every_layer.answers_on_texts(cell, k, key=key))
+        rows = shares(*every_layer.answers_on_texts(cell, k, key=key, where="test"))
     else:
         rows = of_world(cell) if layer == WORLD else of_recorded(cell)
     return pd.DataFrame([{"layer": layer, "k": k, **row} for row in rows])
@@ -133,11 +133,13 @@ def plot(table: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
     figures.theory(left, dense, 1.0 / dense, color="0.25", linestyle="--")
     figures.theory(inter, dense, 1.0 / dense, color="0.25")
     figures.theory(intra, dense, 1.0 - 1.0 / dense, color="0.25")
-    left.set(yscale="log", ylabel="V(k) / V(1)", title="variance between students,\nless and less (dashed: 1/k)")
+    left.set(
+        yscale="log", ylabel="V(k) / V(1)", title="variance between students,\nshare of that of k = 1 (dashed: 1/k)"
+    )
     figures.focus(left, ratios["ratio"])
     figures.log_ticks(left, steps=(1, 2, 5))
     inter.set(title="between students,\nshare of $G_p$ (line: T4)", ylim=(-0.05, 1.3))
-    intra.set(title="within one student,\nshare of $G_p$ (line: T4)", ylim=(-0.05, 1.3))
+    intra.set(title="within one student,\nshare of $G_p$ (line: T4)", ylim=(-0.05, 1.6))
     for axis in (left, inter, intra):
         axis.set(xscale="log", xlabel="responses averaged, k")
         axis.axvline(same / 1.7, color="0.8", linewidth=0.8)
@@ -182,5 +184,5 @@ def caption(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
                  for _, row in own.iterrows())  # fmt: skip
         return f"{layer} ({own['students'].iloc[0]:,} students) {', '.join(texts)}"
 
-    settings = "Diabetes at noise 0.1 Var y; texts of 30 intents; the embedded world; SmolLM2 on capitals that it was trained on."
+    settings = "Diabetes at noise 0.1 Var y; unseen texts of 30 intents; the embedded world; SmolLM2 on its training questions."
     return f"{settings} V(k)/V(1): {'; '.join(map(said, LAYERS))}. {captions.INTERVALS} over students."

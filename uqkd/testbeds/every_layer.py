@@ -82,7 +82,7 @@ def answers_on_texts(
     Parameters
     ----------
     cell : mapping
-        Of `texts_cell`.
+        Of `texts_cell`; "student_steps" where students are trained for other steps than their teacher.
     k : int
         Labels per text for each student; 0: all learn the teacher's distribution itself.
     key : tuple
@@ -91,11 +91,12 @@ def answers_on_texts(
     """
     task, recipe, S = task_of(cell), cell_recipe(cell), cell["students"]
     teacher, key = cached_teacher(task, network=TEACHER, recipe=recipe), (*key, "texts", task.fingerprint, k)
+    own = cell_recipe({**cell, "steps": cell.get("student_steps", cell["steps"])})
     targets: Any = classify.weigh(teacher.predict_proba(task.X), "soft")
     if k:
         targets = classify.weigh(teacher.respond(task.X, k, students=S, key=key), classes=len(task.classes))
     students = classify.distill(
-        task.X, targets, factory=network(STUDENT, task), recipe=recipe, seed_design=SeedDesign.independent(S), key=key,
+        task.X, targets, factory=network(STUDENT, task), recipe=own, seed_design=SeedDesign.independent(S), key=key,
         objective=classify.Distillation(1.0, weight=1.0), labels=task.labels,
     )  # fmt: skip
     asked = task.X if where == "training" else task.X_test
