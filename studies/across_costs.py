@@ -2,8 +2,8 @@
 
 An ensemble of S students, each of k responses of its own, errs around what endless distillation would say by (floor + slope/k)/S
 per prompt, and costs S·(c + k), where c is the price of a student in units of a response to each training prompt. The best k is
-√(c · slope/floor), whatever the budget (T12). Floor and slope are fitted to students of k = 1, 2, 4, …, and `uqkd.plan` says what to
-buy in whole numbers.
+√(c · slope/floor), whatever the budget (T12). Floor and slope are fitted to students of k = 1, 2, 4, …, and `uqkd.plan` says what
+to buy in whole numbers.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def answered(fitted: pd.DataFrame, options: Options) -> Answer:
         numbers[layer] = Number.measured(best["estimate"], best["low"], min(best["high"], 1e6), ".1f", shows="limits")
     return Answer(
         "where a student costs as much as {price} responses to each prompt, {networks} responses for each of the networks and "
-        "{classifiers} for each of the classifiers, whatever the budget (√(price · slope/floor)); of least squares one student of all",
+        "{classifiers} for each of the classifiers, whatever the budget (√(price · slope/floor)); in least squares all for one",
         numbers,
     )
 

@@ -34,7 +34,6 @@ from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 
 SOURCES = ("responses", "initialisation", "order", "bootstrap")
 NAMES = {name: name for name in SOURCES} | {"responses": "teacher responses", "order": "batch order"}
-NAMES_SHORT = NAMES | {"responses": "responses", "order": "order"}
 Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a variance
 
 
@@ -166,57 +165,39 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
         below: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
         axis.annotate(f"α = {alpha:g}", (middle, -0.13), **below)
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
-    axis.set_xlabel("responses averaged, k", labelpad=14)
+    axis.set_xlabel("responses averaged, k", labelpad=19)  # below the levels of noise
     axis.grid(axis="x", visible=False)
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    """Left what the variance is made of, and whether other designs agree; right each component by its name."""
     figure, axes = figures.panels(2, 2, height=2.5, height_ratios=[1.1, 1])
-    grid = axes[0, 1].get_gridspec()
+    (left, far), right = axes[:, 0], figure.add_subplot(axes[0, 1].get_gridspec()[:, 1])
     for axis in axes[:, 1]:
         axis.remove()
-    (left, far), right = axes[:, 0], figure.add_subplot(grid[:, 1])
     first = table[table["data"] == table["data"].iloc[0]]
     parts = first[first["quantity"] == "component"]
     bars(left, parts)
-    left.xaxis.labelpad = 19  # below the levels of noise
     alpha, k = parts["alpha"].iloc[-1], parts["k"].iloc[0]
-    _components(right, parts[(parts["alpha"] == alpha) & (parts["k"] == k)])
+    one = parts[(parts["alpha"] == alpha) & (parts["k"] == k)]
+    names = [effect.replace(":", " × ").replace("residual", "all four") for effect in one["effect"]]
+    shades = [*figures.colours(4), *("0.45" if name.count("×") == 1 else "0.65" for name in names[4:])]
+    figures.interval_rows(right, one, names, colours=shades)
     right.set(title=f"each component at α = {alpha:g}, k = {k}", xlabel=f"Var y, {captions.INTERVALS}")
 
     judged = first[first["statement"] == "T11"]
-    everything = {"color": "0.1", "fmt": "X", "ms": 5}
-    for style, effect in zip([everything, *figures.series_styles(4)], ["total", *SOURCES], strict=True):
+    for style, effect in zip(figures.series_styles(5), [*SOURCES, "total"], strict=True):
         rows = judged[judged["effect"] == effect]
         across, along = (variance_half_widths(rows[of], rows[f"{of}_se"]) for of in ("predicted", "simulated"))
         label = "all four" if effect == "total" else f"{NAMES[effect]} alone"
-        shown = {"elinewidth": 0.9, "capsize": 0, "label": label, **style}
-        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, **shown)
+        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, label=label, **style)
     low, high = 0.8 * judged["simulated"].min(), 1.25 * judged["simulated"].max()
     figures.theory(far, [low, high], [low, high], color="0.5", linestyle="--")
-    far.set(xscale="log", yscale="log", title="the same from students that differ in …")
-    far.set(xlabel="sum of components (Var y)", ylabel="variance (Var y)")
-    far.legend(fontsize=6.5, loc="upper left", handletextpad=0.2, labelspacing=0.3)
-    left.legend(fontsize=6.5, loc="upper left", handlelength=1.2, labelspacing=0.3)
+    far.set(xlabel="sum of components (Var y)", ylabel="variance (Var y)", xscale="log", yscale="log")
+    far.set_title("the same from students that differ in …")
+    for axis in (far, left):
+        axis.legend(fontsize=6.5, loc="upper left", handlelength=1.2, labelspacing=0.3)
     left.set_xlim(-2.2, None)  # room for the legend
     return figure
-
-
-def _components(axis: Axes, rows: pd.DataFrame) -> None:
-    """One row for each, by the names of its sources; colours as in the bars."""
-    names = [NAMES_SHORT[s] for s in SOURCES]
-    every = [
-        names if effect == "residual" else [NAMES_SHORT[s] for s in effect.split(":")] for effect in rows["effect"]
-    ]
-    alone = dict(zip(names, figures.colours(4), strict=True))
-    shades = [alone[own[0]] if len(own) == 1 else "0.45" if len(own) == 2 else "0.65" for own in every]
-    for place, (shade, (_, row)) in enumerate(zip(shades, rows.iterrows(), strict=True)):
-        reach = figures.limits(pd.DataFrame([row]))
-        figures.intervals(axis, [row["estimate"]], [place], xerr=reach, color=shade, mfc=shade, capsize=0, elinewidth=2)
-    figures.named_rows(axis, ["all four" if len(own) == 4 else " × ".join(own) for own in every], fontsize=7.5)
-    axis.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
-    axis.locator_params(axis="x", nbins=4)
 
 
 def main(options: Options, run: Run) -> None:

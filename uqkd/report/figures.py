@@ -11,7 +11,7 @@ import numpy as np
 
 from uqkd.errors import one_of
 from uqkd.estimators import half_width, variance_half_widths
-from uqkd.report.marks import colours, focus, open_bars, series_styles
+from uqkd.report.marks import colours, focus, interval_rows, open_bars, series_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from uqkd.run import Run
 
 __all__ = [  # with what studies take from the marks
-    "GROUPS", "band", "colours", "focus", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below", "limits",
+    "GROUPS", "band", "colours", "focus", "interval_rows", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below", "limits",
     "log_ticks", "named_rows", "outer_labels", "panels", "points", "publish", "series_styles", "simulation", "theory", "ticks",
 ]  # fmt: skip
 

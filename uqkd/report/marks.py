@@ -77,6 +77,26 @@ def focus(axes: Axes, values: Any, *, which: str = "y", room: float = 0.12) -> N
     (axes.set_ylim if which == "y" else axes.set_xlim)(*(np.exp(limits) if logarithmic else limits))
 
 
+def interval_rows(axes: Axes, rows: Any, names: Any, *, colours: Any) -> None:
+    """A named row, from the top, with point and interval in its colour for each row of a table; a line at zero.
+
+    Parameters
+    ----------
+    axes : Axes
+    rows : DataFrame
+        Columns estimate, low, high.
+    names, colours : sequence
+        One for each row.
+    """
+    for place, (row, colour) in enumerate(zip(rows.itertuples(), colours, strict=True)):
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot(row.estimate, place, "o", color=colour)
+    axes.set_yticks(range(len(names)), labels=list(names), fontsize=7.5)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
+    axes.locator_params(axis="x", nbins=4)
+
+
 def open_bars(axes: Axes) -> int:
     """Draw an arrow at the edge of the axes where the bar of an interval goes on beyond it; returns how many.
 
