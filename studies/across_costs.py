@@ -70,7 +70,7 @@ def laws(table: pd.DataFrame, options: Options) -> pd.DataFrame:
         ends = {f"floor_{end}": float(getattr(floor, end)) for end in ("estimate", "low", "high")}
         ends |= {f"slope_{end}": float(getattr(slope, end)) for end in ("estimate", "low", "high")}
         known = known_components({"teacher": ends["slope_estimate"], "student": ends["floor_estimate"]})
-        limits = {"prompts": 1, "draws": 1, "students": (1, 10**6)}
+        limits = {"prompts": 1, "draws": 1}
         design = plan(known, costs, budget=options.budget, prompts="fixed", limits=limits).design
         bought = {"planned_k": design.k, "planned_students": design.students, "lack_of_fit_p": law.p_value}
         rows.append({"layer": layer, **ends, **bought})

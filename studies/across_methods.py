@@ -38,7 +38,7 @@ METHODS = (
 )
 MEASURES = {"accuracy": "accuracy", "nll": "likelihood", "ece": "ECE", "inter": "inter", "intra": "intra, off\nthe teacher's",
             "kl": "distance to\nthe teacher"}  # fmt: skip
-SHOWN = {"helps": ("▲", "#0173b2"), "hurts": ("▼", "#d55e00"), "undecided": ("·", "0.6")}
+SHOWN = {"helps": ("▲", "#0173b2"), "hurts": ("▼", "#d55e00"), "undecided": ("○", "0.6")}
 ROUNDING = 1e-12  # probabilities below it count as it
 
 
@@ -112,22 +112,31 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 def plot(found: pd.DataFrame) -> Figure:
     names = found["data"].unique()
-    figure, axes = figures.panels(1, len(names), height=3.6, sharey=True)
+    figure, axes = figures.panels(1, len(names), height=4.3, sharey=True)
     methods = list(dict.fromkeys(found["method"]))
     for axis, name in zip(axes[0], names, strict=True):
         for row in found[found["data"] == name].itertuples():
             sign, colour = SHOWN[row.verdict]
             x, y = list(MEASURES).index(row.measure), methods.index(row.method)
-            axis.text(x, y - 0.12, sign, color=colour, ha="center", va="center", fontsize=13)
+            axis.text(x, y - 0.2, sign, color=colour, ha="center", va="center", fontsize=8 if sign == "○" else 12)
             text = captions.minus(f"{row.difference:+.3f}".replace("0.", "."))
-            axis.text(x, y + 0.27, text, color=colour, ha="center", va="center", fontsize=6)
-        figures.named_rows(axis, map(captions.method_name, methods))
+            axis.text(x, y + 0.28, text, color=colour, ha="center", va="center", fontsize=6)
+        figures.named_rows(axis, [captions.method_name(method) for method in methods])
         axis.set(title=f"{name}, against plain distillation", xlim=(-0.6, len(MEASURES) - 0.4))
         axis.set_xticks(
             range(len(MEASURES)), MEASURES.values(), fontsize=7, rotation=40, ha="right", rotation_mode="anchor"
         )
     for verdict, (sign, colour) in SHOWN.items():
-        axes[0, 0].plot([], [], linestyle="none", marker=f"${sign}$", color=colour, ms=8, label=verdict)
+        axes[0, 0].plot(
+            [],
+            [],
+            linestyle="none",
+            marker={"▲": "^", "▼": "v", "○": "o"}[sign],
+            color=colour,
+            mfc="white" if sign == "○" else colour,
+            ms=7,
+            label=verdict,
+        )
     note = (
         f"number: difference (accuracy, nats, shares of $G_p$); helps, hurts: beyond {captions.INTERVALS} over teachers"
     )

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 from uqkd.classify import Distillation, SeedDesign, distill, weigh
 from uqkd.estimators import (
-    ReliabilityCurve,
     half_width,
     mean_and_error,
     percent,
@@ -24,6 +23,7 @@ from uqkd.estimators import (
     reliability_curve,
     signed_gap,
 )
+from uqkd.estimators.calibration.binned import ReliabilityCurve
 from uqkd.report import captions, figures
 from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, PositiveInt, Run

@@ -11,7 +11,7 @@ import numpy as np
 
 from uqkd.errors import one_of
 from uqkd.estimators import half_width, variance_half_widths
-from uqkd.report.marks import colours, focus, interval_rows, open_bars, series_styles
+from uqkd.report.marks import colours, focus, interval_rows, marker_style, open_bars, series_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from uqkd.run import Run
 
 __all__ = [  # with what studies take from the marks
-    "GROUPS", "band", "colours", "focus", "interval_rows", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below", "limits",
-    "log_ticks", "named_rows", "outer_labels", "panels", "points", "publish", "series_styles", "simulation", "theory", "ticks",
+    "GROUPS", "band", "colours", "focus", "interval_rows", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below",
+    "limits", "log_ticks", "marker_style", "named_rows", "outer_labels", "panels", "points", "publish", "series_styles",
+    "simulation", "theory", "ticks",
 ]  # fmt: skip
 
 GROUPS = {
@@ -101,8 +102,8 @@ def simulation(
         bars = half_width(error, students)
     else:
         bars = variance_half_widths(np.asarray(y, dtype=float), error, variance_of)
-    hollow = {"fmt": "o", "mfc": "white", "mew": 0.9, "ms": 3.5, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
-    axes.errorbar(x, y, yerr=bars, **{**hollow, **options})  # type: ignore[arg-type]
+    hollow = {"mfc": "white", "mew": 0.9, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
+    axes.errorbar(x, y, yerr=bars, **{**hollow, **marker_style(options.get("color")), **options})  # type: ignore[arg-type]
 
 
 def points(
@@ -136,7 +137,7 @@ def points(
 
 def intervals(axes: Axes, x: Any, y: Any, *, xerr: Any = None, yerr: Any = None, **options: Any) -> None:
     """Hollow points with bars of these half-widths, across, along or both."""
-    hollow = {"fmt": "o", "mfc": "white", "ms": 3.5, "capsize": 2}
+    hollow = {"mfc": "white", "capsize": 2, **marker_style(options.get("color"))}
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, **{**hollow, **options})
 
 

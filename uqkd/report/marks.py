@@ -54,6 +54,20 @@ def series_styles(n: int) -> list[dict[str, Any]]:
     ]
 
 
+def marker_style(colour: Any) -> dict[str, Any]:
+    """Marker and size that go with a colour of `colours`, so that what is told by colour is told without it; a circle for others.
+
+    Examples
+    --------
+    >>> marker_style(colours(2)[1]), marker_style("0.3")
+    ({'fmt': 's', 'ms': 3.8}, {'fmt': 'o', 'ms': 3.5})
+    """
+    if not isinstance(colour, str) or colour not in PALETTE:
+        return {"fmt": "o", "ms": 3.5}
+    place = PALETTE.index(colour)
+    return {"fmt": MARKERS[place], "ms": MARKER_SIZES[place]}
+
+
 def focus(axes: Axes, values: Any, *, which: str = "y", room: float = 0.12) -> None:
     """Limits around these estimates alone: bars that reach beyond get an arrow when the figure is published.
 
