@@ -101,7 +101,7 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame, price: float) -> Figure:
     left.set(yscale="log", xlabel="responses for each student, k", ylabel="error, times that of the best k")
     left.set_title(f"what a budget buys\n(a student costs {price:g} responses to each prompt)")
     figures.k_axis(left, tuple(ks))
-    figures.ticks(left, "y", (1, 1.5, 2, 3, 4, 5))
+    figures.ticks(left, "y", (1, 1.5, 2, 3, 5, 8))
     right.axvline(price, color="0.7", linewidth=1)
     figures.legend_below(figure, left, f"lines: (floor + slope/k)·(c + k), fitted; points: measured {captions.BARS}")
     return figure
@@ -114,8 +114,6 @@ def _best(axis: Axes, law: pd.Series, **shown: object) -> None:
         axis.fill_between(
             PRICES, best["low"], best["high"].clip(upper=1e4), color=shown["color"], alpha=0.15, linewidth=0
         )
-        place = (PRICES[-1], best["estimate"].iloc[-1])
-        axis.annotate(law["layer"], place, fontsize=7.5, ha="right", va="bottom", color=shown["color"])
     else:
         said = f"{law['layer']}: no floor,\none student of all responses"
         axis.annotate(said, (0.03, 0.97), xycoords="axes fraction", fontsize=7.5, va="top", color=shown["color"])

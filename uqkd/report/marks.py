@@ -11,8 +11,8 @@ from uqkd.errors import OptionError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# After Okabe and Ito (2008), whose yellow is too pale on white: the first eight differ for the colour-blind, and next to each
-# other in lightness too, so that grey tells them.
+# After Okabe and Ito (2008), whose yellow is too pale on white: the first eight differ for the colour-blind too, and where two of
+# them come near each other their markers tell.
 PALETTE = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#222222", "#8c6d31", "#949494", "#fbafe4",
 )  # fmt: skip
