@@ -137,10 +137,8 @@ def plot(found: pd.DataFrame) -> Figure:
             ms=7,
             label=verdict,
         )
-    note = (
-        f"number: difference (accuracy, nats, shares of $G_p$); helps, hurts: beyond {captions.INTERVALS} over teachers\n"
+    note = f"number: difference (accuracy, nats, shares of $G_p$); helps, hurts: beyond {captions.INTERVALS} over teachers\n"
     note += "(texts have no mixup: words have no average)"
-    )
     figures.legend_below(figure, axes[0, 0], note)
     return figure
 
