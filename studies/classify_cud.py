@@ -104,7 +104,8 @@ def plot(found: pd.DataFrame) -> Figure:
             axis.set_title(f"{name}: {label}" if measure == "accuracy" else label)
             axis.tick_params(axis="x", labelrotation=30)
         fired = found[found["data"] == name].drop_duplicates("method")
-        labels = [f"{r.method} ({r.fired:.0%})" if r.method in CLIPPED else r.method for r in fired.itertuples()]
+        fired = fired.assign(name=fired["method"].map(captions.method_name))
+        labels = [f"{r.name} ({r.fired:.0%})" if r.method in CLIPPED else r.name for r in fired.itertuples()]
         line[0].set_yticks([place[method] for method in fired["method"]], labels)
     note = f"bars: {captions.INTERVALS} over students; in brackets: rows that a repair changes"
     figures.legend_below(figure, axes[0, 0], note)

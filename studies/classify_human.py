@@ -35,7 +35,7 @@ PLAIN, TEMPERED, CUD, MIXED, CEILING = "teacher", "teacher, temperature", "DUS +
 STUDENTS = (*METHODS, MIXED, CEILING)
 ITSELF, SCALED, BASE, LABEL = "the teacher itself", "the teacher, temperature", "base rate", "majority label"
 ALL = "all"
-NAMES = {PLAIN: "teacher (plain distillation)", CEILING: "raters' own shares", BASE: "base rates"}
+NAMES = {CEILING: "raters' own shares", BASE: "base rates"}
 RULES = ("labels", "raters")  # by which validation texts choose: likelihood of the majority labels, or of all ratings
 
 
@@ -185,7 +185,7 @@ def plot(found: pd.DataFrame) -> Figure:
             )
         right.axvline(0.0, color="0.5", linewidth=0.8)
         right.set_title("difference from plain distillation, nats")
-        figures.named_rows(left, [NAMES.get(method, method) for method in methods])
+        figures.named_rows(left, [NAMES.get(method, captions.method_name(method)) for method in methods])
         for axis in (left, right):
             axis.axhline(len(STUDENTS) - 0.5, color="0.7", linewidth=0.8)
     figures.legend_below(figure, axes[0, 1], f"bars: {captions.INTERVALS} over teachers and texts, for one comparison")

@@ -97,7 +97,7 @@ def plot(table: pd.DataFrame) -> Figure:
             figures.intervals(axis, part["value"], at, xerr=reach, fmt=marker, color=colour, label=measure)
         axis.axvline(1.0, color="0.4", linewidth=0.9)
         axis.set_xscale("log")
-        axis.set_yticks(list(place.values()), methods)
+        axis.set_yticks(list(place.values()), [captions.method_name(method) for method in methods])
         axis.set(xlabel="share of the teacher's $G_p$", title=f"{name}, $G_p$ = {rows['teacher_gini'].iloc[0]:.3f}")
     figures.legend_below(figure, axes[0, 0], f"bars: {captions.BARS} over students and rows")
     return figure

@@ -202,7 +202,7 @@ def plot(table: pd.DataFrame) -> Figure:
         axis.axvline(0.0, color="0.3", linewidth=1, zorder=1)
         axis.set_xscale("symlog", linthresh=5.0, linscale=2.0)
         axis.set(title=f"students of k = {k}", xlabel="z of the mean estimate")
-        figures.ticks(axis, "x", [-100, -10, -2, 0, 2, 10, 100])
+        figures.ticks(axis, "x", [-100, -5, 0, 5, 100])
         figures.named_rows(axis, names.values(), fontsize=7)
     first = table.iloc[0]
     note = f"means of {first['blocks']} independent blocks of R = {first['responses']} answers; band: |z| ≤ {limit:.1f} passes"

@@ -188,7 +188,8 @@ def plot(table: pd.DataFrame) -> Figure:
             for i, (method, colour) in enumerate(zip(METHODS, figures.colours(4), strict=True)):
                 own = part[part["method"] == method].sort_values("k")
                 x = own["k"] * 1.07**i  # side by side: multi at its k, on the line
-                figures.points(axis, own, x, color=colour, fmt="os^D"[i], label=method)
+                apart = {"students": "students"} if quantity == "bias²" else {}  # a difference, which may be below zero
+                figures.points(axis, own, x, color=colour, label=method, **apart)
             figures.k_axis(axis, ks)
             axis.set_title(title)
             if quantity == "distance":

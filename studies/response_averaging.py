@@ -101,6 +101,7 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame) -> Figure:
     for axis in (level, ratio):
         figures.k_axis(axis, (1, 2, 5, 10, 20, 50))
     level.set(yscale="log", ylabel="inter-student variance (Var y)", title=f"{name}: lines are T1, nothing fitted")
+    level.set_ylim(level.get_ylim()[0] / 8, None)  # room for the legend
     level.legend(ncols=2, title=f"simulation, {captions.INTERVALS}", loc="lower left")
     ratio.set(xlabel="responses averaged, k", ylabel="simulated / T1")
     _estimates(exponent, fitted[fitted["what"] == "exponent"], truth=-1.0)

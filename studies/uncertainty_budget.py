@@ -166,40 +166,38 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
         below: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8}
         axis.annotate(f"α = {alpha:g}", (middle, -0.13), **below)
     axis.set(ylabel="variance between students (Var y)", title="what it is made of")
-    axis.set_xlabel("responses averaged, k", labelpad=14)
+    axis.set_xlabel("responses averaged, k", labelpad=19)  # below the levels of noise
     axis.grid(axis="x", visible=False)
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    figure, ((left, right, far),) = figures.panels(1, 3, height=4.1, width_ratios=[1.25, 1, 1])
+    figure, axes = figures.panels(2, 2, height=2.5, height_ratios=[1.1, 1])
+    (left, far), right = axes[:, 0], figure.add_subplot(axes[0, 1].get_gridspec()[:, 1])
+    for axis in axes[:, 1]:
+        axis.remove()
     first = table[table["data"] == table["data"].iloc[0]]
     parts = first[first["quantity"] == "component"]
     bars(left, parts)
-    left.xaxis.labelpad = 19  # below the levels of noise
     alpha, k = parts["alpha"].iloc[-1], parts["k"].iloc[0]
     one = parts[(parts["alpha"] == alpha) & (parts["k"] == k)]
-    figures.intervals(right, one["estimate"], np.arange(len(one)), xerr=figures.limits(one), color="0.2")
-    short = {"responses": "T", "initialisation": "I", "order": "O", "bootstrap": "B", "residual": "T I O B"}
-    names = [" ".join(short[s] for s in effect.split(":")) for effect in one["effect"]]
-    figures.named_rows(right, names, fontsize=7.5)
-    right.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
-    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel=f"component (Var y), {captions.PERCENT}")
-    right.locator_params(axis="x", nbins=4)
+    names = [effect.replace(":", " × ").replace("residual", "all four") for effect in one["effect"]]
+    shades = [*figures.colours(4), *("0.45" if name.count("×") == 1 else "0.65" for name in names[4:])]
+    figures.interval_rows(right, one, names, colours=shades)
+    right.set(title=f"each component at α = {alpha:g}, k = {k}", xlabel=f"Var y, {captions.INTERVALS}")
 
     judged = first[first["statement"] == "T11"]
-    for colour, effect in zip(["0.1", *figures.colours(4)], ["total", *SOURCES], strict=True):
+    for style, effect in zip(figures.series_styles(5), [*SOURCES, "total"], strict=True):
         rows = judged[judged["effect"] == effect]
         across, along = (variance_half_widths(rows[of], rows[f"{of}_se"]) for of in ("predicted", "simulated"))
-        shown = {"color": colour, "elinewidth": 0.9, "capsize": None}
-        label = "right: all four vary" if effect == "total" else None
-        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, label=label, **shown)
+        label = "all four" if effect == "total" else f"{NAMES[effect]} alone"
+        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, label=label, **style)
     low, high = 0.8 * judged["simulated"].min(), 1.25 * judged["simulated"].max()
     figures.theory(far, [low, high], [low, high], color="0.5", linestyle="--")
-    far.set(xscale="log", yscale="log", title="against other designs")
-    far.set(xlabel="crossed design (Var y)", ylabel="one source varies, or all four (Var y)")
-    note = "T: teacher responses, I: initialisation, O: batch order, B: bootstrap\n"
-    note += f"right: colour of the one source that varies, {captions.BARS}"
-    figures.legend_below(figure, [left, far], note, columns=4)
+    far.set(xlabel="sum of components (Var y)", ylabel="variance (Var y)", xscale="log", yscale="log")
+    far.set_title("the same from students that differ in …")
+    for axis in (far, left):
+        axis.legend(fontsize=6.5, loc="upper left", handlelength=1.2, labelspacing=0.3)
+    left.set_xlim(-2.2, None)  # room for the legend
     return figure
 
 

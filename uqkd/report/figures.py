@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uqkd.errors import OptionError, one_of
+from uqkd.errors import one_of
 from uqkd.estimators import half_width, variance_half_widths
+from uqkd.report.marks import colours, focus, interval_rows, marker_style, open_bars, series_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
     from uqkd.report.answers import Answer
     from uqkd.run import Run
+
+__all__ = [  # with what studies take from the marks
+    "GROUPS", "band", "colours", "focus", "interval_rows", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below",
+    "limits", "log_ticks", "marker_style", "named_rows", "outer_labels", "panels", "points", "publish", "series_styles",
+    "simulation", "theory", "ticks",
+]  # fmt: skip
 
 GROUPS = {
     "linear": "Linear regression",
@@ -70,15 +77,6 @@ def panels(rows: int = 1, columns: int = 1, *, height: float = 2.7, **options: A
     return plt.subplots(rows, columns, figsize=(WIDTH, height * rows), squeeze=False, **options)
 
 
-def colours(n: int) -> list[Any]:
-    """n colours that colour-blind readers can tell apart."""
-    import seaborn as sns
-
-    if n > 10:
-        raise OptionError(f"ten colours can be told apart; got a request for {n}. Use panels or one sequential map.")
-    return list(sns.color_palette("colorblind", n))
-
-
 def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
     """Theory: a line without markers."""
     axes.plot(x, y, **{"zorder": 2, **options})
@@ -104,8 +102,8 @@ def simulation(
         bars = half_width(error, students)
     else:
         bars = variance_half_widths(np.asarray(y, dtype=float), error, variance_of)
-    hollow = {"fmt": "o", "mfc": "white", "mew": 0.9, "ms": 3.5, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
-    axes.errorbar(x, y, yerr=bars, **{**hollow, **options})  # type: ignore[arg-type]
+    hollow = {"mfc": "white", "mew": 0.9, "capsize": 2, "elinewidth": 0.9, "zorder": 3}
+    axes.errorbar(x, y, yerr=bars, **{**hollow, **marker_style(options.get("color")), **options})  # type: ignore[arg-type]
 
 
 def points(
@@ -139,7 +137,7 @@ def points(
 
 def intervals(axes: Axes, x: Any, y: Any, *, xerr: Any = None, yerr: Any = None, **options: Any) -> None:
     """Hollow points with bars of these half-widths, across, along or both."""
-    hollow = {"fmt": "o", "mfc": "white", "ms": 3.5, "capsize": 2}
+    hollow = {"mfc": "white", "capsize": 2, **marker_style(options.get("color"))}
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, **{**hollow, **options})
 
 
@@ -269,6 +267,8 @@ def publish(
     import matplotlib.pyplot as plt
 
     name, group = run.study, one_of("group", group, GROUPS)
+    for axes in figure.axes:
+        open_bars(axes)
     for kind in ("pdf", "png"):
         run.store.write_bytes(f"figures/{name}.{kind}", _bytes(figure, kind))
     plt.close(figure)
