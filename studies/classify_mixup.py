@@ -104,37 +104,37 @@ SHOWN = {
 
 
 def plot(found: pd.DataFrame) -> Figure:
+    found = found[found["temperature"] != "std"]  # whose logits have a scale of their own: in the table
     teachers = [name for name in found["teacher"].unique() if name != "none"]
     figure, axes = figures.panels(len(SHOWN), len(teachers), height=1.95, sharex=True, sharey="row")
     for line, (measure, label) in zip(axes, SHOWN.items(), strict=True):
         for axis, teacher in zip(line, teachers, strict=True):
             _panel(axis, found[(found["measure"] == measure) & found["teacher"].isin((teacher, "none"))])
-            if measure == "signed_gap":
-                axis.set_yscale("symlog", linthresh=0.02)  # "std" leaves the scale of the logits free
-                low, high = axis.get_ylim()
-                ticks = [t for t in (-0.5, -0.1, -0.02, 0.0, 0.02, 0.1, 0.5) if min(low, -0.02) <= t <= max(high, 0.02)]
-                axis.set_yticks(ticks, [captions.minus(f"{t:g}".replace("0.", ".")) for t in ticks])
         line[0].set_ylabel(label)
     for axis, teacher in zip(axes[0], teachers, strict=True):
         axis.set_title(f"teacher {PurePath(teacher).name}")
     for axis in axes[-1]:
         axis.set_xlabel("temperature")
-    figures.legend_below(figure, axes[0, 0], f"bars and bands: {captions.INTERVALS} over students", columns=5)
+    note = f"CE: of labels, KD: of a teacher; bars and bands: {captions.INTERVALS} over students"
+    figures.legend_below(figure, axes[0, 0], note, columns=5)
     return figure
 
 
 def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     order = [t for t in dict.fromkeys(rows["temperature"]) if t != "none"]
     place = {temperature: n for n, temperature in enumerate(order)}
-    for (method, colour), aside in zip(zip(METHODS, figures.colours(4), strict=True), (0, 0, -0.08, 0.08), strict=True):
+    for (method, style), aside in zip(
+        zip(METHODS, figures.series_styles(4), strict=True), (0, 0, -0.08, 0.08), strict=True
+    ):
         part = rows[rows["method"] == method]
         if method.startswith("CE"):
             value, reach = part["value"].iloc[0], half_width(part["standard_error"], part["students"])[0]
-            axis.axhline(value, color=colour, linestyle="--" if method == "CE" else "-.", linewidth=1, label=method)
-            axis.axhspan(value - reach, value + reach, color=colour, alpha=0.15, linewidth=0)
+            dashes = "--" if method == "CE" else "-."
+            axis.axhline(value, color=style["color"], linestyle=dashes, linewidth=1, label=method)
+            axis.axhspan(value - reach, value + reach, color=style["color"], alpha=0.15, linewidth=0)
         else:
             at = part["temperature"].map(place) + aside
-            figures.points(axis, part, at, y="value", students="students", color=colour, label=method)
+            figures.points(axis, part, at, y="value", students="students", label=method, **style)
     of_teacher = rows["of_teacher"].max()  # one number; NaN, which is not drawn, where it is undefined
     axis.axhline(of_teacher, color="0.25", linewidth=1.2, label="the teacher")
     axis.set_xticks(list(place.values()), [t.removesuffix(".0") for t in place])

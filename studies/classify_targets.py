@@ -12,6 +12,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import pydantic
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uqkd import data
@@ -126,30 +127,41 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(half_width=half_width(found["difference_se"], found["replicates"])).reset_index()
 
 
+NAMES = {"teacher": "teacher as it is"}  # its targets, not students of them
 DRAWN = [method for method in METHODS if method != "labels"]  # labels are infinitely far from any doubt
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    bags = table[(table["teacher"] == "bag of words") & (table["truth"] == "the class") & table["method"].isin(DRAWN)]
-    classes, levels = sorted(bags["classes"].unique()), sorted(bags["noise"].unique())
-    figure, axes = figures.panels(1, len(classes), height=3.9, sharey=True)
-    place = {method: -n for n, method in enumerate(DRAWN)}
-    for axis, count in zip(axes[0], classes, strict=True):
-        for n, (noise, colour) in enumerate(zip(levels, figures.colours(len(levels)), strict=True)):
-            rows = bags[(bags["classes"] == count) & (bags["noise"] == noise)]
-            at = rows["method"].map(place) + 0.22 * (n - (len(levels) - 1) / 2)
-            label = f"{noise:.0%} of the labels wrong"
-            reach = half_width(rows["kl_se"], rows["replicates"])
-            figures.intervals(axis, rows["kl"], at, xerr=reach, color=colour, label=label)
-            teacher = rows.loc[rows["method"] == "teacher", "kl"].iloc[0]
-            axis.axvline(teacher, color=colour, linewidth=0.8, alpha=0.6)
-        axis.set(title=f"{count} classes", xscale="log", xlabel="KL(truth ‖ target), nats")
+    shown = table[(table["truth"] == "the class") & table["method"].isin(DRAWN)]
+    settings = sorted(set(zip(shown["teacher"], shown["classes"], strict=True)))
+    levels = sorted(shown["noise"].unique())
+    figure, axes = figures.panels(1, len(settings), height=4.1, sharey=True)
+    place = {method: n for n, method in enumerate(DRAWN)}
+    for axis, (teacher, count) in zip(axes[0], settings, strict=True):
+        own = shown[(shown["teacher"] == teacher) & (shown["classes"] == count)]
+        for n, (noise, style) in enumerate(zip(levels, figures.series_styles(len(levels)), strict=True)):
+            rows = own[own["noise"] == noise]
+            if rows.empty:
+                continue
+            _targets(axis, rows, rows["method"].map(place) + 0.24 * (n - (len(levels) - 1) / 2), style)
+        figures.named_rows(axis, [NAMES.get(method, captions.method_name(method)) for method in DRAWN])
+        axis.set(title=f"{teacher},\n{count} classes", xscale="log", xlabel="KL(truth ‖ target), nats")
         figures.ticks(axis, "x", [0.1, 0.2, 0.5, 1.0, 2.0, 5.0], [".1", ".2", ".5", "1", "2", "5"])
-        shown = bags.loc[bags["classes"] == count, "kl"]
-        axis.set_xlim(0.9 * shown.min(), 1.1 * shown.max())
-        axis.set_yticks(list(place.values()), list(place))
-    figures.legend_below(figure, axes[0, 0], f"lines: the teacher as it is; bars: {captions.INTERVALS} over teachers")
+        figures.focus(axis, own["kl"], which="x", room=0.08)
+    for noise, style in zip(levels, figures.series_styles(len(levels)), strict=True):
+        axes[0, 0].plot([], [], linestyle="none", marker=style["fmt"], color=style["color"], mfc="white",
+                        label=f"{noise:.0%} of the labels wrong")  # fmt: skip
+    note = f"lines: the teacher as it is; filled: nearer to the truth than it; bars: {captions.INTERVALS} over teachers"
+    figures.legend_below(figure, axes[0, 0], note)
     return figure
+
+
+def _targets(axis: Axes, rows: pd.DataFrame, at: pd.Series, style: dict) -> None:
+    reach, nearer = half_width(rows["kl_se"], rows["replicates"]), rows["difference"] < -rows["half_width"]
+    figures.intervals(axis, rows["kl"], at, xerr=reach, **style)
+    filled = {"color": style["color"], "marker": style["fmt"], "ms": style["ms"], "linestyle": "none", "zorder": 4}
+    axis.plot(rows.loc[nearer, "kl"], at[nearer], **filled)
+    axis.axvline(rows.loc[rows["method"] == "teacher", "kl"].iloc[0], color=style["color"], linewidth=0.8, alpha=0.6)
 
 
 def main(options: Options, run: Run) -> None:

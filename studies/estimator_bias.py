@@ -88,7 +88,8 @@ def plot(table: pd.DataFrame) -> Figure:
             figures.theory(axis, dense, 1.0 + own / dense, color=colour)
             figures.points(axis, rows, "responses", color=colour, label=label)
             axis.fill_between(rows["responses"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
-        axis.set(yscale="symlog", xlabel="answers per student and prompt, R", title=name)
+        axis.set_yscale("symlog", linthresh=1.0)  # as the note says
+        axis.set(xlabel="answers per student and prompt, R", title=name)
         figures.k_axis(axis, (2, 5, 15, 30, 60, 120))
         figures.ticks(axis, "y", (-10, -3, -1, 0, 1, 3, 10, 30, 100))
         axis.axhline(1.0, color="0.6", linestyle=":", zorder=1)

@@ -79,19 +79,17 @@ def plot(table: pd.DataFrame) -> Figure:
     near, free = table[table["perturbation"] > 0], table[table["perturbation"] == INDEPENDENT]
     levels = sorted(near["perturbation"].unique())
     apart = levels[-1] * 8  # independent beginnings stand at the right, behind a line
-    for (when, label), colour in zip(
-        {"before": "before distillation", "after": "after"}.items(), figures.colours(2), strict=True
+    for (when, label), style in zip(
+        {"before": "before distillation", "after": "after"}.items(), figures.series_styles(2), strict=True
     ):
         part = near[(near["when"] == when) & (near["quantity"] == "inter")].sort_values("perturbation")
-        own = free[(free["when"] == when) & (free["quantity"] == "inter")]
+        own = free[(free["when"] == when) & (free["quantity"] == "inter") & (free["when"] != "before")]
         both = pd.concat([part, own])
         x = np.array([*part["perturbation"], *([apart] * len(own))]) * (0.95 if when == "before" else 1.05)
-        down, half = variance_half_widths(both["simulated"], both["standard_error"], both["students"])
-        below = np.minimum(
-            down, 0.9 * both["simulated"]
-        )  # on a logarithmic axis an interval that holds zero has no end
-        shown = {"color": colour, "capsize": 3, "ms": None, "label": label}
-        figures.intervals(axis, x, both["simulated"], yerr=[below, half], **shown)
+        reach = variance_half_widths(both["simulated"], both["standard_error"], both["students"])
+        figures.intervals(axis, x, both["simulated"], yerr=reach, capsize=3, label=label, **style)
+    untold = "before: untrained, no valid\nanswer to compare"
+    axis.annotate(untold, (apart, 0.04), xycoords=("data", "axes fraction"), fontsize=7, ha="center", color="0.3")
     axis.axhline(1.0 / table["k"].iloc[0], color="0.4", linestyle=":", linewidth=1)
     axis.axvline(levels[-1] * 3, color="0.7", linewidth=1)
     axis.set(xscale="log", yscale="log", ylabel="inter-student variance / $G_p$")

@@ -29,7 +29,7 @@ from uqkd.mlp import (
     weigh,
 )
 from uqkd.report import captions, figures
-from uqkd.report.shares import answers_axis, memorised_lines, places_of, share_points
+from uqkd.report.shares import SHARES, answers_axis, memorised_lines, places_of, share_points
 from uqkd.run import Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import classes_cell, classes_of, data_label
@@ -126,69 +126,41 @@ def of_labels(labels: Array, p: Array, k: int) -> list[dict]:
     return [{**about, **row} for row in compare_memorised_parts(labels, p, k)]
 
 
-ONE, ALL = ("s", "entropy of one student"), ("^", "entropy of the students' mean")
-ENTROPIES = {"expected entropy": ONE, "total entropy": ALL}
-
-
 def plot(table: pd.DataFrame) -> Figure:
-    rows = table[(table["data"] == table["data"].iloc[0]) & (table["student"] == "network")]
-    temperatures = sorted({rows["temperature"].max(), rows["temperature"].min()}, reverse=True)
-    figure, axes = figures.panels(len(temperatures), 3, height=2.45)
-    finished, everywhere = rows["length"] == 1.0, rows["answered"] == "all"
-    for line, temperature in zip(axes, temperatures, strict=True):
-        for axis, where in zip(line, ("training", "test"), strict=False):
-            here = (rows["temperature"] == temperature) & (rows["prompts"] == where)
-            _shares(axis, rows[here & finished & everywhere])
-            whole = rows.loc[here & everywhere, "teacher_gini"].iloc[0]
-            axis.set_title(f"{where} prompts, temperature {temperature:g}\n($G_p$ = {whole:.2g})")
-        line[0].set_ylabel("share of $G_p$")
-        line[1].sharey(line[0])
-    hot = rows["temperature"] == temperatures[0]
-    axes[0, 2].set_title(f"training prompts\n(temperature {temperatures[0]:g})")
-    _lengths(axes[0, 2], rows[hot & everywhere & (rows["prompts"] == "training") & (rows["k"] == rows["k"].min())])
-    if len(temperatures) > 1:
-        _entropies(axes[1, 2], rows[hot & finished & ~everywhere & (rows["prompts"] == "test")])
-        axes[1, 2].set_title(f"test prompts\n(temperature {temperatures[0]:g})")
-        for marker, label in ENTROPIES.values():
-            figures.simulation(axes[0, 0], [], [], [], color="0.4", fmt=marker, label=label)
-        axes[0, 0].errorbar([], [], fmt="--", color="0.4", label="entropy of the teacher")
-    note = f"{rows['data'].iloc[0]}; lines: T4, for students that memorise (top right: with λ fitted to the orange points)\n"
-    note += f"points: networks {captions.BARS}; soft: trained on the teacher's distribution itself"
-    figures.legend_below(figure, axes[0, 0], note, columns=2)
+    """Shares over k on training and on test prompts, and over training; other temperatures and entropies are in the table."""
+    rows = table[
+        (table["data"] == table["data"].iloc[0]) & (table["student"] == "network") & (table["answered"] == "all")
+    ]
+    rows = rows[rows["temperature"] == rows["temperature"].max()]
+    figure, axes = figures.panels(1, 3, height=3.3, sharey=True)
+    finished = rows["length"] == 1.0
+    for axis, where in zip(axes[0], ("training", "test"), strict=False):
+        here = rows[(rows["prompts"] == where) & finished]
+        memorised_lines(axis, *answers_axis(axis, here["k"], "labels per prompt, k"))
+        share_points(axis, here, lambda part: places_of(part["k"]))
+        axis.set_title(f"{where} prompts\n($G_p$ = {here['teacher_gini'].iloc[0]:.2g})")
+    axes[0, 0].set_ylabel("share of the teacher's $G_p$")
+    _lengths(axes[0, 2], rows[(rows["prompts"] == "training") & (rows["k"] == rows["k"].min())])
+    note = f"{rows['data'].iloc[0]}, temperature {rows['temperature'].iloc[0]:g}; points: networks {captions.BARS}\n"
+    note += "lines: T4 of students that memorise; soft: trained on the teacher's distribution itself"
+    figures.legend_below(figure, axes[0, 0], note)
     return figure
 
 
-def _shares(axis: Axes, rows: pd.DataFrame) -> None:
-    memorised_lines(axis, *answers_axis(axis, rows["k"], "labels per prompt, k"))
-    share_points(axis, rows, lambda part: places_of(part["k"]))
-
-
 def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
-    by = rows.pivot_table(index="steps", columns="quantity", values="simulated", dropna=False)
-    kept = 1.0 - by["inter"]  # T4 at any λ, where students are unbiased
+    rows = rows.sort_values("steps")
     share_points(axis, rows, "steps", label=None)
-    within, _, together = figures.colours(3)
-    figures.theory(axis, by.index, kept, color=within)
-    figures.theory(axis, by.index, kept + by["inter"], color=together)
-    axis.set(xscale="log", xlabel=f"training steps at k = {rows['k'].iloc[0]:g}, and λ")
-    shrunk = [captions.minus(f"{round(one, 2) + 0.0:.2f}") for one in by["λ from inter"]]
-    figures.ticks(axis, "x", by.index, [f"{steps:,}\n{one}" for steps, one in zip(by.index, shrunk, strict=True)])
-
-
-def _entropies(axis: Axes, rows: pd.DataFrame) -> None:
-    answers_axis(axis, rows["k"], "labels per prompt, k")
-    for answered, colour, height in zip(("right", "wrong"), figures.colours(5)[3:], (0.04, 0.14), strict=True):
-        part = rows[rows["answered"] == answered]
-        if part.empty:
-            continue
-        level = part["teacher_entropy"].iloc[0]
-        figures.theory(axis, axis.get_xlim(), [level, level], color=colour, linestyle="--", zorder=1)
-        for quantity, (marker, _) in ENTROPIES.items():
-            own = part[part["quantity"] == quantity]
-            figures.points(axis, own, places_of(own["k"]), color=colour, fmt=marker)
-        note = f"teacher {answered}: {part['rows'].iloc[0]:,}"
-        axis.text(0.98, height, note, transform=axis.transAxes, ha="right", color=colour, fontsize=7.5)
-    axis.set(ylabel="entropy (nats)", ylim=(min(0.0, axis.get_ylim()[0]), None))
+    for quantity, style in zip(SHARES, figures.series_styles(3), strict=True):
+        own = rows[rows["quantity"] == quantity]
+        axis.plot(own["steps"], own["simulated"], ":", color=style["color"], linewidth=0.8)  # a guide to the eye
+    steps = sorted(rows["steps"].unique())
+    axis.set(
+        xscale="log",
+        xlabel="training steps",
+        title=f"training prompts, k = {rows['k'].iloc[0]:g}:\nwhile training goes on",
+    )
+    figures.ticks(axis, "x", steps, [f"{one:,}" for one in steps])
+    axis.tick_params(axis="x", labelsize=7)
 
 
 def main(options: Options, run: Run) -> None:

@@ -34,6 +34,7 @@ from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 
 SOURCES = ("responses", "initialisation", "order", "bootstrap")
 NAMES = {name: name for name in SOURCES} | {"responses": "teacher responses", "order": "batch order"}
+NAMES_SHORT = NAMES | {"responses": "responses", "order": "order"}
 Levels = Annotated[int, pydantic.Field(ge=3)]  # leaving one out must leave a variance
 
 
@@ -170,36 +171,52 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    figure, ((left, right, far),) = figures.panels(1, 3, height=4.1, width_ratios=[1.25, 1, 1])
+    """Left what the variance is made of, and whether other designs agree; right each component by its name."""
+    figure, axes = figures.panels(2, 2, height=2.5, height_ratios=[1.1, 1])
+    grid = axes[0, 1].get_gridspec()
+    for axis in axes[:, 1]:
+        axis.remove()
+    (left, far), right = axes[:, 0], figure.add_subplot(grid[:, 1])
     first = table[table["data"] == table["data"].iloc[0]]
     parts = first[first["quantity"] == "component"]
     bars(left, parts)
     left.xaxis.labelpad = 19  # below the levels of noise
     alpha, k = parts["alpha"].iloc[-1], parts["k"].iloc[0]
-    one = parts[(parts["alpha"] == alpha) & (parts["k"] == k)]
-    figures.intervals(right, one["estimate"], np.arange(len(one)), xerr=figures.limits(one), color="0.2")
-    short = {"responses": "T", "initialisation": "I", "order": "O", "bootstrap": "B", "residual": "T I O B"}
-    names = [" ".join(short[s] for s in effect.split(":")) for effect in one["effect"]]
-    figures.named_rows(right, names, fontsize=7.5)
-    right.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
-    right.set(title=f"each at α = {alpha:g}, k = {k}", xlabel=f"component (Var y), {captions.PERCENT}")
-    right.locator_params(axis="x", nbins=4)
+    _components(right, parts[(parts["alpha"] == alpha) & (parts["k"] == k)])
+    right.set(title=f"each component at α = {alpha:g}, k = {k}", xlabel=f"Var y, {captions.INTERVALS}")
 
     judged = first[first["statement"] == "T11"]
-    for colour, effect in zip(["0.1", *figures.colours(4)], ["total", *SOURCES], strict=True):
+    everything = {"color": "0.1", "fmt": "X", "ms": 5}
+    for style, effect in zip([everything, *figures.series_styles(4)], ["total", *SOURCES], strict=True):
         rows = judged[judged["effect"] == effect]
         across, along = (variance_half_widths(rows[of], rows[f"{of}_se"]) for of in ("predicted", "simulated"))
-        shown = {"color": colour, "elinewidth": 0.9, "capsize": None}
-        label = "right: all four vary" if effect == "total" else None
-        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, label=label, **shown)
+        label = "all four" if effect == "total" else f"{NAMES[effect]} alone"
+        shown = {"elinewidth": 0.9, "capsize": 0, "label": label, **style}
+        figures.intervals(far, rows["predicted"], rows["simulated"], xerr=across, yerr=along, **shown)
     low, high = 0.8 * judged["simulated"].min(), 1.25 * judged["simulated"].max()
     figures.theory(far, [low, high], [low, high], color="0.5", linestyle="--")
-    far.set(xscale="log", yscale="log", title="against other designs")
-    far.set(xlabel="crossed design (Var y)", ylabel="one source varies, or all four (Var y)")
-    note = "T: teacher responses, I: initialisation, O: batch order, B: bootstrap\n"
-    note += f"right: colour of the one source that varies, {captions.BARS}"
-    figures.legend_below(figure, [left, far], note, columns=4)
+    far.set(xscale="log", yscale="log", title="the same from students that differ in …")
+    far.set(xlabel="sum of components (Var y)", ylabel="variance (Var y)")
+    far.legend(fontsize=6.5, loc="upper left", handletextpad=0.2, labelspacing=0.3)
+    left.legend(fontsize=6.5, loc="upper left", handlelength=1.2, labelspacing=0.3)
+    left.set_xlim(-2.2, None)  # room for the legend
     return figure
+
+
+def _components(axis: Axes, rows: pd.DataFrame) -> None:
+    """One row for each, by the names of its sources; colours as in the bars."""
+    names = [NAMES_SHORT[s] for s in SOURCES]
+    every = [
+        names if effect == "residual" else [NAMES_SHORT[s] for s in effect.split(":")] for effect in rows["effect"]
+    ]
+    alone = dict(zip(names, figures.colours(4), strict=True))
+    shades = [alone[own[0]] if len(own) == 1 else "0.45" if len(own) == 2 else "0.65" for own in every]
+    for place, (shade, (_, row)) in enumerate(zip(shades, rows.iterrows(), strict=True)):
+        reach = figures.limits(pd.DataFrame([row]))
+        figures.intervals(axis, [row["estimate"]], [place], xerr=reach, color=shade, mfc=shade, capsize=0, elinewidth=2)
+    figures.named_rows(axis, ["all four" if len(own) == 4 else " × ".join(own) for own in every], fontsize=7.5)
+    axis.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
+    axis.locator_params(axis="x", nbins=4)
 
 
 def main(options: Options, run: Run) -> None:

@@ -164,18 +164,22 @@ def measure(cell: dict) -> pd.DataFrame:
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    figure, axes = figures.panels(1, 2, height=4.0, sharey=True)
+    figure, axes = figures.panels(1, 2, height=4.2, sharey=True)
     rows = table[table["data"] == table["data"].iloc[0]]
     for axis, quantity in zip(axes[0], ("label error", "student error"), strict=True):
-        for method, colour in zip(DRAWN, figures.colours(len(DRAWN)), strict=True):
+        for n, (method, style) in enumerate(zip(DRAWN, figures.series_styles(len(DRAWN)), strict=True)):
             part = rows[(rows["method"] == method) & (rows["quantity"] == quantity)]
-            figures.theory(axis, part["k"], part["predicted"], color=colour)
+            figures.theory(axis, part["k"], part["predicted"], color=style["color"])
             if part["predicted"].isna().all():
-                axis.plot(part["k"], part["simulated"], ":", color=colour, linewidth=0.8)  # no closed form: a guide
-            figures.points(axis, part, "k", color=colour, label=METHODS[method])
+                axis.plot(
+                    part["k"], part["simulated"], ":", color=style["color"], linewidth=0.8
+                )  # no closed form: a guide
+            beside = part["k"] * 1.02 ** (n - (len(DRAWN) - 1) / 2)  # side by side, so that none hides another
+            figures.points(axis, part, beside, label=METHODS[method], **style)
         for height, text in ((1.0, "average of k"), (0.5, "average of 2k")):
             axis.axhline(height, color="0.25", linestyle="--", linewidth=1, zorder=1)
-            axis.annotate(text, (52, height), fontsize=7, color="0.25", ha="right", va="bottom")
+            where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "bottom"}  # where no line passes
+            axis.annotate(text, (0.6, height), fontsize=7, color="0.25", **where)
         axis.set(yscale="log", xlabel="teacher responses per prompt, k")
         figures.k_axis(axis, (2, 3, 5, 10, 20, 50))
     judged = "squared error around the teacher's mean,\nrelative to averaging k responses"

@@ -13,6 +13,29 @@ INTERVALS = f"{PERCENT} intervals"
 BARS = f"with {INTERVALS}"
 
 
+METHODS = {
+    "labels": "labels, no teacher",
+    "teacher": "plain distillation",
+    "teacher, temperature": "temperature scaling",
+    "DUS + W-Clip": "CUD (DUS + W-Clip)",
+    "groups, entropy": "groups, bounded entropy",
+    "out of fold": "out-of-fold teacher",
+    "out of fold, temperature": "the same, temperature",
+    "teacher, mixup": "distillation, mixup",
+}
+
+
+def method_name(method: str) -> str:
+    """What students of a target are called in figures, where "teacher" is the teacher itself and nothing else.
+
+    Examples
+    --------
+    >>> method_name("teacher"), method_name("W-Clip")
+    ('plain distillation', 'W-Clip')
+    """
+    return METHODS.get(method, method)
+
+
 def plus_minus(
     value: float,
     standard_error: float,

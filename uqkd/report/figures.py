@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uqkd.errors import OptionError, one_of
+from uqkd.errors import one_of
 from uqkd.estimators import half_width, variance_half_widths
+from uqkd.report.marks import colours, focus, open_bars, series_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
     from uqkd.report.answers import Answer
     from uqkd.run import Run
+
+__all__ = [  # with what studies take from the marks
+    "GROUPS", "band", "colours", "focus", "intervals", "k_axis", "labelled_point", "layer_name", "legend_below", "limits",
+    "log_ticks", "named_rows", "outer_labels", "panels", "points", "publish", "series_styles", "simulation", "theory", "ticks",
+]  # fmt: skip
 
 GROUPS = {
     "linear": "Linear regression",
@@ -68,15 +74,6 @@ def panels(rows: int = 1, columns: int = 1, *, height: float = 2.7, **options: A
 
     _use_style()
     return plt.subplots(rows, columns, figsize=(WIDTH, height * rows), squeeze=False, **options)
-
-
-def colours(n: int) -> list[Any]:
-    """n colours that colour-blind readers can tell apart."""
-    import seaborn as sns
-
-    if n > 10:
-        raise OptionError(f"ten colours can be told apart; got a request for {n}. Use panels or one sequential map.")
-    return list(sns.color_palette("colorblind", n))
 
 
 def theory(axes: Axes, x: Any, y: Any, **options: Any) -> None:
@@ -269,6 +266,8 @@ def publish(
     import matplotlib.pyplot as plt
 
     name, group = run.study, one_of("group", group, GROUPS)
+    for axes in figure.axes:
+        open_bars(axes)
     for kind in ("pdf", "png"):
         run.store.write_bytes(f"figures/{name}.{kind}", _bytes(figure, kind))
     plt.close(figure)

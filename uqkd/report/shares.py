@@ -25,11 +25,11 @@ def memorised_lines(axes: Axes, low: float, high: float) -> None:
 
 def share_points(axes: Axes, rows: pd.DataFrame, x: Any = "k", *, sort: bool = False, **options: Any) -> None:
     """Points of the shares in a table with a column quantity; `x` names their places, or makes them of a table's part."""
-    for (quantity, label), colour in zip(SHARES.items(), figures.colours(3), strict=True):
+    for (quantity, label), style in zip(SHARES.items(), figures.series_styles(3), strict=True):
         part = rows[rows["quantity"] == quantity]
         if len(part):
             part = part.sort_values("k") if sort else part
-            shown = {"color": colour, "label": label, **options}
+            shown = {**style, "label": label, **options}
             figures.points(axes, part, x if isinstance(x, str) else x(part), **shown)
 
 
