@@ -1,8 +1,9 @@
 """What does each part of CUD bring a student, when plain distillation is tuned as well?
 
-Every method gets the same grid of temperature and loss weight, and each picks its best by the likelihood of held-out rows:
+Every method gets the same grid of temperature and loss weight, and picks its best for each teacher by the likelihood of held-out rows:
 the published parts (shaping the teacher, clipping wrong mass, both), temperature scaling and label smoothing as baselines, and
-the exact projections that the paper states and does not solve. How many rows a repair changes at all is counted beside.
+the exact projections that the paper states and does not solve. How many rows a repair changes at all is counted beside. Teachers are
+trained several times; the students of one begin alike under all methods, and differences are taken teacher by teacher.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd.classify import METHODS, Distillation, SeedDesign, distill
+from uqkd.classify import METHODS, Distillation, distill
 from uqkd.errors import one_of
-from uqkd.estimators import half_width, negative_log_likelihood
-from uqkd.report import captions, figures
-from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, Run
+from uqkd.estimators import negative_log_likelihood
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
+from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, evaluate, network, published_recipe, task_cells
 from uqkd.testbeds.options import TaskOptions
-from uqkd.testbeds.tables import differences, over_students, students_and_teacher
+from uqkd.testbeds.tables import students_and_teacher
+from uqkd.testbeds.teachers import alike, by_teacher, less, over_teachers, side_by_side
 
-BY = ("data", "method", "temperature", "weight", "fired", "training_accuracy")
+SETTING = ("temperature", "weight")
+BY = ("data", "method")
 PLAIN = "teacher"  # its answers as they are
 CLIPPED = ("W-Clip", "DUS + W-Clip", "label first, L2", "label first, KL", "groups", "groups, entropy")
 SHOWN = {"accuracy": "accuracy", "nll": "NLL", "nll_scaled": "NLL, own temperature", "ece": "ECE"}
@@ -37,7 +41,8 @@ class Options(TaskOptions):
     methods: tuple[Method, ...] = tuple(method for method in METHODS if method not in UNSEEN)
     temperatures: tuple[PositiveFloat, ...] = (1.0, 2.0, 4.0)
     weights: tuple[Fraction, ...] = (0.8, 1.0)
-    students: AtLeastTwo = 5
+    replicates: AtLeastTwo = 5  # independent teachers
+    students: PositiveInt = 2  # of each teacher and setting
 
 
 BERT, SMALL = "google-bert/bert-base-uncased", "google/bert_uncased_L-4_H-256_A-4"  # 12L-768D and 4L-256D, as published
@@ -47,57 +52,67 @@ PRESETS = {
     "paper": Options(tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), texts=(BERT, SMALL), rates=(3e-3, 5e-5),
                      tokenizer=BERT, steps=9_000),
     "full": Options(tasks=("digits", "intents:30", "intents:150"), temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0),
-                    students=40, steps=3_000),
+                    replicates=20, steps=3_000),
 }  # fmt: skip
 
 
 def cells(options: Options) -> list[dict]:
-    methods = dict.fromkeys((PLAIN, *options.methods))  # plain distillation is what the others are compared with
-    settings = product(task_cells(options), methods, options.temperatures, options.weights)
-    return [{**task, **options.training, "method": m, "temperature": t, "weight": w} for task, m, t, w in settings]
+    methods = tuple(dict.fromkeys((PLAIN, *options.methods)))  # plain distillation is what the others are compared with
+    shared = {**options.training, **options.only("temperatures", "weights"), "methods": methods}
+    return [{**task, **shared, "replicate": r} for r, task in product(range(options.replicates), task_cells(options))]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, (of_teacher, of_students) = task_of(cell), cell["networks"]
-    recipe = published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
-    views = cached_target_factory(task, network=of_teacher, recipe=recipe)
-    students = distill(
-        task.X, views.targets(cell["method"]), labels=task.labels, factory=network(of_students, task), recipe=recipe,
-        objective=Distillation(cell["temperature"], cell["weight"]), seed_design=SeedDesign.independent(cell["students"]),
-        key=("classify cud", *(str(cell[name]) for name in sorted(cell))),
-    )  # fmt: skip
-    numbers = evaluate(students, task)
-    numbers["nll_held"] = np.asarray(negative_log_likelihood(students.predict_proba(task.X_held), task.labels_held))
-    about = {"data": data_label(cell), **{name: cell[name] for name in ("method", "temperature", "weight")}}
+    """All students of one teacher: at each temperature and weight those of every method in one pass."""
+    task, (of_teacher, of_students), replicate = task_of(cell), cell["networks"], cell["replicate"]
+    recipe, each, methods = published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"]), cell["students"], cell["methods"]
+    views = cached_target_factory(task, network=of_teacher, recipe=recipe, replicate=replicate)
     right = float((views.probabilities.argmax(axis=1) == views.labels).mean())
-    about |= {"fired": views.firing_rate(cell["method"]), "training_accuracy": right}
-    return students_and_teacher(numbers, evaluate(views.teacher, task), **about)
+    targets = side_by_side([views.targets(method) for method in methods], each)
+    of_its_own, found = evaluate(views.teacher, task), []
+    for temperature, weight in product(cell["temperatures"], cell["weights"]):
+        students = distill(
+            task.X, targets, labels=task.labels, factory=network(of_students, task), recipe=recipe,
+            objective=Distillation(temperature, weight), seed_design=alike(each, len(methods)),
+            key=("classify cud", task.fingerprint, replicate),
+        )  # fmt: skip
+        numbers = evaluate(students, task)
+        numbers["nll_held"] = np.asarray(negative_log_likelihood(students.predict_proba(task.X_held), task.labels_held))
+        for m, method in enumerate(methods):
+            own = {name: values[m * each : (m + 1) * each] for name, values in numbers.items()}
+            about = {"data": data_label(cell), "method": method, "temperature": temperature, "weight": weight}
+            about |= {"replicate": replicate, "fired": views.firing_rate(method), "training_accuracy": right}
+            found.append(students_and_teacher(own, of_its_own, **about))
+    return pd.concat(found)
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each method the temperature and weight with the best held-out likelihood, mean over students."""
+    """Of each teacher and method the temperature and weight with the best held-out likelihood, mean over students."""
     held = table[(table["measure"] == "nll_held") & (table["who"] == "student")]
-    setting = ["data", "method", "temperature", "weight"]
-    score = held.groupby(setting, sort=False)["value"].mean().reset_index()
-    best = score.loc[score.groupby(["data", "method"], sort=False)["value"].idxmin()]
-    return table.merge(best[setting], on=setting)
+    of = [*BY, "replicate"]
+    score = held.groupby([*of, *SETTING], sort=False)["value"].mean().reset_index()
+    best = score.loc[score.groupby(of, sort=False)["value"].idxmin()]
+    return table.merge(best[[*of, *SETTING]], on=[*of, *SETTING])
 
 
 def means(best: pd.DataFrame) -> pd.DataFrame:
-    """Means over students, and differences from plain distillation, each at its own best setting."""
-    found = over_students(best, BY)
-    found = differences(found, found[found["method"] == PLAIN], ["data", "measure"])
-    return found.assign(half_width=np.where(found["method"] == PLAIN, 0.0, found["half_width"]))
+    """Means over teachers, and differences from plain distillation of the same teacher, each at its own best setting."""
+    each = by_teacher(best, BY)
+    found = over_teachers(each, BY).rename(columns={"half_width": "value_half_width"})
+    apart = less(each, each[each["method"] == PLAIN], by=BY, on=["data"]).drop(columns=["standard_error", "teachers"])
+    settings = best.drop_duplicates([*BY, "replicate"]).groupby(list(BY), sort=False)
+    about = settings[["fired", "training_accuracy"]].mean().join(settings[list(SETTING)].agg(lambda one: one.mode().iloc[0]))
+    return found.merge(apart, on=[*BY, "measure"]).merge(about.reset_index(), on=list(BY))
 
 
 def plot(found: pd.DataFrame) -> Figure:
     names, methods = found["data"].unique(), list(found["method"].unique())
     figure, axes = figures.panels(len(names), len(SHOWN), height=2.6, sharey="row")
-    place, (colour,) = {method: -n for n, method in enumerate(methods)}, figures.colours(1)
+    place, (style,) = {method: -n for n, method in enumerate(methods)}, figures.series_styles(1)
     for line, name in zip(axes, names, strict=True):
         for axis, (measure, label) in zip(line, SHOWN.items(), strict=True):
             rows = found[(found["data"] == name) & (found["measure"] == measure)]
-            shown = {"xerr": half_width(rows["standard_error"], rows["students"]), "color": colour, "label": "students"}
+            shown = {"xerr": rows["value_half_width"], "label": "students", **style}
             figures.intervals(axis, rows["value"], rows["method"].map(place), **shown)
             plain = rows.loc[rows["method"] == PLAIN, "value"].iloc[0]
             axis.axvline(plain, color="0.5", linewidth=0.8, label="plain distillation")
@@ -107,7 +122,7 @@ def plot(found: pd.DataFrame) -> Figure:
         fired = fired.assign(name=fired["method"].map(captions.method_name))
         labels = [f"{r.name} ({r.fired:.0%})" if r.method in CLIPPED else r.name for r in fired.itertuples()]
         line[0].set_yticks([place[method] for method in fired["method"]], labels)
-    note = f"bars: {captions.INTERVALS} over students; in brackets: rows that a repair changes"
+    note = f"bars: {captions.INTERVALS} over teachers; in brackets: rows that a repair changes"
     figures.legend_below(figure, axes[0, 0], note)
     return figure
 
@@ -115,15 +130,42 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(chosen(table))
-    figures.publish(
-        run,
-        plot(found),
-        table=found,
-        caption=caption(found, options),
-        more={"grid": table},
-        group="classify",
-        place=410,
+    said = {"caption": caption(found, options), "answer": answer(found)}
+    figures.publish(run, plot(found), table=found, **said, more={"grid": table}, group="classify", place=410)
+
+
+PARTS = {"clip": "W-Clip", "shape": "DUS", "cud": "DUS + W-Clip", "scale": "teacher, temperature"}
+MEASURES = {"accuracy": ("+.1f", 100.0), "nll": ("+.3f", 1.0), "nll_scaled": ("+.3f", 1.0), "ece": ("+.3f", 1.0)}
+
+
+def answer(found: pd.DataFrame) -> Answer | None:
+    """Of each part its accuracy (in points) and likelihood less plain distillation's, on each task."""
+    names, rows = found["data"].unique(), found.set_index(["data", "method", "measure"])
+    numbers: dict[str, Number | None] = {}
+    for (n, name), (part, method) in product(enumerate(names), PARTS.items()):
+        for measure, (form, unit) in MEASURES.items():
+            known = (name, method, measure) in rows.index
+            d, reach = rows.loc[(name, method, measure), ["difference", "half_width"]] * unit if known else (np.nan, np.nan)
+            numbers[f"{part}_{measure}_{n}"] = measured.within(d, d - reach, d + reach, form, shows="reach")
+            if known and measure == "accuracy":
+                fired = rows.loc[(name, method, measure), "fired"]
+                numbers[f"{part}_fired_{n}"] = measured.within(fired, 0.8 * fired, 1.2 * fired, ".0%")
+
+    def on(part: str, measure: str, side: str) -> list[str]:
+        return [name for n, name in enumerate(names) if measured.side(numbers[f"{part}_{measure}_{n}"]) == side]
+
+    def listed(key: str) -> str:
+        return " and ".join(f"{{{key}_{n}}}" for n in range(len(names)))
+
+    gained = sorted({*on("clip", "accuracy", "above"), *on("cud", "accuracy", "above")})
+    lost = on("cud", "nll_scaled", "above")
+    sentence = f"accuracy on {' and '.join(gained)}" if gained else "no accuracy that is told from zero"
+    sentence += (
+        f": clipping changes {listed('clip_fired')} of the rows of {' and '.join(names)}, and accuracy by {listed('clip_accuracy')} "
+        f"points; with shaping (CUD) {listed('cud_accuracy')} points, and NLL at a temperature by {listed('cud_nll_scaled')}"
     )
+    sentence += f", a loss on {' and '.join(lost)}" if lost else ", no sure loss"
+    return measured.stated(sentence, numbers)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
@@ -143,7 +185,8 @@ def caption(found: pd.DataFrame, options: Options) -> str:
             + f". Accuracy: {accuracy}. NLL at the student's own temperature: {nll}"
         )
     return (
-        f"{options.students} students per setting; every method at the temperature (of {captions.listed(options.temperatures)}) "
-        f"and weight (of {captions.listed(options.weights)}) of best held-out likelihood. In brackets: rows that a repair changes. "
-        f"Against plain distillation, beyond {captions.INTERVALS}. {'. '.join(told)}."
+        f"{options.replicates} teachers, {options.students} students of each per setting; every method, for each teacher, at the "
+        f"temperature (of {captions.listed(options.temperatures)}) and weight (of {captions.listed(options.weights)}) of best "
+        f"held-out likelihood. In brackets: rows that a repair changes. Against plain distillation of the same teachers, beyond "
+        f"{captions.INTERVALS} over teachers. {'. '.join(told)}."
     )

@@ -1,8 +1,9 @@
 """Does mixup in distillation make students more linear and less overconfident, and is it mixup or the teacher that does it?
 
 Students learn from labels or from a teacher's answers, with mixup or without: the four together separate what mixup does from
-what distillation does. Three teachers of rising capacity, five temperatures ("std" divides both sides' logits by their own
-standard deviation). A student is linear where its answer to a mixed image is the mixture of its two answers.
+what distillation does. Three kinds of teachers of rising capacity, each trained several times; five temperatures ("std" divides
+both sides' logits by their own standard deviation). A student is linear where its answer to a mixed image is the mixture of its
+two answers. Students of the first teachers of all kinds begin alike, as those of labels do: differences are taken teacher by teacher.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from matplotlib.figure import Figure
 from uqkd.classify import (
     Distillation,
     Mixing,
-    SeedDesign,
     against_teacher,
     distill,
     measure_mixup,
     mixed_rows,
     weigh,
 )
-from uqkd.estimators import by_share, half_width
-from uqkd.report import captions, figures
+from uqkd.estimators import by_share
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
 from uqkd.testbeds.options import PUBLISHED_IMAGES, PUBLISHED_TEACHERS, ImageOptions
-from uqkd.testbeds.tables import differences, over_students, signs, tidy
+from uqkd.testbeds.tables import tidy
+from uqkd.testbeds.teachers import alike, by_teacher, counted, less, over_teachers
 
 # taught by a teacher, mixed
 METHODS = {"CE": (False, False), "CE + mixup": (False, True), "KD": (True, False), "KD + mixup": (True, True)}
@@ -48,51 +50,54 @@ class Options(ImageOptions):
 PRESETS = {
     "quick": Options(),
     "paper": Options(teachers=PUBLISHED_TEACHERS, student="residual:20", **PUBLISHED_IMAGES),
-    "full": Options(students=40, steps=3_000),
+    "full": Options(replicates=20, steps=3_000),
 }
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {**image_cell(options, options.teachers), **options.training}
-    alone = product(options.teachers[:1], ("CE", "CE + mixup"), (1.0,))  # of no teacher and no temperature
-    taught = product(options.teachers, ("KD", "KD + mixup"), options.temperatures)
+    shared = {**image_cell(options, options.teachers), **options.training, **options.only("temperatures")}
     return [
-        {**shared, "teacher": teacher, "method": method, "temperature": temperature}
-        for teacher, method, temperature in (*alone, *taught)
+        {**shared, "teacher": teacher, "alone": teacher == options.teachers[0], "replicate": replicate}
+        for teacher, replicate in product(options.teachers, range(options.replicates))
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, (taught, mixed) = task_of(cell), METHODS[cell["method"]]
-    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
-    students = distill(
-        task.X, teacher if mixed else weigh(teacher.predict_proba(task.X), "soft"), labels=task.labels,
-        factory=network(cell["student"], task), recipe=cell_recipe(cell),
-        objective=Distillation(cell["temperature"], weight=1.0 if taught else 0.0),
-        seed_design=SeedDesign.independent(cell["students"]), mixing=Mixing() if mixed else None,
-        key=("classify mixup", *(str(cell[name]) for name in sorted(cell))),
-    )  # fmt: skip
+    """All students of one teacher, and, beside the first kind of teacher, those of labels alone."""
+    task, replicate = task_of(cell), cell["replicate"]
+    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=replicate)
+    soft = weigh(teacher.predict_proba(task.X), "soft")
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify mixup", task.fingerprint))
-    about = {name: str(cell[name]) for name in BY} | {"data": data_label(cell)}
+    settings = [*product(("CE", "CE + mixup"), (1.0,))] if cell["alone"] else []
     found = []
-    for who, asked in (("student", students), ("teacher", teacher)):
-        between = measure_mixup(asked, pairs)
-        bins = by_share(between.per_pair, between.share, bins=BINS)
-        numbers = evaluate(asked, task) | between.per_student()
-        numbers |= {f"nonlinearity at {at:.3f}": bins.of_student[:, n] for n, at in enumerate(bins.centre)}
-        if who == "student":
-            numbers |= against_teacher(students, teacher, pairs).per_student()
-        found += tidy(numbers, **about, who=who)
+    for method, temperature in (*settings, *product(("KD", "KD + mixup"), cell["temperatures"])):
+        taught, mixed = METHODS[method]
+        students = distill(
+            task.X, teacher if mixed else soft, labels=task.labels, factory=network(cell["student"], task),
+            recipe=cell_recipe(cell), objective=Distillation(temperature, weight=1.0 if taught else 0.0),
+            seed_design=alike(cell["students"]), mixing=Mixing() if mixed else None,
+            key=("classify mixup", task.fingerprint, replicate),
+        )  # fmt: skip
+        of_setting = {"teacher": cell["teacher"], "method": method, "temperature": str(temperature)}
+        about = {"data": data_label(cell), **of_setting, "replicate": replicate}
+        for who, asked in (("student", students), ("teacher", teacher)):
+            between = measure_mixup(asked, pairs)
+            bins = by_share(between.per_pair, between.share, bins=BINS)
+            numbers = evaluate(asked, task) | between.per_student()
+            numbers |= {f"nonlinearity at {at:.3f}": bins.of_student[:, n] for n, at in enumerate(bins.centre)}
+            if who == "student":
+                numbers |= against_teacher(students, teacher, pairs).per_student()
+            found += tidy(numbers, **about, who=who)
     return pd.DataFrame(found)
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over students; those taught by labels alone have no teacher and no temperature."""
-    found = over_students(table, BY)
-    alone = found["method"].str.startswith("CE")
-    found.loc[alone, "of_teacher"] = np.nan
-    found.loc[alone, ["teacher", "temperature"]] = "none"
-    return found
+    """Of every teacher, or of every start of those taught by labels alone, who have no teacher and no temperature."""
+    each = by_teacher(table, BY)
+    alone = each["method"].str.startswith("CE")
+    each.loc[alone, "of_teacher"] = np.nan
+    each.loc[alone, ["teacher", "temperature"]] = "none"
+    return each
 
 
 SHOWN = {
@@ -115,7 +120,7 @@ def plot(found: pd.DataFrame) -> Figure:
         axis.set_title(f"teacher {PurePath(teacher).name}")
     for axis in axes[-1]:
         axis.set_xlabel("temperature")
-    note = f"CE: of labels, KD: of a teacher; bars and bands: {captions.INTERVALS} over students"
+    note = f"CE: of labels, KD: of a teacher; bars and bands: {captions.INTERVALS} over teachers"
     figures.legend_below(figure, axes[0, 0], note, columns=5)
     return figure
 
@@ -128,59 +133,84 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     ):
         part = rows[rows["method"] == method]
         if method.startswith("CE"):
-            value, reach = part["value"].iloc[0], half_width(part["standard_error"], part["students"])[0]
+            value, reach = part[["value", "half_width"]].iloc[0]
             dashes = "--" if method == "CE" else "-."
             axis.axhline(value, color=style["color"], linestyle=dashes, linewidth=1, label=method)
             axis.axhspan(value - reach, value + reach, color=style["color"], alpha=0.15, linewidth=0)
         else:
             at = part["temperature"].map(place) + aside
-            figures.points(axis, part, at, y="value", students="students", label=method, **style)
+            figures.points(axis, part, at, y="value", students="teachers", label=method, **style)
     of_teacher = rows["of_teacher"].max()  # one number; NaN, which is not drawn, where it is undefined
     axis.axhline(of_teacher, color="0.25", linewidth=1.2, label="the teacher")
     axis.set_xticks(list(place.values()), [t.removesuffix(".0") for t in place])
 
 
-def compared(found: pd.DataFrame) -> pd.DataFrame:
-    """KD + mixup against three references, per teacher and temperature: differences with intervals (Student, Welch)."""
-    mixed, plain, control = (found[found["method"] == name] for name in ("KD + mixup", "KD", "CE + mixup"))
-    place = ["teacher", "temperature", "measure"]
-    known = mixed.assign(  # the teacher is one, and known
-        difference=mixed["value"] - mixed["of_teacher"],
-        half_width=half_width(mixed["standard_error"], mixed["students"]),
-    )
+def compared(each: pd.DataFrame) -> pd.DataFrame:
+    """KD + mixup against four references, per teacher and temperature: differences with intervals over teachers."""
+    mixed, plain, control, labels = (each[each["method"] == name] for name in ("KD + mixup", "KD", "CE + mixup", "CE"))
+    place = ["teacher", "temperature"]
     against = {
-        "KD": differences(mixed, plain, place),
-        "CE + mixup": differences(mixed, control, ["measure"]),
-        "the teacher": known,
+        "KD": less(mixed, plain, by=place, on=place),
+        "CE + mixup": less(mixed, control, by=place),
+        "the teacher": less(mixed, "of_teacher", by=place),
+        "mixup of labels, less labels": less(control, labels, by=place),
     }
-    tables = [
-        table.assign(against=name)[[*place, "against", "difference", "half_width"]] for name, table in against.items()
-    ]
-    told = pd.concat(tables, ignore_index=True).dropna()
-    return told.assign(sign=signs(told["difference"], told["half_width"]))
+    return pd.concat([table.assign(against=name) for name, table in against.items()], ignore_index=True)
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found = means(table)
-    claims = compared(found)
-    said, more = caption(found, claims, options), {"signs": claims, "students": table}
-    figures.publish(run, plot(found), table=found, caption=said, more=more, group="classify", place=420)
+    each = means(table)
+    found, claims = over_teachers(each, BY), compared(each)
+    said = {"caption": caption(found, claims, options), "answer": answer(claims)}
+    more = {"signs": claims, "students": table}
+    figures.publish(run, plot(found), table=found, **said, more=more, group="classify", place=420)
+
+
+def judged(claims: pd.DataFrame, measure: str, against: str) -> pd.DataFrame:
+    """Settings that are counted: "std" leaves the scale of the logits free, and is told apart."""
+    rows = claims[(claims["measure"] == measure) & (claims["against"] == against)]
+    return rows[rows["temperature"] != "std"]
+
+
+def answer(claims: pd.DataFrame) -> Answer | None:
+    """Settings (kinds of teachers × temperatures) that are decided, and mean differences over them."""
+    numbers: dict[str, Number | None] = {}
+    names = {"the teacher": "teacher", "KD": "plain", "CE + mixup": "labels_mixup"}
+    measures = {"nonlinearity": "nonlinearity", "signed_gap": "gap", "accuracy": "accuracy", "ece": "ece", "nll": "nll"}
+    for (against, other), (measure, name) in product(names.items(), measures.items()):
+        rows = judged(claims, measure, against)
+        numbers[f"{name}_settings"] = Number.exact(len(rows), "d")
+        for sign in ("below", "above"):
+            count, low, high = counted(rows, sign)
+            numbers[f"{name}_{sign}_{other}"] = Number.measured(count, low, high, ".0f")
+        middle = rows.loc[(rows["difference"] - rows["difference"].median()).abs().idxmin()] if len(rows) else None
+        if middle is not None:  # the setting in the middle, with its own interval
+            d, reach = middle["difference"], middle["half_width"]
+            numbers[f"{name}_median_{other}"] = measured.within(d, d - reach, d + reach, "+.3f", shows="reach")
+    linear, plain = numbers["nonlinearity_below_teacher"], numbers["nonlinearity_below_plain"]
+    sentence = (
+        "more linear than their teacher in {nonlinearity_below_teacher} of {nonlinearity_settings} settings, than plain "
+        "distillation's in {nonlinearity_below_plain} (less so in {nonlinearity_above_plain}), than those of mixed labels without "
+        "a teacher in {nonlinearity_below_labels_mixup} ({nonlinearity_above_labels_mixup}); confidence − accuracy: below plain "
+        "distillation's in {gap_below_plain} (above in {gap_above_plain}), the teacher's in {gap_below_teacher} ({gap_above_teacher})"
+    )
+    if linear and plain and linear.value and plain.value < linear.value / 2:
+        sentence = sentence.replace("settings, than plain", "settings, but not by mixup: than plain")
+    return measured.stated(sentence, numbers)
 
 
 def caption(found: pd.DataFrame, claims: pd.DataFrame, options: Options) -> str:
-    numbers = claims[claims["temperature"] != "std"]  # "std" leaves the scale of the logits free: told apart
-
     def count(measure: str, against: str) -> str:
-        kinds = numbers.loc[(numbers["measure"] == measure) & (numbers["against"] == against), "sign"].value_counts()
+        kinds = judged(claims, measure, against)["sign"].value_counts()
         return f"{kinds.get('below', 0)} below, {kinds.get('above', 0)} above, {kinds.get('undecided', 0)} undecided"
 
     return (
-        f"{found['data'].iloc[0]}, {options.students} students of {options.student} each. Students by KD + mixup, "
-        f"over teachers and temperatures, beyond {captions.INTERVALS}. Non-linearity: against their teacher's "
-        f"{count('nonlinearity', 'the teacher')}; against KD without mixup {count('nonlinearity', 'KD')}; against mixup of "
-        f"labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. Confidence − accuracy: against KD "
-        f"{count('signed_gap', 'KD')}; against their teacher's {count('signed_gap', 'the teacher')}. Accuracy: against "
-        f"KD {count('accuracy', 'KD')}. 'std' leaves the scale of a student's logits free, so that its confidence says "
-        "nothing before a temperature is fitted."
+        f"{found['data'].iloc[0]}, {options.replicates} teachers of each kind, {options.students} students of {options.student} "
+        f"of each. Students by KD + mixup, over kinds of teachers and temperatures, beyond {captions.INTERVALS} over teachers. "
+        f"Non-linearity: against their teacher's {count('nonlinearity', 'the teacher')}; against KD without mixup "
+        f"{count('nonlinearity', 'KD')}; against mixup of labels, without a teacher, {count('nonlinearity', 'CE + mixup')}. "
+        f"Confidence − accuracy: against KD {count('signed_gap', 'KD')}; against their teacher's "
+        f"{count('signed_gap', 'the teacher')}. Accuracy: against KD {count('accuracy', 'KD')}. 'std' leaves the scale of a "
+        "student's logits free, so that its confidence says nothing before a temperature is fitted."
     )

@@ -2,7 +2,7 @@
 
 On an image λ·x_i + (1 − λ)·x_j the teacher's answer is projected, by the least KL, so that class i keeps at least c·λ and class j
 c·(1 − λ), and all others at most 1 − c. c = 0 is mixup in distillation as published, c = 1 is mixup of the labels, without
-a teacher; between them the teacher is corrected where it is lost, and heard where it is not.
+a teacher; between them the teacher is corrected where it is lost, and heard where it is not. Teachers are trained several times.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd.classify import Distillation, Mixing, SeedDesign, against_teacher, distill, measure_mixup, mixed_rows
-from uqkd.report import captions, figures
+from uqkd.classify import Distillation, Mixing, against_teacher, distill, measure_mixup, mixed_rows
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
 from uqkd.testbeds.options import PUBLISHED_IMAGES, PUBLISHED_TEACHERS, ImageOptions
-from uqkd.testbeds.tables import over_students, tidy
+from uqkd.testbeds.tables import tidy
+from uqkd.testbeds.teachers import alike, by_teacher, less, over_teachers
 
 BY = ("data", "teacher", "floor")
 
@@ -35,32 +37,35 @@ class Options(ImageOptions):
 PRESETS = {
     "quick": Options(),
     "paper": Options(teachers=PUBLISHED_TEACHERS, student="residual:20", **PUBLISHED_IMAGES),
-    "full": Options(floors=(0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), students=40, steps=3_000),
+    "full": Options(floors=(0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), replicates=20, steps=3_000),
 }
 
 
 def cells(options: Options) -> list[dict]:
-    shared = {**image_cell(options, options.teachers), **options.training, **options.only("temperature")}
+    shared = {**image_cell(options, options.teachers), **options.training, **options.only("temperature", "floors")}
     return [
-        {**shared, "teacher": teacher, "floor": floor} for teacher, floor in product(options.teachers, options.floors)
+        {**shared, "teacher": teacher, "replicate": replicate}
+        for teacher, replicate in product(options.teachers, range(options.replicates))
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task = task_of(cell)
-    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell))
-    students = distill(
-        task.X, teacher, labels=task.labels, mixing=Mixing(), floor=cell["floor"], factory=network(cell["student"], task),
-        recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight=1.0),
-        seed_design=SeedDesign.independent(cell["students"]), key=("classify pairs", *(str(cell[name]) for name in sorted(cell))),
-    )  # fmt: skip
+    task, replicate = task_of(cell), cell["replicate"]
+    teacher = cached_teacher(task, network=cell["teacher"], recipe=cell_recipe(cell), replicate=replicate)
     pairs = mixed_rows(task.X, task.labels, classes=len(task.classes), key=("classify pairs", task.fingerprint))
-    about, found = {name: cell[name] for name in BY} | {"data": data_label(cell)}, []
-    for who, asked in (("student", students), ("teacher", teacher)):
-        numbers = evaluate(asked, task) | measure_mixup(asked, pairs).per_student()
-        if who == "student":
-            numbers |= against_teacher(students, teacher, pairs).per_student()
-        found += tidy(numbers, **about, who=who)
+    found = []
+    for floor in cell["floors"]:
+        students = distill(
+            task.X, teacher, labels=task.labels, mixing=Mixing(), floor=floor, factory=network(cell["student"], task),
+            recipe=cell_recipe(cell), objective=Distillation(cell["temperature"], weight=1.0),
+            seed_design=alike(cell["students"]), key=("classify pairs", task.fingerprint, replicate),
+        )  # fmt: skip
+        about = {"data": data_label(cell), "teacher": cell["teacher"], "floor": floor, "replicate": replicate}
+        for who, asked in (("student", students), ("teacher", teacher)):
+            numbers = evaluate(asked, task) | measure_mixup(asked, pairs).per_student()
+            if who == "student":
+                numbers |= against_teacher(students, teacher, pairs).per_student()
+            found += tidy(numbers, **about, who=who)
     return pd.DataFrame(found)
 
 
@@ -78,33 +83,67 @@ def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.1, sharex=True)
     teachers = found["teacher"].unique()
     for axis, (measure, label) in zip(axes.ravel(), SHOWN.items(), strict=True):
-        for teacher, colour in zip(teachers, figures.colours(len(teachers)), strict=True):
+        for teacher, style in zip(teachers, figures.series_styles(len(teachers)), strict=True):
             rows = found[(found["measure"] == measure) & (found["teacher"] == teacher)].sort_values("floor")
             name, of_teacher = PurePath(teacher).name, rows["of_teacher"].iloc[0]
             figures.points(
-                axis, rows, "floor", y="value", students="students", color=colour, label=f"students of {name}"
+                axis, rows, "floor", y="value", students="teachers", label=f"students of {name}", **style
             )
-            axis.plot(rows["floor"], rows["value"], color=colour, linewidth=0.8, alpha=0.6)
-            axis.axhline(of_teacher, color=colour, linestyle=":", linewidth=1.2, label=f"{name} itself")
+            axis.plot(rows["floor"], rows["value"], color=style["color"], linewidth=0.8, alpha=0.6)
+            axis.axhline(of_teacher, color=style["color"], linestyle=":", linewidth=1.2, label=f"{name} itself")
         axis.set_title(label)
     for axis in axes[-1]:
         axis.set_xlabel("c")
-    figures.legend_below(figure, axes[0, 0], f"bars: {captions.INTERVALS} over students", columns=2)
+    figures.legend_below(figure, axes[0, 0], f"bars: {captions.INTERVALS} over teachers", columns=2)
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found = over_students(table, BY)
-    figures.publish(
-        run,
-        plot(found),
-        table=found,
-        caption=caption(found, options),
-        more={"students": table},
-        group="classify",
-        place=450,
+    each = by_teacher(table, BY)
+    found = over_teachers(each, BY)
+    said = {"caption": caption(found, options), "answer": answer(each)}
+    figures.publish(run, plot(found), table=found, **said, more={"students": table}, group="classify", place=450)
+
+
+def answer(each: pd.DataFrame) -> Answer | None:
+    """Of the last kind of teacher: what the largest c changes against the least, and whether one between them is better than both."""
+    teacher, (least, *between, most) = each["teacher"].iloc[-1], sorted(each["floor"].unique())
+    rows = each[each["teacher"] == teacher]
+    if not between:
+        return None
+    place = ["data", "teacher"]
+
+    def against(floor: float, other: float) -> pd.DataFrame:
+        one, two = (rows[rows["floor"] == c] for c in (floor, other))
+        return less(one, two, by=place, on=place).set_index("measure")
+
+    ends, level = against(most, least), over_teachers(rows, BY).set_index(["measure", "floor"])
+    scaled = level.loc["nll_scaled", "value"]
+    best = min(between, key=lambda c: scaled[c])
+    forms = {"nonlinearity": ".2f", "off_pair_mass": ".2f", "signed_gap": "+.2f", "accuracy": "+.4f", "nll_scaled": "+.3f"}
+    numbers: dict[str, Number | None] = {"best": Number.exact(best, "g")}
+    for measure, form in forms.items():
+        for name, row, d in (
+            *((f"{measure}_{at}", level.loc[(measure, c)], "value") for at, c in (("none", least), ("all", most))),
+            (f"{measure}_change", ends.loc[measure], "difference"),
+            (f"{measure}_best_less_none", against(best, least).loc[measure], "difference"),
+            (f"{measure}_best_less_all", against(best, most).loc[measure], "difference"),
+        ):
+            signed = form if d == "value" else f"+{form.lstrip('+')}"
+            numbers[name] = measured.within(row[d], row[d] - row["half_width"], row[d] + row["half_width"], signed, shows="reach")
+    kinds = {name: measured.side(numbers[name]) for name in ("nonlinearity_change", "signed_gap_change")}
+    linear = {"below": "more linear", "above": "less linear", "open": "no more linear"}[kinds["nonlinearity_change"]]
+    doubt = {"below": "less confident", "above": "more confident", "open": "as confident"}[kinds["signed_gap_change"]]
+    better = [measured.side(numbers[f"nll_scaled_best_less_{at}"]) for at in ("none", "all")]
+    won = {2: "better than at both ends", 1: "better than at one end", 0: "not told from either end"}[better.count("below")]
+    sentence = (
+        f"students of labels alone (c = 1) are {linear} than the teacher's (non-linearity {{nonlinearity_none}} to "
+        f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); the likelihood after "
+        f"temperature scaling at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = 0, "
+        "{nll_scaled_best_less_all} from c = 1)"
     )
+    return measured.stated(sentence, numbers)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
@@ -112,13 +151,13 @@ def caption(found: pd.DataFrame, options: Options) -> str:
 
     def along(measure: str, form: str) -> str:
         rows = found[(found["teacher"] == teacher) & (found["measure"] == measure)].sort_values("floor")
-        numbers = rows[["value", "standard_error", "students"]].to_numpy()
+        numbers = rows[["value", "standard_error", "teachers"]].to_numpy()
         return " → ".join(captions.plus_minus(value, error, form, students=n) for value, error, n in numbers)
 
     return (
-        f"{found['data'].iloc[0]}, {options.students} students of {options.student} per point, T = {options.temperature:g}. "
-        f"Students of {teacher} at c = {captions.listed(sorted(options.floors))}: mass off the pair "
-        f"{along('off_pair_mass', '.3f')}; non-linearity {along('nonlinearity', '.3f')}; accuracy "
-        f"{along('accuracy', '.3f')}; confidence − accuracy {along('signed_gap', '.3f')}; NLL at a "
-        f"temperature of their own {along('nll_scaled', '.3f')}."
+        f"{found['data'].iloc[0]}, {options.replicates} teachers of each kind, {options.students} students of {options.student} "
+        f"of each per point, T = {options.temperature:g}. Students of {teacher} at c = {captions.listed(sorted(options.floors))}, "
+        f"± {captions.INTERVALS} over teachers: mass off the pair {along('off_pair_mass', '.3f')}; non-linearity "
+        f"{along('nonlinearity', '.3f')}; accuracy {along('accuracy', '.3f')}; confidence − accuracy "
+        f"{along('signed_gap', '.3f')}; NLL at a temperature of their own {along('nll_scaled', '.3f')}."
     )

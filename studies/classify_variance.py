@@ -1,86 +1,109 @@
 """How much of a teacher's doubt does a classifier keep, and how much moves between classifiers, under every method?
 
-Ten students of one teacher by each method of distillation, all with the same architecture and steps. Within a student: its own
-Gini variance; between students: the variance of their probabilities, unbiased; both as shares of the teacher's Gini variance
-G_p on test rows. Methods that sample labels draw them anew for each student; all others differ by initialisation, order and
-mixing alone.
+Several teachers, and students of each by each method of distillation, all with the same architecture and steps. Within a student:
+its own Gini variance; between students of one teacher: the variance of their probabilities, unbiased; both as shares of the
+teacher's Gini variance G_p on test rows. Methods that sample labels draw them anew for each student; all others differ by
+initialisation, order and mixing alone. Intervals are over teachers and their students; test rows are fixed.
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any
 
 import pandas as pd
 import pydantic
 from matplotlib.figure import Figure
 
-from uqkd.classify import METHODS, Distillation, Mixing, SeedDesign, distill, weigh
-from uqkd.estimators import (
-    decompose_categorical,
-    gini,
-    mean_and_error,
-    two_way_mean,
-    uncertainty_shares,
-    variance_half_widths,
-)
-from uqkd.report import captions, figures
+from uqkd.classify import METHODS, Distillation, Mixing, distill, weigh
+from uqkd.estimators import decompose_categorical, gini, two_way_mean, uncertainty_shares, variance_half_widths
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, cell_recipe, evaluate, network, task_cells
 from uqkd.testbeds.options import TaskOptions
+from uqkd.testbeds.teachers import alike, decided, side_by_side
 
 SAMPLED = {"1 sampled label": 1, "4 sampled labels": 4, "16 sampled labels": 16, "4 labels and folds, by precision": 4}
 KINDS = ("within one student", "between students", "sum")  # of shares of G_p
 MIXED = {"labels, mixup": 0.0, "teacher, mixup": 1.0}  # weight of the teacher
+SCORES = ("accuracy", "nll", "signed_gap", "ece", "nll_scaled")
+PLAIN = "teacher"
 
 
 class Options(TaskOptions):
-    students: Annotated[int, pydantic.Field(ge=3)] = 10
+    replicates: AtLeastTwo = 5  # independent teachers
+    students: Annotated[int, pydantic.Field(ge=3)] = 4  # of each teacher and method
     steps: AtLeastTwo = 500
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(tasks=("digits", "intents:30", "intents:150"), students=100, steps=3_000),
-    "full": Options(tasks=("digits", *(f"intents:{n}" for n in (6, 30, 77, 150))), students=200, steps=3_000),
+    "paper": Options(tasks=("digits", "intents:30", "intents:150"), replicates=10, students=10, steps=3_000),
+    "full": Options(tasks=("digits", *(f"intents:{n}" for n in (6, 30, 77, 150))), replicates=20, students=10, steps=3_000),
 }
 
 
 def cells(options: Options) -> list[dict]:
     return [
-        {**task, **options.training, "method": method}
-        for task in task_cells(options)
-        for method in (*METHODS, *SAMPLED, *MIXED)
-        if not (method in MIXED and task["kind"] == "texts")  # words have no average
+        {**task, **options.training, "replicate": replicate}
+        for replicate, task in product(range(options.replicates), task_cells(options))
     ]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    task, method, students = task_of(cell), cell["method"], cell["students"]
+    """Of one teacher: students of every method, all but those of mixup in one pass, and what they keep and how they differ."""
+    task, recipe, each = task_of(cell), cell_recipe(cell), cell["students"]
     of_teacher, of_students = cell["networks"]
-    recipe = cell_recipe(cell)
-    views = cached_target_factory(task, network=of_teacher, recipe=recipe)
-    key = ("classify variance", *(str(cell[name]) for name in sorted(cell)))
-    targets: Any = views.targets(method) if method in METHODS else views.teacher
-    if method in SAMPLED:
-        drawn = views.teacher.respond(task.X, SAMPLED[method], students=students, key=(*key, "labels"))
+    views = cached_target_factory(task, network=of_teacher, recipe=recipe, replicate=cell["replicate"])
+    key = ("classify variance", task.fingerprint, cell["replicate"])
+    targets = {method: views.targets(method) for method in METHODS}
+    for method, count in SAMPLED.items():
+        drawn = views.teacher.respond(task.X, count, students=each, key=(*key, method))
         how: Any = {"method": "precision", "second": views.folds.probabilities} if "folds" in method else {}
-        targets = weigh(drawn, **how, classes=len(task.classes))
-    trained = distill(
-        task.X, targets, labels=task.labels, factory=network(of_students, task), recipe=recipe,
-        objective=Distillation(1.0, weight=MIXED.get(method, 1.0)), seed_design=SeedDesign.independent(students),
-        mixing=Mixing() if method in MIXED else None, key=key,
+        targets[method] = weigh(drawn, **how, classes=len(task.classes))
+    trained: dict[str, Any] = {"labels": task.labels, "factory": network(of_students, task), "recipe": recipe, "key": key}
+    students = distill(
+        task.X, side_by_side(list(targets.values()), each), objective=Distillation(1.0, weight=1.0),
+        seed_design=alike(each, len(targets)), **trained,
     )  # fmt: skip
-    q, p = trained.predict_proba(task.X_test), views.teacher.predict_proba(task.X_test)
-    parts, spread = decompose_categorical(q), gini(p)
-    numbers = dict(zip(KINDS, uncertainty_shares(parts, spread).values(), strict=True))
-    numbers["mutual information"] = two_way_mean(parts.per_student_information)
-    scores = evaluate(trained, task)
-    for name in ("accuracy", "nll", "signed_gap", "ece", "nll_scaled"):
-        numbers[name] = mean_and_error(scores[name])
-    about = {"data": data_label(cell), "method": method, "students": students, "teacher_gini": float(spread.mean())}
-    rows = [{"measure": name, "value": value, "standard_error": error} for name, (value, error) in numbers.items()]
-    return pd.DataFrame([{**about, **row} for row in rows])
+    p, scores, found = views.teacher.predict_proba(task.X_test), evaluate(students, task), []
+    own = {method: slice(m * each, (m + 1) * each) for m, method in enumerate(targets)}
+    q = students.predict_proba(task.X_test)
+    for method, part in own.items():
+        found.append({"method": method, **shares(q[part], p), **{name: scores[name][part].mean() for name in SCORES}})
+    for method, weight in MIXED.items() if cell["kind"] == "images" else ():  # words have no average
+        mixed = distill(
+            task.X, views.teacher, objective=Distillation(1.0, weight=weight), seed_design=alike(each), mixing=Mixing(), **trained
+        )
+        scores = evaluate(mixed, task)
+        found.append(
+            {"method": method, **shares(mixed.predict_proba(task.X_test), p), **{name: scores[name].mean() for name in SCORES}}
+        )
+    about = {"data": data_label(cell), "replicate": cell["replicate"], "teacher_gini": float(gini(p).mean())}
+    return pd.DataFrame(found).melt(id_vars="method", var_name="measure").assign(**about)
+
+
+def shares(q: Any, p: Any) -> dict[str, float]:
+    """Of students (S, P, C) of one teacher (P, C): variance within and between them as shares of the teacher's."""
+    parts = decompose_categorical(q)
+    found = dict(zip(KINDS, (value for value, _ in uncertainty_shares(parts, gini(p)).values()), strict=True))
+    return found | {"mutual information": two_way_mean(parts.per_student_information)[0]}
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over teachers, and differences from plain distillation of the same teachers."""
+    plain = table[table["method"] == PLAIN]
+    joined = table.merge(plain[["data", "replicate", "measure", "value"]], on=["data", "replicate", "measure"], suffixes=("", "_plain"))
+    joined["apart"] = joined["value"] - joined["value_plain"]
+    grouped = joined.groupby(["data", "method", "measure"], sort=False)
+    found = grouped.agg(
+        value=("value", "mean"), standard_error=("value", "sem"), teachers=("value", "count"),
+        teacher_gini=("teacher_gini", "mean"), difference=("apart", "mean"), difference_error=("apart", "sem"),
+    ).reset_index()  # fmt: skip
+    apart = decided(found.assign(standard_error=found["difference_error"]))
+    return found.assign(difference_half_width=apart["half_width"], sign=apart["sign"])
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -90,36 +113,74 @@ def plot(table: pd.DataFrame) -> Figure:
     place = {method: -n for n, method in enumerate(methods)}
     for axis, name in zip(axes[0], names, strict=True):
         rows = table[table["data"] == name]
-        for measure, colour, marker, aside in zip(KINDS, figures.colours(3), "so^", (0.18, -0.18, 0.0), strict=True):
+        for measure, style, aside in zip(KINDS, figures.series_styles(3), (0.18, -0.18, 0.0), strict=True):
             part = rows[rows["measure"] == measure]
             at = part["method"].map(place) + aside
-            reach = variance_half_widths(part["value"], part["standard_error"], part["students"])
-            figures.intervals(axis, part["value"], at, xerr=reach, fmt=marker, color=colour, label=measure)
+            reach = variance_half_widths(part["value"], part["standard_error"], part["teachers"])
+            figures.intervals(axis, part["value"], at, xerr=reach, label=measure, **style)
         axis.axvline(1.0, color="0.4", linewidth=0.9)
         axis.set_xscale("log")
         axis.set_yticks(list(place.values()), [captions.method_name(method) for method in methods])
         axis.set(xlabel="share of the teacher's $G_p$", title=f"{name}, $G_p$ = {rows['teacher_gini'].iloc[0]:.3f}")
-    figures.legend_below(figure, axes[0, 0], f"bars: {captions.BARS} over students and rows")
+    figures.legend_below(figure, axes[0, 0], f"bars: {captions.BARS} over teachers and students")
     return figure
 
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, options), group="classify", place=460)
+    found = means(table)
+    said = {"caption": caption(found, options), "answer": answer(found)}
+    figures.publish(run, plot(found), table=found, **said, more={"teachers": table}, group="classify", place=460)
 
 
-def caption(table: pd.DataFrame, options: Options) -> str:
+TOLD = {"plain": PLAIN, "one": "1 sampled label", "many": "16 sampled labels", "bounded": "groups, entropy", "cud": "DUS + W-Clip"}
+
+
+def answer(found: pd.DataFrame) -> Answer | None:
+    """What moves between students, and what they keep, under the methods that tell most."""
+    names, rows = found["data"].unique(), found.set_index(["data", "method", "measure"])
+    numbers: dict[str, Number | None] = {}
+    for (n, name), (short, method) in product(enumerate(names), TOLD.items()):
+        for kind, key in zip(KINDS[:2], ("within", "between"), strict=True):
+            row, form = rows.loc[(name, method, kind)], ".1f" if key == "within" else ".2f"
+            about = {"students": int(row["teachers"]), "shows": "limits"}
+            numbers[f"{key}_{short}_{n}"] = measured.positive(row["value"], row["standard_error"], form, **about)
+            d, reach = row["difference"], row["difference_half_width"]
+            numbers[f"{key}_{short}_less_plain_{n}"] = measured.within(d, d - reach, d + reach, "+.3f", shows="reach")
+
+    def kind(short: str) -> str:
+        sides = {measured.side(numbers[f"between_{short}_less_plain_{n}"]) for n in range(len(names))}
+        words = {"above": "more", "below": "less", "open": "nothing that is told from it"}
+        return words[sides.pop()] if len(sides) == 1 else "not everywhere more" if "above" in sides else "not everywhere less"
+
+    def listed(key: str) -> str:
+        return ", ".join(f"{{{key}_{n}}} ({name})" for n, name in enumerate(names))
+
+    doubt = {measured.side(numbers[f"within_plain_{n}"], 1.0) for n in range(len(names))}
+    keeps = "more than all of it" if doubt == {"above"} else "less than all" if doubt == {"below"} else "all, or not told from it"
+    sentence = (
+        f"{keeps}: of the teacher's G_p plain distillation's students have {listed('within_plain')} within, and "
+        f"{listed('between_plain')} between them; one sampled label moves {kind('one')}, {listed('between_one')}, the projection with "
+        f"bounded entropy {kind('bounded')}, {listed('between_bounded')}"
+    )
+    return measured.stated(sentence, numbers)
+
+
+def caption(found: pd.DataFrame, options: Options) -> str:
     def of(name: str, method: str, measure: str) -> str:
-        rows = table[(table["data"] == name) & (table["method"] == method) & (table["measure"] == measure)]
-        return captions.plus_minus(*rows[["value", "standard_error"]].iloc[0], variance_of=options.students)
+        rows = found[(found["data"] == name) & (found["method"] == method) & (found["measure"] == measure)]
+        return captions.plus_minus(*rows[["value", "standard_error"]].iloc[0], variance_of=options.replicates)
 
     told = []
-    for name in table["data"].unique():
-        between = table[(table["data"] == name) & (table["measure"] == "between students")]
+    for name in found["data"].unique():
+        between = found[(found["data"] == name) & (found["measure"] == "between students")]
         most, least = (between.loc[getattr(between["value"], pick)(), "method"] for pick in ("idxmax", "idxmin"))
         kept = ", ".join(
             f"{of(name, m, 'within one student')} and {of(name, m, 'between students')} ({m})"
             for m in ("teacher", "1 sampled label", "16 sampled labels")
         )
         told.append(f"{name}: within and between {kept}; most between students of '{most}', least of '{least}'")
-    return f"Shares of the teacher's Gini variance on test rows, {options.students} students per method. {'; '.join(told)}."
+    return (
+        f"Shares of the teacher's Gini variance on test rows, {options.replicates} teachers, {options.students} students of each per "
+        f"method, ± {captions.INTERVALS} over teachers and students. {'; '.join(told)}."
+    )

@@ -118,7 +118,9 @@ def cached_teacher(task: Task, *, network: str, recipe: Recipe, replicate: int |
     return _once("teacher", fit, task, network, recipe, replicate)
 
 
-def cached_target_factory(task: Task, *, network: str, recipe: Recipe) -> TargetFactory:
+def cached_target_factory(
+    task: Task, *, network: str, recipe: Recipe, replicate: int | None = None
+) -> TargetFactory:
     """The target factory of a teacher of a task, architecture and recipe: as `cached_teacher`."""
 
     def fit(factory: Factory, key: tuple[Any, ...]) -> TargetFactory:
@@ -126,7 +128,7 @@ def cached_target_factory(task: Task, *, network: str, recipe: Recipe) -> Target
             task.X, task.labels, classes=len(task.classes), factory=factory, recipe=recipe, key=key
         )  # fmt: skip
 
-    return _once("views", fit, task, network, recipe)
+    return _once("views", fit, task, network, recipe, replicate)
 
 
 def performance(

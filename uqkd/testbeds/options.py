@@ -15,7 +15,7 @@ READING = ("tokenizer", "length", "size", "text", "target")
 
 
 # What the studies of images ask for at the sizes of the published ones.
-PUBLISHED_IMAGES: dict[str, Any] = {"task": "cifar100", "steps": 78_000, "batch": 128, "lr": 1e-3, "students": 5}
+PUBLISHED_IMAGES: dict[str, Any] = {"task": "cifar100", "steps": 78_000, "batch": 128, "lr": 1e-3, "replicates": 5}
 PUBLISHED_TEACHERS = ("residual:20", "residual:56", "residual:110")
 
 
@@ -25,13 +25,14 @@ class ImageOptions(Options):
     Examples
     --------
     >>> ImageOptions(steps=100).training
-    {'student': 'perceptron:64', 'students': 6, 'steps': 100, 'batch': 32, 'lr': 0.003}
+    {'student': 'perceptron:64', 'students': 2, 'steps': 100, 'batch': 32, 'lr': 0.003}
     """
 
     task: str = "digits"
     size: PositiveInt | None = None  # height and width to which images are brought
     student: str = "perceptron:64"
-    students: AtLeastTwo = 6
+    replicates: AtLeastTwo = 5  # teachers, each trained anew from another start
+    students: PositiveInt = 2  # of each teacher and method, which begin alike
     steps: AtLeastTwo = 600
     batch: AtLeastTwo = 32
     lr: PositiveFloat = 3e-3
