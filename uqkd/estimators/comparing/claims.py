@@ -46,9 +46,9 @@ def two_way_interval(values: ArrayLike, *, level: float = LEVEL, comparisons: in
 
     Notes
     -----
-    Student's t at Satterthwaite's degrees of freedom, as of the difference of paired methods (`paired_spread`, `compare`): with five
-    students those are four where students differ much, and near P − 1 where they do not. Coverage at a level of 95 % with normal
-    effects of any sizes, P = 24 or 48: 94 to 96 % at S = 5 and 10, 92.5 to 98 % at S = 3, 90 to 98 % at S = 2
+    Student's t at Satterthwaite's degrees of freedom, as of the difference of paired methods (`paired_spread`, `compare`): with
+    five students those are four where students differ much, and near P − 1 where they do not. Coverage at a level of 95 % with
+    normal effects of any sizes, P = 24 or 48: 94 to 96 % at S = 5 and 10, 92.5 to 98 % at S = 3, 90 to 98 % at S = 2
     (tests/estimators/comparing/test_claims.py).
 
     Examples
