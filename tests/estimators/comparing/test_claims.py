@@ -23,17 +23,19 @@ def table(rng, sizes, mean=0.0, shape=(STUDENTS, PROMPTS)):
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_intervals_cover(world):
-    """At 95 % in 3,000 experiments: between 93 and 98.5 %, what the docstring says (93.5 to 97.5 %) with 4 standard errors of
-    the share (0.4 and 0.28 points) taken off the edges at most."""
+    """At 95 % in 3,000 experiments: what the docstring says (94 to 96 %), give or take 4 standard errors of the share (.4 points).
+
+    Where nothing but cells differs (MS + MS − MS below MS of cells, often) no floor at the latter: it covered 97 %.
+    """
     rng = seeds.generator("test", "claims", "coverage", world)
     covered = np.mean([two_way_interval(table(rng, WORLDS[world])).covers(0.0) for _ in range(3_000)])
-    assert 0.93 <= covered <= 0.985
+    assert 0.924 <= covered <= 0.975
 
 
 def test_two_students_cover_less_as_it_is_said():
     rng = seeds.generator("test", "claims", "two")
     covered = np.mean([two_way_interval(table(rng, (1, 1, 1), shape=(2, 24))).covers(0.0) for _ in range(3_000)])
-    assert 0.85 <= covered <= 0.935  # as of now 0.88
+    assert 0.885 <= covered <= 0.935  # .91; .88 by Satterthwaite's degrees of freedom as they are
 
 
 def test_it_is_students_t_where_one_way_is_all():
@@ -159,4 +161,4 @@ def test_intervals_of_a_ratio_cover():
             0.4 + 0.2 * rng.standard_normal((STUDENTS, PROMPTS)) + 0.02 * rng.standard_normal((STUDENTS, 1))
         )
         covered += bool(two_way_interval(ratio_values(part, whole)).covers(0.4))
-    assert 0.93 <= covered / 2_000 <= 0.985
+    assert 0.924 <= covered / 2_000 <= 0.975

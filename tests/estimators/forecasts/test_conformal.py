@@ -39,6 +39,33 @@ def test_by_hand():
     assert conformal_sets(PROBS, PROBS, LABELS, level=0.9).sets.all()  # the fifth of four: nothing can be left out
 
 
+# MAPIE 1.6.0: SplitConformalClassifier(prefit=True, conformity_score="lac"), conformalize and predict_set, of these probabilities.
+# Thousandths; four classes. Thresholds, and classes of each set as bits, class 0 the highest. Its "aps" always draws.
+MAPIE_CALIBRATION = """
+355 211 168 266 3  154 431 297 118 2  70 206 286 438 2  9 318 537 136 3  604 41 34 321 3  457 519 8 16 1  124 36 834 6 2
+116 866 17 1 1  787 103 106 4 0  91 129 611 169 3  2 636 355 7 1  40 74 429 457 1  16 344 1 639 1  17 141 751 91 2
+9 68 620 303 2  556 11 281 152 0  391 455 72 82 1  7 831 0 162 3  84 473 20 423 3  298 166 442 94 1
+"""
+MAPIE_POINTS = """
+46 511 149 294  127 461 410 2  35 464 151 350  63 275 610 52  14 729 99 158  282 208 484 26  68 306 566 60  508 66 181 245
+25 114 77 784  613 111 28 248  9 416 289 286  635 24 219 122
+"""
+MAPIE = {
+    0.6: (0.703, [4, 6, 5, 2, 4, 2, 6, 8, 1, 8, 4, 8]),
+    0.8: (0.834, [5, 6, 5, 6, 4, 14, 6, 11, 1, 9, 7, 10]),
+    0.9: (0.864, [7, 6, 7, 6, 5, 14, 6, 11, 1, 9, 7, 10]),
+}
+
+
+def test_sets_are_those_of_mapie():
+    calibration = np.array(MAPIE_CALIBRATION.split(), dtype=float).reshape(20, 5)
+    points = np.array(MAPIE_POINTS.split(), dtype=float).reshape(12, 4) / 1_000
+    for level, (threshold, sets) in MAPIE.items():
+        found = conformal_sets(points, calibration[:, :4] / 1_000, calibration[:, 4].astype(int), level=level)
+        assert found.threshold == pytest.approx(threshold, abs=1e-12)
+        np.testing.assert_array_equal(found.sets @ [8, 4, 2, 1], sets)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("score", ["lac", "aps"])
 @pytest.mark.parametrize("points", [19, 50])

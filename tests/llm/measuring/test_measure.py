@@ -7,7 +7,7 @@ import pytest
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, ShapeError
-from uqkd.estimators import decompose_agreement, decompose_variance, gini, gini_from_draws
+from uqkd.estimators import compare, decompose_agreement, decompose_variance, gini, gini_from_draws
 from uqkd.estimators.variance.two_way import two_way_standard_error
 from uqkd.llm.measuring import COLUMNS, HeldOut, estimate
 from uqkd.llm.measuring.errors import correlation_values, given_by, grade, ratio, true_distributions
@@ -305,9 +305,9 @@ def test_the_undistilled_student_stands_beside_the_students_prompt_by_prompt():
     assert row["undistilled_standard_error"] == pytest.approx(own.std(ddof=1) / math.sqrt(30))
     assert row["change"] == pytest.approx(row["estimate"] - own.mean())
     apart = decompose_agreement(students.index).per_student_intra - own
-    from uqkd.estimators.variance.two_way import two_way_standard_error
-
-    assert row["change_standard_error"] == pytest.approx(two_way_standard_error(apart))
+    paired = compare(apart, np.zeros_like(apart))  # as any two methods of the same seeds and prompts
+    shown = tuple(row[f"change_{name}"] for name in ("low", "high", "standard_error"))
+    assert shown == pytest.approx((paired.low, paired.high, paired.standard_error))
     cut = (base.index[0] == 4).mean()
     assert found.row("length_cut")["undistilled"] == pytest.approx(cut)
     squared = sum(1.0 - own - 2 * (base.index[0][:, :, None] == teacher.index[0][:, None]).mean((1, 2)) + 1.0

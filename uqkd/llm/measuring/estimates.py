@@ -114,7 +114,7 @@ def estimate(
     -----
     T4, T10. Variances and distances are unbiased and may be negative; entropies are not (`entropy_from_counts`). Intervals of Gini
     variances and κ are those of their `.mean.interval`, of other variances and entropies `table_interval`, of the rest
-    `two_way_interval`; the undistilled student is one given model, over prompts.
+    `two_way_interval`; the undistilled student is one given model, over prompts, with which each student is compared (`compare`).
 
     Examples
     --------

@@ -17,7 +17,7 @@ from uqkd.estimators.intervals.level import LEVEL
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, str], AveragingLaw]
 
-EXPERIMENTS = 2_000  # a share covered then has a standard error of .5 %
+EXPERIMENTS = 10_000  # a share covered then has a standard error of .2 %
 WIDTHS = 200  # experiments behind a median width
 STUDENTS = (5, 10, 30)
 DESIGNS = ("nested", "shared", "independent")

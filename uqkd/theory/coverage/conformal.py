@@ -8,7 +8,7 @@ from uqkd.estimators.forecasts.conformal import conformal_sets
 from uqkd.seeds import generator
 from uqkd.theory.coverage.calibration import Array, softmax
 
-EXPERIMENTS = 2_000
+EXPERIMENTS = 10_000
 LEVEL_OF_SETS = 0.9
 FRESH = 200  # points predicted in each experiment
 CLASSES = 5

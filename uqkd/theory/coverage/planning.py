@@ -18,7 +18,7 @@ from uqkd.theory.statements.planning import student_parts
 Array = NDArray[np.float64]
 Pilot = Callable[[np.random.Generator, int], PilotComponents]
 
-EXPERIMENTS = 2_000  # a share of .95 has then a standard error of half a point
+EXPERIMENTS = 10_000  # a share of .95 has then a standard error of a fifth of a point
 PLANNED = 300  # each of them searches for a design
 STUDENTS, PROMPTS, DRAWS = (3, 5, 10), 20, 4
 NAMES = ("prompt", "student", "prompt:student", "decoding")

@@ -19,7 +19,7 @@ from uqkd.estimators import LEVEL, auroc_values, decompose_unbalanced, reml_comp
 from uqkd.estimators.comparing.claims import two_way_interval
 
 BY = ("method", "quantity", "effects", "data")
-EXPERIMENTS = 2_000
+EXPERIMENTS = 10_000
 REML_SHARE = 20  # of so many experiments one is fitted by REML, which takes a hundred times as long
 RESPONSES = 4
 COMMON = {

@@ -184,3 +184,24 @@ def profile_sizes(gaps: BinnedGaps, error: Array, variance: Array) -> Array:
     last = np.maximum((reached < error[..., None]).sum(axis=-1), 1)[..., None] - 1
     sink = (np.take_along_axis(mass, last, axis=-1) - error[..., None]) / np.take_along_axis(slope, last, axis=-1)
     return np.asarray(np.where(held, np.maximum(size - sink * pull, 0.0), 0.0))
+
+
+def concentrated_sizes(gaps: BinnedGaps, error: Array, variance: Array) -> Array:
+    """Sizes of the gaps whose weighted mean is `error` with as few bins off as can be: those observed, the surest first.
+
+    The bin in which they reach `error` keeps what is left of it; where all together do not reach it, all grow by the same.
+
+    Examples
+    --------
+    >>> gaps = BinnedGaps(np.full(2, 0.5), np.array([0.3, -0.1]), np.full(2, 0.5), np.zeros(2), np.full(2, 10.0))
+    >>> [concentrated_sizes(gaps, np.array(e), np.ones(2)).round(3).tolist() for e in (0.05, 0.16, 0.3)]
+    [[0.1, 0.0], [0.3, 0.02], [0.4, 0.2]]
+    """
+    size, held = np.abs(gaps.gap), gaps.weight > 0
+    order = np.argsort(-np.where(held, size / np.sqrt(variance), -1.0), axis=-1)
+    mass = np.take_along_axis(gaps.weight * size, order, axis=-1)
+    left = error[..., None] - (np.cumsum(mass, axis=-1) - mass)
+    kept = np.empty_like(size)
+    np.put_along_axis(kept, order, np.clip(left / np.where(mass > 0, mass, 1.0), 0.0, 1.0), axis=-1)
+    more = np.maximum(error - (gaps.weight * size).sum(axis=-1), 0.0)[..., None]  # weights sum to 1
+    return np.asarray(np.where(held, size * kept + more, 0.0))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError
 from uqkd.estimators.comparing.claims import two_way_interval
+from uqkd.estimators.comparing.differences import compare
 from uqkd.estimators.intervals.level import LEVEL, percent
 from uqkd.estimators.intervals.mean_squares import Interval
 from uqkd.estimators.intervals.prompt_means.tables import table_interval
@@ -97,6 +98,8 @@ class Values:
         A variance, an entropy, or a ratio of them: estimates of few students are skewed, and so are their intervals.
     interval : Interval, optional
         Of the quantity as a whole, where its spread is known better than from the table.
+    error : float, optional
+        The standard error that belongs to the interval, where it is not the two-way one of the table.
 
     Examples
     --------
@@ -111,6 +114,7 @@ class Values:
     why: str = ""
     positive: bool = False
     interval: Interval | None = None
+    error: float | None = None
 
     @classmethod
     def of(
@@ -154,16 +158,31 @@ class Values:
         return cls(np.full((1, 1), math.nan), math.nan, why)
 
     def less(self, other: Values) -> Values:
-        """The difference from one fixed student, prompt by prompt."""
+        """The difference from one fixed student, each student compared with it prompt by prompt (`compare`).
+
+        Examples
+        --------
+        >>> change = Values.of([[1.0, 2.5], [3.0, 4.0]]).less(Values.of([[1.0, 1.0]]))
+        >>> change.estimate, change.interval.method
+        (1.625, 'paired')
+        """
         if math.isnan(self.estimate) or math.isnan(other.estimate):
             return Values.missing("")
-        return Values.of(self.table - other.table)
+        found = Values.of(self.table - other.table)
+        if found.why in UNVARIED:
+            return found
+        own = compare(self.table, other.table)
+        return replace(
+            found,
+            interval=Interval(own.difference, own.low, own.high, own.level, "paired", own.note),
+            error=own.standard_error,
+        )
 
     def columns(self, prefix: str = "") -> dict[str, float]:
         """Estimate, standard error and interval; NaN for what cannot be estimated."""
         error, low, high = math.nan, math.nan, math.nan
         if self.why not in UNVARIED and not math.isnan(self.estimate):
-            error = two_way_standard_error(self.table)
+            error = two_way_standard_error(self.table) if self.error is None else self.error
         found = self._interval()
         if found is not None:
             low, high = float(found.low), float(found.high)
@@ -223,6 +242,8 @@ class Sheet:
         why = [part for part in (ours.why, remark) if part]
         if theirs.why and theirs.why != ours.why:
             why.append(f"undistilled: {theirs.why}")
+        if change.why and not ours.why:
+            why.append(f"change: {change.why}")
         row = {
             "quantity": quantity, **ours.columns(), "over": ours.over, **theirs.columns(UNDISTILLED), **change.columns("change"),
             "unit": unit, "n_students": len(self.names), "n_prompts": count, "note": note, "why": BETWEEN.join(why),
