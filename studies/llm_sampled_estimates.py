@@ -15,7 +15,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd.estimators import comparison, decompose_categorical, entropy, gini, mean_and_error, share_of
+from uqkd.estimators import (
+    comparison,
+    decompose_categorical,
+    entropy,
+    gini,
+    mean_and_error,
+    normal_quantile,
+    share_of,
+)
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.answers.semantic import RULES, decompose_entropy
@@ -24,7 +32,8 @@ from uqkd.llm.measuring.errors import grade
 from uqkd.llm.synthetic.exact import consecutive
 from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures
+from uqkd.report.answers import Answer, Number
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -215,7 +224,37 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world, every=options.every)
     fingerprint = testbed.draw(prompts, per_student=max(options.ks), **options.only("students", "backend"))
     table = compared(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=240)
+    said = {"caption": caption(table), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="llm", place=240)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What passes and what fails, and by how much the plug-ins are too large for students of most responses."""
+    right, wrong, k = (*(table[table["kind"] == kind] for kind in ("unbiased", "wrong")), table["k"].max())
+    limit, passing, first = threshold(len(right)), int((~right["rejected"]).sum()), table.iloc[0]
+    # Both are the noise of answers over the variance between students, whose relative error over S students and P prompts
+    # is about √(2/((S − 1)·P)); another run has other students.
+    degrees = (first["students"] - 1) * first["prompts"]
+    reach = float(normal_quantile() * elsewhere.TWO_RUNS * np.sqrt(2.0 / degrees))
+    largest, numbers = float(right["z"].abs().max()), {}
+    for name, quantity in (("variance", "inter, plug-in"), ("information", "information, plug-in")):
+        row = elsewhere.rows_of(table, k=k, quantity=quantity).iloc[0]
+        more = row["simulated"] / row["predicted"] - 1.0
+        finite = np.isfinite(more) and reach < 1.0
+        numbers[name] = Number.measured(more, *sorted((more / (1 + reach), more / (1 - reach))), ".0%") if finite else None
+    numbers |= {
+        "z": Number.measured(largest, 0.0, max(largest, limit), ".1f"), "limit": Number.exact(limit, ".1f"),
+        "rejected": elsewhere.count_beyond(wrong["z"], limit), "wrong": Number.exact(len(wrong), "d"),
+        "passing": Number.exact(passing, "d"), "right": Number.exact(len(right), "d"), "k": Number.exact(int(k), "d"),
+        "responses": Number.exact(int(first["responses"]), "d"),
+    }  # fmt: skip
+    find = "the unbiased ones do, all {right}" if passing == len(right) else "of {right} unbiased ones {passing} do"
+    sentence = (
+        f"{find} (largest |z| {{z}} of {{limit}} allowed); of {{wrong}} wrong versions {{rejected}} are rejected; of {{responses}} "
+        "answers per prompt the plug-in reports {variance} too much variance between students of k = {k}, and {information} too "
+        "much mutual information"
+    )
+    return elsewhere.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -26,7 +26,8 @@ from uqkd.llm.models.revision import model_revision
 from uqkd.llm.synthetic.questions import answer_ids, first_words, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures
+from uqkd.report.answers import Answer, Number
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base
@@ -212,7 +213,26 @@ def main(options: Options, run: Run) -> None:
     draws = counted(run.cells(cells(options, str(testbed.folder), model_revision(testbed.teacher)), measure))
     prompts, ordered = prompts_of(testbed, options.prompts), {name: draws[name] for name in SEEDINGS if name in draws}
     table = compared(ordered, testbed.predict_proba(prompts), first_words(prompts))
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=210)
+    said = {"caption": caption(table), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="llm", place=210)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What each seeding measures of the variance of one prompt, and one seed for all prompts of their average."""
+    numbers = {
+        name: elsewhere.estimate(elsewhere.rows_of(table, seeding=seeding, quantity=quantity))
+        for name, seeding, quantity in (
+            ("keyed", "keyed", "per prompt"), ("consecutive", "consecutive", "per prompt"),
+            ("default", "engine default", "per prompt"), ("average", "broadcast", "prompt average"),
+        )
+    }  # fmt: skip
+    failing = set(table.loc[table["rejected"], "seeding"])
+    only = "only one seed per response gives" if failing == set(SEEDINGS) - {"keyed"} else "one seed per response gives"
+    sentence = f"{only} the exact variance between students ({{keyed}} of it)"
+    if numbers["average"] is not None:
+        sentence += "; consecutive seeds give {consecutive}, no seed {default}, and one seed for all prompts makes their "
+        sentence += "average vary {average} times as much as it should"
+    return elsewhere.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -34,7 +34,8 @@ from uqkd.llm import (
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.testbeds.tables import square
@@ -210,7 +211,34 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world)
     fingerprint = testbed.draw(prompts, **options.only("students", "per_student", "backend"))
     table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=230)
+    said = {"caption": caption(table), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="llm", place=230)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Distance of students to the teacher, both kinds of questions together, and what each rival of 1/k differs in."""
+    students = elsewhere.rows_of(table, of="students")
+    distance, less = (elsewhere.rows_of(students, quantity=quantity) for quantity in ("distance", DIFFERENCE))
+    low, high = min(ks := sorted(less.loc[less["method"] != DOUBLE, "k"].unique()), default=0), max(ks, default=0)
+    numbers: dict[str, Number | None] = {"low": Number.exact(low, "d"), "high": Number.exact(high, "d")}
+    for end, k in (("low", low), ("high", high)):
+        for method in METHODS:
+            numbers[f"{method}_{end}"] = elsewhere.estimate(elsewhere.rows_of(distance, method=method, k=k))
+        for method in (*METHODS[1:], DOUBLE):
+            name = method.partition(",")[0] if method != DOUBLE else "double"
+            own = elsewhere.rows_of(less, method=method, k=k)
+            numbers[f"{name}_less_{end}"] = elsewhere.estimate(own, "+.2f", positive=False)
+    rivals = {m: [numbers[f"{m}_less_{end}"] for end in ("low", "high")] for m in METHODS[1:]}
+    nearer = [m for m, found in rivals.items() if "below" in map(elsewhere.side, found)]
+    worse = [m for m, found in rivals.items() if {"above"} == set(map(elsewhere.side, found))]
+    best = f"{' and '.join(nearer)} can come" if nearer else "none comes"
+    sentence = (
+        f"{best} nearer than weight 1/k on all responses: its squared distance is {{multi_low}} and {{multi_high}} of G_p at "
+        "k = {low} and {high}, picking one response leaves {medoid_high} (medoid) or {reranked_high} (inverse variance) at "
+        f"k = {{high}}; further off at both: {', '.join(worse) or 'none'}; precision differs by {{precision_less_low}} and "
+        "{precision_less_high}, doubling the responses from {low} by {double_less_low}"
+    )
+    return elsewhere.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -1,0 +1,127 @@
+"""Numbers of trained models, with the limits within which a run elsewhere finds them.
+
+Training in floating point does not reproduce from one machine to another: its students are other students, and its estimate
+differs from the one here by the errors of both. Intervals of one run are too narrow for that by √2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from uqkd.estimators import half_width, normal_quantile, variance_half_widths
+from uqkd.report.answers import Answer, Number, Shows
+
+TWO_RUNS = np.sqrt(2.0)  # standard error of the difference of two runs, in those of one
+
+
+def rows_of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
+    """Rows in which these columns have these values.
+
+    Examples
+    --------
+    >>> rows_of(pd.DataFrame({"k": [1, 4], "found": [0.5, 0.1]}), k=4)["found"].tolist()
+    [0.1]
+    """
+    chosen = np.logical_and.reduce([table[name] == value for name, value in columns.items()], axis=0)
+    return table[np.broadcast_to(chosen, len(table))]
+
+
+def estimate(
+    rows: pd.DataFrame, form: str = ".2f", *, shows: Shows = "value", positive: bool = True
+) -> Number | None:
+    """Mean of rows of a table, and the limits within which a run elsewhere finds it.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns simulated, standard_error and students. Several rows have the same students: their errors may agree, and that
+        of the mean is the mean of theirs.
+    form, shows : str
+        Of the number.
+    positive : bool
+        A variance or another positive estimate (`variance_half_widths`) rather than a mean or a difference (Student's t).
+
+    Returns
+    -------
+    Number or None
+        None if there are no rows, or one has no estimate or no standard error.
+
+    Examples
+    --------
+    >>> row = {"simulated": 0.5, "standard_error": 0.1, "students": 100}
+    >>> str(estimate(pd.DataFrame([row, row]), shows="limits", positive=False)), estimate(pd.DataFrame([row])[:0])
+    ('0.50 [0.22, 0.78]', None)
+    """
+    value, error = (rows[name].mean(skipna=False) for name in ("simulated", "standard_error"))
+    if len(rows) == 0 or not np.isfinite([value, error]).all():
+        return None
+    students, error = int(rows["students"].min()), error * TWO_RUNS
+    if positive:
+        down, up = variance_half_widths(value, error, students)
+    else:
+        down = up = half_width(error, students)
+    return Number.measured(value, value - down, value + up, form, shows=shows)
+
+
+def difference(
+    first: pd.DataFrame, second: pd.DataFrame, form: str = "+.2f", *, shows: Shows = "value"
+) -> Number | None:
+    """Of the means of two parts of a table, whose students are others; limits and None as of `estimate`.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame([{"simulated": 0.5, "standard_error": 0.03, "students": 100}])
+    >>> str(difference(rows, rows.assign(simulated=0.1, standard_error=0.04), shows="limits"))
+    '+0.40 [+0.26, +0.54]'
+    """
+    if len(first) == 0 or len(second) == 0:
+        return None
+    sides = [rows[["simulated", "standard_error"]].mean(skipna=False) for rows in (first, second)]
+    fewest = min(int(rows["students"].min()) for rows in (first, second))
+    row = {"simulated": sides[0].iloc[0] - sides[1].iloc[0], "standard_error": np.hypot(*(side.iloc[1] for side in sides))}
+    return estimate(pd.DataFrame([{**row, "students": fewest}]), form, shows=shows, positive=False)
+
+
+def count_beyond(z: ArrayLike, limit: float) -> Number:
+    """How many of these are beyond a limit of |z|, and how many may be elsewhere, where each has another error.
+
+    Examples
+    --------
+    >>> found = count_beyond([0.5, 3.5, -9.0], 4.0)
+    >>> found.value, found.low, found.high
+    (1.0, 1.0, 2.0)
+    """
+    size, reach = np.abs(np.asarray(z, dtype=float)), normal_quantile() * TWO_RUNS
+    found, least, most = (int((size > bound).sum()) for bound in (limit, limit + reach, limit - reach))
+    return Number.measured(found, least, most, ".0f")
+
+
+def side(number: Number | None, than: float = 0.0) -> Literal["above", "below", "open"]:
+    """On which side of a value all limits of a number lie.
+
+    Examples
+    --------
+    >>> side(Number.measured(0.2, 0.1, 0.3)), side(Number.measured(0.2, -0.1, 0.5)), side(Number.exact(-1.0))
+    ('above', 'open', 'below')
+    """
+    if number is None:
+        return "open"
+    return "above" if number.low > than else "below" if number.high < than else "open"
+
+
+def stated(sentence: str, numbers: Mapping[str, Number | None]) -> Answer | None:
+    """The answer without the numbers that could not be had; None if the sentence needs one of them.
+
+    Examples
+    --------
+    >>> stated("{a}", {"a": Number.exact(1.0), "b": None}), stated("{b}", {"b": None})
+    (Answer(sentence='{a}', numbers={'a': Number(value=1.0, low=1.0, high=1.0, form='.2f', shows='value')}), None)
+    """
+    known = {name: number for name, number in numbers.items() if number is not None}
+    missing = [name for name, number in numbers.items() if number is None and f"{{{name}}}" in sentence]
+    return None if missing else Answer(sentence, known)
