@@ -15,15 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd.estimators import (
-    comparison,
-    decompose_categorical,
-    entropy,
-    gini,
-    mean_and_error,
-    normal_quantile,
-    share_of,
-)
+from uqkd.estimators import comparison, decompose_categorical, entropy, gini, mean_and_error, share_of
 from uqkd.estimators.answers.agreement import decompose_agreement, gini_from_draws
 from uqkd.estimators.answers.distance import conservation_from_draws, squared_distance
 from uqkd.estimators.answers.semantic import RULES, decompose_entropy
@@ -230,29 +222,20 @@ def main(options: Options, run: Run) -> None:
 
 def answer(table: pd.DataFrame) -> Answer | None:
     """What passes and what fails, and by how much the plug-ins are too large for students of most responses."""
-    right, wrong, k = (*(table[table["kind"] == kind] for kind in ("unbiased", "wrong")), table["k"].max())
-    limit, passing, first = threshold(len(right)), int((~right["rejected"]).sum()), table.iloc[0]
-    # Both are the noise of answers over the variance between students, whose relative error over S students and P prompts
-    # is about √(2/((S − 1)·P)); another run has other students.
-    degrees = (first["students"] - 1) * first["prompts"]
-    reach = float(normal_quantile() * elsewhere.TWO_RUNS * np.sqrt(2.0 / degrees))
-    largest, numbers = float(right["z"].abs().max()), {}
-    for name, quantity in (("variance", "inter, plug-in"), ("information", "information, plug-in")):
-        row = elsewhere.rows_of(table, k=k, quantity=quantity).iloc[0]
-        more = row["simulated"] / row["predicted"] - 1.0
-        finite = np.isfinite(more) and reach < 1.0
-        numbers[name] = Number.measured(more, *sorted((more / (1 + reach), more / (1 - reach))), ".0%") if finite else None
-    numbers |= {
-        "z": Number.measured(largest, 0.0, max(largest, limit), ".1f"), "limit": Number.exact(limit, ".1f"),
-        "rejected": elsewhere.count_beyond(wrong["z"], limit), "wrong": Number.exact(len(wrong), "d"),
-        "passing": Number.exact(passing, "d"), "right": Number.exact(len(right), "d"), "k": Number.exact(int(k), "d"),
-        "responses": Number.exact(int(first["responses"]), "d"),
-    }  # fmt: skip
-    find = "the unbiased ones do, all {right}" if passing == len(right) else "of {right} unbiased ones {passing} do"
+    right, wrong = (table[table["kind"] == kind] for kind in ("unbiased", "wrong"))
+    limit, largest, first, k = threshold(len(right)), right["z"].abs().max(), table.iloc[0], table["k"].max()
+    passing = int((~right["rejected"]).sum())
+    of = {name: elsewhere.rows_of(table, k=k, quantity=f"{name}, plug-in").iloc[0] for name in ("inter", "information")}
+    excess = {name: elsewhere.inflation(row, **first[["students", "prompts"]]) for name, row in of.items()}
+    counts = {"right": len(right), "passing": passing, "wrong": len(wrong), "k": k, "responses": first["responses"]}
+    numbers = {**elsewhere.whole(**counts), **excess, "limit": Number.exact(limit, ".1f")}
+    numbers["z"] = Number.measured(largest, 0.0, max(largest, limit), ".1f")
+    numbers["rejected"] = elsewhere.count_beyond(wrong["z"], limit)
     sentence = (
-        f"{find} (largest |z| {{z}} of {{limit}} allowed); of {{wrong}} wrong versions {{rejected}} are rejected; of {{responses}} "
-        "answers per prompt the plug-in reports {variance} too much variance between students of k = {k}, and {information} too "
-        "much mutual information"
+        "the unbiased ones do, all {right}" if passing == len(right) else "of {right} unbiased ones {passing} do"
+    ) + (
+        " (largest |z| {z} of {limit} allowed); of {wrong} wrong versions {rejected} are rejected; of {responses} answers per "
+        "prompt the plug-in reports {inter} too much variance between students of k = {k}"
     )
     return elsewhere.stated(sentence, numbers)
 
@@ -260,8 +243,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
 def caption(table: pd.DataFrame) -> str:
     """What is seen, from the same table."""
     first, rows = table.iloc[0], table.set_index(["k", "quantity"])
-    right, wrong = table[table["kind"] == "unbiased"], table[table["kind"] == "wrong"]
-    limit, k = threshold(len(right)), table["k"].max()
+    wrong, k = table[table["kind"] == "wrong"], table["k"].max()
 
     def said(name: str) -> str:
         row: Any = rows.loc[(k, name)]
@@ -269,11 +251,8 @@ def caption(table: pd.DataFrame) -> str:
 
     text = (
         f"{first['students']} students, {first['prompts']} prompts, {first['blocks']} blocks of R = {first['responses']}; exact "
-        f"values of the same students. {int((~right['rejected']).sum())} of {len(right)} unbiased estimates lie within the bound, "
-        f"largest |z| = {right['z'].abs().max():.1f} of {limit:.1f}. At k = {k}: inter {said('inter')}, the plug-in "
-        f"{said('inter, plug-in')}; mutual information {said('information, plug-in')} by plug-in, "
-        f"{said('information, miller-madow')} by Miller–Madow, {said('information, chao-shen')} by Chao–Shen. "
+        f"values of the same students. At k = {k}: inter {said('inter')}, the plug-in {said('inter, plug-in')}; mutual "
+        f"information {said('information, plug-in')} by plug-in, {said('information, miller-madow')} by Miller–Madow. "
     )
     passed = ", ".join(f"{WRONG[row['quantity']]} (k = {row['k']})" for _, row in wrong[~wrong["rejected"]].iterrows())
-    rejected = f"Of {len(wrong)} wrong versions {int(wrong['rejected'].sum())} are rejected by the same bound"
-    return text + (f"{rejected}; not seen: {passed}." if passed else f"{rejected}.")
+    return f"{text}Wrong versions not seen: {passed or 'none'}."

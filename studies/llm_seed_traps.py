@@ -219,42 +219,30 @@ def main(options: Options, run: Run) -> None:
 
 def answer(table: pd.DataFrame) -> Answer | None:
     """What each seeding measures of the variance of one prompt, and one seed for all prompts of their average."""
-    numbers = {
-        name: elsewhere.estimate(elsewhere.rows_of(table, seeding=seeding, quantity=quantity))
-        for name, seeding, quantity in (
-            ("keyed", "keyed", "per prompt"), ("consecutive", "consecutive", "per prompt"),
-            ("default", "engine default", "per prompt"), ("average", "broadcast", "prompt average"),
-        )
-    }  # fmt: skip
+    asked = {name: (name, "per prompt") for name in SEEDINGS} | {"broadcast": ("broadcast", "prompt average")}
+    rows = table.set_index(["seeding", "quantity"], drop=False)
+    numbers = {name.partition(" ")[0]: elsewhere.estimate(rows[rows.index == where]) for name, where in asked.items()}
     failing = set(table.loc[table["rejected"], "seeding"])
-    only = "only one seed per response gives" if failing == set(SEEDINGS) - {"keyed"} else "one seed per response gives"
-    sentence = f"{only} the exact variance between students ({{keyed}} of it)"
-    if numbers["average"] is not None:
-        sentence += "; consecutive seeds give {consecutive}, no seed {default}, and one seed for all prompts makes their "
-        sentence += "average vary {average} times as much as it should"
+    sentence = ("only " if set(SEEDINGS) - failing == {"keyed"} else "") + (
+        "one seed per response measures {keyed} of the exact variance between students, "
+        f"{'which the check rejects' if 'keyed' in failing else 'as it should'}"
+    )
+    if set(SEEDINGS) <= set(table["seeding"]):
+        sentence += (
+            "; consecutive seeds measure {consecutive}, no seed {engine}, and one seed for all prompts makes their "
+        )
+        sentence += "average vary {broadcast} times as much as it should"
     return elsewhere.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:
-    rows: Any = table.set_index(["seeding", "quantity"])
-
-    def said(*where: str) -> str:
-        return captions.simulated(rows.loc[where])
-
-    first = table.iloc[0]
+    first, rows = table.iloc[0], table.set_index(["seeding", "quantity"])
     text = (
         f"{first['prompts']} prompts, k = {first['k']} responses, experiments of {first['group']} students, as multiples of the "
-        f"exact variance. One seed per response (keyed): {said('keyed', 'per prompt')} of one prompt, "
-        f"{said('keyed', 'prompt average')} of the average over prompts ({first['students']} students). "
+        "exact variance. Of one prompt, and of the average over prompts: "
     )
-    if "consecutive" in rows.index:
-        known = {name: rows.loc[(name, "per prompt")] for name in ("consecutive", "engine default")}
-        text += (
-            f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{known['consecutive']['by construction']:.3g}) and {said('consecutive', 'prompt average')} of the average; "
-            f"one seed for all prompts (broadcast) makes their average vary {said('broadcast', 'prompt average')} times as much "
-            f"as it should, and no single prompt shows it; without a seed fresh engines give the same students, "
-            f"{known['engine default']['simulated']:.3g}. "
-        )
+    for name in (name for name in SEEDINGS if name in set(table["seeding"])):
+        one, average = (captions.simulated(rows.loc[(name, quantity)]) for quantity in QUANTITIES)  # type: ignore[index]
+        text += f"{name} {one} and {average}; "
     failing = ", ".join(name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any())
-    return f"{text}Rejected by the check that keyed seeds pass: {failing or 'none'}."
+    return f"{text.rstrip('; ')}. Rejected by the check that keyed seeds pass: {failing or 'none'}."

@@ -174,7 +174,9 @@ def answer(table: pd.DataFrame) -> Answer | None:
         "low": Number.exact(low, "g"), "high": Number.exact(high, "g"), "one": Number.exact(one, "d"),
         "many": Number.exact(many, "d"),
     }  # fmt: skip
-    moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[elsewhere.side(numbers["growth"])]
+    moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[
+        elsewhere.side(numbers["growth"])
+    ]
     like = "as" if elsewhere.side(numbers["kappa"], 1.0) == "open" else "not as"
     apart = {"above": "above", "below": "below", "open": "not told from"}[elsewhere.side(numbers["outside"])]
     sentence = (

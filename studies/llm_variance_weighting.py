@@ -216,27 +216,28 @@ def main(options: Options, run: Run) -> None:
 
 
 def answer(table: pd.DataFrame) -> Answer | None:
-    """Distance of students to the teacher, both kinds of questions together, and what each rival of 1/k differs in."""
+    """Distance of students to the teacher, both kinds of questions together, and what rivals of 1/k differ in."""
     students = elsewhere.rows_of(table, of="students")
-    distance, less = (elsewhere.rows_of(students, quantity=quantity) for quantity in ("distance", DIFFERENCE))
-    low, high = min(ks := sorted(less.loc[less["method"] != DOUBLE, "k"].unique()), default=0), max(ks, default=0)
-    numbers: dict[str, Number | None] = {"low": Number.exact(low, "d"), "high": Number.exact(high, "d")}
-    for end, k in (("low", low), ("high", high)):
+    less = elsewhere.rows_of(students, quantity=DIFFERENCE)
+    ks = less.loc[less["method"] != DOUBLE, "k"]
+    numbers: dict[str, Number | None] = {}
+    for end, k in {"low": ks.min(), "high": ks.max()}.items():
+        numbers |= elsewhere.whole(**{end: k})
         for method in METHODS:
-            numbers[f"{method}_{end}"] = elsewhere.estimate(elsewhere.rows_of(distance, method=method, k=k))
+            own = elsewhere.rows_of(students, method=method, k=k)
+            numbers[f"{method}_{end}"] = elsewhere.estimate(elsewhere.rows_of(own, quantity="distance"))
         for method in (*METHODS[1:], DOUBLE):
-            name = method.partition(",")[0] if method != DOUBLE else "double"
             own = elsewhere.rows_of(less, method=method, k=k)
-            numbers[f"{name}_less_{end}"] = elsewhere.estimate(own, "+.2f", positive=False)
-    rivals = {m: [numbers[f"{m}_less_{end}"] for end in ("low", "high")] for m in METHODS[1:]}
-    nearer = [m for m, found in rivals.items() if "below" in map(elsewhere.side, found)]
-    worse = [m for m, found in rivals.items() if {"above"} == set(map(elsewhere.side, found))]
-    best = f"{' and '.join(nearer)} can come" if nearer else "none comes"
+            numbers[f"{method.partition(',')[0]}_less_{end}"] = elsewhere.estimate(own, "+.2f", positive=False)
+    differ = {method: [numbers[f"{method}_less_{end}"] for end in ("low", "high")] for method in METHODS[1:]}
+    nearer = [method for method, found in differ.items() if "below" in map(elsewhere.side, found)]
+    blended = {elsewhere.side(number) for number in differ["precision"]}
+    says = "helps" if blended == {"below"} else "hurts" if blended == {"above"} else "is not told from it at both"
     sentence = (
-        f"{best} nearer than weight 1/k on all responses: its squared distance is {{multi_low}} and {{multi_high}} of G_p at "
-        "k = {low} and {high}, picking one response leaves {medoid_high} (medoid) or {reranked_high} (inverse variance) at "
-        f"k = {{high}}; further off at both: {', '.join(worse) or 'none'}; precision differs by {{precision_less_low}} and "
-        "{precision_less_high}, doubling the responses from {low} by {double_less_low}"
+        f"{' and '.join(nearer) or 'none'} comes nearer than weight 1/k on all responses, at squared distance {{multi_low}} and "
+        "{multi_high} of G_p (k = {low} and {high}); picking one leaves {medoid_high} (medoid) or {reranked_high} (inverse "
+        f"variance) at any k; blending in answers of cross-fitted students {says} ({{precision_less_low}}, "
+        "{precision_less_high}); twice {low} responses take off {multi_less_low}"
     )
     return elsewhere.stated(sentence, numbers)
 
@@ -249,20 +250,13 @@ def caption(table: pd.DataFrame) -> str:
         "Squared distance of students to the teacher, as a share of G_p, less that of multi at the same k: "
     )
     seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
-    bias = table[(table["of"] == "students") & (table["quantity"] == "bias²")]
     for relation, meaning in UNCERTAIN.items():
         for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
             own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
             pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
             found = ", ".join(f"{method} {captions.verdict(*pair, students=count)}" for method, *pair in pairs)
             text += f"{meaning}, k = {k}: {found}; "
-    text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. bias² of precision, beside multi: '
-    for relation, meaning in UNCERTAIN.items():
-        for k in sorted(bias.loc[bias["method"] == "precision", "k"].unique()):
-            part = bias[(bias["relation"] == relation) & (bias["k"] == k)].set_index("method")
-            own, other = (captions.simulated(part.loc[method]) for method in ("precision", "multi"))
-            text += f"{own} beside {other} ({meaning}, k = {k}); "
+    text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. '
     means: Any = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
     weights = ", ".join(f"{alpha:.2f} ({UNCERTAIN[r]}, k = {k})" for (r, k), alpha in means.items())
-    text = text.rstrip("; ")
-    return f"{text}. Precision leaves the teacher's responses a mean weight of {weights}." if weights else text
+    return f"{text}Precision leaves the teacher's responses a mean weight of {weights}." if weights else text.strip()

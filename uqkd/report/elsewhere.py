@@ -31,9 +31,7 @@ def rows_of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
     return table[np.broadcast_to(chosen, len(table))]
 
 
-def estimate(
-    rows: pd.DataFrame, form: str = ".2f", *, shows: Shows = "value", positive: bool = True
-) -> Number | None:
+def estimate(rows: pd.DataFrame, form: str = ".2f", *, shows: Shows = "value", positive: bool = True) -> Number | None:
     """Mean of rows of a table, and the limits within which a run elsewhere finds it.
 
     Parameters
@@ -83,7 +81,10 @@ def difference(
         return None
     sides = [rows[["simulated", "standard_error"]].mean(skipna=False) for rows in (first, second)]
     fewest = min(int(rows["students"].min()) for rows in (first, second))
-    row = {"simulated": sides[0].iloc[0] - sides[1].iloc[0], "standard_error": np.hypot(*(side.iloc[1] for side in sides))}
+    row = {
+        "simulated": sides[0].iloc[0] - sides[1].iloc[0],
+        "standard_error": np.hypot(*(side.iloc[1] for side in sides)),
+    }
     return estimate(pd.DataFrame([{**row, "students": fewest}]), form, shows=shows, positive=False)
 
 
@@ -98,7 +99,7 @@ def count_beyond(z: ArrayLike, limit: float) -> Number:
     """
     size, reach = np.abs(np.asarray(z, dtype=float)), normal_quantile() * TWO_RUNS
     found, least, most = (int((size > bound).sum()) for bound in (limit, limit + reach, limit - reach))
-    return Number.measured(found, least, most, ".0f")
+    return Number.measured(found, least, most, ".0f", shows="limits")
 
 
 def side(number: Number | None, than: float = 0.0) -> Literal["above", "below", "open"]:
@@ -125,3 +126,41 @@ def stated(sentence: str, numbers: Mapping[str, Number | None]) -> Answer | None
     known = {name: number for name, number in numbers.items() if number is not None}
     missing = [name for name, number in numbers.items() if number is None and f"{{{name}}}" in sentence]
     return None if missing else Answer(sentence, known)
+
+
+def whole(**counts: float) -> dict[str, Number]:
+    """Counts that are the same everywhere.
+
+    Examples
+    --------
+    >>> {name: str(number) for name, number in whole(k=4, students=8.0).items()}
+    {'k': '4', 'students': '8'}
+    """
+    return {name: Number.exact(int(count), "d") for name, count in counts.items()}
+
+
+def inflation(row: pd.Series, *, students: int, prompts: int) -> Number | None:
+    """How much an estimate exceeds what it is of, as a share, where the excess does not depend on it.
+
+    Parameters
+    ----------
+    row : Series
+        simulated, and predicted: something that varies as the variance between students on prompts does.
+    students, prompts : int
+        Behind it. Its relative error is about √(2/((students − 1)·prompts)), that of a variance of normal numbers.
+
+    Returns
+    -------
+    Number or None
+        None where that error leaves no upper limit.
+
+    Examples
+    --------
+    >>> str(inflation(pd.Series({"simulated": 0.14, "predicted": 0.1}), students=9, prompts=100))
+    '40 % [35 %, 46 %]'
+    """
+    more = row["simulated"] / row["predicted"] - 1.0
+    reach = float(normal_quantile() * TWO_RUNS * np.sqrt(2.0 / ((students - 1) * prompts)))
+    if not np.isfinite(more) or reach >= 1.0:
+        return None
+    return Number.measured(more, *sorted((more / (1.0 + reach), more / (1.0 - reach))), ".0%", shows="limits")
