@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from uqkd.estimators import LEVEL
 from uqkd.estimators.comparing.crossed import Side, Spread
 from uqkd.estimators.comparing.deciding import power_of
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory.coverage.comparing import PROMPT_BY_METHOD, Cell, simulated
@@ -110,7 +111,7 @@ def main(options: Options, run: Run) -> None:
     count, correlation = max(options.students), min(options.correlations)
     own = table[table["students"] == count].set_index(["pairs", "correlation", "difference"])["found"]
     apart, pairs = own.loc[False, 0.0], own.loc[True, correlation]
-    close = (apart[apart.index > 0] - 0.25).abs().idxmin()  # where independent students find about a quarter
+    close = quarter(table, count)
     size = table[table["difference"] == 0.0]
     caption = (
         f"Share of {options.replicates:,} experiments in which two methods are found to differ, {options.prompts} prompts. "
@@ -119,4 +120,34 @@ def main(options: Options, run: Run) -> None:
     )
     if len(size):
         caption += f" Where nothing differs {size['found'].min():.0%} to {size['found'].max():.0%} are found."
-    figures.publish(run, plot(table), table=table, caption=caption, group="across", place=55)
+    said = {"caption": caption, "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="across", place=55)
+
+
+def quarter(table: pd.DataFrame, count: int) -> float:
+    """The true difference that so many independent students find in about a quarter of experiments, by their power."""
+    apart = table[(table["students"] == count) & ~table["pairs"] & (table["difference"] > 0)].set_index("difference")
+    return float((apart["power"] - 0.25).abs().idxmin())
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Shares of experiments that find it, with the most students and the least correlation."""
+    count, correlation = int(table["students"].max()), table.loc[table["pairs"], "correlation"].min()
+    close = quarter(table, count)
+    rows = table[(table["students"] == count) & (table["difference"] == close)]
+    own = rows.set_index(["pairs", "correlation"])[["found", "standard_error"]]
+    apart, pairs = own.loc[(False, 0.0)], own.loc[(True, correlation)]
+    gain = pairs["found"] - apart["found"], float(np.hypot(pairs["standard_error"], apart["standard_error"]))
+    numbers = {
+        "apart": measured.mean(*apart, ".0%"), "pairs": measured.mean(*pairs, ".0%"), "gain": measured.mean(*gain, "+.0%"),
+        "count": Number.exact(count, "d"), "correlation": Number.exact(float(correlation), "g"),
+        "difference": Number.exact(close, "g"), "times": measured.ratio(tuple(pairs), tuple(apart), ".1f", shows="limits"),
+    }  # fmt: skip
+    more = {"above": "more", "below": "less than they do", "open": "nothing that is sure"}[
+        measured.side(numbers["gain"])
+    ]
+    sentence = (
+        f"{more}: {{count}} pairs of seeds whose students correlate by {{correlation}} find a difference of {{difference}} "
+        "standard deviations in {pairs} of experiments, {count} independent students a method in {apart} ({times} times as often)"
+    )
+    return measured.stated(sentence, numbers)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from uqkd import data
 from uqkd.estimators import Moments, comparison, variance_half_widths
 from uqkd.linear import Teacher, bootstrap_students
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -124,4 +125,35 @@ def main(options: Options, run: Run) -> None:
         f"teacher's noise-free answers the variance is rounding error (at most {zero:.0e} of Var y; lower panels). With ground "
         f"truth the simulated variance differs from the large-sample sandwich by {', '.join(parts)} ({captions.BARS})."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=60)
+    said = {"caption": caption, "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="linear", place=60)
+
+
+ROUNDING = 1e-20  # of Var y: below it, students differ by nothing but rounding
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Variance over that of the sandwich, at the fewest rows per coefficient and where T9 is judged."""
+    truth = table[table["labels"] == "truth"]
+    truth = truth.assign(
+        rows=truth["drawn"] / truth["coefficients"],
+        excess=truth["simulated"] / truth["predicted"],
+        error=truth["standard_error"] / truth["predicted"],
+    )
+    few, judged = truth.loc[truth["rows"].idxmin()], truth[(truth["statement"] == "T9") & truth["z"].notna()]
+    numbers = {
+        "few": measured.changed(measured.positive(few["excess"], few["error"], shows="limits"), lambda v: v - 1.0, "+.0%"),
+        "few_rows": Number.exact(float(few["rows"]), ".0f"), "z": measured.largest_z(judged["z"]),
+        "n": Number.exact(len(judged), "d"), "from": Number.exact(JUDGED_FROM, "d"),
+    }  # fmt: skip
+    relative = judged["standard_error"] / judged["simulated"]
+    pooled = measured.positive(*measured.pooled(judged["excess"], relative), shows="limits")
+    numbers["many"] = measured.changed(pooled, lambda v: v - 1.0, "+.1%")
+    nothing = table.loc[table["labels"] == "teacher", "simulated"].max() < ROUNDING
+    sentence = "nothing" if nothing else "something even"
+    sentence += " with the teacher's noise-free answers; with ground truth students vary by {few} against the sandwich of T9 at "
+    sentence += "{few_rows} rows per coefficient"
+    if len(judged):
+        follow = "as it says" if measured.agree(numbers["z"]) else "not as it says either"
+        sentence += f", from {{from}} on {follow} ({{many}}; largest |z| of {{n}}: {{z}})"
+    return measured.stated(sentence, numbers)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from uqkd import data
 from uqkd.estimators import comparison, decompose_variance, mean_and_error, percent, tails, variance_of_means
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -111,4 +112,30 @@ def main(options: Options, run: Run) -> None:
         f"{unbiased.loc[few, 'low']:.1f} and {unbiased.loc[few, 'high']:.1f} at R = {few}, between {unbiased.loc[many, 'low']:.2f} "
         f"and {unbiased.loc[many, 'high']:.2f} at R = {many}. Negative estimates are drawn as they are."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, group="across", place=50)
+    said = {"caption": caption, "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="across", place=50)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Both estimates over the truth, with the fewest and the most answers, on the data set where the plug-in errs most."""
+    worst = table.loc[table["own_over_truth"].idxmax(), "data"]
+    first = table[table["data"] == worst].set_index(["estimator", "responses"])
+    few, many = table["responses"].min(), table["responses"].max()
+    unbiased = table[table["estimator"] == "unbiased"]
+    numbers = {
+        "few": Number.exact(int(few), "d"),
+        "many": Number.exact(int(many), "d"),
+        "z": measured.largest_z(unbiased["z"]),
+    }
+    for name, at in (("times", few), ("times_many", many)):
+        row = first.loc[("plug-in", at)]
+        numbers[name] = measured.positive(row["simulated"], row["standard_error"], ".0f" if at == few else ".1f")
+    mean = measured.pooled(unbiased["simulated"], unbiased["standard_error"])
+    numbers["unbiased"] = measured.mean(*mean, ".3f", shows="limits")
+    above = {"above": "no: it reports", "below": "no, it is too small:", "open": "it cannot be told from the truth:"}
+    right = "is right on average" if measured.agree(numbers["z"]) else "is not right either"
+    sentence = (
+        f"{above[measured.side(numbers['times'], 1.0)]} {{times}} times the truth from {{few}} answers per prompt on {worst}, "
+        f"{{times_many}} times from {{many}}; the unbiased estimate {right} ({{unbiased}} of it)"
+    )
+    return measured.stated(sentence, numbers)

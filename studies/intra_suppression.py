@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.estimators import LEVEL, comparison, decompose_variance, mean_and_error, normal_half_width, percent
 from uqkd.linear import Design, Students, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -113,4 +114,22 @@ def main(options: Options, run: Run) -> None:
         f"(theory {1 / k:.3f}) and its {percent()} interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with "
         f"the spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=40)
+    said = {"caption": caption, "answer": answer(table, k)}
+    figures.publish(run, plot(table), table=table, **said, group="linear", place=40)
+
+
+def answer(table: pd.DataFrame, k: int) -> Answer | None:
+    """What two heads report and hold at k, on the first data set."""
+    rows = table[(table["data"] == table["data"].iloc[0]) & (table["k"] == k)].set_index(["quantity", "head"])
+    rows, z = rows[["simulated", "standard_error"]], measured.largest_z(table["z"])
+    numbers = {"k": Number.exact(k, "d"), "z": z, "n": Number.exact(int(table["z"].notna().sum()), "d")}
+    for head, shows in (("targets", "limits"), ("carried", "value")):
+        numbers[f"{head}_kept"] = measured.positive(*rows.loc["intra-student variance", head], ".0%", shows=shows)
+        numbers[f"{head}_inside"] = measured.mean(*rows.loc[COVERAGE, head], ".0%")
+    numbers["targets_kept"] = measured.changed(numbers["targets_kept"], lambda v: v, ".1%")
+    found = "a k-th of the teacher's variance" if measured.agree(z) else "not what T3 says"
+    sentence = (
+        f"{found}: at k = {{k}} they keep {{targets_kept}} of it, and their {percent()} intervals hold {{targets_inside}} of its "
+        "answers; where the average carries its spread along, {carried_kept} and {carried_inside}"
+    )
+    return measured.stated(sentence, numbers)

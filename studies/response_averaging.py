@@ -15,7 +15,8 @@ from scipy import stats
 from uqkd import data, seeds
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law, normal_quantile
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -131,6 +132,28 @@ def main(options: Options, run: Run) -> None:
         f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). {floor} "
         "averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
-    figures.publish(
-        run, plot(table, fitted), table=table, caption=caption, more={"fits": fitted}, group="linear", place=20
-    )
+    said = {"caption": caption, "answer": answer(fitted)}
+    figures.publish(run, plot(table, fitted), table=table, **said, more={"fits": fitted}, group="linear", place=20)
+
+
+def answer(fitted: pd.DataFrame) -> Answer | None:
+    """Exponent and floor of all data sets and noise levels together; each has students of its own."""
+
+    def estimate(what: str, form: str) -> Number | None:
+        rows = fitted[fitted["what"] == what]
+        errors = (rows["high"] - rows["low"]) / (2 * normal_quantile())
+        return measured.mean(*measured.pooled(rows["estimate"], errors), form, shows="limits")
+
+    exponent, floor = estimate("exponent", "+.3f"), estimate("floor", ".2%")
+    bound = measured.changed(floor, lambda v: max(v, 0.0), ".2%")
+    numbers = {"exponent": exponent, "floor": floor, "slope": estimate("slope", ".3f")}
+    if bound is not None:  # another run finds its bound within as much again
+        numbers["bound"] = measured.within(bound.high, bound.value, 2 * bound.high - bound.value, ".2%")
+    left = {
+        "above": "all of it but a floor, {floor} of the variance at k = 1",
+        "below": "all of it (a fitted floor of {floor})",
+    }
+    found = left.get(measured.side(floor), "all of it: any floor is below {bound} of the variance at k = 1")
+    power = "as 1/k" if measured.side(exponent, -1.0) == "open" else "not as 1/k"
+    sentence = f"{found}; it falls {power} (exponent {{exponent}}, all levels of noise together)"
+    return measured.stated(sentence, numbers)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from uqkd import data, seeds
 from uqkd.estimators import Moments, comparison
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -111,4 +112,24 @@ def main(options: Options, run: Run) -> None:
         f"{options.replicates:,} students per point. Lines are T1 and T2 without any fitted number; points are simulations "
         f"{captions.BARS}. Largest |z| of {len(judged)} comparisons: {judged['z'].abs().max():.2f}."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, group="linear", place=10)
+    said = {"caption": caption, "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="linear", place=10)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Simulated over predicted, all settings together."""
+    judged = table[(table["statement"] != "") & table["z"].notna()]
+    z = measured.largest_z(judged["z"])
+    rows = judged[judged["quantity"] == "inter-student variance"]
+    relative = rows["standard_error"] / rows["simulated"]
+    share = measured.pooled(rows["simulated"] / rows["predicted"], relative)
+    numbers = {"share": measured.positive(*share, ".3f", shows="limits"), "z": z, "n": Number.exact(len(judged), "d")}
+    if measured.agree(z):
+        sentence = (
+            "as T1 and T2 say: the variance between students is σ_T²·h(x), linear in the noise (simulation over theory "
+        )
+        sentence += "{share}), and test error follows T2 (largest |z| of {n}: {z})"
+    else:
+        sentence = "not as T1 and T2 say: the variance between students is {share} times σ_T²·h(x) "
+        sentence += "(largest |z| of {n}: {z})"
+    return measured.stated(sentence, numbers)
