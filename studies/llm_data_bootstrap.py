@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares
 from uqkd.llm import SeedDesign, Testbed, weigh
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
-from uqkd.report import captions, elsewhere, figures
+from uqkd.report import captions, elsewhere, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -103,13 +103,13 @@ def answer(table: pd.DataFrame) -> Answer | None:
         )
     }  # fmt: skip
     more = elsewhere.difference(moved["resampled"], moved["own"])
-    than = {"above": "more than", "below": "less than", "open": "about as much as"}[elsewhere.side(more)]
+    than = {"above": "more than", "below": "less than", "open": "about as much as"}[measured.side(more)]
     sentence = (
         f"{than} the teacher's sampling: with resampled prompts {{resampled}} of G_p moves between students, with "
         "responses of their own (k = {k}) {own}, with both {both}, with neither {neither}"
     )
     numbers = {name: elsewhere.estimate(rows) for name, rows in moved.items()}
-    return elsewhere.stated(sentence, {**numbers, "more": more, "k": Number.exact(int(table["k"].iloc[0]), "d")})
+    return measured.stated(sentence, {**numbers, "more": more, "k": Number.exact(int(table["k"].iloc[0]), "d")})
 
 
 def caption(table: pd.DataFrame) -> str:

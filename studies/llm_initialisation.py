@@ -20,7 +20,7 @@ from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.training.ways_to_train import stacked_of
 from uqkd.llm.synthetic.questions import uncertain_prompts
-from uqkd.report import captions, elsewhere, figures
+from uqkd.report import captions, elsewhere, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -119,13 +119,13 @@ def answer(table: pd.DataFrame) -> Answer | None:
     after = elsewhere.rows_of(table, when="after", quantity="inter")
     end = elsewhere.estimate(after.nlargest(1, "simulated"), ".3f", shows="limits")
     others = 1.0 / int(table["k"].iloc[0])
-    small, beside = elsewhere.side(end, HARDLY), elsewhere.side(end, others)
+    small, beside = measured.side(end, HARDLY), measured.side(end, others)
     far = "hardly at all" if small == "below" else "less than others" if beside == "below" else "as far as others"
     sentence = (
         f"{far}: on the same responses the variance between them ends at {{end}} of G_p at most, wherever they begin, where other "
         f"responses for each would leave 1/k = {{others}}"
     )
-    return elsewhere.stated(sentence, {"end": end, "others": Number.exact(others, ".2g")})
+    return measured.stated(sentence, {"end": end, "others": Number.exact(others, ".2g")})
 
 
 def caption(table: pd.DataFrame) -> str:

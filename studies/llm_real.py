@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from uqkd.llm.measuring.tables.coded import numbered
 from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, judged, name_of, summary, values_of
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
 from uqkd.testbeds.options import ModelOptions
@@ -200,8 +201,8 @@ def main(options: Options, run: Run) -> None:
         answers = numbered(answers.iloc[order].reset_index(drop=True))
     values = beside_undistilled(values_of(answers))
     table, more = summary(values), {"claims": claims(values), "answers": answers}
-    said = caption(table, more["claims"], options)
-    figures.publish(run, plot(table), table=table, caption=said, more=more, group="llm", place=240)
+    said = {"caption": caption(table, more["claims"], options), "answer": answer(table, more["claims"])}
+    figures.publish(run, plot(table), table=table, more=more, **said, group="llm", place=240)
 
 
 def draw(options: Options) -> str:
@@ -214,26 +215,51 @@ def draw(options: Options) -> str:
     return experiment.fingerprint(options.teacher, options.student)
 
 
+def answer(table: pd.DataFrame, decided: pd.DataFrame) -> Answer | None:
+    """What becomes of the published claims; each number with the limits of its interval."""
+    numbers: dict[str, Number | None] = {}
+    for _, row in table[table["k"].isin({0, 1, (most := table["k"].max())})].iterrows():
+        name = f"{row['part']} {row['method']} {row['quantity']}".replace(" ", "_")
+        sign = "+" if row["quantity"] == "nats_more" else ""
+        numbers[name] = measured.within(row["estimate"], row["low"], row["high"], f"{sign}.2f", shows="limits")
+    says = {}
+    for (part, quantity), rows in decided.groupby(["part", "quantity"], sort=False):
+        names = [f"{part} {quantity} {said.split()[0]}".replace(" ", "_") for said in rows["comparison"]]
+        names[1:] = [f"{name}_multi" if quantity == "intra" else name for name in names[1:]]
+        limits = zip(rows["estimate"], rows["low"], rows["high"], strict=True)
+        numbers |= {n: measured.within(*one, "+.2f", shows="limits") for n, one in zip(names, limits, strict=True)}
+        sides = [measured.side(numbers[name]) for name in names]
+        holds = "holds" if set(sides) == {"below"} else "does not hold" if "above" in sides else "is not decided"
+        says[part, quantity] = holds
+    numbers |= {"k": Number.exact(most, "d")}
+    sentence = (
+        f"**that one response suppresses intra-student variance {says['trained', 'intra']}** on questions trained on "
+        "({trained_single_intra}, teacher {trained_teacher_intra}; κ = {trained_single_kappa}), on held-out ones "
+        f"it {says['held out', 'intra']}; **that averaging and weighting reduce systematic noise {says['trained', 'repeated']}** "
+        f"(medoid {{trained_repeated_medoid}}), that they reduce hallucination {says['trained', 'unsupported']}; held-out loss "
+        "in nats a token against no distillation: {held_out_multi_nats_more} with all {k} responses, "
+        "{held_out_single_nats_more} with one"
+    )
+    return measured.stated(sentence, numbers)
+
+
 def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str:
     rows = table.set_index(["part", "method", "k", "quantity"])
-    multi = table[table["method"] == "multi"]
-    one, many = ("single", 1), ("multi", int(multi["k"].max()))
-
-    def said(*where: Any, sign: str = "") -> str:
-        return captions.limits(rows.loc[where], f"{sign}.2f")
-
+    many = ("multi", int(table.loc[table["method"] == "multi", "k"].max()))
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
     counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
-    text = f"{source}{int(multi['students'].iloc[0])} students per method, questions: {counts}. "
+    students = int(table.loc[table["method"] == "multi", "students"].iloc[0])
+    text = f"{source}{students} students per method, questions: {counts}. "
     text += f"Points with {captions.INTERVALS} over students and questions; dashed lines: the teacher. "
     for part in PARTS:
-        text += (
-            f"On {part} questions students of one response keep {said(part, *one, 'intra')} of Gini variance within, those of "
-            f"{many[1]} {said(part, *many, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
-            f"κ = {said(part, *one, 'kappa')} and {said(part, *many, 'kappa')}; their loss on unseen responses is that of the "
-            f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
-            f"nats a token; {said(part, *one, 'length_cut')} and {said(part, *many, 'length_cut')} of their answers were cut. "
+        kept, kappa = (
+            [captions.limits(rows.loc[(part, *one, quantity)], ".2f") for one in (("single", 1), many)]
+            for quantity in ("intra", "kappa")
         )
+        text += (
+            f"On {part} questions students of one response keep {kept[0]} of Gini variance within, those of {many[1]} "
+        )
+        text += f"{kept[1]}; κ = {kappa[0]} and {kappa[1]}. "
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
         parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{row['needed']}" for _, row in own.iterrows())
         text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '

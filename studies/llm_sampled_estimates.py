@@ -24,7 +24,7 @@ from uqkd.llm.measuring.errors import grade
 from uqkd.llm.synthetic.exact import consecutive
 from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, elsewhere, figures
+from uqkd.report import captions, elsewhere, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
@@ -237,7 +237,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         " (largest |z| {z} of {limit} allowed); of {wrong} wrong versions {rejected} are rejected; of {responses} answers per "
         "prompt the plug-in reports {inter} too much variance between students of k = {k}"
     )
-    return elsewhere.stated(sentence, numbers)
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

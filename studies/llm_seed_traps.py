@@ -26,8 +26,8 @@ from uqkd.llm.models.revision import model_revision
 from uqkd.llm.synthetic.questions import answer_ids, first_words, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
-from uqkd.report import captions, elsewhere, figures
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base
@@ -232,7 +232,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
             "; consecutive seeds measure {consecutive}, no seed {engine}, and one seed for all prompts makes their "
         )
         sentence += "average vary {broadcast} times as much as it should"
-    return elsewhere.stated(sentence, numbers)
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -35,7 +35,8 @@ from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares
 from uqkd.llm import Responses as Drawn
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.report.shares import SHARES, memorised_lines, share_points
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -205,36 +206,48 @@ def main(options: Options, run: Run) -> None:
     fingerprint = testbed.draw(training, per_student=options.per_student, **how)
     of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, len(training)), group="llm", place=200)
+    said = {"caption": caption(table, len(training)), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="llm", place=200)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What students keep and what moves between them, as shares of G_p, both kinds of questions together."""
+    rows = elsewhere.rows_of(table, student="transformer", prompts="training")
+    each, crowd = (elsewhere.rows_of(rows, asked=asked) for asked in ("each", "crowd"))
+    multi, medoid = (elsewhere.rows_of(each, method=method) for method in ("multi", "medoid"))
+    invalid = elsewhere.rows_of(crowd, quantity="outside the valid answers").set_index("steps")["simulated"]
+    able = invalid.index[invalid < LARGEST_SHARE_OUTSIDE]
+    parts = {
+        "one": elsewhere.rows_of(multi, k=1), "many": elsewhere.rows_of(multi, k=multi["k"].max()),
+        "medoid": elsewhere.rows_of(medoid, k=medoid["k"].max()),
+        "early": elsewhere.rows_of(crowd, steps=able.min()), "late": elsewhere.rows_of(crowd, steps=able.max()),
+    }  # fmt: skip
+    numbers = elsewhere.whole(k=multi["k"].max(), chosen=medoid["k"].max())
+    for name, part in parts.items():
+        for quantity in SHARES:
+            numbers[f"{name}_{quantity}"] = elsewhere.estimate(elsewhere.rows_of(part, quantity=quantity))
+    less = elsewhere.difference(*(elsewhere.rows_of(parts[name], quantity="intra") for name in ("one", "many")))
+    found = {"below": "almost none", "above": "more", "open": "no less"}[measured.side(less)]
+    unbiased = "unbiased" if measured.side(numbers["many_total"], 1.0) == "open" else "biased"
+    sentence = (
+        f"{found} of one response per prompt once it is memorised ({{one_intra}} of G_p; {{one_inter}} moves between students), "
+        f"{{many_intra}} of {{k}} ({unbiased}, κ = {{many_total}}); trained on the medoid of {{chosen}} it keeps {{medoid_intra}}, "
+        "and {medoid_inter} moves; of one response to each of many like prompts {early_intra} while it generalises, "
+        "{late_intra} when it has memorised them"
+    )
+    return measured.stated(sentence, {**numbers, "less": less})
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:
     rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
     full: Any = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
-
-    def said(*where: Any) -> str:
-        return captions.simulated(full.loc[where])
-
-    least, most_k = (getattr(rows.loc[rows["method"] == "multi", "k"], end)() for end in ("min", "max"))
+    least, most = (getattr(rows.loc[rows["method"] == "multi", "k"], end)() for end in ("min", "max"))
     text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher. "
-    text += (
-        f"Students of one response keep {said('multi', 'home', least, 'intra')} of G_p, "
-        f"κ = {said('multi', 'home', least, 'total')}; of {most_k}, {said('multi', 'home', most_k, 'intra')}, "
-        f"κ = {said('multi', 'home', most_k, 'total')} (own answers) and {said('multi', 'food', most_k, 'total')} (group). "
-    )
-    if (rows["method"] == "medoid").any():
-        most = rows.loc[rows["method"] == "medoid", "k"].max()
-        medoid: Any = ("medoid", "home", most, "total")
-        text += (
-            f"The medoid of {most} responses leaves κ = {said(*medoid)}, T5 says {full.loc[medoid]['predicted']:.2f}. "
-        )
-    crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
-    able = crowd[crowd["outside the valid answers"] < LARGEST_SHARE_OUTSIDE]
-    if len(able):
-        first, last = able.iloc[0], able.iloc[-1]
-        text += (
-            f"One response to each of many prompts that share a law: after {able.index[0]} steps students keep "
-            f"{first['intra']:.2f} of G_p with {first['outside the valid answers']:.2f} of their answers invalid; after "
-            f"{able.index[-1]}, when each prompt's own response is memorised, {last['intra']:.2f}."
-        )
+    for relation, meaning in UNCERTAIN.items():
+        kept = [captions.simulated(full.loc[("multi", relation, k, "intra")]) for k in (least, most)]
+        text += f"{meaning.capitalize()}: students of k = {least} and {most} keep {kept[0]} and {kept[1]} of G_p"
+        for k in sorted(rows.loc[rows["method"] == "medoid", "k"].unique()):
+            row = full.loc[("medoid", relation, k, "total")]
+            text += f"; the medoid of {k} leaves κ = {captions.simulated(row)}, T5 says {row['predicted']:.2f}"
+        text += ". "
     return text.strip()

@@ -22,7 +22,7 @@ from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergen
 from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import uncertain_prompts
-from uqkd.report import captions, elsewhere, figures
+from uqkd.report import captions, elsewhere, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -174,17 +174,15 @@ def answer(table: pd.DataFrame) -> Answer | None:
         "low": Number.exact(low, "g"), "high": Number.exact(high, "g"), "one": Number.exact(one, "d"),
         "many": Number.exact(many, "d"),
     }  # fmt: skip
-    moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[
-        elsewhere.side(numbers["growth"])
-    ]
-    like = "as" if elsewhere.side(numbers["kappa"], 1.0) == "open" else "not as"
-    apart = {"above": "above", "below": "below", "open": "not told from"}[elsewhere.side(numbers["outside"])]
+    moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[measured.side(numbers["growth"])]
+    like = "as" if measured.side(numbers["kappa"], 1.0) == "open" else "not as"
+    apart = {"above": "above", "below": "below", "open": "not told from"}[measured.side(numbers["outside"])]
     sentence = (
         f"a higher one {moved} what lies between students: from T = {{low}} to {{high}} their variance at k = {{one}} goes from "
         f"{{cold}} to {{hot}}, {like} the teacher's does (κ = {{kappa}}); the mass that students of {{many}} responses put outside the valid "
         f"answers is {apart} the teacher's ({{outside}} on average over temperatures)"
     )
-    return elsewhere.stated(sentence, numbers)
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ from uqkd.llm import (
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, elsewhere, figures
+from uqkd.report import captions, elsewhere, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -230,8 +230,8 @@ def answer(table: pd.DataFrame) -> Answer | None:
             own = elsewhere.rows_of(less, method=method, k=k)
             numbers[f"{method.partition(',')[0]}_less_{end}"] = elsewhere.estimate(own, "+.2f", positive=False)
     differ = {method: [numbers[f"{method}_less_{end}"] for end in ("low", "high")] for method in METHODS[1:]}
-    nearer = [method for method, found in differ.items() if "below" in map(elsewhere.side, found)]
-    blended = {elsewhere.side(number) for number in differ["precision"]}
+    nearer = [method for method, found in differ.items() if "below" in map(measured.side, found)]
+    blended = {measured.side(number) for number in differ["precision"]}
     says = "helps" if blended == {"below"} else "hurts" if blended == {"above"} else "is not told from it at both"
     sentence = (
         f"{' and '.join(nearer) or 'none'} comes nearer than weight 1/k on all responses, at squared distance {{multi_low}} and "
@@ -239,7 +239,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         f"variance) at any k; blending in answers of cross-fitted students {says} ({{precision_less_low}}, "
         "{precision_less_high}); twice {low} responses take off {multi_less_low}"
     )
-    return elsewhere.stated(sentence, numbers)
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -6,15 +6,13 @@ differs from the one here by the errors of both. Intervals of one run are too na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from uqkd.estimators import half_width, normal_quantile, variance_half_widths
-from uqkd.report.answers import Answer, Number, Shows
+from uqkd.estimators import normal_quantile
+from uqkd.report import measured
+from uqkd.report.answers import Number, Shows
 
 TWO_RUNS = np.sqrt(2.0)  # standard error of the difference of two runs, in those of one
 
@@ -42,7 +40,7 @@ def estimate(rows: pd.DataFrame, form: str = ".2f", *, shows: Shows = "value", p
     form, shows : str
         Of the number.
     positive : bool
-        A variance or another positive estimate (`variance_half_widths`) rather than a mean or a difference (Student's t).
+        A variance or another positive estimate (`measured.positive`) rather than a mean or a difference (Student's t).
 
     Returns
     -------
@@ -56,14 +54,10 @@ def estimate(rows: pd.DataFrame, form: str = ".2f", *, shows: Shows = "value", p
     ('0.50 [0.22, 0.78]', None)
     """
     value, error = (rows[name].mean(skipna=False) for name in ("simulated", "standard_error"))
-    if len(rows) == 0 or not np.isfinite([value, error]).all():
+    if len(rows) == 0:
         return None
-    students, error = int(rows["students"].min()), error * TWO_RUNS
-    if positive:
-        down, up = variance_half_widths(value, error, students)
-    else:
-        down = up = half_width(error, students)
-    return Number.measured(value, value - down, value + up, form, shows=shows)
+    limited = measured.positive if positive else measured.mean
+    return limited(value, error * TWO_RUNS, form, shows=shows, students=int(rows["students"].min()))
 
 
 def difference(
@@ -100,32 +94,6 @@ def count_beyond(z: ArrayLike, limit: float) -> Number:
     size, reach = np.abs(np.asarray(z, dtype=float)), normal_quantile() * TWO_RUNS
     found, least, most = (int((size > bound).sum()) for bound in (limit, limit + reach, limit - reach))
     return Number.measured(found, least, most, ".0f", shows="limits")
-
-
-def side(number: Number | None, than: float = 0.0) -> Literal["above", "below", "open"]:
-    """On which side of a value all limits of a number lie.
-
-    Examples
-    --------
-    >>> side(Number.measured(0.2, 0.1, 0.3)), side(Number.measured(0.2, -0.1, 0.5)), side(Number.exact(-1.0))
-    ('above', 'open', 'below')
-    """
-    if number is None:
-        return "open"
-    return "above" if number.low > than else "below" if number.high < than else "open"
-
-
-def stated(sentence: str, numbers: Mapping[str, Number | None]) -> Answer | None:
-    """The answer without the numbers that could not be had; None if the sentence needs one of them.
-
-    Examples
-    --------
-    >>> stated("{a}", {"a": Number.exact(1.0), "b": None}), stated("{b}", {"b": None})
-    (Answer(sentence='{a}', numbers={'a': Number(value=1.0, low=1.0, high=1.0, form='.2f', shows='value')}), None)
-    """
-    known = {name: number for name, number in numbers.items() if number is not None}
-    missing = [name for name, number in numbers.items() if number is None and f"{{{name}}}" in sentence]
-    return None if missing else Answer(sentence, known)
 
 
 def whole(**counts: float) -> dict[str, Number]:
