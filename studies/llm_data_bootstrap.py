@@ -90,8 +90,7 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world)
     fingerprint = testbed.draw(prompts, per_student=options.k, **options.only("students", "backend"))
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    said = {"caption": caption(table), "answer": answer(table)}
-    figures.publish(run, plot(table), table=table, **said, group="llm", place=260)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=260)
 
 
 def answer(table: pd.DataFrame) -> Answer | None:

@@ -110,8 +110,7 @@ def main(options: Options, run: Run) -> None:
         uncertain_prompts(testbed.world), students=1, per_student=options.k, backend=options.backend
     )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    said = {"caption": caption(table), "answer": answer(table)}
-    figures.publish(run, plot(table), table=table, **said, group="llm", place=250)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=250)
 
 
 def answer(table: pd.DataFrame) -> Answer | None:

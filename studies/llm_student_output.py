@@ -6,9 +6,7 @@ texts). Answers of this world can be listed, so that every student's answer dist
 and inter-student variance have no sampling noise. A student that memorises k responses keeps 1 − 1/k of the teacher's
 Gini variance G_p, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. One that
 memorises the medoid keeps nothing, and what moves between students is the Gini variance of the medoid's law (T5): less than
-G_p, so that they are too sure together. Both are exact for the responses themselves, which are judged; transformers need not
-memorise, and are drawn beside the theory without being judged. Students of one response to each of many prompts that share a
-law keep most of it while they generalise, and none once every prompt's own response is memorised.
+G_p. Both are exact for the responses themselves, which are judged; transformers need not memorise, and are drawn beside.
 """
 
 from __future__ import annotations
@@ -45,6 +43,8 @@ from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
 
+ASKED = (("crowd", "multi"), ("each", "multi"), ("each", "medoid"))
+ALMOST_NONE = 0.1  # share of G_p
 LARGEST_SHARE_OUTSIDE = 0.2  # students that put less outside the valid answers know what they are asked
 
 
@@ -213,21 +213,17 @@ def main(options: Options, run: Run) -> None:
 def answer(table: pd.DataFrame) -> Answer | None:
     """What students keep and what moves between them, as shares of G_p, both kinds of questions together."""
     rows = elsewhere.rows_of(table, student="transformer", prompts="training")
-    each, crowd = (elsewhere.rows_of(rows, asked=asked) for asked in ("each", "crowd"))
-    multi, medoid = (elsewhere.rows_of(each, method=method) for method in ("multi", "medoid"))
+    crowd, multi, medoid = (rows[(rows["asked"] == a) & (rows["method"] == m)] for a, m in ASKED)
     invalid = elsewhere.rows_of(crowd, quantity="outside the valid answers").set_index("steps")["simulated"]
-    able = invalid.index[invalid < LARGEST_SHARE_OUTSIDE]
-    parts = {
-        "one": elsewhere.rows_of(multi, k=1), "many": elsewhere.rows_of(multi, k=multi["k"].max()),
-        "medoid": elsewhere.rows_of(medoid, k=medoid["k"].max()),
-        "early": elsewhere.rows_of(crowd, steps=able.min()), "late": elsewhere.rows_of(crowd, steps=able.max()),
-    }  # fmt: skip
-    numbers = elsewhere.whole(k=multi["k"].max(), chosen=medoid["k"].max())
+    able, k = invalid.index[invalid < LARGEST_SHARE_OUTSIDE], multi["k"].max()
+    numbers = elsewhere.whole(k=k, chosen=(chosen := medoid["k"].max()))
+    parts = {"one": multi[multi["k"] == 1], "many": multi[multi["k"] == k], "medoid": medoid[medoid["k"] == chosen]}
+    parts |= {"early": crowd[crowd["steps"] == able.min()], "late": crowd[crowd["steps"] == able.max()]}
     for name, part in parts.items():
-        for quantity in SHARES:
-            numbers[f"{name}_{quantity}"] = elsewhere.estimate(elsewhere.rows_of(part, quantity=quantity))
+        of = {quantity: elsewhere.rows_of(part, quantity=quantity) for quantity in SHARES}
+        numbers |= {f"{name}_{quantity}": elsewhere.estimate(own) for quantity, own in of.items()}
     less = elsewhere.difference(*(elsewhere.rows_of(parts[name], quantity="intra") for name in ("one", "many")))
-    found = {"below": "almost none", "above": "more", "open": "no less"}[measured.side(less)]
+    found = "almost none" if measured.side(numbers["one_intra"], ALMOST_NONE) == "below" else "part"
     unbiased = "unbiased" if measured.side(numbers["many_total"], 1.0) == "open" else "biased"
     sentence = (
         f"{found} of one response per prompt once it is memorised ({{one_intra}} of G_p; {{one_inter}} moves between students), "
@@ -239,15 +235,4 @@ def answer(table: pd.DataFrame) -> Answer | None:
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:
-    rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
-    full: Any = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
-    least, most = (getattr(rows.loc[rows["method"] == "multi", "k"], end)() for end in ("min", "max"))
-    text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher. "
-    for relation, meaning in UNCERTAIN.items():
-        kept = [captions.simulated(full.loc[("multi", relation, k, "intra")]) for k in (least, most)]
-        text += f"{meaning.capitalize()}: students of k = {least} and {most} keep {kept[0]} and {kept[1]} of G_p"
-        for k in sorted(rows.loc[rows["method"] == "medoid", "k"].unique()):
-            row = full.loc[("medoid", relation, k, "total")]
-            text += f"; the medoid of {k} leaves κ = {captions.simulated(row)}, T5 says {row['predicted']:.2f}"
-        text += ". "
-    return text.strip()
+    return f"{table['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher."

@@ -179,7 +179,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     apart = {"above": "above", "below": "below", "open": "not told from"}[measured.side(numbers["outside"])]
     sentence = (
         f"a higher one {moved} what lies between students: from T = {{low}} to {{high}} their variance at k = {{one}} goes from "
-        f"{{cold}} to {{hot}}, {like} the teacher's does (κ = {{kappa}}); the mass that students of {{many}} responses put outside the valid "
+        f"{{cold}} to {{hot}}, {like} the teacher's does (κ = {{kappa}}); what students of {{many}} put outside the valid "
         f"answers is {apart} the teacher's ({{outside}} on average over temperatures)"
     )
     return measured.stated(sentence, numbers)

@@ -96,26 +96,25 @@ def count_beyond(z: ArrayLike, limit: float) -> Number:
     return Number.measured(found, least, most, ".0f", shows="limits")
 
 
-def whole(**counts: float) -> dict[str, Number]:
-    """Counts that are the same everywhere.
+def whole(**counts: float) -> dict[str, Number | None]:
+    """Counts that are the same everywhere; None for one that is not known.
 
     Examples
     --------
     >>> {name: str(number) for name, number in whole(k=4, students=8.0).items()}
     {'k': '4', 'students': '8'}
     """
-    return {name: Number.exact(int(count), "d") for name, count in counts.items()}
+    return {name: Number.exact(int(count), "d") if np.isfinite(count) else None for name, count in counts.items()}
 
 
-def inflation(row: pd.Series, *, students: int, prompts: int) -> Number | None:
+def inflation(row: pd.Series) -> Number | None:
     """How much an estimate exceeds what it is of, as a share, where the excess does not depend on it.
 
     Parameters
     ----------
     row : Series
-        simulated, and predicted: something that varies as the variance between students on prompts does.
-    students, prompts : int
-        Behind it. Its relative error is about √(2/((students − 1)·prompts)), that of a variance of normal numbers.
+        simulated, and predicted: something that varies as the variance between students on prompts does, whose relative error
+        is about √(2/((students − 1)·prompts)), that of a variance of normal numbers.
 
     Returns
     -------
@@ -124,11 +123,27 @@ def inflation(row: pd.Series, *, students: int, prompts: int) -> Number | None:
 
     Examples
     --------
-    >>> str(inflation(pd.Series({"simulated": 0.14, "predicted": 0.1}), students=9, prompts=100))
+    >>> str(inflation(pd.Series({"simulated": 0.14, "predicted": 0.1, "students": 9, "prompts": 100})))
     '40 % [35 %, 46 %]'
     """
     more = row["simulated"] / row["predicted"] - 1.0
-    reach = float(normal_quantile() * TWO_RUNS * np.sqrt(2.0 / ((students - 1) * prompts)))
+    reach = float(normal_quantile() * TWO_RUNS * np.sqrt(2.0 / ((row["students"] - 1) * row["prompts"])))
     if not np.isfinite(more) or reach >= 1.0:
         return None
     return Number.measured(more, *sorted((more / (1.0 + reach), more / (1.0 - reach))), ".0%", shows="limits")
+
+
+def named(rows: pd.DataFrame, columns: list[str], form: str = ".2f") -> dict[str, Number | None]:
+    """Number of each row of a table of intervals (estimate, low, high: of recorded answers, the same everywhere), by its columns.
+
+    Examples
+    --------
+    >>> row = {"part": "held out", "method": "single", "estimate": 0.2, "low": 0.1, "high": 0.3}
+    >>> {name: str(number) for name, number in named(pd.DataFrame([row]), ["part", "method"]).items()}
+    {'held_out_single': '0.20 [0.10, 0.30]'}
+    """
+    found = {}
+    for row in rows.to_dict("records"):
+        name = "_".join(str(row[column]) for column in columns).replace(" ", "_")
+        found[name] = measured.within(row["estimate"], row["low"], row["high"], form, shows="limits")
+    return found
