@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares
 from uqkd.llm import SeedDesign, Testbed, weigh
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 
@@ -89,7 +90,25 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world)
     fingerprint = testbed.draw(prompts, per_student=options.k, **options.only("students", "backend"))
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=260)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=260)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What moves between students as a share of G_p, both kinds of questions together."""
+    moved = {
+        name: elsewhere.rows_of(table, bootstrap=bootstrap, responses=responses, quantity="inter")
+        for name, bootstrap, responses in (
+            ("neither", False, "same"), ("own", False, "own"), ("resampled", True, "same"), ("both", True, "own"),
+        )
+    }  # fmt: skip
+    more = elsewhere.difference(moved["resampled"], moved["own"])
+    than = {"above": "more than", "below": "less than", "open": "about as much as"}[measured.side(more)]
+    sentence = (
+        f"{than} the teacher's sampling: with resampled prompts {{resampled}} of G_p moves between students, with "
+        "responses of their own (k = {k}) {own}, with both {both}, with neither {neither}"
+    )
+    numbers = {name: elsewhere.estimate(rows) for name, rows in moved.items()}
+    return measured.stated(sentence, {**numbers, "more": more, "k": Number.exact(int(table["k"].iloc[0]), "d")})
 
 
 def caption(table: pd.DataFrame) -> str:

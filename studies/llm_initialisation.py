@@ -20,11 +20,13 @@ from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.training.ways_to_train import stacked_of
 from uqkd.llm.synthetic.questions import uncertain_prompts
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 
 INDEPENDENT = -1.0  # instead of a perturbation: an initialisation of each student's own
+HARDLY = 0.1  # share of G_p, below which students differ hardly at all
 
 
 class Options(EmbeddedOptions):
@@ -106,7 +108,21 @@ def main(options: Options, run: Run) -> None:
         uncertain_prompts(testbed.world), students=1, per_student=options.k, backend=options.backend
     )
     table = run.cells(cells(options, str(testbed.folder), fingerprint), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=250)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=250)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What is left between students after training, from whichever beginning leaves most."""
+    after = elsewhere.rows_of(table, when="after", quantity="inter")
+    end = elsewhere.estimate(after.nlargest(1, "simulated"), ".3f", shows="limits")
+    others = 1.0 / int(table["k"].iloc[0])
+    small, beside = measured.side(end, HARDLY), measured.side(end, others)
+    far = "hardly at all" if small == "below" else "less than others" if beside == "below" else "as far as others"
+    sentence = (
+        f"{far}: on the same responses the variance between them ends at {{end}} of G_p at most, wherever they begin, where other "
+        f"responses for each would leave 1/k = {{others}}"
+    )
+    return measured.stated(sentence, {"end": end, "others": Number.exact(others, ".2g")})
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -1,12 +1,10 @@
 """Which claims about distilled language models hold on a real teacher, real questions and real students?
 
 A chat model is asked for capitals, with two worked examples before each question, and each student gets responses of its own.
-Students are the same model under adapters, asked without the examples, and trained on weighted responses: the first
-("single"), all ("multi"), the one nearest the mean embedding ("medoid", the published averaging of texts), the one nearest
-an inverse-variance weighted centre of the teacher's and an undistilled student's ("reranked", the published variance
-weighting), or the teacher's with those of cross-fitted students ("precision"). All then answer, trained and held-out questions
-alike; a claim holds or does not where the intervals of all its comparisons, students and prompts being samples, say so together.
-The preset quick draws the figure from the answers of an earlier run, which lie in docs/llm_real; `make real` asks the models.
+Students are the same model under adapters, asked without the examples, and trained on the first response ("single"), on all
+("multi"), on the one nearest the mean embedding ("medoid"), on the one nearest an inverse-variance weighted centre of the
+teacher's and an undistilled student's ("reranked"), or on the teacher's with those of cross-fitted students ("precision").
+Preset quick draws the answers kept in docs/llm_real; `make real` asks the models.
 """
 
 from __future__ import annotations
@@ -23,7 +21,8 @@ from numpy.typing import NDArray
 
 from uqkd.llm.measuring.tables.coded import numbered
 from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, judged, name_of, summary, values_of
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
 from uqkd.testbeds.options import ModelOptions
@@ -47,6 +46,7 @@ REDUCED = {
 SUPPRESSED = "single-response distillation suppresses intra-student variance"
 SOURCES = "Questions: capitals of countries (world-countries, ODbL) and of U.S. states (bsdgames, BSD)."
 PARTS = ("trained", "held out")
+STATED = ("intra", "inter", "total", "kappa", "accuracy", "unsupported", "repeated", "nats_more")
 METHODS = ("teacher", "undistilled", "single", "multi", "medoid", "reranked", "precision")
 KEY = ("llm real",)
 Array = NDArray[np.float64]
@@ -199,9 +199,9 @@ def main(options: Options, run: Run) -> None:
         order = np.lexsort([answers["k"], answers["method"].map(METHODS.index)])
         answers = numbered(answers.iloc[order].reset_index(drop=True))
     values = beside_undistilled(values_of(answers))
-    table, more = summary(values), {"claims": claims(values), "answers": answers}
-    said = caption(table, more["claims"], options)
-    figures.publish(run, plot(table), table=table, caption=said, more=more, group="llm", place=240)
+    table, decided = summary(values), claims(values)
+    said = {"caption": caption(table, decided, options), "answer": answer(table, decided), "group": "llm", "place": 240}
+    figures.publish(run, plot(table), table=table, more={"claims": decided, "answers": answers}, **said)
 
 
 def draw(options: Options) -> str:
@@ -214,26 +214,29 @@ def draw(options: Options) -> str:
     return experiment.fingerprint(options.teacher, options.student)
 
 
+def answer(table: pd.DataFrame, decided: pd.DataFrame) -> Answer | None:
+    """What becomes of the published claims, in words that the limits of their comparisons choose."""
+    about = table[table["k"].isin({0, 1, (most := table["k"].max())}) & table["quantity"].isin(STATED)]
+    numbers = elsewhere.whole(k=most) | elsewhere.named(about, ["part", "method", "quantity"])
+    less, says = decided["comparison"].str.replace(r" \d+|the ", "", regex=True), {}
+    for of, rows in decided.assign(less=less).groupby(["part", "quantity"]):
+        numbers |= (own := elsewhere.named(rows, ["part", "quantity", "less"], "+.2f"))
+        sides = {measured.side(number) for number in own.values()}
+        says[of] = "holds" if sides == {"below"} else "does not hold" if "above" in sides else "is not decided"
+    sentence = (
+        f"**that one response suppresses intra-student variance {says['trained', 'intra']}** on questions trained on "
+        "({trained_single_intra}, the teacher {trained_teacher_intra}; κ = {trained_single_kappa}), on held-out ones it "
+        f"{says['held out', 'intra']}; **that averaging and weighting reduce systematic noise {says['trained', 'repeated']}** "
+        f"(medoid {{trained_repeated_medoid_less_single}}), hallucination {says['trained', 'unsupported']}; held-out loss changes "
+        "by {held_out_multi_nats_more} nats a token with all {k} responses, by {held_out_single_nats_more} with one"
+    )
+    return measured.stated(sentence, numbers)
+
+
 def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str:
-    rows = table.set_index(["part", "method", "k", "quantity"])
-    multi = table[table["method"] == "multi"]
-    one, many = ("single", 1), ("multi", int(multi["k"].max()))
-
-    def said(*where: Any, sign: str = "") -> str:
-        return captions.limits(rows.loc[where], f"{sign}.2f")
-
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
     counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
-    text = f"{source}{int(multi['students'].iloc[0])} students per method, questions: {counts}. "
-    text += f"Points with {captions.INTERVALS} over students and questions; dashed lines: the teacher. "
-    for part in PARTS:
-        text += (
-            f"On {part} questions students of one response keep {said(part, *one, 'intra')} of Gini variance within, those of "
-            f"{many[1]} {said(part, *many, 'intra')}, the teacher has {said(part, 'teacher', 0, 'intra')}; "
-            f"κ = {said(part, *one, 'kappa')} and {said(part, *many, 'kappa')}; their loss on unseen responses is that of the "
-            f"undistilled student {said(part, *one, 'nats_more', sign='+')} and {said(part, *many, 'nats_more', sign='+')} "
-            f"nats a token; {said(part, *one, 'length_cut')} and {said(part, *many, 'length_cut')} of their answers were cut. "
-        )
+    text = f"{source}{table['students'].max()} students per method, questions: {counts}. Dashed lines: the teacher. "
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
         parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{row['needed']}" for _, row in own.iterrows())
         text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '

@@ -2,8 +2,8 @@
 
 Students answer R times to each prompt, in many independent blocks, and every measure is estimated from each block alone, as
 one must where answers cannot be listed. Here they can, so that the exact value for the very same students is known: what
-is random is the drawing alone, and independent blocks give its standard error. Estimates that are unbiased (T4, T10) are
-judged; entropies, of which no unbiased estimate exists, are shown beside them; wrong versions of the estimates must fail.
+is random is the drawing alone. Estimates that are unbiased (T4, T10) are judged; entropies, of which no unbiased estimate exists,
+are shown beside them; wrong versions of the estimates must fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from uqkd.llm.measuring.errors import grade
 from uqkd.llm.synthetic.exact import consecutive
 from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, figures
+from uqkd.report import elsewhere, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -162,8 +163,7 @@ def estimates(draws: Classes, teacher: Classes, p: Array, *, shared: Classes) ->
 def compared(units: pd.DataFrame) -> pd.DataFrame:
     """Mean of each estimate over blocks against the exact value, all judged alike."""
     groups: dict[Any, pd.DataFrame] = dict(iter(units.groupby(["k", "measure"], sort=False)))
-    rows = []
-    limit = threshold(units["k"].nunique() * len(MEASURES))
+    rows, limit = [], threshold(units["k"].nunique() * len(MEASURES))
     for (k, name), part in groups.items():
         values, first = part["estimate"].to_numpy(), part.iloc[0]
         mean, error = mean_and_error(values)
@@ -180,10 +180,8 @@ def labels() -> dict[str, str]:
     """Every estimate and its name in the figure, in the figure's order."""
     found = {name: label for name, (_, label) in MEASURES.items()}
     rules = {rule: rule if rule == "plug-in" else rule.title() for rule in RULES}
-    found |= {
-        f"{name}, {rule}": f"{label}, {said}" for name, label in ENTROPIES.items() for rule, said in rules.items()
-    }
-    return found | WRONG
+    entropies = {f"{name}, {rule}": f"{label}, {rules[rule]}" for name, label in ENTROPIES.items() for rule in rules}
+    return found | entropies | WRONG
 
 
 KINDS = {"unbiased": "unbiased: judged", "biased": "biased by nature: shown", "wrong": "wrong version: must fail"}
@@ -215,26 +213,28 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world, every=options.every)
     fingerprint = testbed.draw(prompts, per_student=max(options.ks), **options.only("students", "backend"))
     table = compared(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=240)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=240)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What passes, what fails, and by how much plug-ins are too large for students of most responses."""
+    right, wrong = (table[table["kind"] == kind] for kind in ("unbiased", "wrong"))
+    limit, largest, first, k = threshold(len(right)), right["z"].abs().max(), table.iloc[0], table["k"].max()
+    passing, rows = int((~right["rejected"]).sum()), table[table["k"] == k].set_index("quantity")
+    numbers = {name: elsewhere.inflation(rows.loc[f"{name}, plug-in"]) for name in ("inter", "information")}
+    numbers["rejected"] = elsewhere.count_beyond(wrong["z"], limit)
+    numbers |= elsewhere.whole(right=len(right), passing=passing, wrong=len(wrong), k=k, responses=first["responses"])
+    numbers |= {"z": measured.within(largest, 0.0, max(largest, limit), ".1f"), "limit": Number.exact(limit, ".1f")}
+    find = "the unbiased ones do, all {right}" if passing == len(right) else "of {right} unbiased ones {passing} do"
+    sentence = (
+        f"{find} (largest |z| {{z}} of {{limit}} allowed); of {{wrong}} wrong versions {{rejected}} are rejected; of {{responses}} "
+        "answers per prompt the plug-in reports {inter} too much variance between students (k = {k})"
+    )
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:
-    """What is seen, from the same table."""
-    first, rows = table.iloc[0], table.set_index(["k", "quantity"])
-    right, wrong = table[table["kind"] == "unbiased"], table[table["kind"] == "wrong"]
-    limit, k = threshold(len(right)), table["k"].max()
-
-    def said(name: str) -> str:
-        row: Any = rows.loc[(k, name)]
-        return f"{captions.simulated(row, '.3f')} for {row['predicted']:.3f}"
-
-    text = (
-        f"{first['students']} students, {first['prompts']} prompts, {first['blocks']} blocks of R = {first['responses']}; exact "
-        f"values of the same students. {int((~right['rejected']).sum())} of {len(right)} unbiased estimates lie within the bound, "
-        f"largest |z| = {right['z'].abs().max():.1f} of {limit:.1f}. At k = {k}: inter {said('inter')}, the plug-in "
-        f"{said('inter, plug-in')}; mutual information {said('information, plug-in')} by plug-in, "
-        f"{said('information, miller-madow')} by Miller–Madow, {said('information, chao-shen')} by Chao–Shen. "
-    )
-    passed = ", ".join(f"{WRONG[row['quantity']]} (k = {row['k']})" for _, row in wrong[~wrong["rejected"]].iterrows())
-    rejected = f"Of {len(wrong)} wrong versions {int(wrong['rejected'].sum())} are rejected by the same bound"
-    return text + (f"{rejected}; not seen: {passed}." if passed else f"{rejected}.")
+    first, passed = table.iloc[0], table[(table["kind"] == "wrong") & ~table["rejected"]]
+    unseen = ", ".join(f"{WRONG[row['quantity']]} (k = {row['k']})" for _, row in passed.iterrows())
+    text = f"{first['students']} students, {first['prompts']} prompts, {first['blocks']} blocks of R = {first['responses']}."
+    return f"{text} Wrong versions not seen: {unseen or 'none'}."

@@ -4,8 +4,7 @@ A real vLLM engine draws k responses for each student and prompt, seeded in four
 response ("keyed"); one request with n = k for each student and prompt, students at consecutive seeds, so that they share
 k − 1 of k draws; one seed per student for all prompts; and no seed, every student in a fresh engine, whose default is
 engine seed 0. Students are taken as what they were given: averages of k one-hot responses. The teacher's exact answer
-distribution says how much they must vary: G_p/k for each prompt (T4), and the sum of v_p/(k·P²) for the average over the P
-prompts, here of the shares of answers that begin with each word.
+distribution says how much they must vary: G_p/k for each prompt (T4), and the sum of v_p/(k·P²) for the average over prompts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from uqkd.llm.models.revision import model_revision
 from uqkd.llm.synthetic.questions import answer_ids, first_words, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base
@@ -212,29 +212,29 @@ def main(options: Options, run: Run) -> None:
     draws = counted(run.cells(cells(options, str(testbed.folder), model_revision(testbed.teacher)), measure))
     prompts, ordered = prompts_of(testbed, options.prompts), {name: draws[name] for name in SEEDINGS if name in draws}
     table = compared(ordered, testbed.predict_proba(prompts), first_words(prompts))
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=210)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=210)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What each seeding measures of the variance of one prompt, and one seed for all prompts of their average."""
+    asked = {name: (name, "per prompt") for name in SEEDINGS} | {"broadcast": ("broadcast", "prompt average")}
+    rows = table.set_index(["seeding", "quantity"], drop=False)
+    numbers = {name.partition(" ")[0]: elsewhere.estimate(rows[rows.index == where]) for name, where in asked.items()}
+    failing = set(table.loc[table["rejected"], "seeding"])
+    right = "which the check rejects" if "keyed" in failing else "as it should"
+    sentence = "only " if set(SEEDINGS) - failing == {"keyed"} else ""
+    sentence += f"one seed per response measures {{keyed}} of the exact variance between students, {right}"
+    if set(SEEDINGS) <= set(table["seeding"]):
+        sentence += "; consecutive seeds measure {consecutive}, no seed {engine}, and one seed for all prompts makes "
+        sentence += "their average vary {broadcast} times as much as it should"
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:
-    rows: Any = table.set_index(["seeding", "quantity"])
-
-    def said(*where: str) -> str:
-        return captions.simulated(rows.loc[where])
-
-    first = table.iloc[0]
-    text = (
-        f"{first['prompts']} prompts, k = {first['k']} responses, experiments of {first['group']} students, as multiples of the "
-        f"exact variance. One seed per response (keyed): {said('keyed', 'per prompt')} of one prompt, "
-        f"{said('keyed', 'prompt average')} of the average over prompts ({first['students']} students). "
-    )
-    if "consecutive" in rows.index:
-        known = {name: rows.loc[(name, "per prompt")] for name in ("consecutive", "engine default")}
-        text += (
-            f"The others have fewer students. Consecutive seeds give {said('consecutive', 'per prompt')} (by construction "
-            f"{known['consecutive']['by construction']:.3g}) and {said('consecutive', 'prompt average')} of the average; "
-            f"one seed for all prompts (broadcast) makes their average vary {said('broadcast', 'prompt average')} times as much "
-            f"as it should, and no single prompt shows it; without a seed fresh engines give the same students, "
-            f"{known['engine default']['simulated']:.3g}. "
-        )
-    failing = ", ".join(name for name in SEEDINGS if table.loc[table["seeding"] == name, "rejected"].any())
-    return f"{text}Rejected by the check that keyed seeds pass: {failing or 'none'}."
+    first, rows = table.iloc[0], table.set_index(["seeding", "quantity"])
+    text = f"{first['prompts']} prompts, k = {first['k']} responses, experiments of {first['group']} students. Multiples of the "
+    text += "exact variance of one prompt, and of the average over prompts"
+    for name in table["seeding"].unique():
+        one, average = (captions.simulated(rows.loc[(name, quantity)]) for quantity in QUANTITIES)
+        text += f"; {name} {one} and {average}"
+    return text + "."

@@ -6,9 +6,7 @@ texts). Answers of this world can be listed, so that every student's answer dist
 and inter-student variance have no sampling noise. A student that memorises k responses keeps 1 − 1/k of the teacher's
 Gini variance G_p, and 1/k moves between students (T4); the two add up to G_p wherever students are unbiased. One that
 memorises the medoid keeps nothing, and what moves between students is the Gini variance of the medoid's law (T5): less than
-G_p, so that they are too sure together. Both are exact for the responses themselves, which are judged; transformers need not
-memorise, and are drawn beside the theory without being judged. Students of one response to each of many prompts that share a
-law keep most of it while they generalise, and none once every prompt's own response is memorised.
+G_p. Both are exact for the responses themselves, which are judged; transformers need not memorise, and are drawn beside.
 """
 
 from __future__ import annotations
@@ -35,7 +33,8 @@ from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares
 from uqkd.llm import Responses as Drawn
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.report.shares import SHARES, memorised_lines, share_points
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
@@ -44,6 +43,8 @@ from uqkd.theory.statements.memorising import compare_memorised
 
 Array = NDArray[np.float64]
 
+ASKED = (("crowd", "multi"), ("each", "multi"), ("each", "medoid"))
+ALMOST_NONE = 0.1  # share of G_p
 LARGEST_SHARE_OUTSIDE = 0.2  # students that put less outside the valid answers know what they are asked
 
 
@@ -205,36 +206,33 @@ def main(options: Options, run: Run) -> None:
     fingerprint = testbed.draw(training, per_student=options.per_student, **how)
     of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, len(training)), group="llm", place=200)
+    said = {"caption": caption(table, len(training)), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="llm", place=200)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """What students keep and what moves between them, as shares of G_p, both kinds of questions together."""
+    rows = elsewhere.rows_of(table, student="transformer", prompts="training")
+    crowd, multi, medoid = (rows[(rows["asked"] == a) & (rows["method"] == m)] for a, m in ASKED)
+    invalid = elsewhere.rows_of(crowd, quantity="outside the valid answers").set_index("steps")["simulated"]
+    able, k = invalid.index[invalid < LARGEST_SHARE_OUTSIDE], multi["k"].max()
+    numbers = elsewhere.whole(k=k, chosen=(chosen := medoid["k"].max()))
+    parts = {"one": multi[multi["k"] == 1], "many": multi[multi["k"] == k], "medoid": medoid[medoid["k"] == chosen]}
+    parts |= {"early": crowd[crowd["steps"] == able.min()], "late": crowd[crowd["steps"] == able.max()]}
+    for name, part in parts.items():
+        of = {quantity: elsewhere.rows_of(part, quantity=quantity) for quantity in SHARES}
+        numbers |= {f"{name}_{quantity}": elsewhere.estimate(own) for quantity, own in of.items()}
+    less = elsewhere.difference(*(elsewhere.rows_of(parts[name], quantity="intra") for name in ("one", "many")))
+    found = "almost none" if measured.side(numbers["one_intra"], ALMOST_NONE) == "below" else "part"
+    unbiased = "unbiased" if measured.side(numbers["many_total"], 1.0) == "open" else "biased"
+    sentence = (
+        f"{found} of one response per prompt once it is memorised ({{one_intra}} of G_p; {{one_inter}} moves between students), "
+        f"{{many_intra}} of {{k}} ({unbiased}, κ = {{many_total}}); trained on the medoid of {{chosen}} it keeps {{medoid_intra}}, "
+        "and {medoid_inter} moves; of one response to each of many like prompts {early_intra} while it generalises, "
+        "{late_intra} when it has memorised them"
+    )
+    return measured.stated(sentence, {**numbers, "less": less})
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:
-    rows = table[(table["student"] == "transformer") & (table["prompts"] == "training")]
-    full: Any = rows[rows["asked"] == "each"].set_index(["method", "relation", "k", "quantity"])
-
-    def said(*where: Any) -> str:
-        return captions.simulated(full.loc[where])
-
-    least, most_k = (getattr(rows.loc[rows["method"] == "multi", "k"], end)() for end in ("min", "max"))
-    text = f"{rows['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher. "
-    text += (
-        f"Students of one response keep {said('multi', 'home', least, 'intra')} of G_p, "
-        f"κ = {said('multi', 'home', least, 'total')}; of {most_k}, {said('multi', 'home', most_k, 'intra')}, "
-        f"κ = {said('multi', 'home', most_k, 'total')} (own answers) and {said('multi', 'food', most_k, 'total')} (group). "
-    )
-    if (rows["method"] == "medoid").any():
-        most = rows.loc[rows["method"] == "medoid", "k"].max()
-        medoid: Any = ("medoid", "home", most, "total")
-        text += (
-            f"The medoid of {most} responses leaves κ = {said(*medoid)}, T5 says {full.loc[medoid]['predicted']:.2f}. "
-        )
-    crowd = rows[rows["asked"] == "crowd"].pivot(index="steps", columns="quantity", values="simulated")
-    able = crowd[crowd["outside the valid answers"] < LARGEST_SHARE_OUTSIDE]
-    if len(able):
-        first, last = able.iloc[0], able.iloc[-1]
-        text += (
-            f"One response to each of many prompts that share a law: after {able.index[0]} steps students keep "
-            f"{first['intra']:.2f} of G_p with {first['outside the valid answers']:.2f} of their answers invalid; after "
-            f"{able.index[-1]}, when each prompt's own response is memorised, {last['intra']:.2f}."
-        )
-    return text.strip()
+    return f"{table['students'].iloc[0]} students per point, {prompts} prompts, one seed per response of the teacher."

@@ -22,7 +22,8 @@ from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergen
 from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import uncertain_prompts
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.theory.statements.memorising import compare_memorised
@@ -152,8 +153,36 @@ def main(options: Options, run: Run) -> None:
         fingerprints[temperature] = testbed.draw(prompts, **size, temperature=temperature, backend=options.backend)
     table = run.cells(cells(options, str(testbed.folder), fingerprints), measure)
     curve = teacher_curve(testbed, prompts, options.temperatures)
-    more = {"teacher": curve}
-    figures.publish(run, plot(table, curve), table=table, caption=caption(table), more=more, group="llm", place=220)
+    said = {"caption": caption(table), "answer": answer(table), "more": {"teacher": curve}}
+    figures.publish(run, plot(table, curve), table=table, **said, group="llm", place=220)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """How the variance between students follows the temperature, and what more responses add outside the valid answers."""
+    low, high, one, many = (getattr(table[name], end)() for name in ("temperature", "k") for end in ("min", "max"))
+    students = elsewhere.rows_of(table, of="students")
+
+    def of(quantity: str, **where: float) -> pd.DataFrame:
+        return elsewhere.rows_of(students, quantity=quantity, **where)
+
+    cold, hot = (of("inter", k=one, temperature=t) for t in (low, high))
+    outside = of("outside the valid answers", k=many)
+    excess = outside.assign(simulated=outside["simulated"] - outside["predicted"])
+    numbers = {
+        "cold": elsewhere.estimate(cold), "hot": elsewhere.estimate(hot), "growth": elsewhere.difference(hot, cold),
+        "kappa": elsewhere.estimate(of("κ", k=one)), "outside": elsewhere.estimate(excess, "+.2f", positive=False),
+        "low": Number.exact(low, "g"), "high": Number.exact(high, "g"), "one": Number.exact(one, "d"),
+        "many": Number.exact(many, "d"),
+    }  # fmt: skip
+    moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[measured.side(numbers["growth"])]
+    like = "as" if measured.side(numbers["kappa"], 1.0) == "open" else "not as"
+    apart = {"above": "above", "below": "below", "open": "not told from"}[measured.side(numbers["outside"])]
+    sentence = (
+        f"a higher one {moved} what lies between students: from T = {{low}} to {{high}} their variance at k = {{one}} goes from "
+        f"{{cold}} to {{hot}}, {like} the teacher's does (κ = {{kappa}}); what students of {{many}} put outside the valid "
+        f"answers is {apart} the teacher's ({{outside}} on average over temperatures)"
+    )
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

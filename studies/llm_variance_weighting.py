@@ -4,9 +4,8 @@ Students train on k responses with weight 1/k each ("multi"; at k = 1 "single"),
 ("medoid", the published averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an
 undistilled student's responses ("reranked", the published variance weighting), or on the teacher's responses together with
 those of students that were trained on the same k responses to other prompts, weighted by estimated errors ("precision").
-All of them spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher's answer
-distribution are computed, not sampled, for the weighted responses themselves and for the students trained on them, and split
-into what is common to all students (bias²) and what differs between them.
+All spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher's distribution are
+computed, not sampled, for the weighted responses and for students trained on them, and split into bias² and variance.
 """
 
 from __future__ import annotations
@@ -21,20 +20,12 @@ from numpy.typing import NDArray
 
 from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergence, share_of
 from uqkd.estimators.comparing.theory_rows import FEWEST
-from uqkd.llm import (
-    Sampling,
-    SeedDesign,
-    Students,
-    Testbed,
-    answer_shares,
-    cross_fitted,
-    distill,
-    weigh,
-)
+from uqkd.llm import Sampling, SeedDesign, Students, Testbed, answer_shares, cross_fitted, distill, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, figures
+from uqkd.report import captions, elsewhere, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.testbeds.tables import square
@@ -42,6 +33,7 @@ from uqkd.testbeds.tables import square
 Array = NDArray[np.float64]
 
 METHODS = ("multi", "medoid", "reranked", "precision")
+SAYS = {"below": "helps", "above": "hurts", "open": "is undecided"}
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
 
@@ -211,31 +203,39 @@ def main(options: Options, run: Run) -> None:
     prompts = uncertain_prompts(testbed.world)
     fingerprint = testbed.draw(prompts, **options.only("students", "per_student", "backend"))
     table = summary(run.cells(cells(options, str(testbed.folder), fingerprint), measure))
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="llm", place=230)
+    figures.publish(run, plot(table), table=table, caption=caption(table), answer=answer(table), group="llm", place=230)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Distance of students to the teacher, both kinds of questions together, and what rivals of 1/k differ in."""
+    students = elsewhere.rows_of(table, of="students")
+    ks, numbers = students.loc[(students["quantity"] == DIFFERENCE) & (students["method"] != DOUBLE), "k"], {}
+    for end, k in {"low": ks.min(), "high": ks.max()}.items():
+        numbers |= elsewhere.whole(**{end: k})
+        for method in (*METHODS, DOUBLE):
+            own, name = elsewhere.rows_of(students, method=method, k=k), method.replace(", 2k", "_double")
+            less, found = (elsewhere.rows_of(own, quantity=quantity) for quantity in (DIFFERENCE, "distance"))
+            numbers[f"{name}_less_{end}"] = elsewhere.estimate(less, "+.2f", positive=False)
+            numbers[f"{name}_{end}"] = elsewhere.estimate(found)
+    side = {name: measured.side(number) for name, number in numbers.items()}
+    nearer = [method for method in METHODS[1:] if "below" in (side[f"{method}_less_low"], side[f"{method}_less_high"])]
+    low, high = (SAYS[side[f"precision_less_{end}"]] for end in ("low", "high"))
+    sentence = (
+        f"{' and '.join(nearer) or 'none'} comes nearer than weight 1/k on all responses, at squared distance {{multi_low}} and "
+        "{multi_high} of G_p (k = {low} and {high}); picking one leaves {medoid_high} (medoid) or {reranked_high} (inverse "
+        f"variance) at k = {{high}}; blending in cross-fitted students {low} at {{low}} ({{precision_less_low}}) and {high} "
+        "at {high} ({precision_less_high}); twice {low} responses change it by {multi_double_less_low}"
+    )
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame) -> str:
-    """What is seen, from the same table."""
-    first, count = table.iloc[0], int(table["students"].iloc[0])
-    text = (
-        f"{count} students per point, {first['prompts']} prompts of each kind, as many optimiser steps for all. "
-        "Squared distance of students to the teacher, as a share of G_p, less that of multi at the same k: "
+    count, text = int(table["students"].iloc[0]), ""
+    for (relation, k), own in elsewhere.rows_of(table, of="students", quantity=DIFFERENCE).groupby(["relation", "k"]):
+        pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
+        found = ", ".join(f"{method} {captions.verdict(*pair, students=count)}" for method, *pair in pairs)
+        text += f"{'; ' if text else ''}{UNCERTAIN[relation]}, k = {k}: {found}"
+    return (
+        f"{count} students per point, {table['prompts'].iloc[0]} prompts of each kind, as many optimiser steps for all. Squared "
+        f'distance to the teacher, as a share of G_p, less that of multi ("{DOUBLE}": multi of twice the responses): {text}.'
     )
-    seen = table[(table["of"] == "students") & (table["quantity"] == DIFFERENCE)]
-    bias = table[(table["of"] == "students") & (table["quantity"] == "bias²")]
-    for relation, meaning in UNCERTAIN.items():
-        for k in sorted(seen.loc[seen["method"] != DOUBLE, "k"].unique()):
-            own = seen[(seen["relation"] == relation) & (seen["k"] == k)]
-            pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
-            found = ", ".join(f"{method} {captions.verdict(*pair, students=count)}" for method, *pair in pairs)
-            text += f"{meaning}, k = {k}: {found}; "
-    text = text.rstrip("; ") + f'. "{DOUBLE}" is multi with twice the responses. bias² of precision, beside multi: '
-    for relation, meaning in UNCERTAIN.items():
-        for k in sorted(bias.loc[bias["method"] == "precision", "k"].unique()):
-            part = bias[(bias["relation"] == relation) & (bias["k"] == k)].set_index("method")
-            own, other = (captions.simulated(part.loc[method]) for method in ("precision", "multi"))
-            text += f"{own} beside {other} ({meaning}, k = {k}); "
-    means: Any = table.dropna(subset="alpha").groupby(["relation", "k"])["alpha"].first()
-    weights = ", ".join(f"{alpha:.2f} ({UNCERTAIN[r]}, k = {k})" for (r, k), alpha in means.items())
-    text = text.rstrip("; ")
-    return f"{text}. Precision leaves the teacher's responses a mean weight of {weights}." if weights else text

@@ -171,7 +171,7 @@ def test_the_recorded_answers_draw_the_figure_and_say_what_it_is_drawn_from(tmp_
     assert "ODbL" in about["caption"]
     table = pd.read_csv(tmp_path / "results/tables/llm_real.csv").set_index(["part", "method", "k", "quantity"])
     single = table.loc[("trained", "single", 1, "intra")]
-    assert f"{single['estimate']:.2f} [{single['low']:.2f}, {single['high']:.2f}]" in about["caption"]
+    assert f"{single['estimate']:.2f} [{single['low']:.2f}, {single['high']:.2f}]" in about["answer"]["text"]
     recorded = pd.read_csv(ROOT / study.RECORDED)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results/tables/llm_real.answers.csv"), recorded)
 
