@@ -59,7 +59,8 @@ def teacher_noise(times=1.0, z=0.5):
 
 def response_averaging(floor=0.0, power=-1.0):
     table = exact(rows(alpha=[0.1, 0.5], k=[1, 2, 5, 10, 50]).assign(predicted=lambda t: 1.0 / t["k"]), 1.0)
-    return (module("response_averaging").fits(exact(table, floor + table["k"] ** power, 0.002)),)
+    table = exact(table, floor + table["k"] ** power, 0.002)
+    return table, module("response_averaging").fits(table)
 
 
 def variance_weighting(known=0.8, equal=0.5, counted=1.5):
