@@ -208,13 +208,8 @@ def answer(table: pd.DataFrame, fitted: pd.DataFrame) -> Answer | None:
         sentence += (
             f"; the rest {'falls' if fits else 'does not fall'} as 1/k where a label's noise α/k is at most {{small}}"
         )
-    bent = every[every["lack_of_fit_p"] < (1.0 - measured.FAMILY) / max(len(every), 1)].join(
-        few["slope"], rsuffix="_small"
-    )
+    bent = every.loc[every["lack_of_fit_p"] < (1.0 - measured.FAMILY) / max(len(every), 1), "slope"]
     if len(bent) and len(few):
-        sentence += (
-            ", faster where it is larger"
-            if (bent["slope"] > bent["slope_small"]).all()
-            else ", otherwise where it is larger"
-        )
+        faster = (bent > few["slope"].reindex(bent.index)).all()
+        sentence += f", {'faster' if faster else 'otherwise'} where it is larger"
     return measured.stated(sentence, numbers)

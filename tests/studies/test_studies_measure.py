@@ -493,7 +493,6 @@ def test_training_multiplies_by_after_over_before():
     np.testing.assert_allclose(row[["before", "after", "ratio", "ratio_se"]].astype(float), [0.5, 2.0, 4.0, 0.2])
 
 
-@pytest.mark.filterwarnings("ignore:The 'lsuffix' and 'rsuffix':DeprecationWarning")  # pandas 3: the study's join
 def test_errors_are_relative_to_plain_averaging_of_the_same_k():
     rows = [
         {"data": "d", "alpha": 0.5, "k": k, "quantity": "label error", "method": m, "simulated": s, "standard_error": e}

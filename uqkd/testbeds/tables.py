@@ -176,8 +176,8 @@ def relative_to(table: pd.DataFrame, keys: Sequence[str], *, method: str) -> pd.
     >>> relative_to(pd.DataFrame(rows), ["k"], method="average")[["ratio", "ratio_se"]].round(3).values.tolist()
     [[1.0, 0.0], [0.5, 0.071]]
     """
-    plain = table[table["method"] == method].set_index(list(keys))[["simulated", "standard_error"]]
-    joined = table.join(plain.add_suffix("_plain"), on=list(keys))
+    plain = table.loc[table["method"] == method, [*keys, "simulated", "standard_error"]]
+    joined = table.merge(plain, on=list(keys), how="left", suffixes=("", "_plain"))
     ratio = joined["simulated"] / joined["simulated_plain"]
     own, other = (joined[f"standard_error{end}"] / joined[f"simulated{end}"] for end in ("", "_plain"))
     return joined.assign(ratio=ratio, ratio_se=ratio * np.hypot(own, other) * (joined["method"] != method))
