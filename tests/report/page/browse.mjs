@@ -74,7 +74,9 @@ async function use() {
 
 async function print() {
   const [page] = await opened(1400, "dark");
-  await page.waitForFunction(() => [...document.images].every((image) => image.complete && image.naturalWidth), { timeout: 60000 });
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete), { timeout: 60000 });
+  const missing = await page.evaluate(() => [...document.images].filter((image) => !image.naturalWidth).map((image) => image.src));
+  must(missing.length === 0, `pictures that are not there: ${missing}`);
   await page.emulateMediaType("print");
   const dark = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   must(dark === "rgb(255, 255, 255)", `paper is ${dark}`);
