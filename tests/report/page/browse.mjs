@@ -56,14 +56,20 @@ async function use() {
   await page.mouse.move(1, 1);
   await term.focus();
   must(await shown() === said, "focus on a term shows no meaning");
-  const cells = (column) => page.evaluate((at) => [...document.querySelector("details.data table").tBodies[0].rows].map((row) => Number(row.cells[at].textContent)), column);
-  await page.evaluate(() => { document.querySelector("details.data").open = true; });
-  const numeric = await page.evaluate(() => [...document.querySelectorAll("details.data table thead")][0].querySelector("th.n").cellIndex);
-  for (const sign of [1, -1]) {
-    await page.evaluate((at) => document.querySelector("details.data table").tHead.rows[0].cells[at].querySelector("button").click(), numeric);
-    const sorted = (await cells(numeric)).map((value) => sign * value);
-    must(sorted.every((value, at) => at === 0 || value >= sorted[at - 1]), "a click on a column's title does not sort the table");
-  }
+  const sorting = await page.evaluate(() => {
+    const numbers = (table, at) => [...table.tBodies[0].rows].map((row) => Number(row.cells[at].textContent));
+    for (const table of document.querySelectorAll("details.data table")) for (const title of table.tHead.rows[0].cells) {
+      if (!title.matches(".n") || new Set(numbers(table, title.cellIndex)).size < 3) continue;
+      table.closest("details").open = true;
+      return [1, -1].map((sign) => {
+        title.querySelector("button").click();
+        const sorted = numbers(table, title.cellIndex).map((value) => sign * value);
+        return sorted.every((value, at) => at === 0 || value >= sorted[at - 1]) && title.getAttribute("aria-sort") !== "none";
+      });
+    }
+    return [];
+  });
+  must(sorting.length === 2 && sorting.every(Boolean), `clicks on a column's title sort: ${sorting}`);
   const count = await page.evaluate(() => document.querySelectorAll("article").length);
   const last = await page.evaluate(() => [...document.querySelectorAll("article")].at(-1).id);
   await page.type("#search", last);
@@ -74,7 +80,9 @@ async function use() {
 
 async function print() {
   const [page] = await opened(1400, "dark");
-  await page.waitForFunction(() => [...document.images].every((image) => image.complete && image.naturalWidth), { timeout: 60000 });
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete), { timeout: 60000 });
+  const missing = await page.evaluate(() => [...document.images].filter((image) => !image.naturalWidth).map((image) => image.src));
+  must(missing.length === 0, `pictures that are not there: ${missing}`);
   await page.emulateMediaType("print");
   const dark = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   must(dark === "rgb(255, 255, 255)", `paper is ${dark}`);

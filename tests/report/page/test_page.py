@@ -242,7 +242,7 @@ def test_claims_stand_first_with_their_verdicts_and_link_to_studies_that_were_ru
     store = Store(tmp_path)
     publish(store)
     rows = [{"claim": "A", "source": "s", "result": "0.1 [0.0, 0.2]", "study": "demo", "verdict": "confirmed"}]
-    rows += [{"claim": "B", "source": "s", "result": "not run", "study": "llm_real", "verdict": "not run"}]
+    rows += [{"claim": "B", "source": "s", "result": "not run", "study": "llm_real, demo", "verdict": "not run"}]
     assert not list(written(store).all("section", id="claims"))
     store.write_bytes("tables/claims.csv", pd.DataFrame(rows).to_csv(index=False).encode())
     page = written(store)
@@ -254,7 +254,8 @@ def test_claims_stand_first_with_their_verdicts_and_link_to_studies_that_were_ru
     assert sections == ["claims", "group", "glossary", "audit"]
     claims = next(page.all("section", id="claims"))
     assert [one.attributes["class"] for one in claims.all("span")] == ["verdict confirmed", "verdict "]
-    assert [link.attributes["href"] for link in claims.all("a")] == ["#demo", "tables/claims.csv"]
+    assert [link.attributes["href"] for link in claims.all("a")] == ["#demo", "#demo", "tables/claims.csv"]
+    assert "llm_real, demo" in claims.text
 
 
 def test_every_term_is_explained_and_found_where_it_is_written():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from uqkd.report.page.tables import read_texts
@@ -20,6 +21,11 @@ class Claim:
     result: str = ""
     study: str = ""
     verdict: str = ""
+
+    @property
+    def studies(self) -> list[str]:
+        """Names of the studies, of which there may be several with commas between them."""
+        return [name for name in re.split(r"\s*[,;]\s*", self.study.strip()) if name]
 
     @property
     def kind(self) -> str:

@@ -105,7 +105,7 @@ def leading(text: str, length: int = LEAD) -> tuple[str, str]:
     >>> leading("A student learns. It keeps .97 of the doubt. And more.", 45)
     ('A student learns. It keeps .97 of the doubt.', 'And more.')
     """
-    sentences = re.split(r"(?<=[a-zé0-9)\]%²][.!?:])\s+(?=[A-Z\"“\[(κ])", text.strip())
+    sentences = re.split(r"(?<=[a-zé0-9)\]%²][.!?])\s+(?=[A-Z\"“\[(κ])", text.strip())
     lead = sentences[0]
     for number, sentence in enumerate(sentences[1:], 1):
         if len(lead) + len(sentence) >= length:
@@ -134,11 +134,12 @@ def said(answer: str) -> str:
 
     Examples
     --------
-    >>> said("**all of it**, largest \\\\|z\\\\| 2.7"), said("")
-    ('All of it, largest |z| 2.7.', '')
+    >>> said("**all of it**, largest \\\\|z\\\\| 2.7"), said("κ is 1"), said("k is 2"), said("")
+    ('All of it, largest |z| 2.7.', 'κ is 1.', 'k is 2.', '')
     """
     text = answer.replace("**", "").replace("`", "").replace("\\|", "|").strip()
-    return text[:1].upper() + text[1:] + ("" if text[-1:] in (".", "!", "?", "") else ".")
+    letter = re.match(r"(?![a-z]\b)[a-z]|a ", text) is None  # a letter of a formula stays small
+    return (text if letter else text[:1].upper() + text[1:]) + ("" if text[-1:] in (".", "!", "?", "") else ".")
 
 
 def png_size(data: bytes) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import groupby
 
 import jinja2
@@ -17,6 +18,7 @@ from uqkd.report.page.terms import STATEMENTS, WORDS
 from uqkd.store import Store
 
 
+@cache
 def environment() -> jinja2.Environment:
     """Templates of pages that people read: every value is escaped, a name that is not given is an error.
 
