@@ -10,7 +10,8 @@ from uqkd.llm.measuring.facts import EXAMPLES, examples, measuring_facts
 from uqkd.llm.responses import Prompts, Response, Responses
 from uqkd.llm.students.facts import prompt_keys
 
-WORDS = tuple(Response((i,), word) for i, word in enumerate("one two three four five six seven eight nine ten".split()))
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+WORDS = tuple(Response((i,), word) for i, word in enumerate(NUMBERS))
 
 
 def said(prompts, index):
