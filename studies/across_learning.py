@@ -35,7 +35,7 @@ DISTANCE, KEPT = "KL(teacher‖student)", "within one student"
 
 class Options(Base):
     ks: tuple[PositiveInt, ...] = (1, 16)
-    steps: tuple[PositiveInt, ...] = (25, 50, 100, 200, 400, 800, 1_600)
+    steps: tuple[PositiveInt, ...] = (25, 100, 400, 1_600)
     students: AtLeastTwo = 6
 
 
@@ -79,7 +79,7 @@ def plot(table: pd.DataFrame) -> Figure:
                 axis.plot(
                     rows["steps"], rows["simulated"], ":", color=style["color"], linewidth=0.8
                 )  # a guide to the eye
-            figures.k_axis(axis, tuple(sorted(table["steps"].unique()))[::2])
+            figures.k_axis(axis, tuple(sorted(table["steps"].unique())))
         labels = {SOFT: "the distribution itself", 1: "one label per text"}
         axes[0, column].set(title=labels.get(k, f"{k} labels per text"), yscale="log")
         axes[1, column].axhline(1.0, color="0.25", linestyle="--", linewidth=1)
