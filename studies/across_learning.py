@@ -26,6 +26,7 @@ from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds import every_layer
+from uqkd.testbeds.cells import task_of
 
 SOFT = 0  # instead of k: the teacher's distribution itself
 WHERE = ("training", "test")
@@ -35,8 +36,8 @@ DISTANCE, KEPT = "KL(teacher‖student)", "within one student"
 
 class Options(Base):
     ks: tuple[PositiveInt, ...] = (1, 16)
-    steps: tuple[PositiveInt, ...] = (25, 50, 100, 200, 400, 800, 1_600)
-    students: AtLeastTwo = 6
+    steps: tuple[PositiveInt, ...] = (25, 100, 400, 800)
+    students: AtLeastTwo = 4
 
 
 PRESETS = {
@@ -53,9 +54,10 @@ def cells(options: Options) -> list[dict]:
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    rows = []
-    for where in WHERE:
-        q, p = every_layer.answers_on_texts(cell, cell["k"], key=("across learning",), where=where)
+    task, rows = task_of(cell), []
+    students, teacher = every_layer.classifiers_of_texts(cell, cell["k"], key=("across learning",))
+    for where, texts in zip(WHERE, (task.X, task.X_test), strict=True):
+        q, p = students.predict_proba(texts), teacher.predict_proba(texts)
         found = {DISTANCE: two_way_mean(kl_divergence(p, q, least=ROUNDING))}
         found[KEPT] = uncertainty_shares(decompose_categorical(q), gini(p))["intra"]
         about = {"k": cell["k"], "steps": cell["student_steps"], "texts": where, "students": cell["students"]}
@@ -79,7 +81,7 @@ def plot(table: pd.DataFrame) -> Figure:
                 axis.plot(
                     rows["steps"], rows["simulated"], ":", color=style["color"], linewidth=0.8
                 )  # a guide to the eye
-            figures.k_axis(axis, tuple(sorted(table["steps"].unique()))[::2])
+            figures.k_axis(axis, tuple(sorted(table["steps"].unique())))
         labels = {SOFT: "the distribution itself", 1: "one label per text"}
         axes[0, column].set(title=labels.get(k, f"{k} labels per text"), yscale="log")
         axes[1, column].axhline(1.0, color="0.25", linestyle="--", linewidth=1)

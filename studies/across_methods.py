@@ -162,9 +162,9 @@ def answered(found: pd.DataFrame) -> Answer:
     free = [m for m in counts.index if counts.loc[m, "hurts"] == 0 and counts.loc[m, "helps"] > 0]
     whole = found.groupby("method").size().max()
     numbers = {"methods": Number.exact(len(counts), "d"), "quantities": Number.exact(int(whole), "d")}
-    said = f"only {captions.quoted(map(captions.method_name, free))} help" if free else "none helps"
+    said = f"only {captions.quoted(captions.method_name(m) for m in free)}" if free else "none"
     return Answer(
-        f"of {{methods}} methods {said} somewhere without hurting elsewhere, in {{quantities}} quantities by task",
+        f"of {{methods}} methods {said} helps anywhere without hurting elsewhere, in {{quantities}} quantities by task",
         numbers,
     )
 

@@ -32,6 +32,7 @@ from uqkd.testbeds.classification import cached_teacher, cell_recipe, network, t
 from uqkd.testbeds.options import TaskOptions
 
 TEACHER, PLAIN, SAMPLED, LABELS = "the teacher", "plain distillation", "one sampled label", "labels, no teacher"
+FEWEST_ROWS = 5  # of a bin that is drawn
 GAP = "confidence − accuracy"
 
 
@@ -91,7 +92,8 @@ def plot(table: pd.DataFrame) -> Figure:
             axis.plot([0, 1], [0, 1], color="0.25", linewidth=1, linestyle="--")
             axis.set_title(f"{name}: {who}")
     figures.outer_labels(axes, x="confidence", y="share right")
-    note = f"band: {percent()} of a calibrated teacher; bars: {captions.INTERVALS}; thin lines: single students"
+    note = f"band: {percent()} of a calibrated teacher; bars: {captions.INTERVALS}; thin: single students\n"
+    note += f"(bins of {FEWEST_ROWS} rows and more)"
     figures.legend_below(figure, axes[0, 0], note)
     return figure
 
@@ -105,13 +107,14 @@ def _curve(axis: Axes, rows: pd.DataFrame, style: dict, *, label: str, shaded: b
     counts = np.maximum(1, np.round(sums["rows"] / rows["students"].iloc[0])).astype(
         int
     )  # students share their test rows
+    sums, counts = sums[counts >= FEWEST_ROWS], counts[counts >= FEWEST_ROWS]
     curve = ReliabilityCurve(*((sums[of] / sums["rows"]).to_numpy() for of in "ca"), counts.to_numpy())
     found = reliability_band(curve)
     if shaded:
         low, high = found.consistent_low, found.consistent_high
         axis.fill_between(curve.confidence, low, high, color="0.85", linewidth=0, zorder=0)
     else:
-        for _, own in rows.groupby("student"):
+        for _, own in rows[rows["rows"] >= FEWEST_ROWS].groupby("student"):
             axis.plot(own["confidence"], own["accuracy"], color=style["color"], linewidth=0.4, alpha=0.6)
     reach = [curve.accuracy - found.accuracy_low, found.accuracy_high - curve.accuracy]
     figures.intervals(axis, curve.confidence, curve.accuracy, yerr=np.maximum(reach, 0.0), label=label, **style)
@@ -141,7 +144,7 @@ def answered(table: pd.DataFrame) -> Answer:
         told.append(
             f"{{plain_{i}}} after plain distillation, {{sampled_{i}}} of one sampled label, {{labels_{i}}} of labels ({name})"
         )
-    return Answer(f"students' confidence exceeds their accuracy by {'; '.join(told)}", numbers)
+    return Answer(f"students' confidence less their accuracy is {'; '.join(told)}", numbers)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -74,10 +74,10 @@ def answers_on_numbers(cell: Mapping[str, Any], k: int, *, layer: str, key: tupl
     return networks.predict_mean(part.features_test), of_numbers.predict_mean(part.features_test)
 
 
-def answers_on_texts(
-    cell: Mapping[str, Any], k: int, *, key: tuple[Any, ...], where: str = "training"
-) -> tuple[Array, Array]:
-    """Distributions (S, P, C) of classifiers of k sampled labels per text, and those of their teacher (P, C).
+def classifiers_of_texts(
+    cell: Mapping[str, Any], k: int, *, key: tuple[Any, ...]
+) -> tuple[classify.Classifiers, classify.Teacher]:
+    """Classifiers of k sampled labels per text, and their teacher.
 
     Parameters
     ----------
@@ -86,8 +86,6 @@ def answers_on_texts(
     k : int
         Labels per text for each student; 0: all learn the teacher's distribution itself.
     key : tuple
-    where : {"training", "test"}
-        Texts that are asked.
     """
     task, recipe, S = task_of(cell), cell_recipe(cell), cell["students"]
     teacher, key = cached_teacher(task, network=TEACHER, recipe=recipe), (*key, "texts", task.fingerprint, k)
@@ -99,5 +97,13 @@ def answers_on_texts(
         task.X, targets, factory=network(STUDENT, task), recipe=own, seed_design=SeedDesign.independent(S), key=key,
         objective=classify.Distillation(1.0, weight=1.0), labels=task.labels,
     )  # fmt: skip
+    return students, teacher
+
+
+def answers_on_texts(
+    cell: Mapping[str, Any], k: int, *, key: tuple[Any, ...], where: str = "training"
+) -> tuple[Array, Array]:
+    """Distributions (S, P, C) of `classifiers_of_texts`, and those of their teacher (P, C), on "training" or "test" texts."""
+    task, (students, teacher) = task_of(cell), classifiers_of_texts(cell, k, key=key)
     asked = task.X if where == "training" else task.X_test
     return students.predict_proba(asked), teacher.predict_proba(asked)
