@@ -138,7 +138,7 @@ def answer(found: pd.DataFrame, inherited: pd.DataFrame) -> Answer | None:
     least, most = numbers["least"], numbers["most"]
     if least is None or most is None:
         return None
-    whole = least.high > 0.9 and most.low < 1.1 and 0.8 < least.value and most.value < 1.2
+    whole = least.value > 0.9 and most.value < 1.1
     sentence = "nearly whole" if whole else "in part" if least.value > 0 else "not throughout"
     sentence += ": the slope of its gap (confidence − accuracy) on that of teachers of equal accuracy is {least} to {most}, with "
     sentence += "mixup or without"
