@@ -20,15 +20,24 @@ from numpy.typing import NDArray
 
 from uqkd.classify import METHODS, ClassTargets, Distillation, Mixing, SeedDesign, TargetFactory, by_name, distill
 from uqkd.data import load_ratings
-from uqkd.estimators import distance_to_raters, negative_log_likelihood
 from uqkd.report import captions, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run, here_or_bundled
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label
 from uqkd.testbeds.classification import cell_recipe
-from uqkd.testbeds.rated import GROUPS, RatedTask, rated_cell, rated_means, rated_of, shown, text_distances, thirds
-from uqkd.testbeds.teachers import counted
+from uqkd.testbeds.rated import (
+    GROUPS,
+    RatedTask,
+    losses,
+    rated_cell,
+    rated_means,
+    rated_of,
+    shown,
+    text_distances,
+    thirds,
+)
+from uqkd.testbeds.teachers import alike, counted
 
 Array = NDArray[np.float64]
 
@@ -103,8 +112,7 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
     """Students (S, P, C) on validation and test texts: all methods in one pass, which begin alike and see the same batches."""
     targets = [views.targets(method).probabilities[0] for method in METHODS] + [task.train.shares]
     names, each = (*METHODS, CEILING), cell["students"]
-    level = np.tile(np.arange(each), len(names))
-    design = SeedDesign(level, level, level, recurring=("responses", "initialisation", "order"))
+    design = alike(each, len(names))
     how: dict[str, Any] = {
         "labels": task.train.majority,
         "factory": by_name(cell["student"], row=task.X.shape[1:], classes=len(task.train.classes)),
@@ -126,18 +134,10 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
 def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str, Array, Array]]:
     """What needs no student: the teacher, as it is and at the temperature fitted out of fold, and base rates."""
     for name, temperature in ((ITSELF, 1.0), (SCALED, views.temperature)):
-        held, test = (replace(views.teacher, temperature=temperature).predict_proba(X) for X in (task.X_held, task.X_test))  # fmt: skip
-        yield name, f"T={temperature:.2f}", held[None], test[None]
+        own = replace(views.teacher, temperature=temperature)
+        yield name, f"T={temperature:.2f}", own.predict_proba(task.X_held)[None], own.predict_proba(task.X_test)[None]
     rate = task.train.shares.mean(axis=0)
     yield BASE, "", np.tile(rate, (1, len(task.X_held), 1)), np.tile(rate, (1, len(task.X_test), 1))
-
-
-def losses(held: Array, task: RatedTask) -> dict[str, float]:
-    """What each rule makes least on validation texts, mean over students."""
-    known = task.validation.majority >= 0
-    by_labels = negative_log_likelihood(held[:, known], task.validation.majority[known])
-    by_raters = distance_to_raters(held, task.validation.counts).kl  # the cross-entropy, less a constant
-    return {"labels": float(np.mean(by_labels)), "raters": float(by_raters.mean())}
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:

@@ -147,8 +147,8 @@ def answer(each: pd.DataFrame) -> Answer | None:
     ]
     sentence = (
         f"students of labels alone (c = 1) are {linear} than the teacher's (non-linearity {{nonlinearity_none}} to "
-        f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); likelihood after "
-        f"temperature scaling at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = 0, "
+        f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); after "
+        f"temperature scaling the likelihood at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = 0, "
         "{nll_scaled_best_less_all} from c = 1)"
     )
     return measured.stated(sentence, numbers)

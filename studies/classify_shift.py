@@ -216,7 +216,7 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     classes = ", ".join(f"'{m}' {row['better']} better and {row['worse']} worse" for m, row in counts.iterrows())
     return (
         f"{options.replicates} teachers, {options.students} students of each per method, distilled at T = 2 without labels. "
-        f"Against plain distillation of the same teachers, beyond {captions.INTERVALS} over teachers, over tasks, class frequencies and "
-        f"shifts (KL on ambiguous rows): {'; '.join(told)}. Classes whose accuracy differs after Holm's correction, over tasks "
+        f"Against plain distillation of the same teachers, beyond {captions.INTERVALS} over teachers, over tasks, class "
+        f"frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. Classes whose accuracy differs after Holm's correction, over tasks "
         f"and frequencies: {classes}."
     )

@@ -18,7 +18,7 @@ from uqkd.data.ratings.dataset import TIED, RatedTexts, split_raters, split_rati
 from uqkd.data.ratings.loading import load_ratings
 from uqkd.data.tabular.loading import normalise_name
 from uqkd.errors import DataError, ProvenanceError
-from uqkd.estimators import distance_to_raters, entropy
+from uqkd.estimators import distance_to_raters, entropy, negative_log_likelihood
 from uqkd.run.bundled import here_or_bundled
 from uqkd.testbeds.paired import paired_differences, squares
 
@@ -204,6 +204,14 @@ def text_distances(probs: Array, counts: NDArray[np.int64], judging: NDArray[np.
         values = (distance.kl, distance.squared, entropy(probs) - distance.entropy)
         found |= {name + end: value.mean(axis=0) for name, value in zip(DISTANCES, values, strict=True)}
     return pd.DataFrame(found)
+
+
+def losses(held: Array, task: RatedTask) -> dict[str, float]:
+    """What each rule makes least on validation texts, mean over students."""
+    known = task.validation.majority >= 0
+    by_labels = negative_log_likelihood(held[:, known], task.validation.majority[known])
+    by_raters = distance_to_raters(held, task.validation.counts).kl  # the cross-entropy, less a constant
+    return {"labels": float(np.mean(by_labels)), "raters": float(by_raters.mean())}
 
 
 def rated_means(table: pd.DataFrame, others: Sequence[str], *, tested: Collection[str]) -> pd.DataFrame:
