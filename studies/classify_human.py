@@ -24,19 +24,10 @@ from uqkd.report import captions, figures, measured
 from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run, here_or_bundled
 from uqkd.run import Options as Base
+from uqkd.testbeds import rated
 from uqkd.testbeds.cells import data_label
 from uqkd.testbeds.classification import cell_recipe
-from uqkd.testbeds.rated import (
-    GROUPS,
-    RatedTask,
-    losses,
-    rated_cell,
-    rated_means,
-    rated_of,
-    shown,
-    text_distances,
-    thirds,
-)
+from uqkd.testbeds.rated import GROUPS, RatedTask, losses, shown
 from uqkd.testbeds.teachers import alike, counted
 
 Array = NDArray[np.float64]
@@ -78,15 +69,15 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = options.only("teacher", "student", "students", "temperatures", "weights", "lengths", "steps", "batch", "lr")
-    rated = [rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
+    each = [rated.rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
     for name in (options.teacher, options.student):
         by_name(name, row=(options.dimensions,), classes=2)  # a misspelt network is refused before any work
-    return [{**one, **how, "replicate": r} for r, one in product(range(options.replicates), rated)]
+    return [{**one, **how, "replicate": r} for r, one in product(range(options.replicates), each)]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     """A row for each test text, method and rule: distances of the setting that the rule chose, for this teacher."""
-    task = rated_of(cell)
+    task = rated.rated_of(cell)
     key = ("classify human", *(str(cell[name]) for name in sorted(cell) if name != "data"))  # wherever the file lies
     factory = by_name(cell["teacher"], row=task.X.shape[1:], classes=len(task.train.classes))
     labels, recipe = task.train.majority, cell_recipe(cell)
@@ -96,14 +87,14 @@ def measure(cell: dict) -> pd.DataFrame:
         for rule, loss in losses(held, task).items():
             if (rule, method) not in best or loss < best[rule, method][0]:
                 best[rule, method] = (loss, setting, test)
-    groups, judging = thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
+    groups, judging = rated.thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
     told = [(rule, method, setting, test, task.test.counts) for (rule, method), (_, setting, test) in best.items()]
     # The label is of raters who do not judge.
     label = np.eye(len(task.train.classes))[(task.test.counts - judging).argmax(axis=1)][None]
     told += [(rule, LABEL, "", label, judging) for rule in RULES]
     about = {"data": data_label(cell), "replicate": cell["replicate"], "group": groups}
     return pd.concat([
-        text_distances(probabilities, counts, judging).assign(**about, rule=rule, method=method, setting=setting)
+        rated.text_distances(probabilities, counts, judging).assign(**about, rule=rule, method=method, setting=setting)
         for rule, method, setting, probabilities, counts in told
     ])  # fmt: skip
 
@@ -142,7 +133,7 @@ def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str,
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Means over teachers and test texts, both of them samples, and paired differences from plain distillation, with Holm."""
-    return rated_means(table, (PLAIN, TEMPERED), tested=STUDENTS)
+    return rated.rated_means(table, (PLAIN, TEMPERED), tested=STUDENTS)
 
 
 def plot(found: pd.DataFrame) -> Figure:

@@ -217,6 +217,6 @@ def caption(found: pd.DataFrame, options: Options) -> str:
     return (
         f"{options.replicates} teachers, {options.students} students of each per method, distilled at T = 2 without labels. "
         f"Against plain distillation of the same teachers, beyond {captions.INTERVALS} over teachers, over tasks, class "
-        f"frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. Classes whose accuracy differs after Holm's correction, over tasks "
-        f"and frequencies: {classes}."
+        f"frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. Classes whose accuracy differs after Holm's "
+        f"correction, over tasks and frequencies: {classes}."
     )
