@@ -142,7 +142,7 @@ def answer(found: pd.DataFrame, inherited: pd.DataFrame) -> Answer | None:
     sentence = "nearly whole" if whole else "in part" if least.value > 0 else "not throughout"
     sentence += ": the slope of its gap (confidence − accuracy) on that of teachers of equal accuracy is {least} to {most}, with "
     sentence += "mixup or without"
-    sentence += ", but not to the digit: " if count else ": "
+    sentence += ", but not exactly: " if count else ": "
     sentence += "{apart} of {gaps} gaps differ from the teacher's beyond their intervals, by {farthest} at most"
     return measured.stated(sentence, numbers)
 

@@ -126,7 +126,8 @@ def answer(each: pd.DataFrame) -> Answer | None:
         "accuracy": "+.4f",
         "nll_scaled": "+.3f",
     }
-    numbers: dict[str, Number | None] = {"best": Number.exact(best, "g")}
+    floors = {"best": best, "none": least, "all": most}
+    numbers: dict[str, Number | None] = {name: Number.exact(float(c), "g") for name, c in floors.items()}
     for measure, form in forms.items():
         for name, row, d in (
             *((f"{measure}_{at}", level.loc[(measure, c)], "value") for at, c in (("none", least), ("all", most))),
@@ -146,10 +147,10 @@ def answer(each: pd.DataFrame) -> Answer | None:
         better.count("below")
     ]
     sentence = (
-        f"students of labels alone (c = 1) are {linear} than the teacher's (non-linearity {{nonlinearity_none}} to "
+        f"students at c = {{all}} are {linear} than at c = {{none}} (non-linearity {{nonlinearity_none}} to "
         f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); after "
-        f"temperature scaling the likelihood at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = 0, "
-        "{nll_scaled_best_less_all} from c = 1)"
+        f"temperature scaling the likelihood at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = {{none}}, "
+        "{nll_scaled_best_less_all} from c = {all})"
     )
     return measured.stated(sentence, numbers)
 

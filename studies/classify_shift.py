@@ -191,7 +191,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
         ends = [numbers[f"{short}_ece_{sign}"] for sign in ("below", "above")]
         return all(ends) and ends[0].low > ends[1].high and numbers[f"{short}_accuracy_below"].value == 0  # type: ignore[union-attr]
 
-    good = [method for short, method in TOLD.items() if sure(short)]
+    good = [captions.method_name(method) for short, method in TOLD.items() if sure(short)]
     lead = f"{' and '.join(good)} without a sure price" if good else "none without a price"
     told = [
         f"{name} has a lower ECE than plain distillation in {{{short}_ece_below}} of {{{short}_ece_of}} parts (higher in "

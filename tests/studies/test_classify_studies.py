@@ -235,7 +235,7 @@ def test_shifts_are_told_beyond_intervals_over_teachers_only():
     )
     assert "'groups, entropy' 0 better and 1 worse" in told
     text = shift.answer(found).text
-    assert text.startswith("groups, entropy without a sure price")
+    assert text.startswith("groups, bounded entropy without a sure price")
     assert "lower ECE than plain distillation in 1 of 2 parts (higher in 0)" in text
     other = shift.answer(shift.means(shift_rows(better=-1.0))).text
     assert other.startswith("none without a price")
