@@ -138,11 +138,11 @@ def answer(found: pd.DataFrame, inherited: pd.DataFrame) -> Answer | None:
     least, most = numbers["least"], numbers["most"]
     if least is None or most is None:
         return None
-    whole = least.high > 0.9 and most.low < 1.1 and 0.8 < least.value and most.value < 1.2
+    whole = least.value > 0.9 and most.value < 1.1
     sentence = "nearly whole" if whole else "in part" if least.value > 0 else "not throughout"
     sentence += ": the slope of its gap (confidence − accuracy) on that of teachers of equal accuracy is {least} to {most}, with "
     sentence += "mixup or without"
-    sentence += ", but not to the digit: " if count else ": "
+    sentence += ", but not exactly: " if count else ": "
     sentence += "{apart} of {gaps} gaps differ from the teacher's beyond their intervals, by {farthest} at most"
     return measured.stated(sentence, numbers)
 

@@ -1,9 +1,9 @@
 """What does each part of CUD bring a student, when plain distillation is tuned as well?
 
-Every method gets the same grid of temperature and loss weight, and picks its best for each teacher by the likelihood of held-out rows:
-the published parts (shaping the teacher, clipping wrong mass, both), temperature scaling and label smoothing as baselines, and
-the exact projections that the paper states and does not solve. How many rows a repair changes at all is counted beside. Teachers are
-trained several times; the students of one begin alike under all methods, and differences are taken teacher by teacher.
+Every method gets the same grid of temperature and loss weight, and picks its best for each teacher by the likelihood of held-out
+rows: the published parts (shaping the teacher, clipping wrong mass, both), temperature scaling and label smoothing as baselines,
+and the exact projections that the paper states and does not solve. How many rows a repair changes at all is counted beside.
+Teachers are trained several times; the students of one begin alike under all methods, and differences are taken teacher by teacher.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def cells(options: Options) -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     """All students of one teacher: at each temperature and weight those of every method in one pass."""
     task, (of_teacher, of_students), replicate = task_of(cell), cell["networks"], cell["replicate"]
-    recipe, each, methods = published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"]), cell["students"], cell["methods"]
+    recipe, each, methods = (
+        published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"]),
+        cell["students"],
+        cell["methods"],
+    )
     views = cached_target_factory(task, network=of_teacher, recipe=recipe, replicate=replicate)
     right = float((views.probabilities.argmax(axis=1) == views.labels).mean())
     targets = side_by_side([views.targets(method) for method in methods], each)
@@ -101,7 +105,11 @@ def means(best: pd.DataFrame) -> pd.DataFrame:
     found = over_teachers(each, BY).rename(columns={"half_width": "value_half_width"})
     apart = less(each, each[each["method"] == PLAIN], by=BY, on=["data"]).drop(columns=["standard_error", "teachers"])
     settings = best.drop_duplicates([*BY, "replicate"]).groupby(list(BY), sort=False)
-    about = settings[["fired", "training_accuracy"]].mean().join(settings[list(SETTING)].agg(lambda one: one.mode().iloc[0]))
+    about = (
+        settings[["fired", "training_accuracy"]]
+        .mean()
+        .join(settings[list(SETTING)].agg(lambda one: one.mode().iloc[0]))
+    )
     return found.merge(apart, on=[*BY, "measure"]).merge(about.reset_index(), on=list(BY))
 
 
@@ -145,7 +153,9 @@ def answer(found: pd.DataFrame) -> Answer | None:
     for (n, name), (part, method) in product(enumerate(names), PARTS.items()):
         for measure, (form, unit) in MEASURES.items():
             known = (name, method, measure) in rows.index
-            d, reach = rows.loc[(name, method, measure), ["difference", "half_width"]] * unit if known else (np.nan, np.nan)
+            d, reach = (
+                rows.loc[(name, method, measure), ["difference", "half_width"]] * unit if known else (np.nan, np.nan)
+            )
             numbers[f"{part}_{measure}_{n}"] = measured.within(d, d - reach, d + reach, form, shows="reach")
             if known and measure == "accuracy":
                 fired = rows.loc[(name, method, measure), "fired"]
@@ -161,7 +171,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
     lost = on("cud", "nll_scaled", "above")
     sentence = f"accuracy on {' and '.join(gained)}" if gained else "no accuracy that is told from zero"
     sentence += (
-        f": clipping changes {listed('clip_fired')} of the rows of {' and '.join(names)}, and accuracy by {listed('clip_accuracy')} "
+        f": clipping changes {listed('clip_fired')} of the rows of {' and '.join(names)}, accuracy by {listed('clip_accuracy')} "
         f"points; with shaping (CUD) {listed('cud_accuracy')} points, and NLL at a temperature by {listed('cud_nll_scaled')}"
     )
     sentence += f", a loss on {' and '.join(lost)}" if lost else ", no sure loss"

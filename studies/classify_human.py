@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from uqkd.classify import METHODS, ClassTargets, Distillation, Mixing, SeedDesign, TargetFactory, by_name, distill
 from uqkd.data import load_ratings
-from uqkd.estimators import distance_to_raters, negative_log_likelihood
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run, here_or_bundled
 from uqkd.run import Options as Base
+from uqkd.testbeds import rated
 from uqkd.testbeds.cells import data_label
 from uqkd.testbeds.classification import cell_recipe
-from uqkd.testbeds.paired import paired_differences, squares
-from uqkd.testbeds.rated import DISTANCES, GROUPS, RatedTask, rated_cell, rated_of, text_distances, thirds
+from uqkd.testbeds.rated import GROUPS, RatedTask, losses, shown
+from uqkd.testbeds.teachers import alike, counted
 
 Array = NDArray[np.float64]
 
@@ -68,15 +69,15 @@ PRESETS = {
 
 def cells(options: Options) -> list[dict]:
     how = options.only("teacher", "student", "students", "temperatures", "weights", "lengths", "steps", "batch", "lr")
-    rated = [rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
+    each = [rated.rated_cell(path, dimensions=options.dimensions) for path in options.ratings]
     for name in (options.teacher, options.student):
         by_name(name, row=(options.dimensions,), classes=2)  # a misspelt network is refused before any work
-    return [{**one, **how, "replicate": r} for r, one in product(range(options.replicates), rated)]
+    return [{**one, **how, "replicate": r} for r, one in product(range(options.replicates), each)]
 
 
 def measure(cell: dict) -> pd.DataFrame:
     """A row for each test text, method and rule: distances of the setting that the rule chose, for this teacher."""
-    task = rated_of(cell)
+    task = rated.rated_of(cell)
     key = ("classify human", *(str(cell[name]) for name in sorted(cell) if name != "data"))  # wherever the file lies
     factory = by_name(cell["teacher"], row=task.X.shape[1:], classes=len(task.train.classes))
     labels, recipe = task.train.majority, cell_recipe(cell)
@@ -86,27 +87,23 @@ def measure(cell: dict) -> pd.DataFrame:
         for rule, loss in losses(held, task).items():
             if (rule, method) not in best or loss < best[rule, method][0]:
                 best[rule, method] = (loss, setting, test)
-    groups, judging = thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
+    groups, judging = rated.thirds(task.test.counts, key=("classify human", cell["data_fingerprint"]))
     told = [(rule, method, setting, test, task.test.counts) for (rule, method), (_, setting, test) in best.items()]
-    label = np.eye(len(task.train.classes))[(task.test.counts - judging).argmax(axis=1)][
-        None
-    ]  # of raters who do not judge
+    # The label is of raters who do not judge.
+    label = np.eye(len(task.train.classes))[(task.test.counts - judging).argmax(axis=1)][None]
     told += [(rule, LABEL, "", label, judging) for rule in RULES]
     about = {"data": data_label(cell), "replicate": cell["replicate"], "group": groups}
-    return pd.concat(
-        [
-            text_distances(probabilities, counts, judging).assign(**about, rule=rule, method=method, setting=setting)
-            for rule, method, setting, probabilities, counts in told
-        ]
-    )
+    return pd.concat([
+        rated.text_distances(probabilities, counts, judging).assign(**about, rule=rule, method=method, setting=setting)
+        for rule, method, setting, probabilities, counts in told
+    ])  # fmt: skip
 
 
 def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> Iterator[tuple[str, str, Array, Array]]:
     """Students (S, P, C) on validation and test texts: all methods in one pass, which begin alike and see the same batches."""
     targets = [views.targets(method).probabilities[0] for method in METHODS] + [task.train.shares]
     names, each = (*METHODS, CEILING), cell["students"]
-    level = np.tile(np.arange(each), len(names))
-    design = SeedDesign(level, level, level, recurring=("responses", "initialisation", "order"))
+    design = alike(each, len(names))
     how: dict[str, Any] = {
         "labels": task.train.majority,
         "factory": by_name(cell["student"], row=task.X.shape[1:], classes=len(task.train.classes)),
@@ -128,42 +125,15 @@ def trained(cell: dict, task: RatedTask, views: TargetFactory, key: tuple) -> It
 def untrained(task: RatedTask, views: TargetFactory) -> Iterator[tuple[str, str, Array, Array]]:
     """What needs no student: the teacher, as it is and at the temperature fitted out of fold, and base rates."""
     for name, temperature in ((ITSELF, 1.0), (SCALED, views.temperature)):
-        held, test = (
-            replace(views.teacher, temperature=temperature).predict_proba(X) for X in (task.X_held, task.X_test)
-        )
-        yield name, f"T={temperature:.2f}", held[None], test[None]
+        own = replace(views.teacher, temperature=temperature)
+        yield name, f"T={temperature:.2f}", own.predict_proba(task.X_held)[None], own.predict_proba(task.X_test)[None]
     rate = task.train.shares.mean(axis=0)
     yield BASE, "", np.tile(rate, (1, len(task.X_held), 1)), np.tile(rate, (1, len(task.X_test), 1))
 
 
-def losses(held: Array, task: RatedTask) -> dict[str, float]:
-    """What each rule makes least on validation texts, mean over students."""
-    known = task.validation.majority >= 0
-    by_labels = negative_log_likelihood(held[:, known], task.validation.majority[known])
-    by_raters = distance_to_raters(held, task.validation.counts).kl  # the cross-entropy, less a constant
-    return {"labels": float(np.mean(by_labels)), "raters": float(by_raters.mean())}
-
-
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Means over teachers and test texts, both of them samples, and paired differences from plain distillation, with Holm."""
-    found = []
-    for (data, rule), whole in table.groupby(["data", "rule"], sort=False):
-        of_text = whole.drop_duplicates("text").set_index("text")["group"].sort_index()
-        for measure, (group, end) in product(DISTANCES, [(ALL, ""), *((group, "_half") for group in GROUPS)]):
-            here = (of_text == group).to_numpy() | (group == ALL)
-            values = squares(whole, measure + end, row="replicate", column="text")
-            part = {method: square[:, here] for method, square in values.items()}
-            for other in (PLAIN, TEMPERED):
-                about = {"data": data, "rule": rule, "group": group, "measure": measure, "other": other}
-                found += [{**about, **line} for line in paired_differences(part, other, tested=STUDENTS)]
-    return pd.DataFrame(found)
-
-
-def shown(found: pd.DataFrame, **where: str) -> pd.DataFrame:
-    """The rows of a table in which columns hold these values, by method."""
-    for column, value in {"other": PLAIN, **where}.items():
-        found = found[found[column] == value]
-    return found.set_index("method")
+    return rated.rated_means(table, (PLAIN, TEMPERED), tested=STUDENTS)
 
 
 def plot(found: pd.DataFrame) -> Figure:
@@ -180,9 +150,8 @@ def plot(found: pd.DataFrame) -> Figure:
         for n, (group, one) in enumerate(zip(GROUPS, of_groups, strict=True)):
             rows = shown(part, data=name, group=group, measure="kl").reindex(STUDENTS)
             at = np.arange(len(STUDENTS)) + 0.24 * (n - 1)
-            figures.intervals(
-                right, rows["difference"], at, xerr=rows["difference_half_width"], color=one, label=f"{group} texts"
-            )
+            bars = {"xerr": rows["difference_half_width"], "color": one, "label": f"{group} texts"}
+            figures.intervals(right, rows["difference"], at, **bars)
         right.axvline(0.0, color="0.5", linewidth=0.8)
         right.set_title("difference from plain distillation, nats")
         figures.named_rows(left, [NAMES.get(method, captions.method_name(method)) for method in methods])
@@ -194,7 +163,40 @@ def plot(found: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     found = means(run.cells(cells(options), measure))
-    figures.publish(run, plot(found), table=found, caption=caption(found, options), group="classify", place=480)
+    said = {"caption": caption(found, options), "answer": answer(found)}
+    figures.publish(run, plot(found), table=found, **said, group="classify", place=480)
+
+
+TOLD = {"cud": CUD, "bounded": "groups, entropy", "smooth": "label smoothing", "scale": TEMPERED, "clip": "W-Clip"}
+AGAINST, WHERE = {"plain": PLAIN, "scale": TEMPERED}, {"": ALL, "ambiguous_": GROUPS[-1]}
+
+
+def answer(found: pd.DataFrame) -> Answer | None:
+    """How many methods come nearer to the raters than plain distillation, and CUD against it and temperature scaling."""
+    names, sides = list(found["data"].unique()), {"below": "nearer", "above": "farther", "open": "not told apart"}
+    numbers: dict[str, Number | None] = {
+        "methods": Number.exact(len(STUDENTS) - 2, "d")
+    }  # but plain distillation and the ceiling
+    for (n, name), place, other in product(enumerate(names), WHERE, AGAINST):
+        own = shown(found, data=name, rule=RULES[0], group=WHERE[place], measure="kl", other=AGAINST[other])
+        near = counted(own[own.index.isin(STUDENTS[:-1])].assign(p=lambda rows: rows["p_holm"]), "below")
+        numbers[f"{place}nearer_{other}_{n}"] = Number.measured(*near, ".0f")
+        for short, method in TOLD.items():
+            apart = own.loc[method, ["difference", "difference_half_width"]]
+            numbers[f"{place}{short}_less_{other}_{n}"] = measured.around(*apart, "+.3f")
+
+    def each(form: str, key: str = "methods") -> str:
+        told = [(sides[measured.side(numbers[key.replace("#", str(n))])], n, name) for n, name in enumerate(names)]
+        return ", ".join(form.replace("%", side).replace("#", str(n)).replace("@", name) for side, n, name in told)
+
+    some = any(numbers[f"ambiguous_nearer_plain_{n}"] != Number.exact(0, ".0f") for n in range(len(names)))
+    sentence = (
+        f"{'where people disagree, those that spread mass' if some else 'none'}: over all texts {each('{nearer_plain_#} (@)')} of "
+        f"{{methods}} come nearer than plain distillation, on the most divided third {each('{ambiguous_nearer_plain_#}')}, CUD by "
+        f"{each('{ambiguous_cud_less_plain_#}')} nats of KL(raters ‖ student); than temperature scaling CUD is there "
+        + each("% on @ ({ambiguous_cud_less_scale_#})", "ambiguous_cud_less_scale_#")
+    )
+    return measured.stated(sentence, numbers)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
@@ -211,29 +213,24 @@ def caption(found: pd.DataFrame, options: Options) -> str:
 def told(found: pd.DataFrame) -> str:
     """What one data set says."""
 
-    def level(method: str, measure: str = "kl") -> str:
-        row = shown(found, rule=RULES[0], group=ALL, measure=measure).loc[method]
+    def level(method: str) -> str:
+        row = shown(found, rule=RULES[0], group=ALL, measure="kl").loc[method]
         return f"{row['value']:.3f} ± {row['half_width']:.3f}"
 
     def apart(row: Any) -> str:
         return captions.minus(f"{row['difference']:+.3f} ± {row['difference_half_width']:.3f}")
 
     def against(rule: str, group: str) -> str:
-        rows, said = shown(found, rule=rule, group=group, measure="kl").drop(index=CEILING), []
-        for sign, word in (("below", "nearer"), ("above", "farther")):
-            each = [f"'{method}' ({apart(row)})" for method, row in rows[rows["sign"] == sign].iterrows()]
-            said.append(f"{word} {', '.join(each) or 'none'}")
-        return "; ".join(said)
-
-    def cud(other: str) -> str:
-        rows = [shown(found, rule=RULES[0], group=group, measure="kl", other=other).loc[CUD] for group in GROUPS]
-        return ", ".join(f"{group} {apart(row)}" for group, row in zip(GROUPS, rows, strict=True))
+        rows = shown(found, rule=rule, group=group, measure="kl").drop(index=CEILING)
+        said = {
+            s: [f"'{m}' ({apart(row)})" for m, row in rows[rows["sign"] == s].iterrows()] for s in ("below", "above")
+        }
+        return f"nearer {', '.join(said['below']) or 'none'}; farther {', '.join(said['above']) or 'none'}"
 
     best = shown(found, rule=RULES[1], group=ALL, measure="kl").loc[CEILING]
     return (
         f"KL(raters ‖ student): plain distillation {level(PLAIN)} nats, the teacher itself {level(ITSELF)}, at a temperature "
         f"{level(SCALED)}, base rates {level(BASE)}. Than plain distillation: {against(RULES[0], ALL)}. On ambiguous texts: "
-        f"{against(RULES[0], GROUPS[-1])}. Shaping and clipping (CUD) less plain distillation: {cud(PLAIN)}; less temperature "
-        f"scaling: {cud(TEMPERED)}. Chosen by validation ratings instead: {against(RULES[1], ALL)}; then the raters' shares as "
-        f"targets, the ceiling, {apart(best)}."
+        f"{against(RULES[0], GROUPS[-1])}. Chosen by validation ratings instead: {against(RULES[1], ALL)}; then the raters' shares "
+        f"as targets, the ceiling, {apart(best)}."
     )

@@ -3,7 +3,7 @@
 Students learn from labels or from a teacher's answers, with mixup or without: the four together separate what mixup does from
 what distillation does. Three kinds of teachers of rising capacity, each trained several times; five temperatures ("std" divides
 both sides' logits by their own standard deviation). A student is linear where its answer to a mixed image is the mixture of its
-two answers. Students of the first teachers of all kinds begin alike, as those of labels do: differences are taken teacher by teacher.
+two answers. Students of the first teachers of all kinds begin alike, and so do those of labels: differences are paired.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def answer(claims: pd.DataFrame) -> Answer | None:
         "more linear than their teacher in {nonlinearity_below_teacher} of {nonlinearity_settings} settings, than plain "
         "distillation's in {nonlinearity_below_plain} (less so in {nonlinearity_above_plain}), than those of mixed labels without "
         "a teacher in {nonlinearity_below_labels_mixup} ({nonlinearity_above_labels_mixup}); confidence − accuracy: below plain "
-        "distillation's in {gap_below_plain} (above in {gap_above_plain}), the teacher's in {gap_below_teacher} ({gap_above_teacher})"
+        "distillation's in {gap_below_plain} ({gap_above_plain} above), the teacher's in {gap_below_teacher} ({gap_above_teacher})"
     )
     if linear and plain and linear.value and plain.value < linear.value / 2:
         sentence = sentence.replace("settings, than plain", "settings, but not by mixup: than plain")

@@ -86,9 +86,7 @@ def plot(found: pd.DataFrame) -> Figure:
         for teacher, style in zip(teachers, figures.series_styles(len(teachers)), strict=True):
             rows = found[(found["measure"] == measure) & (found["teacher"] == teacher)].sort_values("floor")
             name, of_teacher = PurePath(teacher).name, rows["of_teacher"].iloc[0]
-            figures.points(
-                axis, rows, "floor", y="value", students="teachers", label=f"students of {name}", **style
-            )
+            figures.points(axis, rows, "floor", y="value", students="teachers", label=f"students of {name}", **style)
             axis.plot(rows["floor"], rows["value"], color=style["color"], linewidth=0.8, alpha=0.6)
             axis.axhline(of_teacher, color=style["color"], linestyle=":", linewidth=1.2, label=f"{name} itself")
         axis.set_title(label)
@@ -107,7 +105,7 @@ def main(options: Options, run: Run) -> None:
 
 
 def answer(each: pd.DataFrame) -> Answer | None:
-    """Of the last kind of teacher: what the largest c changes against the least, and whether one between them is better than both."""
+    """Of the last kind of teacher: what the largest c changes against the least, and whether one between is better than both."""
     teacher, (least, *between, most) = each["teacher"].iloc[-1], sorted(each["floor"].unique())
     rows = each[each["teacher"] == teacher]
     if not between:
@@ -121,8 +119,15 @@ def answer(each: pd.DataFrame) -> Answer | None:
     ends, level = against(most, least), over_teachers(rows, BY).set_index(["measure", "floor"])
     scaled = level.loc["nll_scaled", "value"]
     best = min(between, key=lambda c: scaled[c])
-    forms = {"nonlinearity": ".2f", "off_pair_mass": ".2f", "signed_gap": "+.2f", "accuracy": "+.4f", "nll_scaled": "+.3f"}
-    numbers: dict[str, Number | None] = {"best": Number.exact(best, "g")}
+    forms = {
+        "nonlinearity": ".2f",
+        "off_pair_mass": ".2f",
+        "signed_gap": "+.2f",
+        "accuracy": "+.4f",
+        "nll_scaled": "+.3f",
+    }
+    floors = {"best": best, "none": least, "all": most}
+    numbers: dict[str, Number | None] = {name: Number.exact(float(c), "g") for name, c in floors.items()}
     for measure, form in forms.items():
         for name, row, d in (
             *((f"{measure}_{at}", level.loc[(measure, c)], "value") for at, c in (("none", least), ("all", most))),
@@ -131,17 +136,21 @@ def answer(each: pd.DataFrame) -> Answer | None:
             (f"{measure}_best_less_all", against(best, most).loc[measure], "difference"),
         ):
             signed = form if d == "value" else f"+{form.lstrip('+')}"
-            numbers[name] = measured.within(row[d], row[d] - row["half_width"], row[d] + row["half_width"], signed, shows="reach")
+            numbers[name] = measured.within(
+                row[d], row[d] - row["half_width"], row[d] + row["half_width"], signed, shows="reach"
+            )
     kinds = {name: measured.side(numbers[name]) for name in ("nonlinearity_change", "signed_gap_change")}
     linear = {"below": "more linear", "above": "less linear", "open": "no more linear"}[kinds["nonlinearity_change"]]
     doubt = {"below": "less confident", "above": "more confident", "open": "as confident"}[kinds["signed_gap_change"]]
     better = [measured.side(numbers[f"nll_scaled_best_less_{at}"]) for at in ("none", "all")]
-    won = {2: "better than at both ends", 1: "better than at one end", 0: "not told from either end"}[better.count("below")]
+    won = {2: "better than at both ends", 1: "better than at one end", 0: "not told from either end"}[
+        better.count("below")
+    ]
     sentence = (
-        f"students of labels alone (c = 1) are {linear} than the teacher's (non-linearity {{nonlinearity_none}} to "
-        f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); the likelihood after "
-        f"temperature scaling at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = 0, "
-        "{nll_scaled_best_less_all} from c = 1)"
+        f"students at c = {{all}} are {linear} than at c = {{none}} (non-linearity {{nonlinearity_none}} to "
+        f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); after "
+        f"temperature scaling the likelihood at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = {{none}}, "
+        "{nll_scaled_best_less_all} from c = {all})"
     )
     return measured.stated(sentence, numbers)
 

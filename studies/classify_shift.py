@@ -2,8 +2,9 @@
 
 Students of every method are judged on test rows as they are, on shifted ones (noise, blur, rotation and translation of images, lost
 words of texts), and on ambiguous ones, each apart; on how well confidence tells rows from elsewhere (shuffled pixels, words
-at random); and once more when the classes of the training rows grow rare. Class by class, changes of accuracy against plain
-distillation are tested with Holm's correction for their number.
+at random); and once more when the classes of the training rows grow rare. Teachers are trained several times; the students of one
+begin alike under all methods and are held against its students of plain distillation. Class by class, changes of accuracy are
+tested with Holm's correction for their number.
 """
 
 from __future__ import annotations
@@ -18,131 +19,115 @@ import pydantic
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from uqkd import data, seeds
-from uqkd.classify import Classifiers, Distillation, Mixing, SeedDesign, distill
-from uqkd.estimators import class_accuracy_changes, entropy, kl_divergence, out_of_distribution_auroc
-from uqkd.report import captions, figures
-from uqkd.run import Run
+from uqkd import data
+from uqkd.classify import Classifiers, Distillation, Mixing, distill
+from uqkd.estimators import LEVEL, adjusted_p_values, out_of_distribution_auroc
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
+from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, cell_recipe, network, performance, task_cells
 from uqkd.testbeds.options import TaskOptions
-from uqkd.testbeds.tables import differences, tidy
+from uqkd.testbeds.shifted import doubts, elsewhere, parts
+from uqkd.testbeds.tables import tidy
+from uqkd.testbeds.teachers import NARROW, WIDE, alike, by_teacher, counted, less, over_teachers, side_by_side
 
 Array = NDArray[np.float64]
 
 METHODS = ("labels", "label smoothing", "teacher", "DUS + W-Clip", "groups, entropy", "teacher, mixup")
-PLAIN = "teacher"
-SEVERITY = 3  # of 5
-LOST = 0.3  # share of the words of a text
+PLAIN, MIXED, CUD, BOUNDED = "teacher", "teacher, mixup", "DUS + W-Clip", "groups, entropy"
 SHOWN = {
     "accuracy": "accuracy (right: better)",
     "ece": "ECE (left: better)",
     "kl": "KL on ambiguous rows\n(left: better)",
 }
-ROUNDING = 1e-12
+
+
+BY = ("data", "ratio", "method", "part")
+BY_CLASS = "class by class"
 
 
 class Options(TaskOptions):
+    replicates: AtLeastTwo = 5  # independent teachers
+    students: PositiveInt = 2  # of each teacher and method
     # frequency of the most to the least frequent class
     ratios: tuple[Annotated[float, pydantic.Field(ge=1)], ...] = (1.0, 10.0)
 
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(tasks=("digits", "intents:30", "intents:150"), students=20, steps=3_000),
-    "full": Options(tasks=("digits", "intents:30", "intents:150"), ratios=(1.0, 10.0, 50.0), students=100, steps=3_000),
+    "paper": Options(tasks=("digits", "intents:30", "intents:150"), replicates=10, steps=3_000),
+    "full": Options(
+        tasks=("digits", "intents:30", "intents:150"), ratios=(1.0, 10.0, 50.0), replicates=20, students=5, steps=3_000
+    ),
 }
 
 
 def cells(options: Options) -> list[dict]:
-    return [
-        {**task, **options.training, "ratio": ratio} for task, ratio in product(task_cells(options), options.ratios)
-    ]
+    settings = product(range(options.replicates), task_cells(options), options.ratios)
+    return [{**task, **options.training, "ratio": ratio, "replicate": replicate} for replicate, task, ratio in settings]
 
 
 def measure(cell: dict) -> pd.DataFrame:
-    whole, ratio = task_of(cell), cell["ratio"]
+    """Of one teacher: students of every method, all but those of mixup in one pass, on all kinds of rows."""
+    whole, ratio, each = task_of(cell), cell["ratio"], cell["students"]
     kept = data.long_tailed(whole.labels, ratio, key=("classify shift", whole.fingerprint))
-    task = replace(
-        whole, X=whole.X[kept], labels=whole.labels[kept], fingerprint=f"{whole.fingerprint}, long-tailed {ratio:g}"
-    )
-    of_teacher, of_students = cell["networks"]
-    recipe = cell_recipe(cell)
-    views = cached_target_factory(task, network=of_teacher, recipe=recipe)
-    inputs, probabilities, found = parts(whole), {}, []
-    for method in METHODS:
-        mixed = method == "teacher, mixup"
-        if mixed and cell["kind"] == "texts":
-            continue  # words have no average
-        students = distill(
-            task.X, views.teacher if mixed else views.targets(method), objective=Distillation(2.0, weight=1.0),
-            recipe=recipe, factory=network(of_students, task), seed_design=SeedDesign.independent(cell["students"]),
-            mixing=Mixing() if mixed else None, key=("classify shift", task.fingerprint, method),
-        )  # fmt: skip
-        about = {"data": data_label(cell), "ratio": ratio, "method": method}
-        for name, (rows, truth) in inputs.items():
-            found += tidy(performance(students, rows, truth), **about, part=name)
-        found += tidy(doubts(students, whole), **about, part="ambiguous")
-        probabilities[method] = students.predict_proba(whole.X_test)
-        apart = out_of_distribution_auroc(probabilities[method], students.predict_proba(elsewhere(whole)))
-        found += tidy({"ood_auroc": np.asarray(apart)}, **about, part="elsewhere")
-    for method in probabilities:
-        if method != PLAIN:
-            changes = class_accuracy_changes(probabilities[method], probabilities[PLAIN], whole.labels_test)
-            counts = {"improved": np.array([len(changes.improved)]), "worsened": np.array([len(changes.worsened)])}
-            found += tidy(counts, data=data_label(cell), ratio=ratio, method=method, part="class by class")
+    named = f"{whole.fingerprint}, long-tailed {ratio:g}"
+    task = replace(whole, X=whole.X[kept], labels=whole.labels[kept], fingerprint=named)
+    (of_teacher, of_students), recipe = cell["networks"], cell_recipe(cell)
+    views = cached_target_factory(task, network=of_teacher, recipe=recipe, replicate=cell["replicate"])
+    trained = {
+        "recipe": recipe, "factory": network(of_students, task), "objective": Distillation(2.0, weight=1.0),
+        "key": ("classify shift", task.fingerprint, cell["replicate"]),
+    }  # fmt: skip
+    methods = [method for method in METHODS if method != MIXED]
+    targets = side_by_side([views.targets(method) for method in methods], each)
+    groups = [(methods, distill(task.X, targets, seed_design=alike(each, len(methods)), **trained))]
+    if cell["kind"] == "images":  # words have no average
+        groups.append(([MIXED], distill(task.X, views.teacher, seed_design=alike(each), mixing=Mixing(), **trained)))
+    found = []
+    for names, students in groups:
+        for part, numbers in judged(students, whole).items():
+            for m, method in enumerate(names):
+                own = {name: values[m * each : (m + 1) * each] for name, values in numbers.items()}
+                about = {"data": data_label(cell), "ratio": ratio, "method": method, "part": part}
+                found += tidy(own, **about, replicate=cell["replicate"], who="student")
     return pd.DataFrame(found)
 
 
-def parts(task: data.Task) -> dict[str, tuple[NDArray, NDArray]]:
-    """Test rows as they are, and shifted in each way."""
-    X, labels, key = task.X_test, task.labels_test, ("classify shift", task.fingerprint)
-    found = {"as trained": (X, labels)}
-    if task.pad is None:
-        scale = {"background": float(X.min()), "pixel_range": float(np.ptp(X))}
-        return found | {name: (data.shifted(X, name, SEVERITY, key=key, **scale), labels) for name in data.SHIFTS}
-    return found | {"words lost": (data.drop_tokens(X, LOST, key=key, pad=task.pad), labels)}
-
-
-def doubts(students: Classifiers, task: data.Task) -> dict[str, Array]:
-    """On ambiguous rows, (S,) each: divergence from what is known of them, entropy, and the entropy that it should be."""
-    if task.posterior_test is not None:  # the third of the texts whose true posterior is most spread
-        spread = entropy(task.posterior_test)
-        rows = np.argsort(-spread)[: len(spread) // 3]
-        X, truth = task.X_test[rows], task.posterior_test[rows]
-    else:  # averages of two images: the classes of both, as two annotators would have it
-        key = ("classify shift", task.fingerprint)
-        both = data.ambiguous(task.X_test, task.labels_test, key=key, pairs=500, shared=True)
-        X, truth = both.images, np.eye(len(task.classes))[both.annotators].mean(axis=1)
-    q = students.predict_proba(X)
-    known = np.full(len(q), entropy(truth).mean())
-    return {
-        "kl": kl_divergence(truth, q, least=ROUNDING).mean(axis=1),
-        "entropy": entropy(q).mean(axis=1),
-        "true_entropy": known,
-    }
-
-
-def elsewhere(task: data.Task) -> NDArray:
-    """Rows of no class: images whose pixels are shuffled, all alike; texts of words at random."""
-    rng = seeds.generator("classify shift", "elsewhere", task.fingerprint, shared=True)
-    X = task.X_test
-    if task.pad is None:
-        return X.reshape(len(X), -1)[:, rng.permutation(X[0].size)].reshape(X.shape)
-    words = rng.integers(1, task.vocabulary, size=X.shape)
-    return np.where(task.X_test == task.pad, task.pad, words)
+def judged(students: Classifiers, whole: data.Task) -> dict[str, dict[str, Array]]:
+    """What students are like on each kind of rows, class by class too: numbers (S,)."""
+    found = {name: performance(students, rows, truth) for name, (rows, truth) in parts(whole).items()}
+    q = students.predict_proba(whole.X_test)
+    apart = np.asarray(out_of_distribution_auroc(q, students.predict_proba(elsewhere(whole))))
+    right, labels = q.argmax(axis=2) == whole.labels_test, whole.labels_test
+    by_class = {f"class {c}": right[:, labels == c].mean(axis=1) for c in np.unique(labels)}
+    return {**found, "ambiguous": doubts(students, whole), "elsewhere": {"ood_auroc": apart}, BY_CLASS: by_class}
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    by = ["data", "ratio", "method", "part", "measure"]
-    grouped = table.groupby(by, sort=False)["value"]
-    return grouped.agg(value="mean", students="count", standard_error="sem").reset_index()
+    """Means over teachers, and differences from plain distillation of the same teachers."""
+    each = by_teacher(table, BY)
+    found = over_teachers(each, BY).rename(columns={"half_width": "value_half_width"}).drop(columns="of_teacher")
+    plain = each[each["method"] == PLAIN]
+    apart = less(each, plain, by=BY, on=["data", "ratio", "part"]).drop(columns=["standard_error", "teachers"])
+    return found.merge(apart, on=[*BY, "measure"])
+
+
+def classes_changed(found: pd.DataFrame) -> pd.DataFrame:
+    """Of each method: classes that it predicts better and worse, after Holm's correction in each setting, at three levels."""
+    rows = []
+    for (_, _, method), part in found[found["part"] == BY_CLASS].groupby(["data", "ratio", "method"], sort=False):
+        p = adjusted_p_values(part["p"].fillna(1.0).to_numpy(), "holm")
+        for level in (WIDE, LEVEL, NARROW):
+            up = part["difference"].to_numpy()[p <= 1 - level] > 0
+            rows.append({"method": method, "level": level, "better": int(up.sum()), "worse": int((~up).sum())})
+    return pd.DataFrame(rows).groupby(["method", "level"], sort=False).sum()
 
 
 def plot(found: pd.DataFrame) -> Figure:
     """Every method less plain distillation: left of the line is lower."""
-    apart = differences(found, found[found["method"] == PLAIN], ["data", "ratio", "part", "measure"])
-    apart = apart[apart["measure"].isin(SHOWN) & (apart["method"] != PLAIN)]
+    apart = found[found["measure"].isin(SHOWN) & (found["method"] != PLAIN)]
     figure, axes = figures.panels(1, len(SHOWN), height=5.0, width_ratios=[1, 1, 1])
     for axis, (measure, label) in zip(axes[0], SHOWN.items(), strict=True):
         rows = apart[apart["measure"] == measure]
@@ -162,7 +147,7 @@ def plot(found: pd.DataFrame) -> Figure:
         axis.grid(axis="y", visible=False)
         axis.set_title(label)
     axes[0, 1].tick_params(labelleft=False)
-    figures.legend_below(figure, axes[0, 0], f"less plain distillation; bars: {captions.INTERVALS} over students")
+    figures.legend_below(figure, axes[0, 0], f"less plain distillation; bars: {captions.INTERVALS} over teachers")
     return figure
 
 
@@ -174,31 +159,64 @@ def _place(name: str, ratio: float, part: str, *, parts: bool) -> str:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    figures.publish(
-        run,
-        plot(found),
-        table=found,
-        caption=caption(found, options),
-        more={"students": table},
-        group="classify",
-        place=470,
-    )
+    said = {"caption": caption(found, options), "answer": answer(found)}
+    figures.publish(run, plot(found), table=found, **said, more={"students": table}, group="classify", place=470)
+
+
+TOLD = {"bounded": BOUNDED, "cud": CUD, "smooth": "label smoothing", "mixup": MIXED}
+
+
+def answer(found: pd.DataFrame) -> Answer | None:
+    """Parts in which the methods do better and worse than plain distillation, and the largest loss of accuracy."""
+    numbers: dict[str, Number | None] = {}
+    by_class = classes_changed(found)
+    for (short, method), measure in product(TOLD.items(), SHOWN):
+        rows = found[(found["method"] == method) & (found["measure"] == measure)]
+        numbers[f"{short}_{measure}_of"] = Number.exact(len(rows), "d")
+        for sign in ("below", "above"):
+            count, low, high = counted(rows, sign)
+            numbers[f"{short}_{measure}_{sign}"] = Number.measured(count, low, high, ".0f")
+        if measure == "accuracy" and len(rows):
+            worst = rows.loc[rows["difference"].idxmin()]
+            loss, reach = -100 * worst["difference"], 100 * worst["half_width"]
+            numbers[f"{short}_loss"] = measured.within(loss, loss - reach, loss + reach, ".1f", shows="reach")
+        for kind in ("better", "worse"):
+            if method in by_class.index:
+                low, count, high = (int(by_class.loc[(method, level), kind]) for level in (WIDE, LEVEL, NARROW))
+                numbers[f"{short}_classes_{kind}"] = Number.measured(count, low, high, ".0f")
+
+    def sure(
+        short: str,
+    ) -> bool:  # better in more parts, also where counts are less favourable, and nowhere less accurate
+        ends = [numbers[f"{short}_ece_{sign}"] for sign in ("below", "above")]
+        return all(ends) and ends[0].low > ends[1].high and numbers[f"{short}_accuracy_below"].value == 0  # type: ignore[union-attr]
+
+    good = [captions.method_name(method) for short, method in TOLD.items() if sure(short)]
+    lead = f"{' and '.join(good)} without a sure price" if good else "none without a price"
+    told = [
+        f"{name} has a lower ECE than plain distillation in {{{short}_ece_below}} of {{{short}_ece_of}} parts (higher in "
+        f"{{{short}_ece_above}}), is nearer to the truth on ambiguous rows in {{{short}_kl_below}} of {{{short}_kl_of}} "
+        f"({{{short}_kl_above}} farther), less accurate in {{{short}_accuracy_below}}, by {{{short}_loss}} points at most"
+        for short, name in (("bounded", "the projection with bounded entropy"), ("cud", "CUD"))
+    ]
+    return measured.stated(f"{lead}: {'; '.join(told)}", numbers)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:
-    scores = found[~found["measure"].isin(("improved", "worsened"))]
-    apart = differences(scores, scores[scores["method"] == PLAIN], ["data", "ratio", "part", "measure"])
-
     def against(method: str, measure: str) -> str:
-        kinds = apart.loc[(apart["method"] == method) & (apart["measure"] == measure), "sign"]
+        kinds = found.loc[(found["method"] == method) & (found["measure"] == measure), "sign"]
         return f"lower in {(kinds == 'below').sum()} and higher in {(kinds == 'above').sum()} of {len(kinds)}"
 
-    told = [f"'{m}' ECE {against(m, 'ece')}, KL to the truth {against(m, 'kl')}" for m in METHODS if m != PLAIN]
-    by_class = found[found["part"] == "class by class"].groupby(["method", "measure"], sort=False)["value"]
-    counts = by_class.sum().unstack().reset_index().to_numpy()
-    classes = ", ".join(f"'{m}' {up:.0f} better and {down:.0f} worse" for m, up, down in counts)
+    told = [
+        f"'{m}' ECE {against(m, 'ece')}, accuracy {against(m, 'accuracy')}, KL to the truth {against(m, 'kl')}"
+        for m in METHODS
+        if m != PLAIN
+    ]
+    counts = classes_changed(found).xs(LEVEL, level="level").drop(index=PLAIN, errors="ignore")
+    classes = ", ".join(f"'{m}' {row['better']} better and {row['worse']} worse" for m, row in counts.iterrows())
     return (
-        f"{options.students} students per method, distilled at T = 2 without labels. Against plain distillation beyond "
-        f"{captions.INTERVALS}, over tasks, class frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. "
-        f"Classes whose accuracy differs after Holm's correction, summed over tasks and frequencies: {classes}."
+        f"{options.replicates} teachers, {options.students} students of each per method, distilled at T = 2 without labels. "
+        f"Against plain distillation of the same teachers, beyond {captions.INTERVALS} over teachers, over tasks, class "
+        f"frequencies and shifts (KL on ambiguous rows): {'; '.join(told)}. Classes whose accuracy differs after Holm's "
+        f"correction, over tasks and frequencies: {classes}."
     )

@@ -7,6 +7,7 @@ rows that students are trained on. A repair also costs nothing to check: how man
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated
 
 import numpy as np
@@ -19,9 +20,11 @@ from uqkd import data
 from uqkd.classify import METHODS, BagOfWords, Recipe, TargetFactory, pretrained
 from uqkd.classify.networks.plain import Factory
 from uqkd.estimators import half_width, kl_divergence
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, Run
 from uqkd.run import Options as Base
+from uqkd.testbeds.teachers import counted, decided
 
 ROUNDING = 1e-12  # of a label that has all the mass, so that log 0 is a number: labels themselves are drawn at the edge
 
@@ -121,9 +124,9 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     joined = table.merge(plain, on=[*by, "replicate"], suffixes=("", "_plain"))
     joined["difference"] = joined["kl"] - joined["kl_plain"]
     grouped = joined.groupby([*by, "method"], sort=False)
-    found, errors = grouped[["kl", "difference", "fired"]].mean(), grouped[["kl", "difference"]].sem()
+    found, errors = grouped[["kl", "difference", "fired"]].mean(), grouped[["kl", "difference", "fired"]].sem()
     found["replicates"] = grouped.size()
-    found = found.join(errors.rename(columns={"kl": "kl_se", "difference": "difference_se"}))
+    found = found.join(errors.add_suffix("_se"))
     return found.assign(half_width=half_width(found["difference_se"], found["replicates"])).reset_index()
 
 
@@ -167,10 +170,52 @@ def _targets(axis: Axes, rows: pd.DataFrame, at: pd.Series, style: dict) -> None
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    said = caption(found, options)
-    figures.publish(
-        run, plot(found), table=found, caption=said, more={"replicates": table}, group="classify", place=400
+    said = {"caption": caption(found, options), "answer": answer(found)}
+    figures.publish(run, plot(found), table=found, **said, more={"replicates": table}, group="classify", place=400)
+
+
+TOLD = {
+    "scale": "teacher, temperature",
+    "clip": "W-Clip",
+    "shape": "DUS",
+    "cud": "DUS + W-Clip",
+    "groups": "groups, entropy",
+}
+
+
+def answer(found: pd.DataFrame) -> Answer | None:
+    """Settings in which targets come nearer to the true posterior of the class, without label noise and with it."""
+    rows = found[found["truth"] == "the class"].rename(
+        columns={"difference_se": "standard_error", "replicates": "teachers"}
     )
+    numbers: dict[str, Number | None] = {}
+    rows = decided(rows)
+    for (short, method), noisy in product(TOLD.items(), (False, True)):
+        own, end = rows[(rows["method"] == method) & ((rows["noise"] > 0) == noisy)], "noisy" if noisy else "clean"
+        numbers[f"settings_{end}"] = Number.exact(len(own), "d")
+        for sign, word in (("below", "nearer"), ("above", "farther")):
+            count, low, high = counted(own, sign)
+            numbers[f"{short}_{word}_{end}"] = Number.measured(count, low, high, ".0f")
+    clip = rows[rows["method"] == "W-Clip"].sort_values("fired")
+    for end, row in (("least", clip.iloc[0]), ("most", clip.iloc[-1])):
+        numbers[f"fired_{end}"] = measured.mean(row["fired"], row["fired_se"], ".0%", students=int(row["teachers"]))
+
+    def nearest(end: str) -> str:
+        whole = numbers[f"settings_{end}"].value
+        always = [method for short, method in TOLD.items() if whole and numbers[f"{short}_nearer_{end}"].value == whole]
+        return " and ".join(always) if always else "none always"
+
+    sentence = (
+        f"without label noise {nearest('clean').replace('teacher, temperature', 'the teacher at an out-of-fold temperature')}: "
+        "temperature nearer in {scale_nearer_clean} of {settings_clean} settings (farther in {scale_farther_clean}), clipping in "
+        "{clip_nearer_clean} ({clip_farther_clean}), CUD's shaping and clipping in {cud_nearer_clean} ({cud_farther_clean})"
+    )
+    if numbers["settings_noisy"].value:
+        sentence += (
+            f"; with wrong labels {nearest('noisy').replace('none always', 'none')}: {{scale_nearer_noisy}} of {{settings_noisy}}, "
+            "{clip_nearer_noisy} and {cud_nearer_noisy}, since a temperature then fits the wrong labels too"
+        )
+    return measured.stated(sentence, numbers)
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

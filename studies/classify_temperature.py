@@ -13,10 +13,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from uqkd.classify import Distillation, Mixing, SeedDesign, distill, weigh
 from uqkd.estimators import half_width, mean_and_error
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
@@ -122,9 +124,69 @@ def main(options: Options, run: Run) -> None:
     each = by_teacher(table)
     found, slopes = means(each), trends(each)
     more = {"trends": slopes, "students": table}
-    figures.publish(
-        run, plot(found), table=found, caption=caption(found, slopes, options), more=more, group="classify", place=440
+    said = {"caption": caption(found, slopes, options), "answer": answer(each)}
+    figures.publish(run, plot(found), table=found, **said, more=more, group="classify", place=440)
+
+
+ANSWERED = {"accuracy": "+.2f", "signed_gap": "+.2f", "confidence": "+.2f", "ece": "+.2f", "ece_scaled": "+.2f"}
+SHORT = {"KD": "plain", "KD + mixup": "mixup", "KD + mixup + CE": "mixup_labels"}
+
+
+def answer(each: pd.DataFrame) -> Answer | None:
+    """What the highest T changes against T = 1, and each doubling between them, in points, by distillation alone and with mixup."""
+    each = with_confidence(each)
+    numbers: dict[str, Number | None] = {}
+    of, temperatures = trends(each).set_index(["method", "measure"]), sorted(each["temperature"].unique())
+    students = (
+        each[each["who"] == "student"]
+        .set_index(["method", "measure", "temperature", "replicate"])["value"]
+        .sort_index()
     )
+    above = [t for t in temperatures if t > 1]
+    if 1.0 not in temperatures or not above:
+        return None
+
+    def mean(values: ArrayLike, form: str) -> Number | None:
+        return measured.mean(
+            *mean_and_error(100 * np.asarray(values)), form, shows="reach", students=len(np.asarray(values))
+        )
+
+    for (method, short), (measure, form) in product(SHORT.items(), ANSWERED.items()):
+        slope, reach = 100 * of.loc[(method, measure), ["per_doubling", "half_width"]]
+        numbers[f"{measure}_{short}"] = measured.within(slope, slope - reach, slope + reach, form, shows="reach")
+        own = students[method, measure]
+        for name, to in (("top", above[-1]), ("first", above[0])):
+            numbers[f"{measure}_{short}_to_{name}"] = mean(own[to] - own[1.0], form.replace("2", "1"))
+    numbers |= {"top": Number.exact(above[-1], "g"), "first": Number.exact(above[0], "g")}
+    apart = (students["KD + mixup", "accuracy"] - students["KD", "accuracy"]).unstack("temperature")
+    numbers["accuracy_mixup_less_plain"] = mean(per_doubling(apart), "+.2f")
+    verbs = {"above": "rises", "below": "falls", "open": "moves by nothing sure,"}
+    right, sure = (verbs[measured.side(numbers[f"{name}_plain"])] for name in ("accuracy", "confidence"))
+    mixed = measured.side(numbers["accuracy_mixup_less_plain"])
+    sharpens = {"below": "mixup sharpens it", "above": "mixup softens it", "open": "mixup is not seen to change it"}[
+        mixed
+    ]
+    sentence = (
+        f"from T = 1 to {{top}} accuracy {right} ({{accuracy_plain_to_top}} points) and confidence {sure} "
+        "({confidence_plain_to_top}, of which {confidence_plain_to_first} by T = {first}; confidence − accuracy "
+        f"{{signed_gap_plain_to_top}}); {sharpens} ({{accuracy_mixup_less_plain}} points of accuracy per doubling); at a "
+        "temperature of the student's own ECE changes by {ece_scaled_plain_to_top}"
+    )
+    return measured.stated(sentence, numbers)
+
+
+def with_confidence(each: pd.DataFrame) -> pd.DataFrame:
+    """Beside confidence − accuracy and accuracy their sum."""
+    gap, right = (each[each["measure"] == name] for name in ("signed_gap", "accuracy"))
+    both = gap.merge(right, on=[*BY, "who", "replicate"], suffixes=("", "_right"))
+    both = both.assign(measure="confidence", value=both["value"] + both["value_right"])
+    return pd.concat([each, both[each.columns]], ignore_index=True)
+
+
+def per_doubling(table: pd.DataFrame) -> np.ndarray:
+    """Slope on log2 T, from T = 1 on, of each row of a table with a column per temperature."""
+    own = table.loc[:, table.columns >= 1]
+    return np.polyfit(np.log2(own.columns.to_numpy(dtype=float)), own.to_numpy().T, 1)[0]
 
 
 def caption(found: pd.DataFrame, slopes: pd.DataFrame, options: Options) -> str:

@@ -41,7 +41,9 @@ class Options(TaskOptions):
 PRESETS = {
     "quick": Options(),
     "paper": Options(tasks=("digits", "intents:30", "intents:150"), replicates=10, students=10, steps=3_000),
-    "full": Options(tasks=("digits", *(f"intents:{n}" for n in (6, 30, 77, 150))), replicates=20, students=10, steps=3_000),
+    "full": Options(
+        tasks=("digits", *(f"intents:{n}" for n in (6, 30, 77, 150))), replicates=20, students=10, steps=3_000
+    ),
 }
 
 
@@ -63,7 +65,12 @@ def measure(cell: dict) -> pd.DataFrame:
         drawn = views.teacher.respond(task.X, count, students=each, key=(*key, method))
         how: Any = {"method": "precision", "second": views.folds.probabilities} if "folds" in method else {}
         targets[method] = weigh(drawn, **how, classes=len(task.classes))
-    trained: dict[str, Any] = {"labels": task.labels, "factory": network(of_students, task), "recipe": recipe, "key": key}
+    trained: dict[str, Any] = {
+        "labels": task.labels,
+        "factory": network(of_students, task),
+        "recipe": recipe,
+        "key": key,
+    }
     students = distill(
         task.X, side_by_side(list(targets.values()), each), objective=Distillation(1.0, weight=1.0),
         seed_design=alike(each, len(targets)), **trained,
@@ -75,11 +82,20 @@ def measure(cell: dict) -> pd.DataFrame:
         found.append({"method": method, **shares(q[part], p), **{name: scores[name][part].mean() for name in SCORES}})
     for method, weight in MIXED.items() if cell["kind"] == "images" else ():  # words have no average
         mixed = distill(
-            task.X, views.teacher, objective=Distillation(1.0, weight=weight), seed_design=alike(each), mixing=Mixing(), **trained
+            task.X,
+            views.teacher,
+            objective=Distillation(1.0, weight=weight),
+            seed_design=alike(each),
+            mixing=Mixing(),
+            **trained,
         )
         scores = evaluate(mixed, task)
         found.append(
-            {"method": method, **shares(mixed.predict_proba(task.X_test), p), **{name: scores[name].mean() for name in SCORES}}
+            {
+                "method": method,
+                **shares(mixed.predict_proba(task.X_test), p),
+                **{name: scores[name].mean() for name in SCORES},
+            }
         )
     about = {"data": data_label(cell), "replicate": cell["replicate"], "teacher_gini": float(gini(p).mean())}
     return pd.DataFrame(found).melt(id_vars="method", var_name="measure").assign(**about)
@@ -95,7 +111,9 @@ def shares(q: Any, p: Any) -> dict[str, float]:
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Means over teachers, and differences from plain distillation of the same teachers."""
     plain = table[table["method"] == PLAIN]
-    joined = table.merge(plain[["data", "replicate", "measure", "value"]], on=["data", "replicate", "measure"], suffixes=("", "_plain"))
+    joined = table.merge(
+        plain[["data", "replicate", "measure", "value"]], on=["data", "replicate", "measure"], suffixes=("", "_plain")
+    )
     joined["apart"] = joined["value"] - joined["value_plain"]
     grouped = joined.groupby(["data", "method", "measure"], sort=False)
     found = grouped.agg(
@@ -133,7 +151,13 @@ def main(options: Options, run: Run) -> None:
     figures.publish(run, plot(found), table=found, **said, more={"teachers": table}, group="classify", place=460)
 
 
-TOLD = {"plain": PLAIN, "one": "1 sampled label", "many": "16 sampled labels", "bounded": "groups, entropy", "cud": "DUS + W-Clip"}
+TOLD = {
+    "plain": PLAIN,
+    "one": "1 sampled label",
+    "many": "16 sampled labels",
+    "bounded": "groups, entropy",
+    "cud": "DUS + W-Clip",
+}
 
 
 def answer(found: pd.DataFrame) -> Answer | None:
@@ -151,17 +175,29 @@ def answer(found: pd.DataFrame) -> Answer | None:
     def kind(short: str) -> str:
         sides = {measured.side(numbers[f"between_{short}_less_plain_{n}"]) for n in range(len(names))}
         words = {"above": "more", "below": "less", "open": "nothing that is told from it"}
-        return words[sides.pop()] if len(sides) == 1 else "not everywhere more" if "above" in sides else "not everywhere less"
+        return (
+            words[sides.pop()]
+            if len(sides) == 1
+            else "not everywhere more"
+            if "above" in sides
+            else "not everywhere less"
+        )
 
     def listed(key: str) -> str:
         return ", ".join(f"{{{key}_{n}}} ({name})" for n, name in enumerate(names))
 
     doubt = {measured.side(numbers[f"within_plain_{n}"], 1.0) for n in range(len(names))}
-    keeps = "more than all of it" if doubt == {"above"} else "less than all" if doubt == {"below"} else "all, or not told from it"
+    keeps = (
+        "more than all of it"
+        if doubt == {"above"}
+        else "less than all"
+        if doubt == {"below"}
+        else "all, or not told from it"
+    )
     sentence = (
         f"{keeps}: of the teacher's G_p plain distillation's students have {listed('within_plain')} within, and "
-        f"{listed('between_plain')} between them; one sampled label moves {kind('one')}, {listed('between_one')}, the projection with "
-        f"bounded entropy {kind('bounded')}, {listed('between_bounded')}"
+        f"{listed('between_plain')} between them; one sampled label moves {kind('one')}, {listed('between_one')}, the projection "
+        f"with bounded entropy {kind('bounded')}, {listed('between_bounded')}"
     )
     return measured.stated(sentence, numbers)
 
@@ -181,6 +217,6 @@ def caption(found: pd.DataFrame, options: Options) -> str:
         )
         told.append(f"{name}: within and between {kept}; most between students of '{most}', least of '{least}'")
     return (
-        f"Shares of the teacher's Gini variance on test rows, {options.replicates} teachers, {options.students} students of each per "
-        f"method, ± {captions.INTERVALS} over teachers and students. {'; '.join(told)}."
+        f"Shares of the teacher's Gini variance on test rows, {options.replicates} teachers, {options.students} students of each "
+        f"per method, ± {captions.INTERVALS} over teachers and students. {'; '.join(told)}."
     )

@@ -1,5 +1,7 @@
 """The studies of classifiers: each runs on a small bed, and what they make of their tables is right, not nearly right."""
 
+import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +18,25 @@ from uqkd.store import Store
 from uqkd.testbeds.cells import task_of
 
 STUDIES = Path(__file__).parents[2] / "studies"
-SMALL = {"students": 3, "steps": 80, "batch": 16}
+SMALL = {"students": 1, "replicates": 2, "steps": 60, "batch": 16}
 NETWORKS = {"teachers": ["perceptron:8", "convolutional:2"], "student": "perceptron:8"}
+PERCEPTRONS = {"images": ["perceptron:8", "perceptron:8"]}
 OPTIONS = {
     "classify_targets": {
         "classes": [4], "noise": [0.0, 0.2], "rows": 80, "steps": 30, "replicates": 2, "transformer_classes": [4],
         "transformer_steps": 5,
     },
     "classify_cud": {
-        "tasks": ["digits"], "images": ["perceptron:8", "perceptron:8"], "temperatures": [1.0, 2.0], "weights": [1.0], **SMALL,
+        "tasks": ["digits"], **PERCEPTRONS, "temperatures": [1.0, 2.0], "weights": [1.0], **SMALL,
     },
     "classify_mixup": {"temperatures": [1.0, "std"], **NETWORKS, **SMALL},
     "classify_calibration": {"sharpness": [1.0, 3.0], **NETWORKS, **SMALL},
     "classify_temperature": {
-        "teacher": "perceptron:8", "student": "perceptron:8", "temperatures": [1.0, 4.0], "replicates": 2, **SMALL,
+        "teacher": "perceptron:8", "student": "perceptron:8", "temperatures": [1.0, 4.0], **SMALL,
     },
-    "classify_pairs": {"floors": [0.0, 1.0], **NETWORKS, **SMALL},
-    "classify_variance": {"tasks": ["digits"], **SMALL},
-    "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **SMALL},
+    "classify_pairs": {"floors": [0.0, 0.5, 1.0], **NETWORKS, **SMALL},
+    "classify_variance": {"tasks": ["digits"], **PERCEPTRONS, **SMALL, "students": 3},
+    "classify_shift": {"tasks": ["digits"], "ratios": [1.0, 4.0], **PERCEPTRONS, **SMALL},
     "classify_human": {
         "dimensions": 6, "teacher": "perceptron:4", "student": "perceptron:3", "replicates": 2, "temperatures": [1.0, 2.0],
         "weights": [1.0], "lengths": [20], "steps": 30, "batch": 16,
@@ -56,8 +59,9 @@ def test_every_study_runs_and_draws(name, tmp_path):
     table = pd.read_csv(tmp_path / f"tables/{name}.csv")
     value = table["kl" if name == "classify_targets" else "value"]
     assert np.isfinite(value).mean() > 0.9
-    caption = (tmp_path / f"figures/{name}.json").read_text()
-    assert "nan" not in caption.lower()
+    about = json.loads((tmp_path / f"figures/{name}.json").read_text())
+    assert "nan" not in (about["caption"] + about["answer"]["text"]).lower()
+    assert len(about["answer"]["text"].split()) <= 75
 
 
 def test_every_study_of_classifiers_is_run_here():
@@ -65,51 +69,61 @@ def test_every_study_of_classifiers_is_run_here():
 
 
 def test_students_mixed_with_the_labels_alone_know_nothing_of_the_teacher():
-    """c = 1 makes the targets those of mixup with labels: students of any teacher are then the same."""
+    """c = 1 makes the targets those of mixup with labels: students of any teacher, who begin alike, are then the same."""
     pairs = modules("classify_pairs")
     options = pairs.Options.model_validate({"floors": [1.0], **NETWORKS, **SMALL})
-    tables = [pairs.measure(cell) for cell in pairs.cells(options)]
-    first, second = (t[(t["who"] == "student") & (t["measure"] == "accuracy")]["value"].mean() for t in tables)
-    assert abs(first - second) < 0.2  # other seeds, the same law
-    teacher = [t[(t["who"] == "teacher") & (t["measure"] == "nll")]["value"].iloc[0] for t in tables]
-    assert teacher[0] != teacher[1]
+    first, second = (pairs.measure(cell) for cell in pairs.cells(options)[::2])
+    for who, same in (("student", True), ("teacher", False)):
+        one, two = (t.query(f"who == '{who}' and measure == 'nll'")["value"].tolist() for t in (first, second))
+        assert (one == pytest.approx(two, rel=1e-4)) == same  # single precision, in another order
 
 
-def long(rows):
-    return pd.DataFrame(
-        rows, columns=["data", "teacher", "method", "temperature", "who", "student", "measure", "value"]
-    )
+MIXUP = ["data", "teacher", "method", "temperature", "replicate", "who", "student", "measure", "value"]
+SPREAD = np.array([-0.15, -0.05, 0.05, 0.15])  # of four teachers
 
 
-def test_signs_hold_mixup_against_each_reference():
-    """By hand: KD + mixup 2 ± .1, KD 3 ± .1, the teacher 2.05, labels with mixup 1 ± .1 for four students each."""
-    mixup = modules("classify_mixup")
-    spread = np.array([-0.15, -0.05, 0.05, 0.15])  # standard error .0645
+def mixup_rows(measure, centres, of_teacher, spread=SPREAD):
+    """Two students of each of four teachers; methods differ by numbers that depend on the teacher."""
     rows = []
-    for method, centre in (("CE", 5.0), ("CE + mixup", 1.0), ("KD", 3.0), ("KD + mixup", 2.0)):
-        for measure in mixup.SHOWN:
-            rows += [("d", "T", method, "1.0", "student", s, measure, centre + e) for s, e in enumerate(spread)]
-            rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 2.05))
-    found = mixup.means(long(rows))
-    assert set(found.loc[found["method"].str.startswith("CE"), "teacher"]) == {"none"}
-    claims = mixup.compared(found).query("measure == 'nonlinearity'").set_index("against")
-    assert claims["sign"].to_dict() == {"KD": "below", "CE + mixup": "above", "the teacher": "undecided"}
-    assert claims.loc["KD", "difference"] == pytest.approx(-1.0)
-    error = np.std(spread, ddof=1) / 2
-    assert claims.loc["KD", "half_width"] == pytest.approx(
-        stats.t.ppf(0.975, 6) * np.sqrt(2) * error
-    )  # equal spreads: 3 + 3
-    assert claims.loc["the teacher", "half_width"] == pytest.approx(stats.t.ppf(0.975, 3) * error)  # one, and known
+    for n, (method, centre) in enumerate(centres.items()):
+        for replicate, e in enumerate(spread):
+            for s, own in enumerate((-0.5, 0.5)):
+                value = centre + 10 * replicate + e * (n + 1) + own
+                rows.append(("d", "T", method, "1.0", replicate, "student", s, measure, value))
+            rows.append(("d", "T", method, "1.0", replicate, "teacher", 0, measure, of_teacher + 10 * replicate))
+    return rows
 
 
-def test_what_all_students_agree_on_to_the_digit_is_undecided():
+def test_mixup_is_held_against_each_reference_teacher_by_teacher():
+    """By hand: teachers 10 apart, methods 1 and 2 apart give or take a spread that belongs to the teacher."""
     mixup = modules("classify_mixup")
-    rows = []
-    for method, value in (("CE", 0.9), ("CE + mixup", 0.9), ("KD", 0.8), ("KD + mixup", 0.9)):
-        for measure in mixup.SHOWN:
-            rows += [("d", "T", method, "1.0", "student", s, measure, value) for s in range(2)]
-            rows.append(("d", "T", method, "1.0", "teacher", 0, measure, 0.7))
-    assert set(mixup.compared(mixup.means(long(rows)))["sign"]) == {"undecided"}
+    centres = {"CE": 5.0, "CE + mixup": 1.0, "KD": 3.0, "KD + mixup": 2.0}
+    table = pd.DataFrame([row for m in mixup.SHOWN for row in mixup_rows(m, centres, 2.05)], columns=MIXUP)
+    each = mixup.means(table)
+    assert set(each.loc[each["method"].str.startswith("CE"), "teacher"]) == {"none"}
+    claims = mixup.compared(each).query("measure == 'nonlinearity'").set_index("against")
+    assert claims["sign"].to_dict() == {
+        "KD": "below", "CE + mixup": "above", "the teacher": "undecided", "mixup of labels, less labels": "below",
+    }  # fmt: skip
+    error = np.std(SPREAD, ddof=1) / 2
+    for against, difference, times in (("KD", -1.0, 1), ("CE + mixup", 1.0, 2), ("the teacher", -0.05, 4)):
+        assert claims.loc[against, "difference"] == pytest.approx(difference)
+        # of four teachers, whatever the spread between them, and whatever that of the two students of each
+        assert claims.loc[against, "half_width"] == pytest.approx(stats.t.ppf(0.975, 3) * times * error)
+    text = mixup.answer(mixup.compared(each)).text
+    assert "more linear than their teacher in 0 of 1 settings" in text
+    assert "than plain distillation's in 1 (less so in 0)" in text
+    flipped = table.assign(value=-table["value"])
+    assert "than plain distillation's in 0 (less so in 1)" in mixup.answer(mixup.compared(mixup.means(flipped))).text
+
+
+def test_what_all_teachers_agree_on_to_the_digit_is_undecided():
+    mixup = modules("classify_mixup")
+    centres = {"CE": 0.9, "CE + mixup": 0.9, "KD": 0.8, "KD + mixup": 0.9}
+    table = pd.DataFrame([row for m in mixup.SHOWN for row in mixup_rows(m, centres, 0.7, np.zeros(4))], columns=MIXUP)
+    table["value"] = table["value"].round(6) % 10  # no rounding error between teachers
+    claims = mixup.compared(mixup.means(table))
+    assert set(claims.loc[claims["half_width"] < 1e-9, "sign"]) <= {"undecided"}
 
 
 @pytest.mark.parametrize("methods", [["teacher"], ["W-Clip"], ["labels", "teacher, temperature"]])
@@ -185,54 +199,122 @@ def test_tasks_are_read_and_trained_by_their_kind(tmp_path):
     assert {cell["method"] for cell in own} - {cell["method"] for cell in texts} == set(variance.MIXED)
 
 
-def test_shifts_are_told_beyond_intervals_only():
-    """ECE .1 below in both parts, with a standard error of .003 in one and of .3 in the other."""
+def shift_rows(*, better=1.0):
+    """Five teachers: bounded entropy .1 below plain distillation, or above, give or take .003 in one part and .3 in the other."""
+    turn, rows = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) / 2**0.5, []
+    for method, less in (("teacher", 0.0), ("groups, entropy", 0.1 * better), ("DUS + W-Clip", 0.0)):
+        for part, error in (("as trained", 0.003), ("noise", 0.3), ("ambiguous", 0.003)):
+            for replicate, e in enumerate(turn):
+                about = {
+                    "data": "d",
+                    "ratio": 1.0,
+                    "method": method,
+                    "part": part,
+                    "replicate": replicate,
+                    "who": "student",
+                }
+                own = (method != "teacher") * error * e
+                for measure in ("kl",) if part == "ambiguous" else ("ece", "accuracy"):
+                    gap = -less if measure == "accuracy" else less
+                    rows.append({**about, "student": 0, "measure": measure, "value": replicate - gap + own})
+        for replicate, e in enumerate(turn):
+            about = {"data": "d", "ratio": 1.0, "method": method, "part": "class by class", "replicate": replicate}
+            for c, gap in enumerate((-0.4, 0.0)):
+                value = 0.5 + (method == "groups, entropy") * (gap + 0.01 * e)
+                rows.append({**about, "who": "student", "student": 0, "measure": f"class {c}", "value": value})
+    return pd.DataFrame(rows)
+
+
+def test_shifts_are_told_beyond_intervals_over_teachers_only():
     shift = modules("classify_shift")
-    rows = [
-        ("d", 1.0, method, part, measure, value, 5, error)
-        for method, value in (("teacher", 0.3), ("groups, entropy", 0.2))
-        for part, error in (("as trained", 0.003), ("noise", 0.3))
-        for measure in ("ece", "kl")
-    ]
-    columns = ["data", "ratio", "method", "part", "measure", "value", "students", "standard_error"]
-    counts = [
-        ("d", 1.0, "groups, entropy", "class by class", name, 0.0, 1, np.nan) for name in ("improved", "worsened")
-    ]
-    told = shift.caption(pd.DataFrame(rows + counts, columns=columns), shift.Options())
+    found = shift.means(shift_rows())
+    told = shift.caption(found, shift.Options())
     assert (
-        "'groups, entropy' ECE lower in 1 and higher in 0 of 2, KL to the truth lower in 1 and higher in 0 of 2" in told
+        "'groups, entropy' ECE lower in 1 and higher in 0 of 2, accuracy lower in 0 and higher in 1 of 2, "
+        "KL to the truth lower in 1 and higher in 0 of 1" in told
     )
+    assert "'groups, entropy' 0 better and 1 worse" in told
+    text = shift.answer(found).text
+    assert text.startswith("groups, bounded entropy without a sure price")
+    assert "lower ECE than plain distillation in 1 of 2 parts (higher in 0)" in text
+    other = shift.answer(shift.means(shift_rows(better=-1.0))).text
+    assert other.startswith("none without a price")
+    assert "lower ECE than plain distillation in 0 of 2 parts (higher in 1)" in other
+    assert "less accurate in 1" in other
 
 
 def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():
+    """Slopes of the students of three teachers: exactly 1, and .5, .6 and .7."""
     calibration = modules("classify_calibration")
     rows = []
     for sharpness, gap in ((1.0, 0.1), (2.0, -0.1), (3.0, -0.3)):
-        rows.append(("T", "KD", sharpness, "teacher", 0, "signed_gap", gap))
-        rows += [("T", "KD", sharpness, "student", s, "signed_gap", gap + 0.01 * s) for s in range(3)]
-        rows.append(("T", "KD + mixup", sharpness, "teacher", 0, "signed_gap", gap))
-        rows += [("T", "KD + mixup", sharpness, "student", s, "signed_gap", gap * (0.5 + 0.1 * s)) for s in range(3)]
-    table = pd.DataFrame(rows, columns=["teacher", "method", "sharpness", "who", "student", "measure", "value"])
-    slopes = calibration.slopes(table).set_index("method")
+        for method, replicate in product(("KD", "KD + mixup"), range(3)):
+            own = gap + 0.01 * replicate
+            slope = 1.0 if method == "KD" else 0.5 + 0.1 * replicate
+            about = ("d", "T", method, sharpness, replicate)
+            rows.append((*about, "teacher", 0, "signed_gap", own))
+            rows += [(*about, "student", s, "signed_gap", slope * own + 0.01 * (2 * s - 1)) for s in range(2)]
+    names = ["data", "teacher", "method", "sharpness", "replicate", "who", "student", "measure", "value"]
+    each = calibration.by_teacher(pd.DataFrame(rows, columns=names), calibration.BY)
+    slopes = calibration.slopes(each).set_index("method")
     assert slopes.loc["KD", "slope"] == pytest.approx(1.0)
     assert slopes.loc["KD", "half_width"] == pytest.approx(0.0, abs=1e-12)
     assert slopes.loc["KD + mixup", "slope"] == pytest.approx(0.6)
     assert slopes.loc["KD + mixup", "half_width"] == pytest.approx(stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3))
+    text = calibration.answer(calibration.means(each), slopes.reset_index()).text
+    assert text.startswith(
+        "in part: the slope of its gap (confidence − accuracy) on that of teachers of equal accuracy is 0.60 to 1.00"
+    )
+    kept = calibration.answer(calibration.means(each), slopes.loc[["KD"]].reset_index()).text
+    assert kept.startswith("nearly whole")
 
 
 def test_settings_are_chosen_by_held_out_rows_and_by_nothing_of_the_test_part():
+    """The better on held-out rows is the worse on the test; the second teacher's students are best at the other temperature."""
     cud = modules("classify_cud")
     rows = []
-    for temperature, held, test in (
-        (1.0, 0.5, 0.1),
-        (2.0, 0.4, 0.9),
-    ):  # the better on held-out rows is the worse on the test
+    for replicate, temperature, held, test in (
+        (0, 1.0, 0.5, 0.1),
+        (0, 2.0, 0.4, 0.9),
+        (1, 1.0, 0.4, 0.9),
+        (1, 2.0, 0.5, 0.1),
+    ):
         for measure, value in (("nll_held", held), ("nll", test)):
-            rows += [("d", "teacher", temperature, 1.0, "student", s, measure, value + 0.01 * s) for s in range(2)]
-    table = pd.DataFrame(
-        rows, columns=["data", "method", "temperature", "weight", "who", "student", "measure", "value"]
+            about = ("d", "teacher", temperature, 1.0, replicate, "student")
+            rows += [(*about, s, measure, value + 0.01 * s) for s in range(2)]
+    names = ["data", "method", "temperature", "weight", "replicate", "who", "student", "measure", "value"]
+    best = cud.chosen(pd.DataFrame(rows, columns=names))
+    assert best.groupby("replicate")["temperature"].unique().map(list).to_dict() == {0: [2.0], 1: [1.0]}
+
+
+def cud_table(gain):
+    """Four teachers; W-Clip's accuracy differs from plain distillation's by a gain, give or take .001."""
+    rows = []
+    for method, extra in (("teacher", 0.0), ("W-Clip", gain), ("DUS + W-Clip", -0.02)):
+        for replicate, e in enumerate((-1.0, 0.0, 0.5, 1.0)):
+            about = {
+                "data": "d",
+                "method": method,
+                "temperature": 1.0,
+                "weight": 1.0,
+                "replicate": replicate,
+                "fired": 0.07,
+            }
+            for measure, sign in (("accuracy", 1), ("nll", -1), ("nll_scaled", -1), ("ece", -1), ("nll_held", -1)):
+                value = 0.5 + 0.1 * replicate + sign * (extra + 0.001 * e * (method != "teacher"))
+                about |= {"training_accuracy": 0.9, "measure": measure, "student": 0}
+                rows += [{**about, "who": who, "value": value} for who in ("student", "teacher")]
+    return pd.DataFrame(rows)
+
+
+def test_the_answer_on_cud_follows_the_sign_of_its_gains():
+    cud = modules("classify_cud")
+    texts = {gain: cud.answer(cud.means(cud.chosen(cud_table(gain)))).text for gain in (0.02, -0.02)}
+    assert texts[0.02].startswith("accuracy on d: clipping changes 7 % of the rows of d, accuracy by +2.0 ± 0.1 points")
+    assert texts[-0.02].startswith(
+        "no accuracy that is told from zero: clipping changes 7 % of the rows of d, accuracy by −2.0 ± 0.1"
     )
-    assert set(cud.chosen(table)["temperature"]) == {2.0}
+    assert all(text.endswith("a loss on d") for text in texts.values())
 
 
 def test_differences_of_targets_are_taken_teacher_by_teacher():

@@ -96,6 +96,17 @@ def within(value: float, low: float, high: float, form: str = ".2f", *, shows: S
     return Number.measured(value, low, high, form, shows=shows) if known else None
 
 
+def around(value: float, half_width: float, form: str = ".2f", *, shows: Shows = "reach") -> Number | None:
+    """An estimate and the half-width of its interval that stand in a table; None where one of them is not known.
+
+    Examples
+    --------
+    >>> str(around(0.5, 0.1, ".1f")), around(0.5, float("nan"))
+    ('0.5 ± 0.1', None)
+    """
+    return within(value, value - half_width, value + half_width, form, shows=shows)
+
+
 def ratio(
     top: tuple[float, float], below: tuple[float, float], form: str = ".2f", *, shows: Shows = "value"
 ) -> Number | None:

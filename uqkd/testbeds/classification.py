@@ -118,9 +118,7 @@ def cached_teacher(task: Task, *, network: str, recipe: Recipe, replicate: int |
     return _once("teacher", fit, task, network, recipe, replicate)
 
 
-def cached_target_factory(
-    task: Task, *, network: str, recipe: Recipe, replicate: int | None = None
-) -> TargetFactory:
+def cached_target_factory(task: Task, *, network: str, recipe: Recipe, replicate: int | None = None) -> TargetFactory:
     """The target factory of a teacher of a task, architecture and recipe: as `cached_teacher`."""
 
     def fit(factory: Factory, key: tuple[Any, ...]) -> TargetFactory:

@@ -15,7 +15,7 @@ READING = ("tokenizer", "length", "size", "text", "target")
 
 
 # What the studies of images ask for at the sizes of the published ones.
-PUBLISHED_IMAGES: dict[str, Any] = {"task": "cifar100", "steps": 78_000, "batch": 128, "lr": 1e-3, "replicates": 5}
+PUBLISHED_IMAGES: dict[str, Any] = {"task": "cifar100", "steps": 78_000, "batch": 128, "lr": 1e-3, "replicates": 10}
 PUBLISHED_TEACHERS = ("residual:20", "residual:56", "residual:110")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from uqkd.data.ratings.dataset import TIED, RatedTexts, split_raters, split_rati
 from uqkd.data.ratings.loading import load_ratings
 from uqkd.data.tabular.loading import normalise_name
 from uqkd.errors import DataError, ProvenanceError
-from uqkd.estimators import distance_to_raters, entropy
+from uqkd.estimators import distance_to_raters, entropy, negative_log_likelihood
 from uqkd.run.bundled import here_or_bundled
+from uqkd.testbeds.paired import paired_differences, squares
 
 Array = NDArray[np.float64]
 
@@ -202,3 +204,56 @@ def text_distances(probs: Array, counts: NDArray[np.int64], judging: NDArray[np.
         values = (distance.kl, distance.squared, entropy(probs) - distance.entropy)
         found |= {name + end: value.mean(axis=0) for name, value in zip(DISTANCES, values, strict=True)}
     return pd.DataFrame(found)
+
+
+def losses(held: Array, task: RatedTask) -> dict[str, float]:
+    """What each rule makes least on validation texts, mean over students."""
+    known = task.validation.majority >= 0
+    by_labels = negative_log_likelihood(held[:, known], task.validation.majority[known])
+    by_raters = distance_to_raters(held, task.validation.counts).kl  # the cross-entropy, less a constant
+    return {"labels": float(np.mean(by_labels)), "raters": float(by_raters.mean())}
+
+
+def rated_means(table: pd.DataFrame, others: Sequence[str], *, tested: Collection[str]) -> pd.DataFrame:
+    """Means over teachers and test texts, and paired differences from each of some methods, on all texts and on every third.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `text_distances`, with columns data, rule, method, replicate and group. Thirds are told by one half of the
+        raters, and measured by the other.
+    others : sequence of str
+        Methods that the others are held against.
+    tested : collection of str
+        Methods that Holm's correction counts.
+
+    Returns
+    -------
+    DataFrame
+        data, rule, group ("all" or one of `GROUPS`), measure, other, and the columns of `paired_differences`.
+    """
+    found = []
+    for (data, rule), whole in table.groupby(["data", "rule"], sort=False):
+        of_text = whole.drop_duplicates("text").set_index("text")["group"].sort_index()
+        for measure, (group, end) in product(DISTANCES, [("all", ""), *((group, "_half") for group in GROUPS)]):
+            here = (of_text == group).to_numpy() | (group == "all")
+            values = squares(whole, measure + end, row="replicate", column="text")
+            part = {method: square[:, here] for method, square in values.items()}
+            for other in others:
+                about = {"data": data, "rule": rule, "group": group, "measure": measure, "other": other}
+                found += [{**about, **line} for line in paired_differences(part, other, tested=tested)]
+    return pd.DataFrame(found)
+
+
+def shown(found: pd.DataFrame, *, other: str = "teacher", **where: str) -> pd.DataFrame:
+    """The rows of `rated_means` in which columns hold these values, by method; against plain distillation if not said.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"other": "teacher", "group": ["all", "clear"], "method": "labels", "value": [0.5, 0.1]})
+    >>> shown(table, group="clear")["value"].to_dict()
+    {'labels': 0.1}
+    """
+    for column, value in {"other": other, **where}.items():
+        found = found[found[column] == value]
+    return found.set_index("method")

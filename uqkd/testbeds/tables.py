@@ -1,4 +1,4 @@
-"""Tidy tables of students: a row each, means over them with standard errors, and the teacher's own number beside."""
+"""Tidy tables of students, a row each, and whether differences lie beyond their intervals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-
-from uqkd.estimators import difference_half_width
 
 
 def tidy(numbers: Mapping[str, NDArray[np.float64]], **about: Any) -> list[dict[str, Any]]:
@@ -73,35 +71,6 @@ def to_array(table: pd.DataFrame, axes: Sequence[str], value: str) -> NDArray[np
     return found
 
 
-def over_students(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean and standard error over students of every measure, and the teacher's own number.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns `by`, "who" ("student" or "teacher"), "student", "measure", "value".
-    by : sequence of str
-        What tells settings apart; "measure" comes last by itself.
-
-    Returns
-    -------
-    DataFrame
-        `by`, measure, value, students, standard_error, of_teacher (NaN where there is none).
-
-    Examples
-    --------
-    >>> rows = [("student", 0, 1.0), ("student", 1, 3.0), ("teacher", 0, 5.0)]
-    >>> table = pd.DataFrame([{"T": 2, "who": w, "student": s, "measure": "nll", "value": v} for w, s, v in rows])
-    >>> over_students(table, ["T"]).iloc[0].to_dict()
-    {'T': 2, 'measure': 'nll', 'value': 2.0, 'students': 2, 'standard_error': 1.0, 'of_teacher': 5.0}
-    """
-    keys = [*by, "measure"]
-    students = table[table["who"] == "student"].groupby(keys, sort=False)["value"]
-    found = students.agg(value="mean", students="count", standard_error="sem").reset_index()
-    teachers = table[table["who"] == "teacher"].groupby(keys, sort=False)["value"].first().rename("of_teacher")
-    return found.merge(teachers.reset_index(), on=keys, how="left")
-
-
 def signs(difference: ArrayLike, half_width: ArrayLike) -> NDArray[np.str_]:
     """Whether differences lie beyond their intervals.
 
@@ -125,37 +94,6 @@ def signs(difference: ArrayLike, half_width: ArrayLike) -> NDArray[np.str_]:
     apart, reach = np.asarray(difference, dtype=np.float64), np.asarray(half_width, dtype=np.float64)
     known = reach > 0
     return np.select([known & (apart > reach), known & (apart < -reach)], ["above", "below"], "undecided")
-
-
-def differences(found: pd.DataFrame, reference: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
-    """Each mean less that of a reference with other students.
-
-    Parameters
-    ----------
-    found, reference : DataFrame
-        As from `over_students`: columns value, standard_error, students, and `on`.
-    on : sequence of str
-        Columns that say which row of the reference belongs to a row; rows without one are left out.
-
-    Returns
-    -------
-    DataFrame
-        Columns of `found`, and difference, half_width of its interval (Welch), and sign (see `signs`).
-
-    Examples
-    --------
-    >>> rows = {"measure": ["nll"], "standard_error": [0.1], "students": [6]}
-    >>> found = differences(pd.DataFrame({**rows, "value": [2.0]}), pd.DataFrame({**rows, "value": [1.0]}), ["measure"])
-    >>> found[["difference", "half_width", "sign"]].round(3).to_dict("records")
-    [{'difference': 1.0, 'half_width': 0.315, 'sign': 'above'}]
-    """
-    numbers = ["value", "standard_error", "students"]
-    joined = found.merge(reference[[*on, *numbers]], on=list(on), suffixes=("", "_other"))
-    joined["difference"] = joined["value"] - joined["value_other"]
-    spreads = [(joined[f"standard_error{of}"], joined[f"students{of}"]) for of in ("", "_other")]
-    joined["half_width"] = difference_half_width(*spreads)
-    joined["sign"] = signs(joined["difference"], joined["half_width"])
-    return joined.drop(columns=[f"{name}_other" for name in numbers])
 
 
 def relative_to(table: pd.DataFrame, keys: Sequence[str], *, method: str) -> pd.DataFrame:

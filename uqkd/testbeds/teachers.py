@@ -110,7 +110,9 @@ def over_teachers(each: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return found.reset_index()
 
 
-def less(each: pd.DataFrame, reference: pd.DataFrame | str, *, by: Sequence[str], on: Sequence[str] = ()) -> pd.DataFrame:
+def less(
+    each: pd.DataFrame, reference: pd.DataFrame | str, *, by: Sequence[str], on: Sequence[str] = ()
+) -> pd.DataFrame:
     """Differences from a reference, teacher by teacher: their means with intervals.
 
     Parameters
@@ -133,7 +135,7 @@ def less(each: pd.DataFrame, reference: pd.DataFrame | str, *, by: Sequence[str]
     --------
     >>> each = pd.DataFrame({"measure": "nll", "replicate": [0, 1, 2], "value": [1.0, 3.0, 5.0], "of_teacher": [0.0, 2.1, 3.9]})
     >>> less(each, "of_teacher", by=[]).round(3).to_dict("records")
-    [{'measure': 'nll', 'difference': 1.0, 'standard_error': 0.058, 'teachers': 3, 'half_width': 0.248, 'p': 0.003, 'sign': 'above'}]
+    [{'measure': 'nll', 'difference': 1.0, 'standard_error': 0.058, 'teachers': 3, 'half_width': 0.248, 'p': 0.003, ...}]
     """
     if isinstance(reference, str):
         joined = each.assign(apart=each["value"] - each[reference])
