@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PARTS = ("uqkd", "studies", "docs/llm_real", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 LINES = {  # a line of each command that gets beyond its options
+    "answers": "nowhere",
     "compact": "nowhere",
     "compare": "one.csv other.csv",
     "distill": "--bank nowhere --student nowhere --out students",
