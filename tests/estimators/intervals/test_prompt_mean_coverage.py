@@ -186,6 +186,22 @@ def test_the_table_reaches_what_is_asked_of_it():
             assert float(row["covered"]) >= goal - slack, row
 
 
+def test_the_page_says_how_much_too_wide_they_are():
+    """Counts over the cells with normal effects, and where they are widest, as docs/estimators.md has them."""
+    rows = [
+        row for row in table() if (row["quantity"], row["data"]) == ("inter", "normal") and row["effects"] != "turned"
+    ]
+    covered, ratio = (np.array([float(row[name]) for row in rows]) for name in ("covered", "width_ratio"))
+    assert covered.min() >= 0.935
+    page = " ".join((TABLES.parent / "estimators.md").read_text(encoding="utf-8").split())
+    assert f"Of the {len(rows)} cells" in page
+    assert f"but {(covered > 0.97).sum()} more than 97 %" in page
+    assert f"their median width is {np.median(ratio):.1f} times" in page
+    assert f"1.5 to {ratio.max():.1f} times in four of them" in page
+    widest = [(row["prompts"], row["P"]) for row, wide in zip(rows, ratio > 1.5, strict=True) if wide]
+    assert widest == [("random", "5")] * 4
+
+
 def test_the_note_is_of_the_students_at_hand_and_warns():
     rng = generator("test", "mean coverage", "note")
     draws = rng.normal(size=(12, 20, 1)) + rng.normal(size=(12, 20, 4))

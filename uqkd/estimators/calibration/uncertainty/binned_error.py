@@ -18,10 +18,10 @@ from uqkd.estimators.calibration.uncertainty.quadratic import QuadraticForm
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.estimators.intervals.mean_squares import Interval
 
-# Seen at level .95 with 200 and 2,000 points, 2 and 100 classes (uqkd.theory.coverage.calibration, 100 to 1,000 experiments).
+# Seen at level .95 with 200 and 2,000 points, 2 and 100 classes (uqkd.theory.coverage.calibration, 500 to 10,000 experiments).
 _NOTES = {
     "l1": "test inversion, independent points: holds a true 0 in .97-.98 of samples, an error of .05 in .94-.97 where it is spread "
-    "over confidences, in .90-.94 where the most confident fifth alone is wrong",
+    "over confidences, in .93-.96 where the most confident fifth alone is wrong",
     "l2": "test inversion, independent points: holds a true 0 in .97-.99 of samples, an error of .05 in .94-.98; "
     "in .87-.94 where nearly all are right",
     "quadratic": "test inversion, independent points: holds a true 0 in .97-.99 of samples, an error of .05 in .94-.99; over 100 "
