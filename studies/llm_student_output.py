@@ -206,7 +206,7 @@ def main(options: Options, run: Run) -> None:
     fingerprint = testbed.draw(training, per_student=options.per_student, **how)
     of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
-    said = {"caption": caption(table, len(training)), "answer": answer(table)}
+    said: Any = {"caption": caption(table, len(training)), "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="llm", place=200)
 
 
@@ -222,7 +222,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     for name, part in parts.items():
         of = {quantity: elsewhere.rows_of(part, quantity=quantity) for quantity in SHARES}
         numbers |= {f"{name}_{quantity}": elsewhere.estimate(own) for quantity, own in of.items()}
-    less = elsewhere.difference(*(elsewhere.rows_of(parts[name], quantity="intra") for name in ("one", "many")))
+    one, many = (elsewhere.rows_of(parts[name], quantity="intra") for name in ("one", "many"))
     found = "almost none" if measured.side(numbers["one_intra"], ALMOST_NONE) == "below" else "part"
     unbiased = "unbiased" if measured.side(numbers["many_total"], 1.0) == "open" else "biased"
     sentence = (
@@ -231,7 +231,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         "and {medoid_inter} moves; of one response to each of many like prompts {early_intra} while it generalises, "
         "{late_intra} when it has memorised them"
     )
-    return measured.stated(sentence, {**numbers, "less": less})
+    return measured.stated(sentence, {**numbers, "less": elsewhere.difference(one, many)})
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:

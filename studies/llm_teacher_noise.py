@@ -153,7 +153,7 @@ def main(options: Options, run: Run) -> None:
         fingerprints[temperature] = testbed.draw(prompts, **size, temperature=temperature, backend=options.backend)
     table = run.cells(cells(options, str(testbed.folder), fingerprints), measure)
     curve = teacher_curve(testbed, prompts, options.temperatures)
-    said = {"caption": caption(table), "answer": answer(table), "more": {"teacher": curve}}
+    said: Any = {"caption": caption(table), "answer": answer(table), "more": {"teacher": curve}}
     figures.publish(run, plot(table, curve), table=table, **said, group="llm", place=220)
 
 

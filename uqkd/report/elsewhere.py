@@ -15,6 +15,7 @@ from uqkd.report import measured
 from uqkd.report.answers import Number, Shows
 
 TWO_RUNS = np.sqrt(2.0)  # standard error of the difference of two runs, in those of one
+SAYS = {"below": "helps", "above": "hurts", "open": "is undecided"}  # of a difference in error on that side of 0
 
 
 def rows_of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
@@ -130,7 +131,8 @@ def inflation(row: pd.Series) -> Number | None:
     reach = float(normal_quantile() * TWO_RUNS * np.sqrt(2.0 / ((row["students"] - 1) * row["prompts"])))
     if not np.isfinite(more) or reach >= 1.0:
         return None
-    return Number.measured(more, *sorted((more / (1.0 + reach), more / (1.0 - reach))), ".0%", shows="limits")
+    low, high = sorted((more / (1.0 + reach), more / (1.0 - reach)))
+    return measured.within(more, low, high, ".0%", shows="limits")
 
 
 def named(rows: pd.DataFrame, columns: list[str], form: str = ".2f") -> dict[str, Number | None]:
