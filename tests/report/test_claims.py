@@ -30,7 +30,7 @@ def placed(conditions):
             values |= {condition.low: own - 1.0} if isinstance(low, str) else {condition.high: own + 1.0}
         else:
             middle = (low + high) / 2 if None not in (low, high) else low + 1.0 if high is None else high - 1.0
-            if high is not None and low is None and 0.0 < high:
+            if high is not None and low is None and high > 0.0:
                 middle = high / 2
             values.setdefault(condition.number, middle)
     return values
@@ -106,7 +106,8 @@ def test_a_readme_is_written_and_held_against_a_run():
     text = claims.written(MARKED, {"demo": HOLDS}, some)
     assert "| by −0.3 of \\|z\\| | `demo` | *confirmed* |" in text
     assert "| it rises | someone |  | – | *not measured* |" in text
-    assert text.startswith("# Title") and text.endswith("<!-- /claims -->\n\nEnd\n")
+    assert text.startswith("# Title")
+    assert text.endswith("<!-- /claims -->\n\nEnd\n")
     assert claims.differences(text, {"demo": HOLDS}, some) == []
     assert claims.differences(text.replace("−0.3", "−0.4"), {"demo": HOLDS}, some) == []
     flipped = {**HOLDS.numbers, "gain": Number.measured(0.3, 0.2, 0.4, "+.1f")}
@@ -122,7 +123,7 @@ def test_a_readme_is_written_and_held_against_a_run():
     assert claims.differences("no marks", {}, some) == []
 
 
-def test_the_table_is_written_after_a_run_and_the_command_checks_it(tmp_path, capsys, monkeypatch):
+def test_the_table_is_written_after_a_run_and_the_command_checks_it(tmp_path, capsys):
     claim = RULED[1]
     values = placed([*claim.conditions, *claim.bounds])
     store = Store(tmp_path / "results")

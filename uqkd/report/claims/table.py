@@ -65,8 +65,8 @@ def written(text: str, found: Found, claims: Sequence[Claim] = CLAIMS) -> str:
     lines = ["| claim | source | found | study | verdict |", "|---|---|---|---|---|"]
     for row in judged(found, claims):
         study = f"`{row['study']}`" if row["study"] else "–"
-        cells = (row["claim"], row["source"], row["result"].replace("|", "\\|"), study, f"*{row['verdict']}*")
-        lines.append("| " + " | ".join(cells) + " |")
+        cells = (row["claim"], row["source"], row["result"], study, f"*{row['verdict']}*")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return _BLOCK.sub(lambda _: "\n".join([*lines, ""]), text)
 
 
@@ -82,9 +82,8 @@ def differences(text: str, found: Found, claims: Sequence[Claim] = CLAIMS) -> li
     block = _BLOCK.search(text)
     if block is None:
         return []
-    rows = [
-        [cell.strip() for cell in _CELL.split(line)[1:-1]] for line in block.group().splitlines()[2:] if line.strip()
-    ]
+    lines = [_CELL.split(line)[1:-1] for line in block.group().splitlines()[2:]]
+    rows = [[cell.strip().replace("\\|", "|") for cell in cells] for cells in lines]
     said = {(row[0], row[3].strip("`–")): row for row in rows if len(row) == len(COLUMNS)}
     wrong = []
     for claim in claims:
@@ -96,5 +95,5 @@ def differences(text: str, found: Found, claims: Sequence[Claim] = CLAIMS) -> li
             wrong.append(f"{about}: {row[4]} is said, {verdict} is found")
         answer = claim.answer(found)
         if answer is not None:
-            wrong += [f"{about}: {one}" for one in answer.differences(row[2].replace("\\|", "|"))]
+            wrong += [f"{about}: {one}" for one in answer.differences(row[2])]
     return wrong + [f'claim "{text}" ({study}): it has a row, but is not among the claims' for text, study in said]
