@@ -217,31 +217,20 @@ def answer(table: pd.DataFrame) -> Answer | None:
         return [measured.positive(*one) for one in found]
 
     label = [measured.changed(one, lambda v: 1.0 / v, ".0f") for one in left("fresh, known", "label error")]
-    student = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, known")]
-    equal = [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left("fresh, equal")]
-    texts, numbers = {}, {}
+    fresh = (left(method) for method in ("fresh, known", "fresh, equal"))
+    student, equal = ([measured.changed(one, lambda v: 1.0 - v, ".0%") for one in some] for some in fresh)
+    biased = {"ignored": left("biased, ignored"), "counted": left("biased, counted")}
     found = {"label": label, "student": student, "equal": equal, "oracle": left("oracle"), "same": left("same draws")}
-    for name, own in {**found, "ignored": left("biased, ignored"), "counted": left("biased, counted")}.items():
-        texts[name], named = measured.span(name, own)
-        numbers |= named
-    gains = [measured.side(one) for one in student]
-    helps = "and" if set(gains) == {"above"} else "not" if "above" not in gains else "not everywhere"
-    more = [
-        one is not None and other is not None and one.low > other.high
-        for one, other in zip(equal, student, strict=True)
-    ]
-    rival = "less than" if all(more) else "no less than" if not any(more) else "on some data less than"
-    bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in ("ignored", "counted")]
-    hurts = (
-        "hurts, even when its bias is counted"
-        if all(bias)
-        else "hurts unless its bias is counted"
-        if bias[0]
-        else "may help"
-    )
+    texts, numbers = measured.spans(found | biased)
+    sides = {measured.side(one) for one in student}
+    helps = "and" if sides == {"above"} else "not everywhere" if "above" in sides else "not"
+    more = {bool(one and other and one.low > other.high) for one, other in zip(equal, student, strict=True)}
+    rival = "less than" if more == {True} else "on some data less than" if True in more else "no less than"
+    bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in biased]
+    hurts = ("may help", "hurts unless its bias is counted", "hurts, even when its bias is counted")[sum(bias)]
     sentence = (
-        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it, by {texts['student']}, "
-        f"{rival} with equal weights ({{equal_most}}); the published gain comes from blending in the noise-free mean; a biased source "
-        f"{hurts}"
+        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it ({texts['student']}, "
+        f"{rival} with equal weights: {{equal_most}}); the published gain comes from blending in the noise-free mean; a biased "
+        f"source {hurts}"
     )
     return measured.stated(sentence, numbers)

@@ -6,22 +6,31 @@ whose sentence needs it is None too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from uqkd.estimators import half_width, normal_quantile, variance_half_widths
+from uqkd.estimators import LEVEL, half_width, normal_quantile, variance_half_widths
 from uqkd.report.answers import Answer, Number, Shows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAMILY = 0.999  # probability with which the largest of several true comparisons stays within its limits
 Side = Literal["above", "below", "open"]
 
 
 def positive(
-    value: float, standard_error: float, form: str = ".2f", *, shows: Shows = "value", students: int | None = None
+    value: float,
+    standard_error: float,
+    form: str = ".2f",
+    *,
+    shows: Shows = "value",
+    students: int | None = None,
+    level: float = LEVEL,
 ) -> Number | None:
     """A variance, a squared error or a ratio of such, with the limits of `variance_half_widths`.
 
@@ -32,6 +41,8 @@ def positive(
         Of the number.
     students : int, optional
         Behind it, if they are few.
+    level : float
+        Of the limits; nearer to 1 where a word is to hold of several numbers at once.
 
     Returns
     -------
@@ -43,8 +54,20 @@ def positive(
     >>> str(positive(1.0, 0.1, shows="limits")), positive(1.0, float("nan"))
     ('1.00 [0.80, 1.22]', None)
     """
-    down, up = variance_half_widths(value, standard_error, students)
+    down, up = variance_half_widths(value, standard_error, students, level=level)
     return within(value, value - float(down), value + float(up), form, shows=shows)
+
+
+def simulated(row: Any, form: str = ".2f", *, shows: Shows = "value", level: float = LEVEL) -> Number | None:
+    """`positive` of a row of a table: its "simulated", "standard_error" and "students", if it has them.
+
+    Examples
+    --------
+    >>> str(simulated({"simulated": 1.0, "standard_error": 0.1, "students": 9}, shows="reach"))
+    '1.00 ± 0.29'
+    """
+    students = int(row["students"]) if "students" in row else None
+    return positive(row["simulated"], row["standard_error"], form, shows=shows, students=students, level=level)
 
 
 def mean(
@@ -175,6 +198,31 @@ def share(parts: ArrayLike, low: ArrayLike, high: ArrayLike, chosen: ArrayLike, 
     return within(value, mine_low / (mine_low + rest_high), mine_high / (mine_high + rest_low), form)
 
 
+def involved(parts: pd.DataFrame, sources: Sequence[str]) -> dict[str, Number | None]:
+    """Share of a crossed design's variance that each source is part of, and that of all interactions.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        A row for each component: effect ("a", "a:b", and "residual" for all sources together), estimate, low, high.
+    sources : sequence of str
+        Names within the effects.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"effect": ["a", "b", "residual"], "estimate": [2.0, 1.0, 1.0]})
+    >>> rows = rows.assign(low=rows["estimate"], high=rows["estimate"])
+    >>> {name: str(number) for name, number in involved(rows, ("a", "b")).items()}
+    {'a': '75 %', 'b': '50 %', 'interactions': '25 %'}
+    """
+    effects = [list(sources) if effect == "residual" else effect.split(":") for effect in parts["effect"]]
+    limits = parts["estimate"], parts["low"], parts["high"]
+    own = {source: [source in effect for effect in effects] for source in sources}
+    own["interactions"] = [len(effect) > 1 for effect in effects]
+    return {name: share(*limits, chosen) for name, chosen in own.items()}
+
+
 def largest_z(z: ArrayLike, form: str = ".1f") -> Number | None:
     """The largest |z| of comparisons that are all true, with the limits that it keeps to with probability `FAMILY`.
 
@@ -242,15 +290,19 @@ def changed(number: Number | None, by: Callable[[Any], Any], form: str) -> Numbe
     return within(value, min(ends), max(ends), form, shows=number.shows)
 
 
-def span(name: str, numbers: Iterable[Number | None]) -> tuple[str, dict[str, Number | None]]:
-    """From the least to the most of several numbers: the words of a template, and what they name.
+def spans(found: Mapping[str, Iterable[Number | None]]) -> tuple[dict[str, str], dict[str, Number | None]]:
+    """From the least to the most of several numbers, for each name: the words of a template, and what they name.
 
     Examples
     --------
-    >>> text, named = span("gain", [Number.exact(0.1, ".1f"), Number.exact(0.3, ".1f")])
-    >>> text, stated(text, named).text, span("gain", [Number.exact(0.1)])[0]
-    ('{gain_least} to {gain_most}', '0.1 to 0.3', '{gain_least}')
+    >>> texts, numbers = spans({"gain": [Number.exact(0.1, ".1f"), Number.exact(0.3, ".1f")], "cost": [Number.exact(2.0)]})
+    >>> texts, stated(texts["gain"], numbers).text
+    ({'gain': '{gain_least} to {gain_most}', 'cost': '{cost_least}'}, '0.1 to 0.3')
     """
-    found = list(numbers)
-    named = {f"{name}_least": least(found), f"{name}_most": most(found)}
-    return (f"{{{name}_least}} to {{{name}_most}}" if len(found) > 1 else f"{{{name}_least}}"), named
+    texts: dict[str, str] = {}
+    numbers: dict[str, Number | None] = {}
+    for name, some in found.items():
+        own = list(some)
+        numbers |= {f"{name}_least": least(own), f"{name}_most": most(own)}
+        texts[name] = f"{{{name}_least}} to {{{name}_most}}" if len(own) > 1 else f"{{{name}_least}}"
+    return texts, numbers
