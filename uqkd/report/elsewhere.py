@@ -127,7 +127,7 @@ def inflation(row: pd.Series) -> Number | None:
     >>> str(inflation(pd.Series({"simulated": 0.14, "predicted": 0.1, "students": 9, "prompts": 100})))
     '40 % [35 %, 46 %]'
     """
-    more = row["simulated"] / row["predicted"] - 1.0
+    more = row["simulated"] / row["predicted"] - 1.0 if row["predicted"] > 0 else np.nan
     reach = float(normal_quantile() * TWO_RUNS * np.sqrt(2.0 / ((row["students"] - 1) * row["prompts"])))
     if not np.isfinite(more) or reach >= 1.0:
         return None
