@@ -169,10 +169,9 @@ def answer(table: pd.DataFrame) -> Answer | None:
     outside = of("outside the valid answers", k=many)
     excess = outside.assign(simulated=outside["simulated"] - outside["predicted"])
     numbers = {
+        **elsewhere.whole(one=one, many=many), "low": Number.exact(float(low), "g"), "high": Number.exact(float(high), "g"),
         "cold": elsewhere.estimate(cold), "hot": elsewhere.estimate(hot), "growth": elsewhere.difference(hot, cold),
         "kappa": elsewhere.estimate(of("κ", k=one)), "outside": elsewhere.estimate(excess, "+.2f", positive=False),
-        "low": Number.exact(low, "g"), "high": Number.exact(high, "g"), "one": Number.exact(one, "d"),
-        "many": Number.exact(many, "d"),
     }  # fmt: skip
     moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[measured.side(numbers["growth"])]
     like = "as" if measured.side(numbers["kappa"], 1.0) == "open" else "not as"

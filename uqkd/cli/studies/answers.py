@@ -20,7 +20,7 @@ def answers(
     ] = None,
     write: Annotated[Path | None, typer.Option(help="file whose table of answers is written from the results")] = None,
 ) -> None:
-    """Print the answers of all studies, made from their tables; or check or write those in a README."""
+    """Print the answers of all studies, made from their tables; or check or write those and the verdicts on claims in a README."""
     from uqkd.report import claims, readme
     from uqkd.store import Store
     from uqkd.store.durable import open_folder
