@@ -62,8 +62,8 @@ _PROPAGATION = (
         (Condition("exponent", -1.05, -0.95),), (below("floor", FLOOR),),
     ),
     Claim(
-        AVERAGES, PROPAGATED, "mlp_response_averaging", "down to {left_low}, but to a floor of {floor} Var y",
-        (below("left_low", 1.0),), (below("floor", 0.0001),),
+        AVERAGES, PROPAGATED, "mlp_response_averaging", "{left_high} left at the largest k, a floor of {floor} Var y",
+        (below("left_high", HALF),), (below("floor", 0.0001),),
     ),
     Claim(
         AVERAGES, PROPAGATED, "llm_student_output",
@@ -82,8 +82,8 @@ _PROPAGATION = (
         (below("counted_few", 1.0),), (below("counted_last", 1.0), below("same_last", 1.0)),
     ),
     Claim(
-        "variance weighting of texts brings students nearer to the teacher", PROPAGATED, "llm_variance_weighting",
-        "squared distance {reranked_less_low} against weight 1/k at k = {low}, {reranked_less_high} at {high}",
+        WEIGHTS, PROPAGATED, "llm_variance_weighting",
+        "of texts (reranking): squared distance {reranked_less_low} and {reranked_less_high} against weight 1/k (k = {low}, {high})",
         (below("reranked_less_low"), below("reranked_less_high")),
     ),
     Claim(
@@ -130,6 +130,13 @@ _CALIBRATION = (
         "more reliable on ambiguous inputs", CALIBRATED, "classify_shift",
         "nearer to the truth than plain distillation in {cud_kl_below} of {cud_kl_of} parts, farther in {cud_kl_above}",
         (above("cud_kl_below", "cud_kl_above"),),
+    ),
+    Claim(
+        "more reliable on ambiguous inputs", CALIBRATED, "classify_human",
+        "KL(raters ‖ student) on the most divided texts of two files {ambiguous_cud_less_plain_0} and {ambiguous_cud_less_plain_1} "
+        "nats against plain distillation, {ambiguous_cud_less_scale_0} and {ambiguous_cud_less_scale_1} against a temperature",
+        (below("ambiguous_cud_less_plain_0"), below("ambiguous_cud_less_plain_1")),
+        (below("ambiguous_cud_less_scale_0"), below("ambiguous_cud_less_scale_1")),
     ),
     Claim(
         "more reliable on long-tail inputs", CALIBRATED, "classify_shift",
