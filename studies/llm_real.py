@@ -214,7 +214,7 @@ def draw(options: Options) -> str:
 def answer(table: pd.DataFrame, decided: pd.DataFrame) -> Answer | None:
     """What becomes of the published claims, in words that the limits of their comparisons choose."""
     about = table[table["k"].isin({0, 1, table["k"].max()}) & table["quantity"].isin(STATED)]
-    numbers = elsewhere.whole(k=table["k"].max()) | elsewhere.named(about, ["part", "method", "quantity"])
+    numbers = elsewhere.counts(k=table["k"].max()) | elsewhere.named(about, ["part", "method", "quantity"])
     less, says = decided["comparison"].str.replace(r" \d+|the ", "", regex=True), {}
     for of, rows in decided.assign(less=less).groupby(["part", "quantity"]):
         numbers |= (own := elsewhere.named(rows, ["part", "quantity", "less"], "+.2f"))

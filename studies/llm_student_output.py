@@ -216,7 +216,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     crowd, multi, medoid = (rows[(rows["asked"] == a) & (rows["method"] == m)] for a, m in ASKED)
     invalid = elsewhere.rows_of(crowd, quantity="outside the valid answers").set_index("steps")["simulated"]
     able, k, chosen = invalid.index[invalid < LARGEST_SHARE_OUTSIDE], multi["k"].max(), medoid["k"].max()
-    numbers = elsewhere.whole(k=k, chosen=chosen)
+    numbers = elsewhere.counts(k=k, chosen=chosen)
     parts = {"one": multi[multi["k"] == 1], "many": multi[multi["k"] == k], "medoid": medoid[medoid["k"] == chosen]}
     parts |= {"early": crowd[crowd["steps"] == able.min()], "late": crowd[crowd["steps"] == able.max()]}
     for name, part in parts.items():

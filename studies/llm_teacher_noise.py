@@ -169,7 +169,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     outside = of("outside the valid answers", k=many)
     excess = outside.assign(simulated=outside["simulated"] - outside["predicted"])
     numbers = {
-        **elsewhere.whole(one=one, many=many), "low": Number.exact(float(low), "g"), "high": Number.exact(float(high), "g"),
+        **elsewhere.counts(one=one, many=many), "low": Number.exact(float(low), "g"), "high": Number.exact(float(high), "g"),
         "cold": elsewhere.estimate(cold), "hot": elsewhere.estimate(hot), "growth": elsewhere.difference(hot, cold),
         "kappa": elsewhere.estimate(of("κ", k=one)), "outside": elsewhere.estimate(excess, "+.2f", positive=False),
     }  # fmt: skip

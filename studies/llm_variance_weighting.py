@@ -210,7 +210,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     ks = students.loc[(students["quantity"] == DIFFERENCE) & (students["method"] != DOUBLE), "k"]
     numbers: dict[str, Number | None] = {}
     for end, k in {"low": ks.min(), "high": ks.max()}.items():
-        numbers |= elsewhere.whole(**{end: k})
+        numbers |= elsewhere.counts(**{end: k})
         for method in (*METHODS, DOUBLE):
             own, name = elsewhere.rows_of(students, method=method, k=k), method.replace(", 2k", "_double")
             less, found = (elsewhere.rows_of(own, quantity=quantity) for quantity in (DIFFERENCE, "distance"))

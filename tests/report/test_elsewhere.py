@@ -7,7 +7,7 @@ import pytest
 from uqkd import seeds
 from uqkd.estimators import LEVEL, normal_quantile
 from uqkd.report import elsewhere
-from uqkd.report.elsewhere import count_beyond, difference, estimate, inflation, named, rows_of, whole
+from uqkd.report.elsewhere import count_beyond, counts, difference, estimate, inflation, named, rows_of
 
 RUNS = 2_000  # a share of .95 is seen to ± .024 with five of its standard errors; one run's limits hold .83
 FIVE = 5 * np.sqrt(LEVEL * (1 - LEVEL) / RUNS)
@@ -70,7 +70,7 @@ def test_what_is_not_known_is_none():
     empty = rows(0.5, 0.1)[:0]
     assert estimate(empty) is difference(empty, rows(0.5, 0.1)) is None
     assert estimate(rows(0.5, np.nan)) is estimate(rows(np.nan, 0.1)) is None
-    assert whole(k=np.nan) == {"k": None}
+    assert counts(k=np.nan) == {"k": None}
     assert inflation(pd.Series({"simulated": 1.0, "predicted": 0.0, "students": 9, "prompts": 100})) is None
     assert inflation(pd.Series({"simulated": 2.0, "predicted": 1.0, "students": 2, "prompts": 1})) is None
     assert named(pd.DataFrame([{"a": "x y", "estimate": 1.0, "low": np.nan, "high": 2.0}]), ["a"]) == {"x_y": None}

@@ -97,15 +97,15 @@ def count_beyond(z: ArrayLike, limit: float) -> Number:
     return Number.measured(found, least, most, ".0f", shows="limits")
 
 
-def whole(**counts: float) -> dict[str, Number | None]:
+def counts(**known: float) -> dict[str, Number | None]:
     """Counts that are the same everywhere; None for one that is not known.
 
     Examples
     --------
-    >>> {name: str(number) for name, number in whole(k=4, students=8.0).items()}
+    >>> {name: str(number) for name, number in counts(k=4, students=8.0).items()}
     {'k': '4', 'students': '8'}
     """
-    return {name: Number.exact(int(count), "d") if np.isfinite(count) else None for name, count in counts.items()}
+    return {name: Number.exact(int(count), "d") if np.isfinite(count) else None for name, count in known.items()}
 
 
 def inflation(row: pd.Series) -> Number | None:

@@ -83,7 +83,7 @@ _PROPAGATION = (
     ),
     Claim(
         WEIGHTS, PROPAGATED, "llm_variance_weighting",
-        "of texts (reranking): squared distance {reranked_less_low} and {reranked_less_high} against weight 1/k (k = {low}, {high})",
+        "of texts (reranking): squared distance {reranked_less_low} and {reranked_less_high} against 1/k (k = {low}, {high})",
         (below("reranked_less_low"), below("reranked_less_high")),
     ),
     Claim(
