@@ -39,10 +39,7 @@ EXAMPLES = (
     ("user", "What is the capital of the U.S. state of Massachusetts?"),
     ("assistant", "The capital of Massachusetts is Boston."),
 )
-REDUCED = {
-    "unsupported": "averaging and weighting reduce hallucination",
-    "repeated": "averaging and weighting reduce systematic noise",
-}
+REDUCED = {"unsupported": "hallucination", "repeated": "systematic noise"}  # by averaging and weighting
 SUPPRESSED = "single-response distillation suppresses intra-student variance"
 SOURCES = "Questions: capitals of countries (world-countries, ODbL) and of U.S. states (bsdgames, BSD)."
 PARTS = ("trained", "held out")
@@ -151,9 +148,9 @@ def claims(values: Compared) -> pd.DataFrame:
     rows = []
     for part in PARTS:
         single, teacher, multi = (values[part, *one] for one in (("single", 1), ("teacher", 0), ("multi", k)))
-        for quantity, claim in REDUCED.items():
+        for quantity, what in REDUCED.items():
             less = {f"{name_of(*one)} less single": values[part, *one][quantity] - single[quantity] for one in rest}
-            rows.append(judged(less, part=part, claim=claim, quantity=quantity))
+            rows.append(judged(less, part=part, claim=f"averaging and weighting reduce {what}", quantity=quantity))
         less = {"single less the teacher": single["intra"] - teacher["intra"]}
         less[f"single less {name_of('multi', k)}"] = single["intra"] - multi["intra"]
         rows.append(judged(less, part=part, claim=SUPPRESSED, quantity="intra"))
@@ -200,8 +197,8 @@ def main(options: Options, run: Run) -> None:
         answers = numbered(answers.iloc[order].reset_index(drop=True))
     values = beside_undistilled(values_of(answers))
     table, decided = summary(values), claims(values)
-    said = {"caption": caption(table, decided, options), "answer": answer(table, decided), "group": "llm", "place": 240}
-    figures.publish(run, plot(table), table=table, more={"claims": decided, "answers": answers}, **said)
+    said: Any = {"caption": caption(table, decided, options), "answer": answer(table, decided), "group": "llm"}
+    figures.publish(run, plot(table), table=table, more={"claims": decided, "answers": answers}, place=240, **said)
 
 
 def draw(options: Options) -> str:
@@ -216,8 +213,8 @@ def draw(options: Options) -> str:
 
 def answer(table: pd.DataFrame, decided: pd.DataFrame) -> Answer | None:
     """What becomes of the published claims, in words that the limits of their comparisons choose."""
-    about = table[table["k"].isin({0, 1, (most := table["k"].max())}) & table["quantity"].isin(STATED)]
-    numbers = elsewhere.whole(k=most) | elsewhere.named(about, ["part", "method", "quantity"])
+    about = table[table["k"].isin({0, 1, table["k"].max()}) & table["quantity"].isin(STATED)]
+    numbers = elsewhere.counts(k=table["k"].max()) | elsewhere.named(about, ["part", "method", "quantity"])
     less, says = decided["comparison"].str.replace(r" \d+|the ", "", regex=True), {}
     for of, rows in decided.assign(less=less).groupby(["part", "quantity"]):
         numbers |= (own := elsewhere.named(rows, ["part", "quantity", "less"], "+.2f"))
@@ -236,7 +233,7 @@ def answer(table: pd.DataFrame, decided: pd.DataFrame) -> Answer | None:
 def caption(table: pd.DataFrame, decided: pd.DataFrame, options: Options) -> str:
     source = "" if options.recorded is None else f"Drawn from the recorded answers in {options.recorded}: "
     counts = ", ".join(f"{table[table['part'] == part]['prompts'].iloc[0]} {part}" for part in PARTS)
-    text = f"{source}{table['students'].max()} students per method, questions: {counts}. Dashed lines: the teacher. "
+    text = f"{source}{table['students'].max()} students per method, questions: {counts}. "
     for (said_of, claim), own in decided.groupby(["part", "claim"], sort=False):
         parts = "; ".join(f"{row['comparison']} {captions.limits(row)}{row['needed']}" for _, row in own.iterrows())
         text += f'"{claim}", {said_of}: {own["claim_verdict"].iloc[0]} ({parts}). '

@@ -223,7 +223,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     passing, rows = int((~right["rejected"]).sum()), table[table["k"] == k].set_index("quantity")
     numbers = {name: elsewhere.inflation(rows.loc[f"{name}, plug-in"]) for name in ("inter", "information")}
     numbers["rejected"] = elsewhere.count_beyond(wrong["z"], limit)
-    numbers |= elsewhere.whole(right=len(right), passing=passing, wrong=len(wrong), k=k, responses=first["responses"])
+    numbers |= elsewhere.counts(right=len(right), passing=passing, wrong=len(wrong), k=k, responses=first["responses"])
     numbers |= {"z": measured.within(largest, 0.0, max(largest, limit), ".1f"), "limit": Number.exact(limit, ".1f")}
     find = "the unbiased ones do, all {right}" if passing == len(right) else "of {right} unbiased ones {passing} do"
     sentence = (

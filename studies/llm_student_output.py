@@ -206,7 +206,7 @@ def main(options: Options, run: Run) -> None:
     fingerprint = testbed.draw(training, per_student=options.per_student, **how)
     of_crowd = testbed.draw(crowd_of(testbed), per_student=1, **how)
     table = run.cells(cells(options, str(testbed.folder), fingerprint, of_crowd), measure)
-    said = {"caption": caption(table, len(training)), "answer": answer(table)}
+    said: Any = {"caption": caption(table, len(training)), "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="llm", place=200)
 
 
@@ -215,15 +215,17 @@ def answer(table: pd.DataFrame) -> Answer | None:
     rows = elsewhere.rows_of(table, student="transformer", prompts="training")
     crowd, multi, medoid = (rows[(rows["asked"] == a) & (rows["method"] == m)] for a, m in ASKED)
     invalid = elsewhere.rows_of(crowd, quantity="outside the valid answers").set_index("steps")["simulated"]
-    able, k = invalid.index[invalid < LARGEST_SHARE_OUTSIDE], multi["k"].max()
-    numbers = elsewhere.whole(k=k, chosen=(chosen := medoid["k"].max()))
+    able, k, chosen = invalid.index[invalid < LARGEST_SHARE_OUTSIDE], multi["k"].max(), medoid["k"].max()
+    numbers = elsewhere.counts(k=k, chosen=chosen)
     parts = {"one": multi[multi["k"] == 1], "many": multi[multi["k"] == k], "medoid": medoid[medoid["k"] == chosen]}
     parts |= {"early": crowd[crowd["steps"] == able.min()], "late": crowd[crowd["steps"] == able.max()]}
     for name, part in parts.items():
         of = {quantity: elsewhere.rows_of(part, quantity=quantity) for quantity in SHARES}
         numbers |= {f"{name}_{quantity}": elsewhere.estimate(own) for quantity, own in of.items()}
-    less = elsewhere.difference(*(elsewhere.rows_of(parts[name], quantity="intra") for name in ("one", "many")))
     found = "almost none" if measured.side(numbers["one_intra"], ALMOST_NONE) == "below" else "part"
+    numbers["rate"] = measured.changed(
+        numbers["many_inter"], lambda share: share * k, ".2f"
+    )  # 1 of students that memorise
     unbiased = "unbiased" if measured.side(numbers["many_total"], 1.0) == "open" else "biased"
     sentence = (
         f"{found} of one response per prompt once it is memorised ({{one_intra}} of G_p; {{one_inter}} moves between students), "
@@ -231,7 +233,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         "and {medoid_inter} moves; of one response to each of many like prompts {early_intra} while it generalises, "
         "{late_intra} when it has memorised them"
     )
-    return measured.stated(sentence, {**numbers, "less": less})
+    return measured.stated(sentence, numbers)
 
 
 def caption(table: pd.DataFrame, prompts: int) -> str:

@@ -153,7 +153,7 @@ def main(options: Options, run: Run) -> None:
         fingerprints[temperature] = testbed.draw(prompts, **size, temperature=temperature, backend=options.backend)
     table = run.cells(cells(options, str(testbed.folder), fingerprints), measure)
     curve = teacher_curve(testbed, prompts, options.temperatures)
-    said = {"caption": caption(table), "answer": answer(table), "more": {"teacher": curve}}
+    said: Any = {"caption": caption(table), "answer": answer(table), "more": {"teacher": curve}}
     figures.publish(run, plot(table, curve), table=table, **said, group="llm", place=220)
 
 
@@ -169,10 +169,9 @@ def answer(table: pd.DataFrame) -> Answer | None:
     outside = of("outside the valid answers", k=many)
     excess = outside.assign(simulated=outside["simulated"] - outside["predicted"])
     numbers = {
+        **elsewhere.counts(one=one, many=many), "low": Number.exact(float(low), "g"), "high": Number.exact(float(high), "g"),
         "cold": elsewhere.estimate(cold), "hot": elsewhere.estimate(hot), "growth": elsewhere.difference(hot, cold),
         "kappa": elsewhere.estimate(of("κ", k=one)), "outside": elsewhere.estimate(excess, "+.2f", positive=False),
-        "low": Number.exact(low, "g"), "high": Number.exact(high, "g"), "one": Number.exact(one, "d"),
-        "many": Number.exact(many, "d"),
     }  # fmt: skip
     moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[measured.side(numbers["growth"])]
     like = "as" if measured.side(numbers["kappa"], 1.0) == "open" else "not as"

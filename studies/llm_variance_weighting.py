@@ -4,8 +4,8 @@ Students train on k responses with weight 1/k each ("multi"; at k = 1 "single"),
 ("medoid", the published averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an
 undistilled student's responses ("reranked", the published variance weighting), or on the teacher's responses together with
 those of students that were trained on the same k responses to other prompts, weighted by estimated errors ("precision").
-All spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher's distribution are
-computed, not sampled, for the weighted responses and for students trained on them, and split into bias² and variance.
+All spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher are
+computed, not sampled, of the weighted responses and of students trained on them, and split into bias² and variance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.testbeds.tables import square
@@ -33,7 +33,6 @@ from uqkd.testbeds.tables import square
 Array = NDArray[np.float64]
 
 METHODS = ("multi", "medoid", "reranked", "precision")
-SAYS = {"below": "helps", "above": "hurts", "open": "is undecided"}
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
 
@@ -209,9 +208,10 @@ def main(options: Options, run: Run) -> None:
 def answer(table: pd.DataFrame) -> Answer | None:
     """Distance of students to the teacher, both kinds of questions together, and what rivals of 1/k differ in."""
     students = elsewhere.rows_of(table, of="students")
-    ks, numbers = students.loc[(students["quantity"] == DIFFERENCE) & (students["method"] != DOUBLE), "k"], {}
+    ks = students.loc[(students["quantity"] == DIFFERENCE) & (students["method"] != DOUBLE), "k"]
+    numbers: dict[str, Number | None] = {}
     for end, k in {"low": ks.min(), "high": ks.max()}.items():
-        numbers |= elsewhere.whole(**{end: k})
+        numbers |= elsewhere.counts(**{end: k})
         for method in (*METHODS, DOUBLE):
             own, name = elsewhere.rows_of(students, method=method, k=k), method.replace(", 2k", "_double")
             less, found = (elsewhere.rows_of(own, quantity=quantity) for quantity in (DIFFERENCE, "distance"))
@@ -219,7 +219,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
             numbers[f"{name}_{end}"] = elsewhere.estimate(found)
     side = {name: measured.side(number) for name, number in numbers.items()}
     nearer = [method for method in METHODS[1:] if "below" in (side[f"{method}_less_low"], side[f"{method}_less_high"])]
-    low, high = (SAYS[side[f"precision_less_{end}"]] for end in ("low", "high"))
+    low, high = (elsewhere.SAYS[side[f"precision_less_{end}"]] for end in ("low", "high"))
     sentence = (
         f"{' and '.join(nearer) or 'none'} comes nearer than weight 1/k on all responses, at squared distance {{multi_low}} and "
         "{multi_high} of G_p (k = {low} and {high}); picking one leaves {medoid_high} (medoid) or {reranked_high} (inverse "
@@ -234,7 +234,7 @@ def caption(table: pd.DataFrame) -> str:
     for (relation, k), own in elsewhere.rows_of(table, of="students", quantity=DIFFERENCE).groupby(["relation", "k"]):
         pairs = own[["method", "simulated", "standard_error"]].itertuples(index=False)
         found = ", ".join(f"{method} {captions.verdict(*pair, students=count)}" for method, *pair in pairs)
-        text += f"{'; ' if text else ''}{UNCERTAIN[relation]}, k = {k}: {found}"
+        text += f"{'; ' if text else ''}{UNCERTAIN[str(relation)]}, k = {k}: {found}"
     return (
         f"{count} students per point, {table['prompts'].iloc[0]} prompts of each kind, as many optimiser steps for all. Squared "
         f'distance to the teacher, as a share of G_p, less that of multi ("{DOUBLE}": multi of twice the responses): {text}.'

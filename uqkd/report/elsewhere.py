@@ -15,6 +15,7 @@ from uqkd.report import measured
 from uqkd.report.answers import Number, Shows
 
 TWO_RUNS = np.sqrt(2.0)  # standard error of the difference of two runs, in those of one
+SAYS = {"below": "helps", "above": "hurts", "open": "is undecided"}  # of a difference in error on that side of 0
 
 
 def rows_of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
@@ -96,15 +97,15 @@ def count_beyond(z: ArrayLike, limit: float) -> Number:
     return Number.measured(found, least, most, ".0f", shows="limits")
 
 
-def whole(**counts: float) -> dict[str, Number | None]:
+def counts(**known: float) -> dict[str, Number | None]:
     """Counts that are the same everywhere; None for one that is not known.
 
     Examples
     --------
-    >>> {name: str(number) for name, number in whole(k=4, students=8.0).items()}
+    >>> {name: str(number) for name, number in counts(k=4, students=8.0).items()}
     {'k': '4', 'students': '8'}
     """
-    return {name: Number.exact(int(count), "d") if np.isfinite(count) else None for name, count in counts.items()}
+    return {name: Number.exact(int(count), "d") if np.isfinite(count) else None for name, count in known.items()}
 
 
 def inflation(row: pd.Series) -> Number | None:
@@ -126,11 +127,12 @@ def inflation(row: pd.Series) -> Number | None:
     >>> str(inflation(pd.Series({"simulated": 0.14, "predicted": 0.1, "students": 9, "prompts": 100})))
     '40 % [35 %, 46 %]'
     """
-    more = row["simulated"] / row["predicted"] - 1.0
+    more = row["simulated"] / row["predicted"] - 1.0 if row["predicted"] > 0 else np.nan
     reach = float(normal_quantile() * TWO_RUNS * np.sqrt(2.0 / ((row["students"] - 1) * row["prompts"])))
     if not np.isfinite(more) or reach >= 1.0:
         return None
-    return Number.measured(more, *sorted((more / (1.0 + reach), more / (1.0 - reach))), ".0%", shows="limits")
+    low, high = sorted((more / (1.0 + reach), more / (1.0 - reach)))
+    return measured.within(more, low, high, ".0%", shows="limits")
 
 
 def named(rows: pd.DataFrame, columns: list[str], form: str = ".2f") -> dict[str, Number | None]:

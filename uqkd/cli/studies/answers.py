@@ -1,4 +1,4 @@
-"""`uqkd answers …`: what the studies of a results folder answer; hold a README against it, or write it there."""
+"""`uqkd answers …`: what the studies of a results folder answer, and what becomes of claims; hold a README against it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def answers(
     ] = None,
     write: Annotated[Path | None, typer.Option(help="file whose table of answers is written from the results")] = None,
 ) -> None:
-    """Print the answers of all studies, made from their tables; or check or write those in a README."""
-    from uqkd.report import readme
+    """Print the answers of all studies, made from their tables; or check or write those and the verdicts on claims in a README."""
+    from uqkd.report import claims, readme
     from uqkd.store import Store
     from uqkd.store.durable import open_folder
 
@@ -32,12 +32,14 @@ def answers(
         for study, answer in found.items():
             print(f"{study}: {answer.text if answer is not None else 'states no answer'}")
     if write is not None:
-        text = readme.written(_text(write, "--write"), found)
+        text = claims.written(readme.written(_text(write, "--write"), found), found)
         open_folder(write.parent).write(write.name, text.encode())
         print(f"{write} has the answers of {results}")
-    if check is not None and (wrong := readme.differences(_text(check, "--check"), found)):
-        print("\n".join([f"error: {results} does not carry {check}:", *wrong]), file=sys.stderr)
-        raise typer.Exit(1)
+    if check is not None:
+        text = _text(check, "--check")
+        if wrong := readme.differences(text, found) + claims.differences(text, found):
+            print("\n".join([f"error: {results} does not carry {check}:", *wrong]), file=sys.stderr)
+            raise typer.Exit(1)
 
 
 def _text(file: Path, option: str) -> str:

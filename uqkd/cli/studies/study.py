@@ -34,6 +34,7 @@ def study(
 ) -> None:
     """Run studies: measure what is missing, then draw the figures."""
     from uqkd import __version__
+    from uqkd.report import claims
     from uqkd.report import page as gallery
     from uqkd.run import Run, Workers
     from uqkd.store import Store
@@ -55,6 +56,7 @@ def study(
                 failed[loaded.name] = "error: " + " ".join(str(problem).split())
                 print(failed[loaded.name], file=sys.stderr, flush=True)
                 continue
+            claims.write(store)
             gallery.write(store)
             print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
     if failed:
