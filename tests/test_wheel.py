@@ -107,7 +107,7 @@ def studies(wheel, tmp_path_factory) -> Environment:
 def test_the_wheel_holds_the_package_and_the_studies(bare):
     inside = bare.packages / "uqkd"
     for part in (ROOT / "uqkd").rglob("*"):
-        if part.suffix in (".py", ".cpp"):
+        if part.suffix in (".py", ".cpp", ".jinja", ".css", ".js"):
             assert (inside / part.relative_to(ROOT / "uqkd")).read_bytes() == part.read_bytes()
     shipped = [path for folder in ("studies", "docs/llm_real") for path in (ROOT / folder).rglob("*.*")]
     for path in shipped:
