@@ -8,6 +8,8 @@ to buy in whole numbers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -107,7 +109,7 @@ def plot(table: pd.DataFrame, fitted: pd.DataFrame, price: float) -> Figure:
     return figure
 
 
-def _best(axis: Axes, law: pd.Series, **shown: object) -> None:
+def _best(axis: Axes, law: pd.Series, **shown: Any) -> None:
     best = pd.DataFrame([best_k(law, price) for price in PRICES])
     if np.isfinite(best["estimate"]).all():
         figures.theory(axis, PRICES, best["estimate"], **shown)
