@@ -193,18 +193,14 @@ def answer(found: pd.DataFrame) -> Answer | None:
     settings = {end: numbers[f"settings_{end}"].value for end in ends}
 
     def nearest(end: str, none: str) -> str:
-        each = {
-            short: method
-            for short, method in TOLD.items()
-            if numbers[f"{short}_nearer_{end}"].value == settings[end] > 0
-        }
-        names = ["the teacher at an out-of-fold temperature" if short == "scale" else each[short] for short in each]
+        always = [short for short in TOLD if numbers[f"{short}_nearer_{end}"].value == settings[end] > 0]
+        names = [TOLD[short] if short != "scale" else "the teacher at an out-of-fold temperature" for short in always]
         return " and ".join(names) or none
 
     sentence = (
         f"without label noise {nearest('clean', 'none always')}: temperature nearer in {{scale_nearer_clean}} of "
-        "{settings_clean} settings (farther in {scale_farther_clean}), clipping in {clip_nearer_clean} ({clip_farther_clean}), CUD's shaping and "
-        "clipping in {cud_nearer_clean} ({cud_farther_clean})"
+        "{settings_clean} settings (farther in {scale_farther_clean}), clipping in {clip_nearer_clean} ({clip_farther_clean}), "
+        "CUD's shaping and clipping in {cud_nearer_clean} ({cud_farther_clean})"
     )
     if settings["noisy"]:
         sentence += (
