@@ -128,6 +128,8 @@ def answer(table: pd.DataFrame) -> Answer | None:
         "many": Number.exact(int(many), "d"),
         "z": measured.largest_z(unbiased["z"]),
     }
+    if numbers["z"] is None:
+        return None  # too few repetitions to judge T10
     for name, at in (("times", few), ("times_many", many)):
         row = first.loc[("plug-in", at)]
         numbers[name] = measured.positive(row["simulated"], row["standard_error"], ".0f" if at == few else ".1f")

@@ -122,6 +122,8 @@ def answer(table: pd.DataFrame, k: int) -> Answer | None:
     """What two heads report and hold at k, on the first data set."""
     rows = table[(table["data"] == table["data"].iloc[0]) & (table["k"] == k)].set_index(["quantity", "head"])
     rows, z = rows[["simulated", "standard_error"]], measured.largest_z(table["z"])
+    if z is None:
+        return None  # too few students to judge T3
     numbers = {"k": Number.exact(k, "d"), "z": z, "n": Number.exact(int(table["z"].notna().sum()), "d")}
     for head, shows in (("targets", "limits"), ("carried", "value")):
         numbers[f"{head}_kept"] = measured.positive(*rows.loc["intra-student variance", head], ".0%", shows=shows)

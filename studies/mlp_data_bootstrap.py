@@ -16,7 +16,8 @@ from uqkd import data
 from uqkd.estimators import variance_half_widths
 from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions
@@ -112,7 +113,8 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, options), group="mlp", place=150)
+    said = {"caption": caption(table, options), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="mlp", place=150)
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:
@@ -138,3 +140,25 @@ def caption(table: pd.DataFrame, options: Options) -> str:
         f"The teacher's answers instead of the truth leave {captions.plus_minus(100 * ratio, 100 * ratio_se, '.0f')} % of the "
         "variance; between least-squares students of a linear teacher it would be 0 (T9)."
     )
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Variances over each other where most rows are drawn, on the first data set."""
+    mine = table[(table["data"] == table["data"].iloc[0]) & (table["fraction"].isin([table["fraction"].max(), 1.0]))]
+    resampled = mine[(mine["vary"] == "begin") | (mine["drawn"] == mine.loc[mine["vary"] != "begin", "drawn"].max())]
+    at = {
+        where: tuple(row)
+        for where, row in resampled.set_index(["labels", "vary"])[["simulated", "standard_error"]].iterrows()
+    }
+    numbers = {"left": measured.ratio(at["teacher", "both"], at["truth", "both"], ".0%", shows="limits")}
+    for labels in LABELS:
+        numbers |= {f"{labels}_{vary}": measured.positive(*at[labels, vary], ".3f") for vary in VARY}
+    said = {
+        "below": "the teacher's noise-free answers leave {left} of the variance that ground truth causes",
+        "above": "the teacher's noise-free answers make more of it than ground truth ({left} of its variance)",
+        "open": "the teacher's noise-free answers leave as much of it as ground truth, as far as can be told ({left})",
+    }
+    sentence = (
+        said[measured.side(numbers["left"], 1.0)] + "; least-squares students of a linear teacher would have none (T9)"
+    )
+    return measured.stated(sentence, numbers)

@@ -18,7 +18,8 @@ from uqkd import data
 from uqkd.estimators import variance_half_widths
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions
@@ -112,8 +113,8 @@ def plot(changed: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     changed = compared(table)
-    said = caption(changed, options)
-    figures.publish(run, plot(changed), table=table, caption=said, more={"ratios": changed}, group="mlp", place=140)
+    said = {"caption": caption(changed, options), "answer": answer(changed)}
+    figures.publish(run, plot(changed), table=table, **said, more={"ratios": changed}, group="mlp", place=140)
 
 
 def caption(changed: pd.DataFrame, options: Options) -> str:
@@ -138,3 +139,23 @@ def caption(changed: pd.DataFrame, options: Options) -> str:
     if len(grown) and len(shrunk) and grown.max() < shrunk.min():
         said += f"Training grows the variance of answers up to ε = {grown.max():g} and shrinks it from ε = {shrunk.min():g} on."
     return said
+
+
+def answer(changed: pd.DataFrame) -> Answer | None:
+    """How many times training multiplies the variance of answers, for the smallest and the largest differences."""
+    answers = changed[(changed["data"] == changed["data"].iloc[0]) & (changed["quantity"] == "answers")]
+    near = answers[answers["perturbation"] > 0].sort_values("perturbation")
+    numbers: dict[str, Number | None] = {}
+    for end, row in (("small", near.iloc[0]), ("large", near.iloc[-1])):
+        numbers[f"times_{end}"] = measured.positive(row["ratio"], row["ratio_se"], ".2g", shows="limits")
+        numbers[f"level_{end}"] = Number.exact(float(row["perturbation"]), "g")
+    for _, row in answers[answers["perturbation"] == INDEPENDENT].iterrows():
+        numbers["own"] = measured.positive(row["after"], row["after_se"], ".4f")
+        numbers["times_own"] = measured.positive(row["ratio"], row["ratio_se"], ".2g")
+    does = {"above": "grows", "below": "shrinks", "open": "changes, if at all,"}
+    small, large = (does[measured.side(numbers[f"times_{end}"], 1.0)] for end in ("small", "large"))
+    sentence = (
+        f"training {small} small differences (the variance of answers {{times_small}} times at ε = {{level_small}}) and {large} "
+        "large ones ({times_large} times at ε = {level_large})"
+    )
+    return measured.stated(sentence, numbers)

@@ -16,7 +16,8 @@ from uqkd import data
 from uqkd.errors import DataError, OptionError, ShapeError, VarianceError
 from uqkd.estimators import fit_averaging_law, variance_half_widths
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions
@@ -145,8 +146,8 @@ def _estimates(floor: Axes, slope: Axes, rows: pd.DataFrame, silent: pd.Series) 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = fits(table)
-    said = caption(table, fitted, options)
-    figures.publish(run, plot(table, fitted), table=table, caption=said, more={"fits": fitted}, group="mlp", place=120)
+    said = {"caption": caption(table, fitted, options), "answer": answer(table, fitted)}
+    figures.publish(run, plot(table, fitted), table=table, **said, more={"fits": fitted}, group="mlp", place=120)
 
 
 def caption(table: pd.DataFrame, fitted: pd.DataFrame, options: Options) -> str:
@@ -178,3 +179,37 @@ def caption(table: pd.DataFrame, fitted: pd.DataFrame, options: Options) -> str:
     if bent:
         said += f"Over all k the law is rejected at α = {', '.join(bent)}: large noise is amplified more than small."
     return said
+
+
+def answer(table: pd.DataFrame, fitted: pd.DataFrame) -> Answer | None:
+    """The floor, whether the fitted ones agree with it, and where the rest follows T8; on the first data set."""
+    name, pair = table["data"].iloc[0], ["simulated", "standard_error"]
+    mine, own = table[table["data"] == name], fitted[fitted["data"] == name]
+    silent = mine[mine["alpha"] == 0].iloc[0]
+    numbers = {"floor": measured.positive(*silent[pair], ".4f", shows="limits"), "small": Number.exact(SMALL, "g")}
+    for end, alpha in (("low", mine.loc[mine["alpha"] > 0, "alpha"].min()), ("high", mine["alpha"].max())):
+        rows = mine[mine["alpha"] == alpha].sort_values("k")[pair]
+        numbers[f"alpha_{end}"] = Number.exact(float(alpha), "g")
+        numbers[f"left_{end}"] = measured.ratio(tuple(rows.iloc[-1]), tuple(rows.iloc[0]), ".0%")  # with most responses
+        numbers[f"share_{end}"] = measured.ratio(
+            tuple(silent[pair]), tuple(rows.iloc[0]), ".1%"
+        )  # of the floor at k = 1
+    sentence = "a floor: networks that begin differently vary by {floor} Var y on noise-free labels too"
+    if own.empty:
+        return measured.stated(sentence, numbers)
+    few, every = (own[own["ks"] == span].set_index("alpha") for span in ("small", "all"))
+    if len(few):
+        numbers |= {"z": measured.largest_z(few["floor_z"]), "n": Number.exact(len(few), "d")}
+        slope = measured.pooled(few["times"], few["times_se"])
+        numbers["slope"] = measured.positive(*slope, ".1f", shows="limits")  # over that of least squares
+        like = "agree" if measured.agree(numbers["z"]) else "do not agree"
+        sentence += f", and the floors of T8 {like} (largest |z| of {{n}}: {{z}})"
+        fits = (few["lack_of_fit_p"].dropna() > (1.0 - measured.FAMILY) / len(few)).all()
+        sentence += (
+            f"; the rest {'falls' if fits else 'does not fall'} as 1/k where a label's noise α/k is at most {{small}}"
+        )
+    bent = every.loc[every["lack_of_fit_p"] < (1.0 - measured.FAMILY) / max(len(every), 1), "slope"]
+    if len(bent) and len(few):
+        faster = (bent > few["slope"].reindex(bent.index)).all()
+        sentence += f", {'faster' if faster else 'otherwise'} where it is larger"
+    return measured.stated(sentence, numbers)

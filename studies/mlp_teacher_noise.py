@@ -18,7 +18,8 @@ from uqkd import data
 from uqkd.errors import OptionError, ShapeError
 from uqkd.estimators import fit_averaging_law
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions
@@ -112,10 +113,8 @@ def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     grown = amplified(table)
-    said = caption(table, grown, options)
-    figures.publish(
-        run, plot(table, grown), table=table, caption=said, more={"relative": grown}, group="mlp", place=110
-    )
+    said = {"caption": caption(table, grown, options), "answer": answer(table, grown)}
+    figures.publish(run, plot(table, grown), table=table, **said, more={"relative": grown}, group="mlp", place=110)
 
 
 def caption(table: pd.DataFrame, grown: pd.DataFrame, options: Options) -> str:
@@ -140,3 +139,33 @@ def caption(table: pd.DataFrame, grown: pd.DataFrame, options: Options) -> str:
         said += " A straight line through all levels with noise (T8, a linearisation) has a lack of fit of χ² = "
         said += f"{law.chi2:.0f} at {law.dof} degrees of freedom."
     return said
+
+
+def answer(table: pd.DataFrame, grown: pd.DataFrame) -> Answer | None:
+    """What the least and the most noise add, in what they add to least squares, on the first data set."""
+    name = table["data"].iloc[0]
+    noisy = grown[(grown["data"] == name) & (grown["free"] == "all")]
+    low, high = (noisy.loc[at] for at in (noisy["alpha"].idxmin(), noisy["alpha"].idxmax()))
+    times = [(row["amplification"], row["amplification_se"]) for row in (low, high)]
+    growth = times[1][0] - times[0][0], float(np.hypot(times[0][1], times[1][1]))
+    numbers = {"growth": measured.mean(*growth, "+.1f", shows="limits")}
+    for end, row, (value, error) in zip(("low", "high"), (low, high), times, strict=True):
+        numbers[f"times_{end}"] = measured.mean(value, error, ".1f", shows="limits")
+        numbers[f"alpha_{end}"] = Number.exact(float(row["alpha"]), ".2g")
+        silent = table[(table["data"] == name) & (table["alpha"] == 0)][["simulated", "standard_error"]]
+        if len(silent):
+            own = tuple(silent.iloc[0]), (row["simulated"], row["standard_error"])
+            numbers[f"own_{end}"] = measured.ratio(*own, ".1%")  # share that the initial weights alone make up
+    curved = {
+        "above": ": more than linearly",
+        "below": ": less than linearly",
+        "open": ", linearly as far as can be told",
+    }
+    if low["alpha"] == high["alpha"]:
+        sentence = "{times_low} times as far as into least-squares students at α = {alpha_low}"
+    else:
+        sentence = (
+            "{times_low} times as far as into least-squares students at α = {alpha_low}, {times_high} times at α = "
+        )
+        sentence += "{alpha_high}" + curved[measured.side(numbers["growth"])]
+    return measured.stated(sentence, numbers)

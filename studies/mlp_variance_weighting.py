@@ -20,13 +20,15 @@ from matplotlib.figure import Figure
 
 from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
-from uqkd.estimators import Moments, comparison, variance_half_widths
+from uqkd.estimators import Moments, comparison
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.targets import NumberTargets
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
+from uqkd.testbeds.tables import relative_to
 
 METHODS = {
     "average": "average of k",
@@ -37,8 +39,6 @@ METHODS = {
     "fresh, bias counted": "cross-fitted network, bias counted",
     "fresh, estimated": "the same, variance of the responses estimated",
 }
-
-
 Method = Annotated[str, pydantic.AfterValidator(lambda name: one_of("method", name, METHODS))]
 
 
@@ -154,18 +154,6 @@ def measure(cell: dict) -> pd.DataFrame:
     return pd.DataFrame([{**about, **share, **row} for row in rows])
 
 
-def relative(table: pd.DataFrame) -> pd.DataFrame:
-    """Errors relative to plain averaging of the same k, with the standard error of a ratio of independent means."""
-    keys = ["data", "alpha", "k", "quantity"]
-    plain = table[table["method"] == "average"].set_index(keys)[["simulated", "standard_error"]]
-    joined = table.join(plain.add_suffix("_plain"), on=keys)
-    ratio = joined["simulated"] / joined["simulated_plain"]
-    spread = np.hypot(
-        joined["standard_error"] / joined["simulated"], joined["standard_error_plain"] / joined["simulated_plain"]
-    )
-    return joined.assign(ratio=ratio, ratio_se=ratio * spread * (joined["method"] != "average"))
-
-
 def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(1, 2, height=3.9)
     first = found[(found["data"] == found["data"].iloc[0])]
@@ -196,47 +184,57 @@ def plot(found: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    found = relative(table)
-    figures.publish(
-        run, plot(found), table=table, caption=caption(found, options), more={"relative": found}, group="mlp", place=130
-    )
-
-
-def caption(found: pd.DataFrame, options: Options) -> str:
+    found = relative_to(table, ["data", "alpha", "k", "quantity"], method="average")
     alpha = 0.5 if 0.5 in options.alphas else options.alphas[-1]
     first = found[(found["data"] == found["data"].iloc[0]) & (found["alpha"] == alpha)]
-    ratio = first.set_index(["quantity", "method", "k"])["ratio"]
+    said = {"caption": caption(first, options), "answer": answer(first)}
+    figures.publish(run, plot(found), table=table, **said, more={"relative": found}, group="mlp", place=130)
+
+
+def caption(first: pd.DataFrame, options: Options) -> str:
+    ratio = first.set_index(["quantity", "method", "k"]).sort_index()["ratio"]
     few, last = min(options.ks), max(options.ks)
 
     def both(method: str, quantity: str = "student error") -> str:
-        return f"{ratio[quantity, method, few]:.2f} at k = {few} and {ratio[quantity, method, last]:.2f} at k = {last}"
+        found = [ratio.get((quantity, method, k), np.nan) for k in (few, last)]
+        return f"{found[0]:.2f} at k = {few} and {found[1]:.2f} at k = {last}"
 
-    reach = (
-        np.ceil(100 * variance_half_widths(first["ratio"], first["ratio_se"]).max()) / 100
-    )  # rounded up, as it is said of all
-    parts = [
-        f"{first['data'].iloc[0]}, α = {alpha:g}, {options.replicates:,} networks per point; error of averaging k is 1, every "
-        f"other ratio ± {reach:.2f} at most."
-    ]
-    if "oracle" in options.methods:
-        parts.append(f"Blending in the noise-free mean, as published, leaves {both('oracle')} of the student's error.")
-    if "fresh, bias counted" in options.methods:
-        parts.append(
-            "A cross-fitted network whose bias the pilot estimates too leaves "
-            f"{both('fresh, bias counted', 'label error')} of the label's error "
-            f"but {both('fresh, bias counted')} of the student's; averaging all 2k responses {both('average of 2k')}."
-        )
-    if "same draws" in options.methods:
-        parts.append(
-            f"With its bias ignored it leaves {both('fresh, known')}; a network of the same draws {both('same draws')}. "
-            f"At training prompts the bias² of a network is {first.loc[first['k'] == last, 'bias_share'].iloc[0]:.2f} of its "
-            f"variance at k = {last}."
-        )
+    sentences = {
+        "oracle": f"Blending in the noise-free mean, as published, leaves {both('oracle')} of the student's error. ",
+        "fresh, bias counted": f"A cross-fitted network leaves {both('fresh, bias counted', 'label error')} of the label's error. ",
+        "fresh, known": f"With its bias ignored it leaves {both('fresh, known')} of the student's. ",
+    }
     plain = first[(first["method"] == "average") & (first["quantity"] == "student error")].set_index("k")
-    if len(plain):
-        own = 1.0 - plain["inter_var"] / plain["simulated"]
-        parts.append(
-            f"Of the error of students of averages (test prompts) {own[few]:.0%} at k = {few} and {own[last]:.0%} at k = {last} is "
-            "bias², which no label of less variance removes."
-        )
-    return " ".join(parts)
+    own = 1.0 - plain["inter_var"] / plain["simulated"]
+    return (
+        f"{first['data'].iloc[0]}, α = {first['alpha'].iloc[0]:g}, {options.replicates:,} networks per point; averaging k is 1. "
+        f"{''.join(text for method, text in sentences.items() if method in options.methods)}At training prompts the bias² of a "
+        f"network is {first.loc[first['k'] == last, 'bias_share'].iloc[0]:.2f} of its variance at k = {last}. At test prompts "
+        f"bias² is {own[few]:.0%} (k = {few}) and {own[last]:.0%} (k = {last}) of the error of students of averages."
+    )
+
+
+def answer(first: pd.DataFrame) -> Answer | None:
+    """Errors relative to averaging k, on one data set at one level of noise; None without the methods that it compares."""
+    at = first.set_index(["quantity", "method", "k"]).sort_index()[["ratio", "ratio_se"]]
+    names = {"counted": "fresh, bias counted", "double": "average of 2k", "same": "same draws", "oracle": "oracle"}
+    if not set(names.values()) <= set(first["method"]):
+        return None
+    numbers: dict[str, Number | None] = {}
+    for end, k in (("few", first["k"].min()), ("last", first["k"].max())):
+        numbers[f"k_{end}"] = Number.exact(int(k), "d")
+        for name, method in names.items():
+            numbers[f"{name}_{end}"] = measured.positive(*at.loc[("student error", method, k)], shows="reach")
+    labels = [measured.positive(*row) for _, row in at.loc[("label error", names["counted"])].iterrows()]
+    numbers["label"] = measured.changed(measured.least(labels), lambda v: 1.0 / v, ".1f")
+    said = {"below": "helps", "above": "hurts", "open": "makes no sure difference"}
+    few, last = (said[measured.side(numbers[f"same_{end}"], 1.0)] for end in ("few", "last"))
+    counted, double = (at.loc[("student error", names[name])] for name in ("counted", "double"))
+    rivals = [measured.ratio(tuple(counted.loc[k]), tuple(double.loc[k])) for k in counted.index]
+    rival = "at some k less" if "below" in [measured.side(one, 1.0) for one in rivals] else "nowhere less"
+    sentence = (
+        "for the label, whose error falls up to {label} times; the network distilled from it keeps {counted_few} of averaging's "
+        f"at k = {{k_few}}, {{counted_last}} at {{k_last}}, {rival} than averaging 2k leaves; a source of the same draws {few} at "
+        f"{{k_few}} ({{same_few}}), {last} at {{k_last}} ({{same_last}})"
+    )
+    return measured.stated(sentence, numbers)

@@ -132,11 +132,11 @@ def main(options: Options, run: Run) -> None:
         f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). {floor} "
         "averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
-    said = {"caption": caption, "answer": answer(fitted)}
+    said = {"caption": caption, "answer": answer(table, fitted)}
     figures.publish(run, plot(table, fitted), table=table, **said, more={"fits": fitted}, group="linear", place=20)
 
 
-def answer(fitted: pd.DataFrame) -> Answer | None:
+def answer(table: pd.DataFrame, fitted: pd.DataFrame) -> Answer | None:
     """Exponent and floor of all data sets and noise levels together; each has students of its own."""
 
     def estimate(what: str, form: str) -> Number | None:
@@ -147,6 +147,11 @@ def answer(fitted: pd.DataFrame) -> Answer | None:
     exponent, floor = estimate("exponent", "+.3f"), estimate("floor", ".2%")
     bound = measured.changed(floor, lambda v: max(v, 0.0), ".2%")
     numbers = {"exponent": exponent, "floor": floor, "slope": estimate("slope", ".3f")}
+    noisiest = table[(table["data"] == table["data"].iloc[0]) & (table["alpha"] == table["alpha"].max())].sort_values(
+        "k"
+    )
+    ends = [tuple(noisiest[["simulated", "standard_error"]].iloc[at]) for at in (-1, 0)]
+    numbers |= {"left": measured.ratio(*ends, ".2%"), "k_last": Number.exact(int(noisiest["k"].max()), "d")}
     if bound is not None:  # another run finds its bound within as much again
         numbers["bound"] = measured.within(bound.high, bound.value, 2 * bound.high - bound.value, ".2%")
     left = {

@@ -19,17 +19,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uqkd import data
-from uqkd.estimators import variance_half_widths
-from uqkd.mlp import (
-    ClassTargets,
-    Recipe,
-    SeedDesign,
-    Teacher,
-    distill,
-    weigh,
-)
-from uqkd.report import captions, figures
-from uqkd.report.shares import SHARES, answers_axis, memorised_lines, places_of, share_points
+from uqkd.estimators import LEVEL
+from uqkd.mlp import ClassTargets, Recipe, SeedDesign, Teacher, distill, weigh
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
+from uqkd.report.shares import SHARES, answers_axis, memorised_lines, places_of, share_points, shares_text
 from uqkd.run import Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import classes_cell, classes_of, data_label
@@ -165,46 +159,53 @@ def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table), group="mlp", place=160)
+    said = {"caption": caption(table), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="mlp", place=160)
 
 
 def caption(table: pd.DataFrame) -> str:
     name, hot, few = table["data"].iloc[0], table["temperature"].max(), table["k"].min()
     many = table.loc[np.isfinite(table["k"]), "k"].max()
     rows = table[(table["student"] == "network") & (table["answered"] == "all") & (table["temperature"] == hot)]
-    by = rows[rows["length"] == 1.0].set_index(["data", "prompts", "quantity", "k"]).sort_index()
-
-    def total(of: str, where: str, k: float) -> str:
-        value, error, students = by.loc[(of, where, "total", k), ["simulated", "standard_error", "students"]]
-        reach = float(variance_half_widths(value, error, students).max())
-        digits = max(2, -int(np.floor(np.log10(reach)))) if reach > 0 else 2  # so that ± says which digits count
-        return captions.plus_minus(value, error, f".{digits}f", variance_of=students)
-
-    def shares(of: str, k: float) -> str:
-        texts = []
-        for where in ("training", "test"):
-            intra, inter = (by["simulated"][of, where, quantity, k] for quantity in ("intra", "inter"))
-            texts.append(f"{intra:.2f} / {inter:.2f} / {total(of, where, k)}")
-        return f"{texts[0]} at training and {texts[1]} at test prompts"
-
-    tested = by.loc[name, "test"]
-    accuracy = ", ".join(f"{tested['simulated']['accuracy', k]:.1%}" for k in (few, many, np.inf))
-    beyond = (tested["simulated"] - tested["predicted"])["inter"].fillna(0.0).idxmax()
+    by = rows[rows["length"] == 1.0].set_index(["data", "k", "prompts", "quantity"]).sort_index()
+    tested = by.loc[name].xs("test", level="prompts")
+    accuracy = ", ".join(f"{tested['simulated'][k, 'accuracy']:.1%}" for k in (few, many, np.inf))
     longer = rows[(rows["data"] == name) & (rows["prompts"] == "training") & (rows["quantity"] == "intra")]
     longer = longer[longer["k"] == few].sort_values("steps").set_index("steps")["simulated"]
     judged = table.loc[(table["statement"] == "T4") & table["z"].notna(), "z"].abs()
     sentences = [
         f"{name}, {table['students'].iloc[0]} students per point, temperature {hot:g} (G_p = {tested['teacher_gini'].iloc[0]:.2f} "
         f"at test prompts). Shares of G_p within one student / between students / together (κ {captions.BARS}): "
-        f"k = {few:g}, {shares(name, few)}; k = {many:g}, {shares(name, many)}; soft, {shares(name, np.inf)}.",
+        f"k = {few:g}, {shares_text(by.loc[name, few])}; k = {many:g}, {shares_text(by.loc[name, many])}; soft, "
+        f"{shares_text(by.loc[name, np.inf])}.",
         f"Accuracy of these students at test prompts {accuracy}, of the teacher {tested['teacher_accuracy'].iloc[0]:.1%}.",
-        f"At test prompts what lies between them exceeds T4 most at k = {beyond:g}: "
-        f"{captions.simulated(tested.loc[('inter', beyond)])} where memorising leaves "
-        f"{tested['predicted']['inter', beyond]:.2f}.",
         f"At training prompts and k = {few:g} one student keeps {longer.iloc[0]:.2f} after {longer.index[0]:,} steps of training, "
         f"{longer.iloc[-1]:.2f} after {longer.index[-1]:,}.",
-        *(f"{other}, k = {few:g}: {shares(other, few)}." for other in table["data"].unique()[1:]),
-        f"{len(judged)} comparisons of the labels themselves with T4"
-        + (f", largest |z| {judged.max():.2f}." if len(judged) else "."),
+        *(f"{other}, k = {few:g}: {shares_text(by.loc[other, few])}." for other in table["data"].unique()[1:]),
+        f"{len(judged)} comparisons of the labels themselves with T4, largest |z| {judged.max() if len(judged) else 0.0:.2f}.",
     ]
     return " ".join(sentences)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Shares of G_p that one student keeps, on the first data set at the highest temperature."""
+    here = (table["data"] == table["data"].iloc[0]) & (table["temperature"] == table["temperature"].max())
+    rows = table[here & (table["student"] == "network") & (table["answered"] == "all") & (table["length"] == 1.0)]
+    by = rows.set_index(["prompts", "quantity", "k"])[["simulated", "standard_error", "students"]].sort_index()
+    few, many = int(rows["k"].min()), int(rows.loc[np.isfinite(rows["k"]), "k"].max())
+    numbers: dict[str, Number | None] = {"few": Number.exact(few, "d"), "many": Number.exact(many, "d")}
+    for end, k in (("few", few), ("many", many), ("soft", np.inf)):
+        for where, part in ((where, part) for where in ("training", "test") for part in ("intra", "inter")):
+            numbers[f"{part}_{where}_{end}"] = measured.simulated(by.loc[(where, part, k)], ".0%")
+    numbers["kappa"] = measured.simulated(by.loc[("training", "total", few)], shows="reach")
+    tested = [row for _, row in by.loc[("test", "total")].iterrows()]
+    texts, named = measured.spans({"kappa_test": map(measured.simulated, tested)})
+    sides = {measured.side(measured.simulated(row, level=1 - (1 - LEVEL) / len(tested)), 1.0) for row in tested}
+    biased = "are not shown to be biased" if sides == {"open"} else "are biased"
+    rest = "not all of the rest moves" if measured.side(numbers["kappa"], 1.0) == "below" else "the rest moves"
+    sentence = (
+        f"{{intra_training_few}} when it memorises k = {{few}} sampled labels per prompt, {rest} between students (κ = {{kappa}}); "
+        "{intra_training_many} from {many} labels, {intra_training_soft} from soft ones; off the training prompts students "
+        f"{biased} (κ {texts['kappa_test']})"
+    )
+    return measured.stated(sentence, numbers | named)

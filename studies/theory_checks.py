@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd.estimators import comparison
-from uqkd.report import figures
+from uqkd.report import figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import Options as Base
 from uqkd.run import Run
 from uqkd.theory import checks
@@ -72,4 +73,22 @@ def main(options: Options, run: Run) -> None:
         f"seeds at most one run of this page in a thousand has a false alarm. {wrong['rejected'].sum()} of {len(wrong)} wrong "
         f"versions are rejected, the closest at |z| = {wrong['z'].abs().min():.1f}."
     )
-    figures.publish(run, plot(table), table=table, caption=caption, group="across", place=70)
+    said = {"caption": caption, "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="across", place=70)
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """How many statements and wrong versions are as they should be."""
+    true, wrong = table[table["version"] == "theory"], table[table["version"] != "theory"]
+    numbers = {
+        "checks": Number.exact(len(true), "d"), "wrong": Number.exact(len(wrong), "d"),
+        "failed": Number.exact(int(true["rejected"].sum()), "d"), "kept": Number.exact(int((~wrong["rejected"]).sum()), "d"),
+        "statements": Number.exact(int(true["statement"].nunique()), "d"),
+        "closest": measured.mean(wrong["z"].abs().min(), 1.0, ".1f"),
+        "z": measured.largest_z(true["z"]), "allowed": Number.exact(checks.THRESHOLD, ".1f"),
+    }  # fmt: skip
+    hold = "hold (largest |z| {z} of {allowed} allowed)" if not true["rejected"].any() else "but for {failed} hold"
+    noticed = "all rejected" if wrong["rejected"].all() else "rejected but for {kept}"
+    return measured.stated(
+        f"{{checks}} checks, {{wrong}} wrong versions: the statements {hold}, the wrong versions are {noticed}", numbers
+    )

@@ -27,7 +27,8 @@ from uqkd.estimators import (
     variance_half_widths,
 )
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures
+from uqkd.report import captions, figures, measured
+from uqkd.report.answers import Answer, Number
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -221,37 +222,36 @@ def _components(axis: Axes, rows: pd.DataFrame) -> None:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    figures.publish(run, plot(table), table=table, caption=caption(table, options), group="mlp", place=170)
+    said = {"caption": caption(table, options), "answer": answer(table)}
+    figures.publish(run, plot(table), table=table, **said, group="mlp", place=170)
 
 
 def caption(table: pd.DataFrame, options: Options) -> str:
     first = table[table["data"] == table["data"].iloc[0]]
-    parts = first[first["quantity"] == "component"]
-    alpha = options.alphas[-1]
+    parts = first[(first["quantity"] == "component") & (first["alpha"] == options.alphas[-1])]
+    judged = table.loc[table["statement"] == "T11", "z"].abs()
 
     def shares(k: int) -> str:
-        found = groups(parts[(parts["alpha"] == alpha) & (parts["k"] == k)])
-        whole = sum(found.values())
-        each = [f"{name} {round(100 * value / whole) + 0} %" for name, value in found.items()]
-        return f"{', '.join(each)} of {whole:.3f} Var y"
+        found = groups(parts[parts["k"] == k])
+        each = [f"{name} {round(100 * value / sum(found.values())) + 0} %" for name, value in found.items()]
+        return f"At k = {k}: {', '.join(each)} of {sum(found.values()):.3f} Var y"
 
-    def involved(k: int) -> str:
-        rows = first[(first["statement"] == "T11") & (first["alpha"] == alpha) & (first["k"] == k)]
-        found = rows.set_index("effect")["predicted"]
-        return ", ".join(f"{NAMES[s]} {100 * found[s] / found['total']:.0f} %" for s in SOURCES) + f" at k = {k}"
-
-    judged = table[table["statement"] == "T11"]
-    here = parts[(parts["alpha"] == alpha) & (parts["k"] == min(options.ks))]
-    pairs, own = here[here["effect"].str.count(":") == 1], here.set_index("effect").loc["responses"]
-    largest = " and ".join(NAMES[s] for s in pairs.loc[pairs["estimate"].idxmax(), "effect"].split(":"))
-    few, many = min(options.ks), max(options.ks)
+    few, many = (shares(end(options.ks)) for end in (min, max))
     return (
-        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting "
-        f"({' × '.join(map(str, options.levels))} levels), batches of {options.batch}, {options.epochs} epochs. "
-        f"At α = {alpha:g}, k = {few}: {shares(few)} (the first alone has a {captions.PERCENT} interval from {own['low']:.3f} "
-        f"to {own['high']:.3f}). At k = {many}: {shares(many)}. With all components that a source is part of, which overlap: "
-        f"{involved(few)}; {involved(many)}. The largest interaction of two at k = {few} is that of {largest}: what averaging "
-        "removes is more than the main effect of the responses. Right: such sums against students for which all other sources "
-        f"are frozen, and the total against independent students; {len(judged)} comparisons, largest |z| "
-        f"{judged['z'].abs().max():.1f}."
+        f"{first['data'].iloc[0]}, {first['students'].iloc[0]:,} students per setting ({' × '.join(map(str, options.levels))} "
+        f"levels), batches of {options.batch}, {options.epochs} epochs, α = {options.alphas[-1]:g}. {few}. {many}. Right: sums of "
+        "all components that a source is part of against students for which all other sources are frozen, and the total against "
+        f"independent students; {len(judged)} comparisons, largest |z| {judged.max():.1f}."
     )
+
+
+def answer(table: pd.DataFrame) -> Answer | None:
+    """Shares of the components that each source is part of, at the most noise, with the fewest and the most responses."""
+    parts = table[(table["quantity"] == "component") & (table["data"] == table["data"].iloc[0])]
+    parts, numbers = parts[parts["alpha"] == parts["alpha"].iloc[-1]], {}
+    for end, k in (("", int(parts["k"].min())), ("_many", int(parts["k"].max()))):
+        found = measured.involved(parts[parts["k"] == k], SOURCES)
+        numbers |= {f"k{end}": Number.exact(k, "d"), **{f"{name}{end}": number for name, number in found.items()}}
+    sentence = "at k = {k} the teacher's answers are part of {responses} of it, the rows of {bootstrap}, the start of "
+    sentence += "{initialisation}, the batches of {order}; they overlap, for interactions are {interactions}"
+    return measured.stated(sentence, numbers)

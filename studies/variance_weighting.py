@@ -220,11 +220,9 @@ def answer(table: pd.DataFrame) -> Answer | None:
         found = [(one["simulated"].mean(), np.sqrt((one["standard_error"] ** 2).sum()) / len(one)) for _, one in rows]
         return [measured.positive(*one) for one in found]
 
-    def gains(method: str) -> list[Number | None]:
-        return [measured.changed(one, lambda v: 1.0 - v, ".0%") for one in left(method)]
-
     label = [measured.changed(one, lambda v: 1.0 / v, ".0f") for one in left("fresh, known", "label error")]
-    student, equal = gains("fresh, known"), gains("fresh, equal")
+    fresh = (left(method) for method in ("fresh, known", "fresh, equal"))
+    student, equal = ([measured.changed(one, lambda v: 1.0 - v, ".0%") for one in some] for some in fresh)
     biased = {"ignored": left("biased, ignored"), "counted": left("biased, counted")}
     found = {"label": label, "student": student, "equal": equal, "oracle": left("oracle"), "same": left("same draws")}
     texts, numbers = measured.spans(found | biased)
@@ -233,12 +231,10 @@ def answer(table: pd.DataFrame) -> Answer | None:
     more = {bool(one and other and one.low > other.high) for one, other in zip(equal, student, strict=True)}
     rival = "less than" if more == {True} else "on some data less than" if True in more else "no less than"
     bias = [measured.side(numbers[f"{which}_least"], 1.0) == "above" for which in biased]
-    hurts = (
-        "hurts, even when its bias is counted" if all(bias) else "hurts unless it is counted" if bias[0] else "may help"
-    )
+    hurts = ("may help", "hurts unless its bias is counted", "hurts, even when its bias is counted")[sum(bias)]
     sentence = (
-        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it, by "
-        f"{texts['student']}, {rival} with equal weights ({{equal_most}}); the published gain comes from blending in the "
-        f"noise-free mean; a biased source {hurts}"
+        f"for the label, whose error falls {texts['label']} times, {helps} for the student distilled from it ({texts['student']}, "
+        f"{rival} with equal weights: {{equal_most}}); the published gain comes from blending in the noise-free mean; a biased "
+        f"source {hurts}"
     )
     return measured.stated(sentence, numbers)

@@ -493,13 +493,13 @@ def test_training_multiplies_by_after_over_before():
     np.testing.assert_allclose(row[["before", "after", "ratio", "ratio_se"]].astype(float), [0.5, 2.0, 4.0, 0.2])
 
 
-@pytest.mark.filterwarnings("ignore:The 'lsuffix' and 'rsuffix':DeprecationWarning")  # pandas 3: the study's join
 def test_errors_are_relative_to_plain_averaging_of_the_same_k():
     rows = [
         {"data": "d", "alpha": 0.5, "k": k, "quantity": "label error", "method": m, "simulated": s, "standard_error": e}
         for k, m, s, e in ((2, "average", 4.0, 0.4), (2, "oracle", 1.0, 0.05), (5, "average", 2.0, 0.1))
     ]
-    found = weighting.relative(pd.DataFrame(rows)).set_index(["k", "method"])
+    keys = ["data", "alpha", "k", "quantity"]
+    found = weighting.relative_to(pd.DataFrame(rows), keys, method="average").set_index(["k", "method"])
     np.testing.assert_allclose(found["ratio"], [1.0, 0.25, 1.0])
     np.testing.assert_allclose(found["ratio_se"], [0.0, 0.25 * np.hypot(0.05, 0.1), 0.0])
 

@@ -93,7 +93,7 @@ class Number:
         (True, False, False)
         """
         if self.low == self.high:
-            return said == str(self)
+            return said == _written(self.value, self.form)
         value, unit = _read(said)
         return self.low - unit / 2 <= value <= self.high + unit / 2
 

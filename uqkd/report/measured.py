@@ -6,22 +6,31 @@ whose sentence needs it is None too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from uqkd.estimators import half_width, normal_quantile, variance_half_widths
+from uqkd.estimators import LEVEL, half_width, variance_half_widths
 from uqkd.report.answers import Answer, Number, Shows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAMILY = 0.999  # probability with which the largest of several true comparisons stays within its limits
 Side = Literal["above", "below", "open"]
 
 
 def positive(
-    value: float, standard_error: float, form: str = ".2f", *, shows: Shows = "value", students: int | None = None
+    value: float,
+    standard_error: float,
+    form: str = ".2f",
+    *,
+    shows: Shows = "value",
+    students: int | None = None,
+    level: float = LEVEL,
 ) -> Number | None:
     """A variance, a squared error or a ratio of such, with the limits of `variance_half_widths`.
 
@@ -32,6 +41,8 @@ def positive(
         Of the number.
     students : int, optional
         Behind it, if they are few.
+    level : float
+        Of the limits; nearer to 1 where a word is to hold of several numbers at once.
 
     Returns
     -------
@@ -43,8 +54,20 @@ def positive(
     >>> str(positive(1.0, 0.1, shows="limits")), positive(1.0, float("nan"))
     ('1.00 [0.80, 1.22]', None)
     """
-    down, up = variance_half_widths(value, standard_error, students)
+    down, up = variance_half_widths(value, standard_error, students, level=level)
     return within(value, value - float(down), value + float(up), form, shows=shows)
+
+
+def simulated(row: Any, form: str = ".2f", *, shows: Shows = "value", level: float = LEVEL) -> Number | None:
+    """`positive` of a row of a table: its "simulated", "standard_error" and "students", if it has them.
+
+    Examples
+    --------
+    >>> str(simulated({"simulated": 1.0, "standard_error": 0.1, "students": 9}, shows="reach"))
+    '1.00 ± 0.29'
+    """
+    students = int(row["students"]) if "students" in row else None
+    return positive(row["simulated"], row["standard_error"], form, shows=shows, students=students, level=level)
 
 
 def mean(
@@ -57,7 +80,8 @@ def mean(
     >>> str(mean(-1.0, 0.5, "+.1f", shows="limits")), str(mean(0.0, 0.5, "+.1f", shows="reach", students=4))
     ('−1.0 [−2.0, −0.0]', '+0.0 ± 1.6')
     """
-    reach = normal_quantile() * standard_error if students is None else float(half_width(standard_error, students))
+    many = students is None  # then variance_half_widths at 0 is the normal one
+    reach = float(variance_half_widths(0.0, standard_error)[1] if many else half_width(standard_error, students))
     return within(value, value - reach, value + reach, form, shows=shows)
 
 
@@ -184,6 +208,31 @@ def share(parts: ArrayLike, low: ArrayLike, high: ArrayLike, chosen: ArrayLike, 
         return None
     value = min(max(mine / (mine + rest), 0.0), 1.0)
     return within(value, mine_low / (mine_low + rest_high), mine_high / (mine_high + rest_low), form)
+
+
+def involved(parts: pd.DataFrame, sources: Sequence[str]) -> dict[str, Number | None]:
+    """Share of a crossed design's variance that each source is part of, and that of all interactions.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        A row for each component: effect ("a", "a:b", and "residual" for all sources together), estimate, low, high.
+    sources : sequence of str
+        Names within the effects.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"effect": ["a", "b", "residual"], "estimate": [2.0, 1.0, 1.0]})
+    >>> rows = rows.assign(low=rows["estimate"], high=rows["estimate"])
+    >>> {name: str(number) for name, number in involved(rows, ("a", "b")).items()}
+    {'a': '75 %', 'b': '50 %', 'interactions': '25 %'}
+    """
+    effects = [list(sources) if effect == "residual" else effect.split(":") for effect in parts["effect"]]
+    limits = parts["estimate"], parts["low"], parts["high"]
+    own = {source: [source in effect for effect in effects] for source in sources}
+    own["interactions"] = [len(effect) > 1 for effect in effects]
+    return {name: share(*limits, chosen) for name, chosen in own.items()}
 
 
 def largest_z(z: ArrayLike, form: str = ".1f") -> Number | None:

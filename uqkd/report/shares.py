@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uqkd.report import figures
+from uqkd.estimators import variance_half_widths
+from uqkd.report import captions, figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,3 +46,29 @@ def answers_axis(axes: Axes, k: pd.Series, label: str) -> tuple[float, float]:
     labels = ["soft" if np.isinf(one) else f"{one:g}" for one in sorted(k.unique())]
     figures.ticks(axes, "x", sorted(places_of(k).unique()), labels)
     return float(finite.min()), float(finite.max())
+
+
+def shares_text(by: pd.DataFrame) -> str:
+    """Of "training" and of "test" prompts: within one student / between students / together, which has its interval.
+
+    Parameters
+    ----------
+    by : DataFrame
+        Columns simulated, standard_error and students; indexed by prompts and quantity.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> at = pd.MultiIndex.from_product([["training", "test"], ["intra", "inter", "total"]])
+    >>> shares_text(pd.DataFrame({"simulated": [0.1, 0.8, 0.9] * 2, "standard_error": 0.1, "students": 9}, index=at))
+    '0.10 / 0.80 / 0.90 ± 0.30 at training and 0.10 / 0.80 / 0.90 ± 0.30 at test prompts'
+    """
+    texts = []
+    for where in ("training", "test"):
+        value, error, students = by.loc[(where, "total"), ["simulated", "standard_error", "students"]]
+        reach = float(variance_half_widths(value, error, students).max())
+        digits = max(2, -int(np.floor(np.log10(reach)))) if reach > 0 else 2  # so that ± says which digits count
+        total = captions.plus_minus(value, error, f".{digits}f", variance_of=students)
+        intra, inter = (by.loc[(where, quantity), "simulated"] for quantity in ("intra", "inter"))
+        texts.append(f"{intra:.2f} / {inter:.2f} / {total}")
+    return f"{texts[0]} at training and {texts[1]} at test prompts"

@@ -94,3 +94,28 @@ def signs(difference: ArrayLike, half_width: ArrayLike) -> NDArray[np.str_]:
     apart, reach = np.asarray(difference, dtype=np.float64), np.asarray(half_width, dtype=np.float64)
     known = reach > 0
     return np.select([known & (apart > reach), known & (apart < -reach)], ["above", "below"], "undecided")
+
+
+def relative_to(table: pd.DataFrame, keys: Sequence[str], *, method: str) -> pd.DataFrame:
+    """Estimates over those of one method with the same keys, and the standard error of a ratio of independent means.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns method, simulated, standard_error and the keys.
+    keys : sequence of str
+        Columns in which an estimate and the one that it is divided by agree.
+    method : str
+        What is divided by; its own ratio is 1 without error.
+
+    Examples
+    --------
+    >>> rows = [{"k": 2, "method": m, "simulated": v, "standard_error": 0.1 * v} for m, v in (("average", 2.0), ("other", 1.0))]
+    >>> relative_to(pd.DataFrame(rows), ["k"], method="average")[["ratio", "ratio_se"]].round(3).values.tolist()
+    [[1.0, 0.0], [0.5, 0.071]]
+    """
+    plain = table.loc[table["method"] == method, [*keys, "simulated", "standard_error"]]
+    joined = table.merge(plain, on=list(keys), how="left", suffixes=("", "_plain"))
+    ratio = joined["simulated"] / joined["simulated_plain"]
+    own, other = (joined[f"standard_error{end}"] / joined[f"simulated{end}"] for end in ("", "_plain"))
+    return joined.assign(ratio=ratio, ratio_se=ratio * np.hypot(own, other) * (joined["method"] != method))
