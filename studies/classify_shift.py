@@ -169,13 +169,14 @@ TOLD = {"bounded": BOUNDED, "cud": CUD, "smooth": "label smoothing", "mixup": MI
 def answer(found: pd.DataFrame) -> Answer | None:
     """Parts in which the methods do better and worse than plain distillation, and the largest loss of accuracy."""
     numbers: dict[str, Number | None] = {}
+    counts: dict[str, Number] = {}
     by_class = classes_changed(found)
     for (short, method), measure in product(TOLD.items(), SHOWN):
         rows = found[(found["method"] == method) & (found["measure"] == measure)]
         numbers[f"{short}_{measure}_of"] = Number.exact(len(rows), "d")
         for sign in ("below", "above"):
             count, low, high = counted(rows, sign)
-            numbers[f"{short}_{measure}_{sign}"] = Number.measured(count, low, high, ".0f")
+            counts[f"{short}_{measure}_{sign}"] = Number.measured(count, low, high, ".0f")
         if measure == "accuracy" and len(rows):
             worst = rows.loc[rows["difference"].idxmin()]
             loss, reach = -100 * worst["difference"], 100 * worst["half_width"]
@@ -188,8 +189,8 @@ def answer(found: pd.DataFrame) -> Answer | None:
     def sure(
         short: str,
     ) -> bool:  # better in more parts, also where counts are less favourable, and nowhere less accurate
-        ends = [numbers[f"{short}_ece_{sign}"] for sign in ("below", "above")]
-        return all(ends) and ends[0].low > ends[1].high and numbers[f"{short}_accuracy_below"].value == 0  # type: ignore[union-attr]
+        fewer, more, lost = (counts[f"{short}_{one}"] for one in ("ece_below", "ece_above", "accuracy_below"))
+        return fewer.low > more.high and lost.value == 0
 
     good = [captions.method_name(method) for short, method in TOLD.items() if sure(short)]
     lead = f"{' and '.join(good)} without a sure price" if good else "none without a price"
@@ -199,7 +200,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
         f"({{{short}_kl_above}} farther), less accurate in {{{short}_accuracy_below}}, by {{{short}_loss}} points at most"
         for short, name in (("bounded", "the projection with bounded entropy"), ("cud", "CUD"))
     ]
-    return measured.stated(f"{lead}: {'; '.join(told)}", numbers)
+    return measured.stated(f"{lead}: {'; '.join(told)}", {**numbers, **counts})
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -174,46 +174,38 @@ def main(options: Options, run: Run) -> None:
     figures.publish(run, plot(found), table=found, **said, more={"replicates": table}, group="classify", place=400)
 
 
-TOLD = {
-    "scale": "teacher, temperature",
-    "clip": "W-Clip",
-    "shape": "DUS",
-    "cud": "DUS + W-Clip",
-    "groups": "groups, entropy",
-}
+TOLD = {"scale": "teacher, temperature", "clip": "W-Clip", "shape": "DUS", "cud": "DUS + W-Clip",
+        "groups": "groups, entropy"}  # fmt: skip
+TRUTHS = {"the class": "", "the label": "_labels"}
 
 
 def answer(found: pd.DataFrame) -> Answer | None:
     """Settings in which targets come nearer to the true posterior of the class, without label noise and with it."""
-    rows = found[found["truth"] == "the class"].rename(
-        columns={"difference_se": "standard_error", "replicates": "teachers"}
-    )
-    numbers: dict[str, Number | None] = {}
-    rows = decided(rows)
-    for (short, method), noisy in product(TOLD.items(), (False, True)):
-        own, end = rows[(rows["method"] == method) & ((rows["noise"] > 0) == noisy)], "noisy" if noisy else "clean"
+    rows = decided(found.rename(columns={"difference_se": "standard_error", "replicates": "teachers"}))
+    ends = {"clean": rows[rows["noise"] == 0], "noisy": rows[rows["noise"] > 0]}
+    numbers: dict[str, Number] = {}
+    for (end, part), (truth, to), (short, method) in product(ends.items(), TRUTHS.items(), TOLD.items()):
+        own = part[(part["method"] == method) & (part["truth"] == truth)]
         numbers[f"settings_{end}"] = Number.exact(len(own), "d")
-        for sign, word in (("below", "nearer"), ("above", "farther")):
+        for sign, word in (("below", f"nearer{to}"), ("above", f"farther{to}")):
             count, low, high = counted(own, sign)
             numbers[f"{short}_{word}_{end}"] = Number.measured(count, low, high, ".0f")
-    clip = rows[rows["method"] == "W-Clip"].sort_values("fired")
-    for end, row in (("least", clip.iloc[0]), ("most", clip.iloc[-1])):
-        numbers[f"fired_{end}"] = measured.mean(row["fired"], row["fired_se"], ".0%", students=int(row["teachers"]))
+    settings = {end: numbers[f"settings_{end}"].value for end in ends}
 
-    def nearest(end: str) -> str:
-        whole = numbers[f"settings_{end}"].value
-        always = [method for short, method in TOLD.items() if whole and numbers[f"{short}_nearer_{end}"].value == whole]
-        return " and ".join(always) if always else "none always"
+    def nearest(end: str, none: str) -> str:
+        always = [short for short in TOLD if numbers[f"{short}_nearer_{end}"].value == settings[end] > 0]
+        names = [TOLD[short] if short != "scale" else "the teacher at an out-of-fold temperature" for short in always]
+        return " and ".join(names) or none
 
     sentence = (
-        f"without label noise {nearest('clean').replace('teacher, temperature', 'the teacher at an out-of-fold temperature')}: "
-        "temperature nearer in {scale_nearer_clean} of {settings_clean} settings (farther in {scale_farther_clean}), clipping in "
-        "{clip_nearer_clean} ({clip_farther_clean}), CUD's shaping and clipping in {cud_nearer_clean} ({cud_farther_clean})"
+        f"without label noise {nearest('clean', 'none always')}: temperature nearer in {{scale_nearer_clean}} of "
+        "{settings_clean} settings (farther in {scale_farther_clean}), clipping in {clip_nearer_clean} ({clip_farther_clean}), "
+        "CUD's shaping and clipping in {cud_nearer_clean} ({cud_farther_clean})"
     )
-    if numbers["settings_noisy"].value:
+    if settings["noisy"]:
         sentence += (
-            f"; with wrong labels {nearest('noisy').replace('none always', 'none')}: {{scale_nearer_noisy}} of {{settings_noisy}}, "
-            "{clip_nearer_noisy} and {cud_nearer_noisy}, since a temperature then fits the wrong labels too"
+            f"; with wrong labels {nearest('noisy', 'none')}: {{scale_nearer_noisy}} of {{settings_noisy}}, "
+            "{clip_nearer_noisy} and {cud_nearer_noisy} (temperature is nearer to the wrong labels in {scale_nearer_labels_noisy})"
         )
     return measured.stated(sentence, numbers)
 

@@ -167,8 +167,8 @@ def answer(found: pd.DataFrame) -> Answer | None:
     for (n, name), (short, method) in product(enumerate(names), TOLD.items()):
         for kind, key in zip(KINDS[:2], ("within", "between"), strict=True):
             row, form = rows.loc[(name, method, kind)], ".1f" if key == "within" else ".2f"
-            about = {"students": int(row["teachers"]), "shows": "limits"}
-            numbers[f"{key}_{short}_{n}"] = measured.positive(row["value"], row["standard_error"], form, **about)
+            few, part = int(row["teachers"]), (row["value"], row["standard_error"])
+            numbers[f"{key}_{short}_{n}"] = measured.positive(*part, form, shows="limits", students=few)
             d, reach = row["difference"], row["difference_half_width"]
             numbers[f"{key}_{short}_less_plain_{n}"] = measured.within(d, d - reach, d + reach, "+.3f", shows="reach")
 
