@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from uqkd.estimators import LEVEL, half_width, normal_quantile, variance_half_widths
+from uqkd.estimators import LEVEL, half_width, variance_half_widths
 from uqkd.report.answers import Answer, Number, Shows
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def mean(
     >>> str(mean(-1.0, 0.5, "+.1f", shows="limits")), str(mean(0.0, 0.5, "+.1f", shows="reach", students=4))
     ('−1.0 [−2.0, −0.0]', '+0.0 ± 1.6')
     """
-    reach = normal_quantile() * standard_error if students is None else float(half_width(standard_error, students))
+    many = students is None  # then variance_half_widths at 0 is the normal one
+    reach = float(variance_half_widths(0.0, standard_error)[1] if many else half_width(standard_error, students))
     return within(value, value - reach, value + reach, form, shows=shows)
 
 
