@@ -102,7 +102,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         )
     }  # fmt: skip
     more = elsewhere.difference(moved["resampled"], moved["own"])
-    than = {"above": "more than", "below": "less than", "open": "about as much as"}[measured.side(more)]
+    than = "less than" if measured.side(more) == "below" else "at least as much as"
     sentence = (
         f"{than} the teacher's sampling: with resampled prompts {{resampled}} of G_p moves between students, with "
         "responses of their own (k = {k}) {own}, with both {both}, with neither {neither}"

@@ -175,7 +175,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     }  # fmt: skip
     moved = {"above": "widens", "below": "narrows", "open": "leaves open how wide is"}[measured.side(numbers["growth"])]
     like = "as" if measured.side(numbers["kappa"], 1.0) == "open" else "not as"
-    apart = {"above": "above", "below": "below", "open": "not told from"}[measured.side(numbers["outside"])]
+    apart = "below" if measured.side(numbers["outside"]) == "below" else "not below"
     sentence = (
         f"a higher one {moved} what lies between students: from T = {{low}} to {{high}} their variance at k = {{one}} goes from "
         f"{{cold}} to {{hot}}, {like} the teacher's does (κ = {{kappa}}); what students of {{many}} put outside the valid "

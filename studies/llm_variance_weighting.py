@@ -4,8 +4,7 @@ Students train on k responses with weight 1/k each ("multi"; at k = 1 "single"),
 ("medoid", the published averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an
 undistilled student's responses ("reranked", the published variance weighting), or on the teacher's responses together with
 those of students that were trained on the same k responses to other prompts, weighted by estimated errors ("precision").
-All spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher are
-computed, not sampled, of the weighted responses and of students trained on them, and split into bias² and variance.
+All spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher are computed.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from uqkd.testbeds.tables import square
 Array = NDArray[np.float64]
 
 METHODS = ("multi", "medoid", "reranked", "precision")
+SAYS = ("is not seen to help", "helps at one of them", "helps")  # at no k, one, or both
 DOUBLE = "multi, 2k"  # the same k in the table, twice the responses
 DIFFERENCE = "distance, less that of multi"
 
@@ -213,18 +213,18 @@ def answer(table: pd.DataFrame) -> Answer | None:
     for end, k in {"low": ks.min(), "high": ks.max()}.items():
         numbers |= elsewhere.counts(**{end: k})
         for method in (*METHODS, DOUBLE):
-            own, name = elsewhere.rows_of(students, method=method, k=k), method.replace(", 2k", "_double")
-            less, found = (elsewhere.rows_of(own, quantity=quantity) for quantity in (DIFFERENCE, "distance"))
+            rows, name = elsewhere.rows_of(students, method=method, k=k), method.replace(", 2k", "_double")
+            less, found = (rows[rows["quantity"] == quantity] for quantity in (DIFFERENCE, "distance"))
             numbers[f"{name}_less_{end}"] = elsewhere.estimate(less, "+.2f", positive=False)
             numbers[f"{name}_{end}"] = elsewhere.estimate(found)
     side = {name: measured.side(number) for name, number in numbers.items()}
     nearer = [method for method in METHODS[1:] if "below" in (side[f"{method}_less_low"], side[f"{method}_less_high"])]
-    low, high = (elsewhere.SAYS[side[f"precision_less_{end}"]] for end in ("low", "high"))
+    helps = SAYS[[side[f"precision_less_{end}"] for end in ("low", "high")].count("below")]
     sentence = (
         f"{' and '.join(nearer) or 'none'} comes nearer than weight 1/k on all responses, at squared distance {{multi_low}} and "
         "{multi_high} of G_p (k = {low} and {high}); picking one leaves {medoid_high} (medoid) or {reranked_high} (inverse "
-        f"variance) at k = {{high}}; blending in cross-fitted students {low} at {{low}} ({{precision_less_low}}) and {high} "
-        "at {high} ({precision_less_high}); twice {low} responses change it by {multi_double_less_low}"
+        f"variance) at k = {{high}}; blending in cross-fitted students {helps} ({{precision_less_low}}, {{precision_less_high}}); "
+        "twice {low} responses change it by {multi_double_less_low}"
     )
     return measured.stated(sentence, numbers)
 
@@ -237,5 +237,5 @@ def caption(table: pd.DataFrame) -> str:
         text += f"{'; ' if text else ''}{UNCERTAIN[str(relation)]}, k = {k}: {found}"
     return (
         f"{count} students per point, {table['prompts'].iloc[0]} prompts of each kind, as many optimiser steps for all. Squared "
-        f'distance to the teacher, as a share of G_p, less that of multi ("{DOUBLE}": multi of twice the responses): {text}.'
+        f'distance, as a share of G_p, less that of multi ("{DOUBLE}": multi of twice the responses): {text}.'
     )

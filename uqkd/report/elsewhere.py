@@ -15,7 +15,6 @@ from uqkd.report import measured
 from uqkd.report.answers import Number, Shows
 
 TWO_RUNS = np.sqrt(2.0)  # standard error of the difference of two runs, in those of one
-SAYS = {"below": "helps", "above": "hurts", "open": "is undecided"}  # of a difference in error on that side of 0
 
 
 def rows_of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
