@@ -15,7 +15,7 @@ from paper.tex import tex
 from uqkd.errors import UqkdError
 
 HERE = Path(__file__).parent
-NAMED = re.compile(r"\\(Num|Exact|Answer|Figure|Covered)\{([^{}]*)\}(?:\{([^{}]*)\})?")
+NAMED = re.compile(r"\\(Num|Exact|Answer|Figure|Covered)(?:\[[^\]]*\])?\{([^{}]*)\}(?:\{([^{}]*)\})?")
 
 
 def named(folder: Path) -> dict[str, list[tuple[str, str]]]:

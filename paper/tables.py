@@ -25,6 +25,7 @@ KINDS = {
     "planning": ("quantity", "design"),
     "conformal": ("score", "thresholds"),
 }
+WORDS = {("paired", "True"): "paired", ("paired", "False"): "unpaired", **{("S", str(n)): f"{n} students" for n in (3, 5, 10, 30)}}
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -65,12 +66,13 @@ def coverage(kind: str) -> str:
     lines = []
     for key, rows in groups.items():
         *names, nominal = key
-        lines.append([*(tex(name) for name in names), f"{100 * float(nominal):g}", *least_and_most(rows)])
+        what = ", ".join(WORDS.get((column, name), name) for column, name in zip(KINDS[kind], names, strict=True))
+        lines.append([tex(what.replace("_", " ")), f"{100 * float(nominal):g}", *least_and_most(rows)])
     return tabular(lines)
 
 
 def claims(results: Results) -> str:
-    """Lines of the table of claims: claim, source, result, study, verdict."""
+    """Lines of the table of claims: claim, source, result with its study, verdict."""
     columns = ("claim", "source", "result", "study", "verdict")
     file = results.folder / "tables" / "claims.csv"
     if not file.exists():
@@ -78,7 +80,12 @@ def claims(results: Results) -> str:
     rows = rows_of(file)
     if missing := [column for column in columns if rows and column not in rows[0]]:
         raise PaperError(f"{file} has no column {', '.join(missing)}; the paper's table of claims needs it.")
-    return tabular([[tex(row[column]) for column in columns] for row in rows])
+    lines = []
+    for row in rows:
+        said = {column: tex(row[column].replace("**", "").replace("`", "")) for column in columns}
+        result = said["result"] + (rf" (\code{{{said['study']}}})" if row["study"] else "")
+        lines.append([said["claim"], said["source"], result, said["verdict"]])
+    return tabular(lines)
 
 
 def answers(results: Results) -> str:
