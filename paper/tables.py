@@ -25,7 +25,11 @@ KINDS = {
     "planning": ("quantity", "design"),
     "conformal": ("score", "thresholds"),
 }
-WORDS = {("paired", "True"): "paired", ("paired", "False"): "unpaired", **{("S", str(n)): f"{n} students" for n in (3, 5, 10, 30)}}
+WORDS = {
+    ("paired", "True"): "paired",
+    ("paired", "False"): "unpaired",
+    **{("S", str(n)): f"{n} students" for n in (3, 5, 10, 30)},
+}
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -62,7 +66,7 @@ def coverage(kind: str) -> str:
     """Lines of one table of coverage, for the columns of `KINDS`."""
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows_of(COVERAGE / f"{kind}.csv"):
-        groups.setdefault(tuple(row[column] for column in KINDS[kind]) + (row["nominal"],), []).append(row)
+        groups.setdefault((*tuple(row[column] for column in KINDS[kind]), row["nominal"]), []).append(row)
     lines = []
     for key, rows in groups.items():
         *names, nominal = key
