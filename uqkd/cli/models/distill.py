@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -132,8 +133,9 @@ def distill(
     )
     mean = float(made.loss[made.kept].mean())
     print(f"{out}: {len(made.kept)} students saved, mean loss {mean:.4g} nats a token, trained {made.engine}")
-    facts = training_facts(about, made, bank_facts(held, prompts, drawn, place=bank), command=words_of(context))
-    write_cards(out, trained=facts)
+    known = bank_facts(held, prompts, drawn, place=bank, fingerprint=options["bank"])
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one saves
+        write_cards(out, trained=training_facts(about, made, known, command=words_of(context)))
     print(f"next: uqkd measure --students {out} --prompts FILE --out FILE.csv")
 
 

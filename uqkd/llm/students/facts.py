@@ -25,7 +25,7 @@ def prompt_keys(prompts: Prompts) -> list[str]:
     return [hashlib.blake2b(one, digest_size=8).hexdigest() for one in asked]
 
 
-def bank_facts(bank: Bank, prompts: Prompts, k: int, *, place: str) -> dict[str, Any]:
+def bank_facts(bank: Bank, prompts: Prompts, k: int, *, place: str, fingerprint: str) -> dict[str, Any]:
     """Teacher, sampling and size of a bank.
 
     Parameters
@@ -37,6 +37,8 @@ def bank_facts(bank: Bank, prompts: Prompts, k: int, *, place: str) -> dict[str,
         Responses to each of them.
     place : str
         Where it lies, as it was asked for.
+    fingerprint : str
+        Of the bank.
     """
     identity = bank.identity or {}
     held = bank.inventory(prompts, k)
@@ -45,7 +47,7 @@ def bank_facts(bank: Bank, prompts: Prompts, k: int, *, place: str) -> dict[str,
     return {
         "teacher": ", ".join(sorted(map(str, names))),
         "place": place,
-        "fingerprint": bank.fingerprint,
+        "fingerprint": fingerprint,
         "prompts": len(prompts),
         "responses": k,
         "cut": held.flags["length"],
