@@ -187,7 +187,7 @@ def plot(table: pd.DataFrame) -> Figure:
         figures.named_rows(axis, [SEEDINGS[name] for name in names])
         axis.grid(visible=False, axis="y")
     for label, colour in (("passes the check", good), ("rejected by the same check", bad)):
-        axes[0, 0].plot([], [], "o", color=colour, mfc="white", label=label)
+        axes[0, 0].plot([], [], figures.marker_style(colour)["fmt"], color=colour, mfc="white", label=label)
     axes[0, 0].plot([], [], **EXPECTED, label="what the seeding must give")
     note = f"points: draws of the engine {captions.BARS}; band: exact ± {BAND:.0%}"
     figures.legend_below(figure, axes[0, 0], note, columns=3)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+from matplotlib.colors import to_hex
 
 from uqkd import seeds
 from uqkd.errors import OptionError
@@ -74,7 +75,7 @@ def test_style_theory_below_points_and_colours_for_everyone():
     (points,) = axes.containers
     assert axes.lines[0].get_zorder() < points.lines[0].get_zorder()
     assert not axes.spines["top"].get_visible()
-    assert figures.colours(3) == list(sns.color_palette("colorblind", 3))
+    assert figures.colours(3) == [to_hex(colour) for colour in sns.color_palette("colorblind", 3)]
     plt.close(figure)
 
 
