@@ -9,7 +9,7 @@ from uqkd.estimators import LEVEL, normal_quantile
 from uqkd.report import elsewhere
 from uqkd.report.elsewhere import count_beyond, counts, difference, estimate, inflation, named, rows_of
 
-RUNS = 2_000  # a share of .95 is seen to ± .024 with five of its standard errors; one run's limits hold .83
+RUNS = 1_000  # a share of .95 is seen to ± .034 with five of its standard errors; one run's limits hold .83
 FIVE = 5 * np.sqrt(LEVEL * (1 - LEVEL) / RUNS)
 
 
