@@ -8,6 +8,8 @@ have a Gini variance G_p, students that memorise k responses keep 1 − 1/k with
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -155,7 +157,7 @@ def main(options: Options, run: Run) -> None:
     prompts, how = uncertain_prompts(testbed.world, first=0), options.only("students", "per_student", "backend")
     table = run.cells(cells(options, str(testbed.folder), testbed.draw(prompts, **how)), measure)
     ratios = relative(table)
-    about = {"answer": answered(ratios), "caption": caption(table, ratios), "group": "across", "place": 10}
+    about: Any = {"answer": answered(ratios), "caption": caption(table, ratios), "group": "across", "place": 10}
     figures.publish(run, plot(table, ratios), table=table, more={"ratios": ratios}, **about)
 
 

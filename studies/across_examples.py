@@ -7,6 +7,8 @@ they say what the teacher says. Students of sixteen each say nearly what it says
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -112,7 +114,7 @@ def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     prompts, how = uncertain_prompts(testbed.world, first=0), options.only("students", "per_student", "backend")
     table = run.cells(cells(options, str(testbed.folder), testbed.draw(prompts, **how)), measure)
-    about = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 60}
+    about: Any = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 60}
     figures.publish(run, plot(table), table=table, **about)
 
 

@@ -8,6 +8,7 @@ the training texts that moves away from it, and in the share of the teacher's Gi
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,9 @@ def cells(options: Options) -> list[dict]:
 
 def measure(cell: dict) -> pd.DataFrame:
     task, rows = task_of(cell), []
-    students, teacher = every_layer.classifiers_of_texts(cell, cell["k"], key=("across learning",))
+    students, teacher = every_layer.classifiers_of_texts(
+        cell, cell["k"], key=("across learning", cell["student_steps"])
+    )
     for where, texts in zip(WHERE, (task.X, task.X_test), strict=True):
         q, p = students.predict_proba(texts), teacher.predict_proba(texts)
         found = {DISTANCE: two_way_mean(kl_divergence(p, q, least=ROUNDING))}
@@ -97,7 +100,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    about = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 50}
+    about: Any = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 50}
     figures.publish(run, plot(table), table=table, **about)
 
 

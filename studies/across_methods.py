@@ -146,7 +146,7 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = compared(table)
-    about = {"answer": answered(found), "caption": caption(found, options), "group": "across", "place": 20}
+    about: Any = {"answer": answered(found), "caption": caption(found, options), "group": "across", "place": 20}
     figures.publish(run, plot(found), table=found, more={"teachers": table}, **about)
 
 

@@ -8,6 +8,7 @@ that it sampled for each row, or the true labels without a teacher. Their rows a
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,7 +123,7 @@ def _curve(axis: Axes, rows: pd.DataFrame, style: dict, *, label: str, shaded: b
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    about = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 40}
+    about: Any = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 40}
     figures.publish(run, plot(table), table=table, **about)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     each = by_teacher(table, BY)
     found, inherited = means(each), slopes(each)
-    said = {"caption": caption(found, inherited, options), "answer": answer(found, inherited)}
+    said: Any = {"caption": caption(found, inherited, options), "answer": answer(found, inherited)}
     more = {"slopes": inherited, "students": table}
     figures.publish(run, plot(found), table=found, **said, more=more, group="classify", place=430)
 

@@ -9,7 +9,7 @@ Teachers are trained several times; the students of one begin alike under all me
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -138,7 +138,7 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(chosen(table))
-    said = {"caption": caption(found, options), "answer": answer(found)}
+    said: Any = {"caption": caption(found, options), "answer": answer(found)}
     figures.publish(run, plot(found), table=found, **said, more={"grid": table}, group="classify", place=410)
 
 

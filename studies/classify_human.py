@@ -163,7 +163,7 @@ def plot(found: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     found = means(run.cells(cells(options), measure))
-    said = {"caption": caption(found, options), "answer": answer(found)}
+    said: Any = {"caption": caption(found, options), "answer": answer(found)}
     figures.publish(run, plot(found), table=found, **said, group="classify", place=480)
 
 

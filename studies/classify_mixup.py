@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -162,7 +162,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     each = means(table)
     found, claims = over_teachers(each, BY), compared(each)
-    said = {"caption": caption(found, claims, options), "answer": answer(claims)}
+    said: Any = {"caption": caption(found, claims, options), "answer": answer(claims)}
     more = {"signs": claims, "students": table}
     figures.publish(run, plot(found), table=found, **said, more=more, group="classify", place=420)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import pydantic
@@ -100,7 +100,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     each = by_teacher(table, BY)
     found = over_teachers(each, BY)
-    said = {"caption": caption(found, options), "answer": answer(each)}
+    said: Any = {"caption": caption(found, options), "answer": answer(each)}
     figures.publish(run, plot(found), table=found, **said, more={"students": table}, group="classify", place=450)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -159,7 +159,7 @@ def _place(name: str, ratio: float, part: str, *, parts: bool) -> str:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    said = {"caption": caption(found, options), "answer": answer(found)}
+    said: Any = {"caption": caption(found, options), "answer": answer(found)}
     figures.publish(run, plot(found), table=found, **said, more={"students": table}, group="classify", place=470)
 
 

@@ -8,7 +8,7 @@ rows that students are trained on. A repair also costs nothing to check: how man
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -170,7 +170,7 @@ def _targets(axis: Axes, rows: pd.DataFrame, at: pd.Series, style: dict) -> None
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    said = {"caption": caption(found, options), "answer": answer(found)}
+    said: Any = {"caption": caption(found, options), "answer": answer(found)}
     figures.publish(run, plot(found), table=found, **said, more={"replicates": table}, group="classify", place=400)
 
 

@@ -9,6 +9,7 @@ under- from overconfidence.
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,7 @@ def main(options: Options, run: Run) -> None:
     each = by_teacher(table)
     found, slopes = means(each), trends(each)
     more = {"trends": slopes, "students": table}
-    said = {"caption": caption(found, slopes, options), "answer": answer(each)}
+    said: Any = {"caption": caption(found, slopes, options), "answer": answer(each)}
     figures.publish(run, plot(found), table=found, **said, more=more, group="classify", place=440)
 
 

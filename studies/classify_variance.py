@@ -147,7 +147,7 @@ def plot(table: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = means(table)
-    said = {"caption": caption(found, options), "answer": answer(found)}
+    said: Any = {"caption": caption(found, options), "answer": answer(found)}
     figures.publish(run, plot(found), table=found, **said, more={"teachers": table}, group="classify", place=460)
 
 

@@ -120,7 +120,7 @@ def main(options: Options, run: Run) -> None:
     )
     if len(size):
         caption += f" Where nothing differs {size['found'].min():.0%} to {size['found'].max():.0%} are found."
-    said = {"caption": caption, "answer": answer(table)}
+    said: Any = {"caption": caption, "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="across", place=55)
 
 

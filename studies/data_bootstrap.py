@@ -6,6 +6,8 @@ saw; with ground-truth labels the sandwich of T9 holds where the sample is large
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -125,7 +127,7 @@ def main(options: Options, run: Run) -> None:
         f"teacher's noise-free answers the variance is rounding error (at most {zero:.0e} of Var y; lower panels). With ground "
         f"truth the simulated variance differs from the large-sample sandwich by {', '.join(parts)} ({captions.BARS})."
     )
-    said = {"caption": caption, "answer": answer(table)}
+    said: Any = {"caption": caption, "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="linear", place=60)
 
 

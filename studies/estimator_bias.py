@@ -6,6 +6,8 @@ plug-in is compared with the unbiased estimate on students whose true inter-stud
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -113,7 +115,7 @@ def main(options: Options, run: Run) -> None:
         f"{unbiased.loc[few, 'low']:.1f} and {unbiased.loc[few, 'high']:.1f} at R = {few}, between {unbiased.loc[many, 'low']:.2f} "
         f"and {unbiased.loc[many, 'high']:.2f} at R = {many}. Negative estimates are drawn as they are."
     )
-    said = {"caption": caption, "answer": answer(table)}
+    said: Any = {"caption": caption, "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="across", place=50)
 
 

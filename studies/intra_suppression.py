@@ -7,6 +7,8 @@ answer by sampling, and the unbiased decomposition (T10) reads the intra-student
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -114,7 +116,7 @@ def main(options: Options, run: Run) -> None:
         f"(theory {1 / k:.3f}) and its {percent()} interval holds {inside['targets', k]:.0%} of the teacher's fresh answers; with "
         f"the spread carried along it keeps {kept['carried', k]:.3f} and holds {inside['carried', k]:.1%}."
     )
-    said = {"caption": caption, "answer": answer(table, k)}
+    said: Any = {"caption": caption, "answer": answer(table, k)}
     figures.publish(run, plot(table), table=table, **said, group="linear", place=40)
 
 

@@ -8,6 +8,8 @@ that see all rows what their initial weights do.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -113,7 +115,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    said = {"caption": caption(table, options), "answer": answer(table)}
+    said: Any = {"caption": caption(table, options), "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="mlp", place=150)
 
 

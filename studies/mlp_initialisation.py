@@ -113,7 +113,7 @@ def plot(changed: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     changed = compared(table)
-    said = {"caption": caption(changed, options), "answer": answer(changed)}
+    said: Any = {"caption": caption(changed, options), "answer": answer(changed)}
     figures.publish(run, plot(changed), table=table, **said, more={"ratios": changed}, group="mlp", place=140)
 
 

@@ -7,6 +7,8 @@ is held against students trained on the teacher's noise-free answers, the slope 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -146,7 +148,7 @@ def _estimates(floor: Axes, slope: Axes, rows: pd.DataFrame, silent: pd.Series) 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = fits(table)
-    said = {"caption": caption(table, fitted, options), "answer": answer(table, fitted)}
+    said: Any = {"caption": caption(table, fitted, options), "answer": answer(table, fitted)}
     figures.publish(run, plot(table, fitted), table=table, **said, more={"fits": fitted}, group="mlp", place=120)
 
 

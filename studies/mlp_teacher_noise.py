@@ -9,6 +9,7 @@ exact) is what a student without hidden layer would make of the same noise.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,7 @@ def plot(table: pd.DataFrame, grown: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     grown = amplified(table)
-    said = {"caption": caption(table, grown, options), "answer": answer(table, grown)}
+    said: Any = {"caption": caption(table, grown, options), "answer": answer(table, grown)}
     figures.publish(run, plot(table, grown), table=table, **said, more={"relative": grown}, group="mlp", place=110)
 
 

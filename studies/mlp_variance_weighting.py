@@ -187,7 +187,7 @@ def main(options: Options, run: Run) -> None:
     found = relative_to(table, ["data", "alpha", "k", "quantity"], method="average")
     alpha = 0.5 if 0.5 in options.alphas else options.alphas[-1]
     first = found[(found["data"] == found["data"].iloc[0]) & (found["alpha"] == alpha)]
-    said = {"caption": caption(first, options), "answer": answer(first)}
+    said: Any = {"caption": caption(first, options), "answer": answer(first)}
     figures.publish(run, plot(found), table=table, **said, more={"relative": found}, group="mlp", place=130)
 
 

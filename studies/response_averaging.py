@@ -6,6 +6,8 @@ logarithmic axes, no floor. The exponent and the floor are estimated from the si
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -133,7 +135,7 @@ def main(options: Options, run: Run) -> None:
         f"{stats.chi2.sf(float((z**2).sum()), len(z)):.2f}). {floor} "
         "averaging removes the teacher's response noise as 1/k, and least-squares students have nothing else."
     )
-    said = {"caption": caption, "answer": answer(table, fitted)}
+    said: Any = {"caption": caption, "answer": answer(table, fitted)}
     figures.publish(run, plot(table, fitted), table=table, **said, more={"fits": fitted}, group="linear", place=20)
 
 

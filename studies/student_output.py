@@ -9,7 +9,7 @@ cannot: they are drawn beside T4 without being judged by it.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -159,7 +159,7 @@ def _lengths(axis: Axes, rows: pd.DataFrame) -> None:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    said = {"caption": caption(table), "answer": answer(table)}
+    said: Any = {"caption": caption(table), "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="mlp", place=160)
 
 

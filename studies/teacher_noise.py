@@ -7,6 +7,8 @@ nothing fitted.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -112,7 +114,7 @@ def main(options: Options, run: Run) -> None:
         f"{options.replicates:,} students per point. Lines are T1 and T2 without any fitted number; points are simulations "
         f"{captions.BARS}. Largest |z| of {len(judged)} comparisons: {judged['z'].abs().max():.2f}."
     )
-    said = {"caption": caption, "answer": answer(table)}
+    said: Any = {"caption": caption, "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="linear", place=10)
 
 

@@ -6,6 +6,8 @@ one in a thousand for the whole page. Beside it stand named wrong versions of th
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -73,7 +75,7 @@ def main(options: Options, run: Run) -> None:
         f"seeds at most one run of this page in a thousand has a false alarm. {wrong['rejected'].sum()} of {len(wrong)} wrong "
         f"versions are rejected, the closest at |z| = {wrong['z'].abs().min():.1f}."
     )
-    said = {"caption": caption, "answer": answer(table)}
+    said: Any = {"caption": caption, "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="across", place=70)
 
 

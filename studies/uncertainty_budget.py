@@ -203,7 +203,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    said = {"caption": caption(table, options), "answer": answer(table)}
+    said: Any = {"caption": caption(table, options), "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="mlp", place=170)
 
 

@@ -208,7 +208,7 @@ def main(options: Options, run: Run) -> None:
         f"{student['biased, ignored', last]:.0f} times averaging's error, and {student['biased, counted', few]:.1f} to "
         f"{student['biased, counted', last]:.1f} times when its bias is counted in the weights."
     )
-    said = {"caption": caption, "answer": answer(table)}
+    said: Any = {"caption": caption, "answer": answer(table)}
     figures.publish(run, plot(table), table=table, **said, group="linear", place=30)
 
 
