@@ -30,6 +30,7 @@ def simulated(shared):
     return pd.concat([whole, whole[whole["student"] == 0].assign(who="teacher")], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_intervals_over_teachers_cover_and_those_over_students_do_not():
     table = simulated(0.7)
     by = ["experiment", "method"]
@@ -48,6 +49,7 @@ def test_intervals_over_teachers_cover_and_those_over_students_do_not():
         assert (covered <= half_width(own["sem"], own["count"])).mean() < LEAST, name
 
 
+@pytest.mark.slow
 def test_differences_teacher_by_teacher_cover_and_others_do_not():
     each = by_teacher(simulated(0.9), ["experiment", "method"])
     other, plain = (each[each["method"] == name] for name in ("other", "plain"))
