@@ -183,7 +183,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
         numbers[f"{place}nearer_{other}_{n}"] = Number.measured(*near, ".0f")
         for short, method in TOLD.items():
             apart = own.loc[method, ["difference", "difference_half_width"]]
-            numbers[f"{place}{short}_less_{other}_{n}"] = measured.around(*apart, "+.3f")
+            numbers[f"{place}{short}_less_{other}_{n}"] = measured.around(*measured.pair(apart), "+.3f")
 
     def each(form: str, key: str = "methods") -> str:
         told = [(sides[measured.side(numbers[key.replace("#", str(n))])], n, name) for n, name in enumerate(names)]

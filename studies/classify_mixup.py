@@ -184,9 +184,9 @@ def answer(claims: pd.DataFrame) -> Answer | None:
         for sign in ("below", "above"):
             count, low, high = counted(rows, sign)
             numbers[f"{name}_{sign}_{other}"] = Number.measured(count, low, high, ".0f")
-        middle = rows.loc[(rows["difference"] - rows["difference"].median()).abs().idxmin()] if len(rows) else None
-        if middle is not None:  # the setting in the middle, with its own interval
-            d, reach = middle["difference"], middle["half_width"]
+        if len(rows):  # the setting in the middle, with its own interval
+            middle = (rows["difference"] - rows["difference"].median()).abs().argmin()
+            d, reach = measured.pair(rows[["difference", "half_width"]].iloc[middle])
             numbers[f"{name}_median_{other}"] = measured.within(d, d - reach, d + reach, "+.3f", shows="reach")
     linear, plain = numbers["nonlinearity_below_teacher"], numbers["nonlinearity_below_plain"]
     sentence = (

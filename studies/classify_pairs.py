@@ -117,7 +117,7 @@ def answer(each: pd.DataFrame) -> Answer | None:
         return less(one, two, by=place, on=place).set_index("measure")
 
     ends, level = against(most, least), over_teachers(rows, BY).set_index(["measure", "floor"])
-    scaled = level.loc["nll_scaled", "value"]
+    scaled: Any = level.loc["nll_scaled", "value"]
     best = min(between, key=lambda c: scaled[c])
     forms = {
         "nonlinearity": ".2f",

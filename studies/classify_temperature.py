@@ -153,7 +153,7 @@ def answer(each: pd.DataFrame) -> Answer | None:
         )
 
     for (method, short), (measure, form) in product(SHORT.items(), ANSWERED.items()):
-        slope, reach = 100 * of.loc[(method, measure), ["per_doubling", "half_width"]]
+        slope, reach = measured.pair(100 * of.loc[(method, measure), ["per_doubling", "half_width"]])
         numbers[f"{measure}_{short}"] = measured.within(slope, slope - reach, slope + reach, form, shows="reach")
         own = students[method, measure]
         for name, to in (("top", above[-1]), ("first", above[0])):
@@ -186,7 +186,7 @@ def with_confidence(each: pd.DataFrame) -> pd.DataFrame:
 
 def per_doubling(table: pd.DataFrame) -> np.ndarray:
     """Slope on log2 T, from T = 1 on, of each row of a table with a column per temperature."""
-    own = table.loc[:, table.columns >= 1]
+    own = table[[t for t in table.columns if float(t) >= 1]]
     return np.polyfit(np.log2(own.columns.to_numpy(dtype=float)), own.to_numpy().T, 1)[0]
 
 

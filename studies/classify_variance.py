@@ -166,13 +166,14 @@ def answer(found: pd.DataFrame) -> Answer | None:
     numbers: dict[str, Number | None] = {}
     for (n, name), (short, method) in product(enumerate(names), TOLD.items()):
         for kind, key in zip(KINDS[:2], ("within", "between"), strict=True):
-            row, form = rows.loc[(name, method, kind)], ".1f" if key == "within" else ".2f"
+            row: Any = rows.xs((name, method, kind))
+            form = ".1f" if key == "within" else ".2f"
             few, part = int(row["teachers"]), (row["value"], row["standard_error"])
             numbers[f"{key}_{short}_{n}"] = measured.positive(*part, form, shows="limits", students=few)
             d, reach = row["difference"], row["difference_half_width"]
             numbers[f"{key}_{short}_less_plain_{n}"] = measured.within(d, d - reach, d + reach, "+.3f", shows="reach")
 
-    def kind(short: str) -> str:
+    def moves(short: str) -> str:
         sides = {measured.side(numbers[f"between_{short}_less_plain_{n}"]) for n in range(len(names))}
         words = {"above": "more", "below": "less", "open": "nothing that is told from it"}
         return (
@@ -196,8 +197,8 @@ def answer(found: pd.DataFrame) -> Answer | None:
     )
     sentence = (
         f"{keeps}: of the teacher's G_p plain distillation's students have {listed('within_plain')} within, and "
-        f"{listed('between_plain')} between them; one sampled label moves {kind('one')}, {listed('between_one')}, the projection "
-        f"with bounded entropy {kind('bounded')}, {listed('between_bounded')}"
+        f"{listed('between_plain')} between them; one sampled label moves {moves('one')}, {listed('between_one')}, the projection "
+        f"with bounded entropy {moves('bounded')}, {listed('between_bounded')}"
     )
     return measured.stated(sentence, numbers)
 

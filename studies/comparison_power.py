@@ -127,7 +127,8 @@ def main(options: Options, run: Run) -> None:
 def quarter(table: pd.DataFrame, count: int) -> float:
     """The true difference that so many independent students find in about a quarter of experiments, by their power."""
     apart = table[(table["students"] == count) & ~table["pairs"] & (table["difference"] > 0)].set_index("difference")
-    return float((apart["power"] - 0.25).abs().idxmin())
+    nearest: Any = (apart["power"] - 0.25).abs().idxmin()
+    return float(nearest)
 
 
 def answer(table: pd.DataFrame) -> Answer | None:
@@ -135,13 +136,13 @@ def answer(table: pd.DataFrame) -> Answer | None:
     count, correlation = int(table["students"].max()), table.loc[table["pairs"], "correlation"].min()
     close = quarter(table, count)
     rows = table[(table["students"] == count) & (table["difference"] == close)]
-    own = rows.set_index(["pairs", "correlation"])[["found", "standard_error"]]
+    own: Any = rows.set_index(["pairs", "correlation"])[["found", "standard_error"]]
     apart, pairs = own.loc[(False, 0.0)], own.loc[(True, correlation)]
     gain = pairs["found"] - apart["found"], float(np.hypot(pairs["standard_error"], apart["standard_error"]))
     numbers = {
-        "apart": measured.mean(*apart, ".0%"), "pairs": measured.mean(*pairs, ".0%"), "gain": measured.mean(*gain, "+.0%"),
+        "apart": measured.mean(*measured.pair(apart), ".0%"), "pairs": measured.mean(*measured.pair(pairs), ".0%"), "gain": measured.mean(*gain, "+.0%"),
         "count": Number.exact(count, "d"), "correlation": Number.exact(float(correlation), "g"),
-        "difference": Number.exact(close, "g"), "times": measured.ratio(tuple(pairs), tuple(apart), ".1f", shows="limits"),
+        "difference": Number.exact(close, "g"), "times": measured.ratio(measured.pair(pairs), measured.pair(apart), ".1f", shows="limits"),
     }  # fmt: skip
     more = {"above": "more", "below": "less than they do", "open": "nothing that is sure"}[
         measured.side(numbers["gain"])

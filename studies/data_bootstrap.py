@@ -142,7 +142,8 @@ def answer(table: pd.DataFrame) -> Answer | None:
         excess=truth["simulated"] / truth["predicted"],
         error=truth["standard_error"] / truth["predicted"],
     )
-    few, judged = truth.loc[truth["rows"].idxmin()], truth[(truth["statement"] == "T9") & truth["z"].notna()]
+    few: Any = truth.sort_values("rows").iloc[0]
+    judged = truth[(truth["statement"] == "T9") & truth["z"].notna()]
     numbers = {
         "few": measured.changed(measured.positive(few["excess"], few["error"], shows="limits"), lambda v: v - 1.0, "+.0%"),
         "few_rows": Number.exact(float(few["rows"]), ".0f"), "z": measured.largest_z(judged["z"]),

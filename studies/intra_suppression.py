@@ -122,14 +122,20 @@ def main(options: Options, run: Run) -> None:
 
 def answer(table: pd.DataFrame, k: int) -> Answer | None:
     """What two heads report and hold at k, on the first data set."""
-    rows = table[(table["data"] == table["data"].iloc[0]) & (table["k"] == k)].set_index(["quantity", "head"])
+    rows: Any = table[(table["data"] == table["data"].iloc[0]) & (table["k"] == k)].set_index(["quantity", "head"])
     rows, z = rows[["simulated", "standard_error"]], measured.largest_z(table["z"])
     if z is None:
         return None  # too few students to judge T3
-    numbers = {"k": Number.exact(k, "d"), "z": z, "n": Number.exact(int(table["z"].notna().sum()), "d")}
+    numbers: dict[str, Number | None] = {
+        "k": Number.exact(k, "d"),
+        "z": z,
+        "n": Number.exact(int(table["z"].notna().sum()), "d"),
+    }
     for head, shows in (("targets", "limits"), ("carried", "value")):
-        numbers[f"{head}_kept"] = measured.positive(*rows.loc["intra-student variance", head], ".0%", shows=shows)
-        numbers[f"{head}_inside"] = measured.mean(*rows.loc[COVERAGE, head], ".0%")
+        numbers[f"{head}_kept"] = measured.positive(
+            *measured.pair(rows.loc["intra-student variance", head]), ".0%", shows=shows
+        )
+        numbers[f"{head}_inside"] = measured.mean(*measured.pair(rows.loc[COVERAGE, head]), ".0%")
     numbers["targets_kept"] = measured.changed(numbers["targets_kept"], lambda v: v, ".1%")
     found = "a k-th of the teacher's variance" if measured.agree(z) else "not what T3 says"
     sentence = (

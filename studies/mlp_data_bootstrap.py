@@ -105,7 +105,7 @@ def plot(table: pd.DataFrame) -> Figure:
         dotted = {"color": "0.3", "linestyle": ":", "label": "least squares, rows resampled (T9, many rows)"}
         figures.theory(axis, linear["fraction"], linear["least_squares"], **dotted)
         alone = mine[mine["vary"] == "begin"].iloc[0]
-        shown = {"color": begin, "alpha": 0.5, "label": VARY["begin"]}
+        shown: Any = {"color": begin, "alpha": 0.5, "label": VARY["begin"]}
         figures.band(axis, alone["simulated"], alone["standard_error"], **shown)
         axis.set(title=f"{name}: {LABELS[labels]}", ylim=(0, None))
     figures.outer_labels(axes, x="share of rows drawn, with replacement", y="inter-student variance (Var y)")
@@ -149,7 +149,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     mine = table[(table["data"] == table["data"].iloc[0]) & (table["fraction"].isin([table["fraction"].max(), 1.0]))]
     resampled = mine[(mine["vary"] == "begin") | (mine["drawn"] == mine.loc[mine["vary"] != "begin", "drawn"].max())]
     at = {
-        where: tuple(row)
+        where: measured.pair(row)
         for where, row in resampled.set_index(["labels", "vary"])[["simulated", "standard_error"]].iterrows()
     }
     numbers = {"left": measured.ratio(at["teacher", "both"], at["truth", "both"], ".0%", shows="limits")}

@@ -188,7 +188,10 @@ def answer(table: pd.DataFrame, fitted: pd.DataFrame) -> Answer | None:
     name, pair = table["data"].iloc[0], ["simulated", "standard_error"]
     mine, own = table[table["data"] == name], fitted[fitted["data"] == name]
     silent = mine[mine["alpha"] == 0].iloc[0]
-    numbers = {"floor": measured.positive(*silent[pair], ".4f", shows="limits"), "small": Number.exact(SMALL, "g")}
+    numbers = {
+        "floor": measured.positive(*measured.pair(silent[pair]), ".4f", shows="limits"),
+        "small": Number.exact(SMALL, "g"),
+    }
     for end, alpha in (("low", mine.loc[mine["alpha"] > 0, "alpha"].min()), ("high", mine["alpha"].max())):
         rows = mine[mine["alpha"] == alpha].sort_values("k")[pair]
         numbers[f"alpha_{end}"] = Number.exact(float(alpha), "g")

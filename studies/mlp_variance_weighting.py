@@ -216,7 +216,7 @@ def caption(first: pd.DataFrame, options: Options) -> str:
 
 def answer(first: pd.DataFrame) -> Answer | None:
     """Errors relative to averaging k, on one data set at one level of noise; None without the methods that it compares."""
-    at = first.set_index(["quantity", "method", "k"]).sort_index()[["ratio", "ratio_se"]]
+    at: Any = first.set_index(["quantity", "method", "k"]).sort_index()[["ratio", "ratio_se"]]
     names = {"counted": "fresh, bias counted", "double": "average of 2k", "same": "same draws", "oracle": "oracle"}
     if not set(names.values()) <= set(first["method"]):
         return None
@@ -224,13 +224,15 @@ def answer(first: pd.DataFrame) -> Answer | None:
     for end, k in (("few", first["k"].min()), ("last", first["k"].max())):
         numbers[f"k_{end}"] = Number.exact(int(k), "d")
         for name, method in names.items():
-            numbers[f"{name}_{end}"] = measured.positive(*at.loc[("student error", method, k)], shows="reach")
-    labels = [measured.positive(*row) for _, row in at.loc[("label error", names["counted"])].iterrows()]
+            numbers[f"{name}_{end}"] = measured.positive(
+                *measured.pair(at.loc[("student error", method, k)]), shows="reach"
+            )
+    labels = [measured.positive(*measured.pair(row)) for _, row in at.loc[("label error", names["counted"])].iterrows()]
     numbers["label"] = measured.changed(measured.least(labels), lambda v: 1.0 / v, ".1f")
     said = {"below": "helps", "above": "hurts", "open": "makes no sure difference"}
     few, last = (said[measured.side(numbers[f"same_{end}"], 1.0)] for end in ("few", "last"))
     counted, double = (at.loc[("student error", names[name])] for name in ("counted", "double"))
-    rivals = [measured.ratio(tuple(counted.loc[k]), tuple(double.loc[k])) for k in counted.index]
+    rivals = [measured.ratio(measured.pair(counted.loc[k]), measured.pair(double.loc[k])) for k in counted.index]
     rival = "at some k less" if "below" in [measured.side(one, 1.0) for one in rivals] else "nowhere less"
     sentence = (
         "for the label, whose error falls up to {label} times; the network distilled from it keeps {counted_few} of averaging's "

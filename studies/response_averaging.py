@@ -153,8 +153,8 @@ def answer(table: pd.DataFrame, fitted: pd.DataFrame) -> Answer | None:
     noisiest = table[(table["data"] == table["data"].iloc[0]) & (table["alpha"] == table["alpha"].max())].sort_values(
         "k"
     )
-    ends = [tuple(noisiest[["simulated", "standard_error"]].iloc[at]) for at in (-1, 0)]
-    numbers |= {"left": measured.ratio(*ends, ".2%"), "k_last": Number.exact(int(noisiest["k"].max()), "d")}
+    last, first = (measured.pair(noisiest[["simulated", "standard_error"]].iloc[at]) for at in (-1, 0))
+    numbers |= {"left": measured.ratio(last, first, ".2%"), "k_last": Number.exact(int(noisiest["k"].max()), "d")}
     if bound is not None:  # another run finds its bound within as much again
         numbers["bound"] = measured.within(bound.high, bound.value, 2 * bound.high - bound.value, ".2%")
     left = {

@@ -65,7 +65,8 @@ def shares_text(by: pd.DataFrame) -> str:
     """
     texts = []
     for where in ("training", "test"):
-        value, error, students = by.loc[(where, "total"), ["simulated", "standard_error", "students"]]
+        total_of: Any = by.loc[(where, "total"), ["simulated", "standard_error", "students"]]
+        value, error, students = total_of
         reach = float(variance_half_widths(value, error, students).max())
         digits = max(2, -int(np.floor(np.log10(reach)))) if reach > 0 else 2  # so that ± says which digits count
         total = captions.plus_minus(value, error, f".{digits}f", variance_of=students)

@@ -39,7 +39,10 @@ def results_report(store: Store) -> bytes:
         raise DataError(f"{store.root!r} holds no figures (figures/STUDY.json); give the --out of uqkd study.")
     files = {one["study"]: data for one in items if (data := _read(store, f"figures/{one['study']}.png"))}
     groups = [(head, [one for one in items if one["group"] == name]) for name, head in GROUPS.items()]
-    content = {"title": "What the studies found", "groups": [(head, own) for head, own in groups if own]}
+    content: dict[str, Any] = {
+        "title": "What the studies found",
+        "groups": [(head, own) for head, own in groups if own],
+    }
     bare = page("results", pictures={}, **content)
     return page("results", pictures=pictures(files, room=LARGEST - _MARGIN - len(bare)), **content)
 
