@@ -124,7 +124,11 @@ def answer(table: pd.DataFrame, k: int) -> Answer | None:
     rows, z = rows[["simulated", "standard_error"]], measured.largest_z(table["z"])
     if z is None:
         return None  # too few students to judge T3
-    numbers = {"k": Number.exact(k, "d"), "z": z, "n": Number.exact(int(table["z"].notna().sum()), "d")}
+    numbers: dict[str, Number | None] = {
+        "k": Number.exact(k, "d"),
+        "z": z,
+        "n": Number.exact(int(table["z"].notna().sum()), "d"),
+    }
     for head, shows in (("targets", "limits"), ("carried", "value")):
         numbers[f"{head}_kept"] = measured.positive(*rows.loc["intra-student variance", head], ".0%", shows=shows)
         numbers[f"{head}_inside"] = measured.mean(*rows.loc[COVERAGE, head], ".0%")

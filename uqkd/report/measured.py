@@ -80,8 +80,10 @@ def mean(
     >>> str(mean(-1.0, 0.5, "+.1f", shows="limits")), str(mean(0.0, 0.5, "+.1f", shows="reach", students=4))
     ('−1.0 [−2.0, −0.0]', '+0.0 ± 1.6')
     """
-    many = students is None  # then variance_half_widths at 0 is the normal one
-    reach = float(variance_half_widths(0.0, standard_error)[1] if many else half_width(standard_error, students))
+    if students is None:
+        reach = float(variance_half_widths(0.0, standard_error)[1])  # at 0 it is the normal one
+    else:
+        reach = float(half_width(standard_error, students))
     return within(value, value - reach, value + reach, form, shows=shows)
 
 
