@@ -231,8 +231,7 @@ def caption(table: pd.DataFrame, options: Options) -> str:
 def answer(table: pd.DataFrame) -> Answer | None:
     """Shares of the components that each source is part of, at the most noise, with the fewest and the most responses."""
     parts = table[(table["quantity"] == "component") & (table["data"] == table["data"].iloc[0])]
-    parts = parts[parts["alpha"] == parts["alpha"].iloc[-1]]
-    numbers: dict[str, Number | None] = {}
+    parts, numbers = parts[parts["alpha"] == parts["alpha"].iloc[-1]], dict[str, Number | None]()
     for end, k in (("", int(parts["k"].min())), ("_many", int(parts["k"].max()))):
         found = measured.involved(parts[parts["k"] == k], SOURCES)
         numbers |= {f"k{end}": Number.exact(k, "d"), **{f"{name}{end}": number for name, number in found.items()}}
