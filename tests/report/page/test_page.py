@@ -271,9 +271,9 @@ def test_every_term_is_explained_and_found_where_it_is_written():
 
 def test_a_term_is_a_link_only_where_it_stands_first():
     texts = glossary.Glossed()
-    assert texts.mark("κ & k").count("<a ") == 2
+    assert texts.explain("κ & k").count("<a ") == 2
     assert (
-        texts.mark("<κ> k G_p")
+        texts.explain("<κ> k G_p")
         == '&lt;κ&gt; k <a class="term" href="#term-Gp" aria-describedby="means-Gp"><abbr>G_p</abbr></a>'
     )
 

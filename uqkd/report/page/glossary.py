@@ -25,9 +25,9 @@ class Glossed:
     Examples
     --------
     >>> texts = Glossed()
-    >>> print(texts.mark("κ < 1"))
+    >>> print(texts.explain("κ < 1"))
     <a class="term" href="#term-kappa" aria-describedby="means-kappa"><abbr>κ</abbr></a> &lt; 1
-    >>> print(texts.mark("κ again"))
+    >>> print(texts.explain("κ again"))
     κ again
     >>> [paper.arxiv for paper in texts.papers(["T1"])]
     ['2601.18909']
@@ -36,7 +36,7 @@ class Glossed:
     def __init__(self) -> None:
         self._seen: dict[str, Term] = {}
 
-    def mark(self, text: str) -> Markup:
+    def explain(self, text: str) -> Markup:
         """The text as HTML; all of it but the links is escaped."""
         parts, end = [], 0
         for found in _ANY.finditer(text):
