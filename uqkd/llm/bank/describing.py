@@ -107,8 +107,8 @@ def describe(bank: Bank, *, prompts: int = 4, answers: int = 6) -> Described:
     divided = tuple(look_at(bank, [one.prompt_id for one in summary.divided], answers)) if summary.divided else ()
     known = {one.prompt_id for one in divided}
     rest = [name for name in asked.ids if name not in known]
-    places = np.linspace(0, len(rest) - 1, min(prompts, len(rest))).round().astype(int) if rest else []
-    others = look_at(bank, [rest[int(place)] for place in places], answers) if rest else []
+    places = np.linspace(0, max(len(rest) - 1, 0), min(prompts, len(rest))).round().astype(int).tolist()
+    others = look_at(bank, [rest[place] for place in places], answers) if rest else []
     order = {name: place for place, name in enumerate([one.prompt_id for one in summary.divided] + rest)}
     divided, shown = (tuple(sorted(own, key=lambda one: order[one.prompt_id])) for own in (divided, others))
     spread, unsure = _spread(bank, asked, common)

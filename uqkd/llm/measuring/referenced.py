@@ -96,10 +96,10 @@ def add_errors(
         one = None if base is None else Values.of(base, chance=True)
         sheet.add(name, Values.of(table, chance=True), unit="share", note=note, base=one, prompts=n)
         sheet.add_each(name, [Values.of(row[None], chance=True) for row in table], unit="share", base=one)
-    gap, base = (None if one is None else Values.of(calibration_gaps(one)) for one in (ours, own))
-    assert gap is not None
+    alone = None if own is None else Values.of(calibration_gaps(own))
     note = "chance that two answers agree, all supported ones counted as one, less the share supported; above 0 surer than right"
-    sheet.add("calibration_gap", gap, unit="probability", note=note, base=base, prompts=n)
+    gaps = Values.of(calibration_gaps(ours))
+    sheet.add("calibration_gap", gaps, unit="probability", note=note, base=alone, prompts=n)
     if theirs is not None:
         _add_shared(sheet, ours, theirs, own, n)
     if likelihoods is not None:
