@@ -121,13 +121,13 @@ def answer(each: pd.DataFrame) -> Answer | None:
     kinds = {name: measured.side(numbers[f"{name}_all_less_none"]) for name in FORMS}
     linear = {"below": "more linear", "above": "less linear", "open": "no more linear"}[kinds["nonlinearity"]]
     doubt = {"below": "less confident", "above": "more confident", "open": "as confident"}[kinds["signed_gap"]]
-    better = [measured.side(numbers[f"nll_scaled_middle_less_{end}"]) for end in ("none", "all")].count("below")
-    won = ("not told from either end", "better than at one end", "better than at both ends")[better]
+    words = {"below": "better than at", "above": "worse than at", "open": "not told from"}
+    low, high = (words[measured.side(numbers[f"nll_scaled_middle_less_{end}"])] for end in ("none", "all"))
     sentence = (
         f"students at c = {{all}} are {linear} than at c = {{none}} (non-linearity {{nonlinearity_none}} to "
         f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); after "
-        f"temperature scaling the likelihood at c = {{middle}} is {won} (NLL {{nll_scaled_middle_less_none}} from c = {{none}}, "
-        "{nll_scaled_middle_less_all} from c = {all})"
+        f"temperature scaling the likelihood at c = {{middle}} is {low} c = {{none}} (NLL {{nll_scaled_middle_less_none}}) and "
+        f"{high} c = {{all}} ({{nll_scaled_middle_less_all}})"
     )
     return measured.stated(sentence, numbers)
 
