@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import pydantic
@@ -100,59 +100,51 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     each = by_teacher(table, BY)
     found = over_teachers(each, BY)
-    said: Any = {"caption": caption(found, options), "answer": answer(each)}
+    said = {"caption": caption(found, options), "answer": answer(each)}
     figures.publish(run, plot(found), table=found, **said, more={"students": table}, group="classify", place=450)
 
 
+FORMS = {"nonlinearity": ".2f", "off_pair_mass": ".2f", "signed_gap": "+.2f", "accuracy": "+.4f", "nll_scaled": "+.3f"}
+
+
 def answer(each: pd.DataFrame) -> Answer | None:
-    """Of the last kind of teacher: what the largest c changes against the least, and whether one between is better than both."""
-    teacher, (least, *between, most) = each["teacher"].iloc[-1], sorted(each["floor"].unique())
-    rows = each[each["teacher"] == teacher]
+    """Of the last kind of teacher: what the largest c changes against the least, and a c between them against both."""
+    least, *between, most = sorted(each["floor"].unique())
     if not between:
         return None
-    place = ["data", "teacher"]
-
-    def against(floor: float, other: float) -> pd.DataFrame:
-        one, two = (rows[rows["floor"] == c] for c in (floor, other))
-        return less(one, two, by=place, on=place).set_index("measure")
-
-    ends, level = against(most, least), over_teachers(rows, BY).set_index(["measure", "floor"])
-    scaled: Any = level.loc["nll_scaled", "value"]
-    best = min(between, key=lambda c: scaled[c])
-    forms = {
-        "nonlinearity": ".2f",
-        "off_pair_mass": ".2f",
-        "signed_gap": "+.2f",
-        "accuracy": "+.4f",
-        "nll_scaled": "+.3f",
-    }
-    floors = {"best": best, "none": least, "all": most}
-    numbers: dict[str, Number | None] = {name: Number.exact(float(c), "g") for name, c in floors.items()}
-    for measure, form in forms.items():
-        for name, row, d in (
-            *((f"{measure}_{at}", level.loc[(measure, c)], "value") for at, c in (("none", least), ("all", most))),
-            (f"{measure}_change", ends.loc[measure], "difference"),
-            (f"{measure}_best_less_none", against(best, least).loc[measure], "difference"),
-            (f"{measure}_best_less_all", against(best, most).loc[measure], "difference"),
-        ):
-            signed = form if d == "value" else f"+{form.lstrip('+')}"
-            numbers[name] = measured.within(
-                row[d], row[d] - row["half_width"], row[d] + row["half_width"], signed, shows="reach"
-            )
-    kinds = {name: measured.side(numbers[name]) for name in ("nonlinearity_change", "signed_gap_change")}
-    linear = {"below": "more linear", "above": "less linear", "open": "no more linear"}[kinds["nonlinearity_change"]]
-    doubt = {"below": "less confident", "above": "more confident", "open": "as confident"}[kinds["signed_gap_change"]]
-    better = [measured.side(numbers[f"nll_scaled_best_less_{at}"]) for at in ("none", "all")]
-    won = {2: "better than at both ends", 1: "better than at one end", 0: "not told from either end"}[
-        better.count("below")
-    ]
+    floors = {
+        "none": least,
+        "middle": between[(len(between) - 1) // 2],
+        "all": most,
+    }  # the middle is not chosen by its results
+    numbers = changes(each[each["teacher"] == each["teacher"].iloc[-1]], floors)
+    kinds = {name: measured.side(numbers[f"{name}_all_less_none"]) for name in FORMS}
+    linear = {"below": "more linear", "above": "less linear", "open": "no more linear"}[kinds["nonlinearity"]]
+    doubt = {"below": "less confident", "above": "more confident", "open": "as confident"}[kinds["signed_gap"]]
+    words = {"below": "better than at", "above": "worse than at", "open": "not told from"}
+    low, high = (words[measured.side(numbers[f"nll_scaled_middle_less_{end}"])] for end in ("none", "all"))
     sentence = (
         f"students at c = {{all}} are {linear} than at c = {{none}} (non-linearity {{nonlinearity_none}} to "
         f"{{nonlinearity_all}} nats) and {doubt} (confidence − accuracy {{signed_gap_none}} to {{signed_gap_all}}); after "
-        f"temperature scaling the likelihood at c = {{best}} is {won} (NLL {{nll_scaled_best_less_none}} from c = {{none}}, "
-        "{nll_scaled_best_less_all} from c = {all})"
+        f"temperature scaling the likelihood at c = {{middle}} is {low} c = {{none}} (NLL {{nll_scaled_middle_less_none}}) and "
+        f"{high} c = {{all}} ({{nll_scaled_middle_less_all}})"
     )
     return measured.stated(sentence, numbers)
+
+
+def changes(rows: pd.DataFrame, floors: dict[str, float]) -> dict[str, Number | None]:
+    """Every measure at some c, and its differences between them, teacher by teacher."""
+    numbers: dict[str, Number | None] = {name: Number.exact(float(c), "g") for name, c in floors.items()}
+    level = over_teachers(rows, BY).set_index(["measure", "floor"])
+    for (name, c), (measure, form) in product(floors.items(), FORMS.items()):
+        numbers[f"{measure}_{name}"] = measured.around(*level.loc[(measure, c), ["value", "half_width"]], form)
+    for name, other in (("all", "none"), ("middle", "none"), ("middle", "all")):
+        one, two = (rows[rows["floor"] == floors[end]] for end in (name, other))
+        apart = less(one, two, by=["data", "teacher"], on=["data", "teacher"]).set_index("measure")
+        for measure, form in FORMS.items():
+            reach = apart.loc[measure, ["difference", "half_width"]]
+            numbers[f"{measure}_{name}_less_{other}"] = measured.around(*reach, f"+{form.lstrip('+')}")
+    return numbers
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

@@ -76,7 +76,7 @@ def measure(cell: dict) -> pd.DataFrame:
     task = replace(whole, X=whole.X[kept], labels=whole.labels[kept], fingerprint=named)
     (of_teacher, of_students), recipe = cell["networks"], cell_recipe(cell)
     views = cached_target_factory(task, network=of_teacher, recipe=recipe, replicate=cell["replicate"])
-    trained = {
+    trained: dict[str, Any] = {
         "recipe": recipe, "factory": network(of_students, task), "objective": Distillation(2.0, weight=1.0),
         "key": ("classify shift", task.fingerprint, cell["replicate"]),
     }  # fmt: skip

@@ -66,46 +66,34 @@ def measure(cell: dict) -> pd.DataFrame:
         how: Any = {"method": "precision", "second": views.folds.probabilities} if "folds" in method else {}
         targets[method] = weigh(drawn, **how, classes=len(task.classes))
     trained: dict[str, Any] = {
-        "labels": task.labels,
-        "factory": network(of_students, task),
-        "recipe": recipe,
-        "key": key,
-    }
+        "labels": task.labels, "factory": network(of_students, task), "recipe": recipe, "key": key,
+    }  # fmt: skip
     students = distill(
         task.X, side_by_side(list(targets.values()), each), objective=Distillation(1.0, weight=1.0),
         seed_design=alike(each, len(targets)), **trained,
     )  # fmt: skip
-    p, scores, found = views.teacher.predict_proba(task.X_test), evaluate(students, task), []
-    own = {method: slice(m * each, (m + 1) * each) for m, method in enumerate(targets)}
-    q = students.predict_proba(task.X_test)
-    for method, part in own.items():
-        found.append({"method": method, **shares(q[part], p), **{name: scores[name][part].mean() for name in SCORES}})
-    for method, weight in MIXED.items() if cell["kind"] == "images" else ():  # words have no average
+    p, q, scores = (
+        views.teacher.predict_proba(task.X_test),
+        students.predict_proba(task.X_test),
+        evaluate(students, task),
+    )
+    parts = {method: slice(m * each, (m + 1) * each) for m, method in enumerate(targets)}
+    found = [described(method, q[own], p, {n: v[own] for n, v in scores.items()}) for method, own in parts.items()]
+    for method, weight in (MIXED if cell["kind"] == "images" else {}).items():  # words have no average
         mixed = distill(
-            task.X,
-            views.teacher,
-            objective=Distillation(1.0, weight=weight),
-            seed_design=alike(each),
-            mixing=Mixing(),
-            **trained,
-        )
-        scores = evaluate(mixed, task)
-        found.append(
-            {
-                "method": method,
-                **shares(mixed.predict_proba(task.X_test), p),
-                **{name: scores[name].mean() for name in SCORES},
-            }
-        )
+            task.X, views.teacher, objective=Distillation(1.0, weight=weight), seed_design=alike(each), mixing=Mixing(), **trained,
+        )  # fmt: skip
+        found.append(described(method, mixed.predict_proba(task.X_test), p, evaluate(mixed, task)))
     about = {"data": data_label(cell), "replicate": cell["replicate"], "teacher_gini": float(gini(p).mean())}
     return pd.DataFrame(found).melt(id_vars="method", var_name="measure").assign(**about)
 
 
-def shares(q: Any, p: Any) -> dict[str, float]:
-    """Of students (S, P, C) of one teacher (P, C): variance within and between them as shares of the teacher's."""
+def described(method: str, q: Any, p: Any, scores: dict[str, Any]) -> dict[str, Any]:
+    """Of students (S, P, C) of one teacher (P, C): variance within and between them as shares of its own, and mean scores."""
     parts = decompose_categorical(q)
     found = dict(zip(KINDS, (value for value, _ in uncertainty_shares(parts, gini(p)).values()), strict=True))
-    return found | {"mutual information": two_way_mean(parts.per_student_information)[0]}
+    found["mutual information"] = two_way_mean(parts.per_student_information)[0]
+    return {"method": method, **found, **{name: float(scores[name].mean()) for name in SCORES}}
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:

@@ -137,12 +137,12 @@ def answer(table: pd.DataFrame) -> Answer | None:
     close = quarter(table, count)
     rows = table[(table["students"] == count) & (table["difference"] == close)]
     own: Any = rows.set_index(["pairs", "correlation"])[["found", "standard_error"]]
-    apart, pairs = own.loc[(False, 0.0)], own.loc[(True, correlation)]
-    gain = pairs["found"] - apart["found"], float(np.hypot(pairs["standard_error"], apart["standard_error"]))
+    apart, pairs = measured.pair(own.loc[(False, 0.0)]), measured.pair(own.loc[(True, correlation)])
+    gain = pairs[0] - apart[0], float(np.hypot(pairs[1], apart[1]))
     numbers = {
-        "apart": measured.mean(*measured.pair(apart), ".0%"), "pairs": measured.mean(*measured.pair(pairs), ".0%"), "gain": measured.mean(*gain, "+.0%"),
+        "apart": measured.mean(*apart, ".0%"), "pairs": measured.mean(*pairs, ".0%"), "gain": measured.mean(*gain, "+.0%"),
         "count": Number.exact(count, "d"), "correlation": Number.exact(float(correlation), "g"),
-        "difference": Number.exact(close, "g"), "times": measured.ratio(measured.pair(pairs), measured.pair(apart), ".1f", shows="limits"),
+        "difference": Number.exact(close, "g"), "times": measured.ratio(pairs, apart, ".1f", shows="limits"),
     }  # fmt: skip
     more = {"above": "more", "below": "less than they do", "open": "nothing that is sure"}[
         measured.side(numbers["gain"])
