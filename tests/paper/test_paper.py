@@ -49,7 +49,9 @@ def test_no_number_is_typed_by_hand(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 320
 
 
-@pytest.mark.parametrize("text", ["It falls by 5 percent.", "It is $0.2$ of it.", "at $20$", r"$\kappa=0.97$", r"\Num{a}{b} 3"])
+@pytest.mark.parametrize(
+    "text", ["It falls by 5 percent.", "It is $0.2$ of it.", "at $20$", r"$\kappa=0.97$", r"\Num{a}{b} 3"]
+)
 def test_typed_numbers_are_found(text):
     assert typed(text, proofs=False)
 
@@ -68,13 +70,24 @@ def results(tmp_path_factory) -> Path:
     empty = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
     empty += b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 90 60]/Resources<<>>>>endobj\ntrailer<</Root 1 0 R>>\n"
     for study in {study for command in ("Num", "Answer", "Figure") for study, _ in wanted[command]}:
-        about = {"title": f"What of {study}?", "caption": "α = 0.5: σ_T² ≤ 20 % & more.", "answer": None, "study": study}
+        about = {
+            "title": f"What of {study}?",
+            "caption": "α = 0.5: σ_T² ≤ 20 % & more.",
+            "answer": None,
+            "study": study,
+        }
         (folder / "figures" / f"{study}.json").write_text(json.dumps(about), encoding="utf-8")
         (folder / "figures" / f"{study}.pdf").write_bytes(empty)
     rows: dict[str, list[dict[str, object]]] = {}
     for (study, _), cell in CELLS.items():
         limits = dict(zip(cell.limits, (0.4, 0.6), strict=False)) if isinstance(cell.limits, tuple) else {}
-        row = {**cell.where, cell.error: 0.1, **limits, cell.value: 0.5, **({cell.students: 8} if cell.students else {})}
+        row = {
+            **cell.where,
+            cell.error: 0.1,
+            **limits,
+            cell.value: 0.5,
+            **({cell.students: 8} if cell.students else {}),
+        }
         rows.setdefault(f"{study}.{cell.table}" if cell.table else study, []).append(row)
     rows["claims"] = [dict.fromkeys(("claim", "source", "result", "study", "verdict"), "x_y < 3 & κ")]
     for name, found in rows.items():
@@ -95,7 +108,9 @@ def test_every_number_that_is_not_exact_stands_with_its_interval(results):
 def test_a_missing_study_is_named_with_the_number(results, tmp_path):
     shutil.copytree(results, tmp_path / "few")
     (tmp_path / "few" / "figures" / "estimator_bias.json").unlink()
-    with pytest.raises(PaperError, match=r"number 'plug-in at two' of study 'estimator_bias'.*uqkd study estimator_bias"):
+    with pytest.raises(
+        PaperError, match=r"number 'plug-in at two' of study 'estimator_bias'.*uqkd study estimator_bias"
+    ):
         list(definitions(Results(tmp_path / "few", CELLS), named(ROOT / "paper")))
 
 
@@ -129,10 +144,14 @@ def test_plug_in_weights_lose_to_a_much_better_source_up_to_ten_draws(k, loses):
 @pytest.mark.process
 def test_the_paper_builds_twice_to_the_same_bytes(results, tmp_path):
     if not shutil.which("latexmk"):
-        pytest.skip("latexmk is not here: apt-get install latexmk texlive-latex-recommended texlive-fonts-recommended lmodern")
+        pytest.skip(
+            "latexmk is not here: apt-get install latexmk texlive-latex-recommended texlive-fonts-recommended lmodern"
+        )
     built = []
     for name in ("one", "two"):
-        shutil.copytree(ROOT / "paper", tmp_path / name / "paper", ignore=shutil.ignore_patterns("generated", "main.[!t]*"))
+        shutil.copytree(
+            ROOT / "paper", tmp_path / name / "paper", ignore=shutil.ignore_patterns("generated", "main.[!t]*")
+        )
         shutil.copytree(ROOT / "docs" / "coverage", tmp_path / name / "docs" / "coverage")
         there = {**os.environ, "PYTHONPATH": f"{tmp_path / name}{os.pathsep}{ROOT}"}
         run = {"cwd": tmp_path / name, "check": True, "capture_output": True, "env": there}
