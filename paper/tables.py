@@ -20,11 +20,8 @@ KINDS = {
     "variance_each": ("data", "quantity"),
     "averaging": ("design", "quantity"),
     "comparing": ("data", "measure", "paired"),
-    "calibration": ("shape", "measure"),
     "ratings": ("estimate",),
     "unbalanced": ("method", "quantity"),
-    "planning": ("quantity", "design"),
-    "conformal": ("score", "thresholds"),
 }
 WORDS = {
     ("paired", "True"): "paired",
@@ -67,7 +64,7 @@ def coverage(kind: str) -> str:
     """Lines of one table of coverage, for the columns of `KINDS`."""
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows_of(COVERAGE / f"{kind}.csv"):
-        groups.setdefault((*tuple(row[column] for column in KINDS[kind]), row["nominal"]), []).append(row)
+        groups.setdefault(tuple(row[column] for column in (*KINDS[kind], "nominal")), []).append(row)
     lines = []
     for key, rows in groups.items():
         *names, nominal = key
