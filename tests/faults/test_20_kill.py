@@ -22,7 +22,7 @@ COMMANDS = {  # what is killed, and how often: a study of many quick cells, and 
     "toy_study": (("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out"), KILLS),
     "teacher_noise": (("study", REAL, "--workers", 2, "--out"), max(2, KILLS // 20)),
     "mlp_response_averaging": (
-        ("study", NETWORKS, "--workers", 2, "--set", "replicates=60", "--set", "alphas=[0.1,0.5]", "--out"),
+        ("study", NETWORKS, "--workers", 2, "--set", "replicates=24", "--set", "alphas=[0.1,0.5]", "--out"),
         max(2, KILLS // 20),
     ),
 }
