@@ -138,7 +138,9 @@ def plot(found: pd.DataFrame) -> Figure:
             own = rows[rows["method"] == method]
             at = [places.index(one) for one in zip(own["data"], own["ratio"], own["part"], strict=True)]
             aside = np.asarray(at) + 0.15 * (n - (len(methods) - 1) / 2)
-            figures.intervals(axis, own["difference"], aside, xerr=own["half_width"], label=method, **style)
+            figures.intervals(
+                axis, own["difference"], aside, xerr=own["half_width"], label=captions.method_name(method), **style
+            )
         axis.axvline(0.0, color="0.25", linewidth=1)
         figures.named_rows(axis, [_place(*one, parts=measure != "kl") for one in places], fontsize=7.5)
         for n in range(1, len(places)):

@@ -148,13 +148,16 @@ def plot(table: pd.DataFrame) -> Figure:
                 continue
             _targets(axis, rows, rows["method"].map(place) + 0.24 * (n - (len(levels) - 1) / 2), style)
         figures.named_rows(axis, [NAMES.get(method, captions.method_name(method)) for method in DRAWN])
-        axis.set(title=f"{teacher},\n{count} classes", xscale="log", xlabel="KL(truth ‖ target), nats")
-        figures.ticks(axis, "x", [0.1, 0.2, 0.5, 1.0, 2.0, 5.0], [".1", ".2", ".5", "1", "2", "5"])
-        figures.focus(axis, own["kl"], which="x", room=0.08)
+        axis.set(title=f"{teacher},\n{count} classes", xscale="log", xlabel="nats")
+        reach = half_width(own["kl_se"], own["replicates"])
+        figures.focus(axis, [(own["kl"] - reach).clip(lower=own["kl"] / 2), own["kl"] + reach], which="x", room=0.05)
+        low, high = axis.get_xlim()
+        places = [one for one in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if low <= one <= high]
+        figures.ticks(axis, "x", places if len(places) > 1 else np.round(np.linspace(low, high, 4)[1:3], 2))
     for noise, style in zip(levels, figures.series_styles(len(levels)), strict=True):
         axes[0, 0].plot([], [], linestyle="none", marker=style["fmt"], color=style["color"], mfc="white",
                         label=f"{noise:.0%} of the labels wrong")  # fmt: skip
-    note = f"lines: the teacher as it is; filled: nearer to the truth than it; bars: {captions.INTERVALS} over teachers"
+    note = f"KL(truth ‖ target); lines: the teacher as it is; filled: nearer than it; bars: {captions.INTERVALS} over teachers"
     figures.legend_below(figure, axes[0, 0], note)
     return figure
 
