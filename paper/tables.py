@@ -20,8 +20,10 @@ KINDS = {
     "variance_each": ("data", "quantity"),
     "averaging": ("design", "quantity"),
     "comparing": ("data", "measure", "paired"),
+    "calibration": ("measure", "shape"),
     "ratings": ("estimate",),
     "unbalanced": ("method", "quantity"),
+    "planning": ("quantity", "design"),
 }
 WORDS = {
     ("paired", "True"): "paired",
