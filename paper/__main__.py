@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from paper import exact, tables
@@ -33,28 +33,22 @@ def _define(key: str, text: str) -> str:
 
 def definitions(results: Results, wanted: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
     """One line of LaTeX for each number, answer, caption and line of the text's tables; all that is missing is one error."""
-    missing, known = [], exact.numbers()
-    for study, name in wanted.get("Num", []):
-        try:
-            yield _define(f"num@{study}@{name}", written(results.number(study, name)))
-        except PaperError as error:
-            missing.append(str(error))
-    for name, _ in wanted.get("Exact", []):
-        if name not in known:
-            missing.append(f"the paper names the exact number {name!r}, which paper/exact.py does not make.")
-        yield _define(f"exact@{name}", known.get(name, ""))
-    for command, make in (("Answer", _answer), ("Figure", _caption)):
-        for study, _ in wanted.get(command, []):
+    missing = []
+    makers: dict[str, Callable[[str, str], str]] = {
+        "Num": lambda study, name: written(results.number(study, name)),
+        "Exact": lambda name, _: exact.number(name),
+        "Answer": lambda study, _: tables.answer_text(results.answer(study)),
+        "Figure": lambda study, _: _caption(results, study),
+    }
+    for command, make in makers.items():
+        for first, second in wanted.get(command, []):
             try:
-                yield _define(f"{command.lower()}@{study}", make(results, study))
+                key = "@".join(part for part in (command.lower(), first, second) if part)
+                yield _define(key, make(first, second))
             except PaperError as error:
                 missing.append(str(error))
     if missing:
         raise PaperError("\n".join(missing))
-
-
-def _answer(results: Results, study: str) -> str:
-    return tables.answer_text(results.answer(study))
 
 
 def _caption(results: Results, study: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
+from paper.results import PaperError
 from paper.tex import tex
 from uqkd.estimators import percent
 from uqkd.estimators.weighting.exact_variance import claimed_variance_expected, graybill_deal_variance
@@ -30,26 +32,32 @@ def equal_sources(sources: int, k: int) -> tuple[float, float]:
     return true * k * sources, float(claimed_variance_expected([k] * sources, [1.0] * sources)) / true
 
 
-def numbers() -> dict[str, str]:
-    """LaTeX of every exact number, by its name in the text.
+MADE: dict[str, tuple[Callable[[], float], str]] = {
+    **{f"medoid at {k}": (partial(gini_kept, k), ".2f") for k in MEDOID_KS},
+    **{f"oracle at {k}": (partial(theory.oracle_label_variance, k), ".3f") for k in ORACLE_KS},
+    "two sources cost": (lambda: equal_sources(2, 2)[0], ".2f"),
+    "two sources claim": (lambda: equal_sources(2, 2)[1], ".3f"),
+    "five sources cost": (lambda: equal_sources(5, 2)[0], ".2f"),
+    "five sources claim": (lambda: equal_sources(5, 2)[1], ".3f"),
+}
+
+
+def number(name: str) -> str:
+    """LaTeX of an exact number, by its name in the text.
 
     Examples
     --------
-    >>> found = numbers()
-    >>> found["oracle at 3"], found["medoid at 5"]
+    >>> number("oracle at 3"), number("medoid at 5")
     ('.491', '.81')
     """
-    made: dict[str, tuple[Callable[[], float], str]] = {
-        **{f"medoid at {k}": (lambda k=k: gini_kept(k), ".2f") for k in MEDOID_KS},
-        **{f"oracle at {k}": (lambda k=k: theory.oracle_label_variance(k), ".3f") for k in ORACLE_KS},
-        "two sources cost": (lambda: equal_sources(2, 2)[0], ".2f"),
-        "two sources claim": (lambda: equal_sources(2, 2)[1], ".3f"),
-        "five sources cost": (lambda: equal_sources(5, 2)[0], ".2f"),
-        "five sources claim": (lambda: equal_sources(5, 2)[1], ".3f"),
-    }
-    texts = {name: f"{find():{form}}".removeprefix("0") for name, (find, form) in made.items()}
-    weights = ", ".join(f"{share:.2f}".removeprefix("0") for share in EXAMPLE)
-    return {**texts, "example": weights, "level": tex(percent())}
+    if name == "example":
+        return ", ".join(f"{share:.2f}".removeprefix("0") for share in EXAMPLE)
+    if name == "level":
+        return tex(percent())
+    if name not in MADE:
+        raise PaperError(f"the paper names the exact number {name!r}, which paper/exact.py does not make.")
+    find, form = MADE[name]
+    return f"{find():{form}}".removeprefix("0")
 
 
 def graybill_deal_rows() -> list[list[str]]:

@@ -78,30 +78,27 @@ def results(tmp_path_factory) -> Path:
         }
         (folder / "figures" / f"{study}.json").write_text(json.dumps(about), encoding="utf-8")
         (folder / "figures" / f"{study}.pdf").write_bytes(empty)
-    rows: dict[str, list[dict[str, object]]] = {}
+    rows: dict[str, dict[str, dict[str, object]]] = {}
     for (study, _), cell in CELLS.items():
         limits = dict(zip(cell.limits, (0.4, 0.6), strict=False)) if isinstance(cell.limits, tuple) else {}
-        row = {
-            **cell.where,
-            cell.error: 0.1,
-            **limits,
-            cell.value: 0.5,
-            **({cell.students: 8} if cell.students else {}),
-        }
-        rows.setdefault(f"{study}.{cell.table}" if cell.table else study, []).append(row)
-    rows["claims"] = [dict.fromkeys(("claim", "source", "result", "study", "verdict"), "x_y < 3 & κ")]
+        students = {cell.students: 8} if cell.students else {}
+        row = {**cell.where, cell.error: 0.1, **limits, cell.value: 0.5, **students}
+        table = rows.setdefault(f"{study}.{cell.table}" if cell.table else study, {})
+        table.setdefault(str(cell.where), {}).update(row)
+    rows["claims"] = {"": dict.fromkeys(("claim", "source", "result", "study", "verdict"), "x_y < 3 & κ")}
     for name, found in rows.items():
         with (folder / "tables" / f"{name}.csv").open("w", encoding="utf-8", newline="") as opened:
-            writer = csv.DictWriter(opened, list(dict.fromkeys(column for row in found for column in row)))
+            writer = csv.DictWriter(opened, list(dict.fromkeys(column for row in found.values() for column in row)))
             writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(found.values())
     return folder
 
 
 def test_every_number_that_is_not_exact_stands_with_its_interval(results):
-    made = "\n".join(definitions(Results(results, CELLS), named(ROOT / "paper")))
+    named_numbers = {"Num": named(ROOT / "paper")["Num"]}
+    made = "\n".join(definitions(Results(results, CELLS), named_numbers))
     numbers = re.findall(r"csname num@.*?\\endcsname\{(.*)\}", made)
-    assert len(numbers) == len(named(ROOT / "paper")["Num"]) > 40
+    assert len(numbers) == len(named_numbers["Num"]) > 40
     assert all("[" in number for number in numbers)
 
 
@@ -111,7 +108,7 @@ def test_a_missing_study_is_named_with_the_number(results, tmp_path):
     with pytest.raises(
         PaperError, match=r"number 'plug-in at two' of study 'estimator_bias'.*uqkd study estimator_bias"
     ):
-        list(definitions(Results(tmp_path / "few", CELLS), named(ROOT / "paper")))
+        list(definitions(Results(tmp_path / "few", CELLS), {"Num": named(ROOT / "paper")["Num"]}))
 
 
 def test_a_number_that_nothing_makes_is_named(results):
