@@ -166,7 +166,7 @@ def answered(ratios: pd.DataFrame) -> Answer:
     for name, layer in zip(("squares", "networks", "classifiers", "models"), LAYERS, strict=False):
         own = ratios[ratios["layer"] == layer].set_index("k")
         for kind, k in (("left", most), ("floor", SAME)):
-            row = own.loc[k]
+            row: Any = own.loc[k]
             numbers[f"{name}_{kind}"] = Number.measured(row["ratio"], row["low"], row["high"], ".1%")
     return Answer(
         f"{most} responses instead of one leave {{squares_left}} of the variance between students in least squares "

@@ -129,7 +129,7 @@ def _best(axis: Axes, law: pd.Series, **shown: Any) -> None:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = laws(table, options)
-    about = {
+    about: Any = {
         "answer": answered(fitted, options),
         "caption": caption(table, fitted, options),
         "group": "across",

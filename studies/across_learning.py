@@ -114,7 +114,7 @@ def answered(table: pd.DataFrame) -> Answer:
     numbers, words = {}, []
     for k in (table.loc[table["k"] > 0, "k"].min(), SOFT):
         rows = distance(table, k)
-        best, last = rows.loc[rows["simulated"].idxmin()], rows.iloc[-1]
+        best, last = rows.iloc[rows["simulated"].argmin()], rows.iloc[-1]
         sides = [(row["standard_error"], row["students"]) for row in (last, best)]
         grown, reach = last["simulated"] - best["simulated"], float(difference_half_width(*sides))
         name = f"of_{k or 'all'}"
@@ -137,7 +137,7 @@ def caption(table: pd.DataFrame) -> str:
             .set_index("steps")
             .sort_index()
         )
-        said = (captions.simulated(row) for row in (rows.loc[best], rows.iloc[-1]))
+        said = (captions.simulated(row) for row in (rows.iloc[rows["simulated"].argmin()], rows.iloc[-1]))
         ends = (captions.simulated(kept.iloc[i]) for i in (0, -1))
         name = f"k = {k}" if k else "the distribution itself"
         told.append(

@@ -171,7 +171,7 @@ def answered(found: pd.DataFrame) -> Answer:
 
 def caption(found: pd.DataFrame, options: Options) -> str:
     counts = "; ".join(
-        f"'{captions.method_name(m)}' helps in {r['helps']}, hurts in {r['hurts']} of {r.sum()}"
+        f"'{captions.method_name(str(m))}' helps in {r['helps']}, hurts in {r['hurts']} of {r.sum()}"
         for m, r in tally(found).iterrows()
     )
     return (

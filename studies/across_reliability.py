@@ -109,7 +109,8 @@ def _curve(axis: Axes, rows: pd.DataFrame, style: dict, *, label: str, shaded: b
         int
     )  # students share their test rows
     sums, counts = sums[counts >= FEWEST_ROWS], counts[counts >= FEWEST_ROWS]
-    curve = ReliabilityCurve(*((sums[of] / sums["rows"]).to_numpy() for of in "ca"), counts.to_numpy())
+    said, right = ((sums[of] / sums["rows"]).to_numpy() for of in "ca")
+    curve = ReliabilityCurve(said, right, counts.to_numpy())
     found = reliability_band(curve)
     if shaded:
         low, high = found.consistent_low, found.consistent_high

@@ -127,7 +127,7 @@ def answer(found: pd.DataFrame, inherited: pd.DataFrame) -> Answer | None:
     apart = gaps.rename(columns={"apart": "difference", "apart_p": "p"})
     told = [counted(apart, sign) for sign in ("below", "above")]
     count, low, high = (sum(one) for one in zip(*told, strict=True))
-    far = gaps.loc[gaps["apart"].abs().idxmax()]
+    far = gaps.iloc[gaps["apart"].abs().argmax()]
     size, reach = abs(far["apart"]), far["apart_half_width"]
     numbers = {
         "least": measured.least(slopes), "most": measured.most(slopes), "gaps": Number.exact(len(gaps), "d"),

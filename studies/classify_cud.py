@@ -105,11 +105,7 @@ def means(best: pd.DataFrame) -> pd.DataFrame:
     found = over_teachers(each, BY).rename(columns={"half_width": "value_half_width"})
     apart = less(each, each[each["method"] == PLAIN], by=BY, on=["data"]).drop(columns=["standard_error", "teachers"])
     settings = best.drop_duplicates([*BY, "replicate"]).groupby(list(BY), sort=False)
-    about = (
-        settings[["fired", "training_accuracy"]]
-        .mean()
-        .join(settings[list(SETTING)].agg(lambda one: one.mode().iloc[0]))
-    )
+    about = settings[["fired", "training_accuracy"]].mean().join(settings[list(SETTING)].agg(_most_frequent))
     return found.merge(apart, on=[*BY, "measure"]).merge(about.reset_index(), on=list(BY))
 
 
@@ -142,6 +138,10 @@ def main(options: Options, run: Run) -> None:
     figures.publish(run, plot(found), table=found, **said, more={"grid": table}, group="classify", place=410)
 
 
+def _most_frequent(values: pd.Series) -> Any:
+    return values.mode().iloc[0]
+
+
 PARTS = {"clip": "W-Clip", "shape": "DUS", "cud": "DUS + W-Clip", "scale": "teacher, temperature"}
 MEASURES = {"accuracy": ("+.1f", 100.0), "nll": ("+.3f", 1.0), "nll_scaled": ("+.3f", 1.0), "ece": ("+.3f", 1.0)}
 
@@ -153,12 +153,12 @@ def answer(found: pd.DataFrame) -> Answer | None:
     for (n, name), (part, method) in product(enumerate(names), PARTS.items()):
         for measure, (form, unit) in MEASURES.items():
             known = (name, method, measure) in rows.index
-            d, reach = (
-                rows.loc[(name, method, measure), ["difference", "half_width"]] * unit if known else (np.nan, np.nan)
-            )
+            d, reach = (np.nan, np.nan)
+            if known:
+                d, reach = measured.pair(rows.loc[(name, method, measure), ["difference", "half_width"]] * unit)
             numbers[f"{part}_{measure}_{n}"] = measured.within(d, d - reach, d + reach, form, shows="reach")
             if known and measure == "accuracy":
-                fired = rows.loc[(name, method, measure), "fired"]
+                fired = float(rows["fired"].xs((name, method, measure)))
                 numbers[f"{part}_fired_{n}"] = measured.within(fired, 0.8 * fired, 1.2 * fired, ".0%")
 
     def on(part: str, measure: str, side: str) -> list[str]:

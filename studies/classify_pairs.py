@@ -100,7 +100,7 @@ def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     each = by_teacher(table, BY)
     found = over_teachers(each, BY)
-    said = {"caption": caption(found, options), "answer": answer(each)}
+    said: Any = {"caption": caption(found, options), "answer": answer(each)}
     figures.publish(run, plot(found), table=found, **said, more={"students": table}, group="classify", place=450)
 
 
@@ -137,13 +137,15 @@ def changes(rows: pd.DataFrame, floors: dict[str, float]) -> dict[str, Number | 
     numbers: dict[str, Number | None] = {name: Number.exact(float(c), "g") for name, c in floors.items()}
     level = over_teachers(rows, BY).set_index(["measure", "floor"])
     for (name, c), (measure, form) in product(floors.items(), FORMS.items()):
-        numbers[f"{measure}_{name}"] = measured.around(*level.loc[(measure, c), ["value", "half_width"]], form)
+        numbers[f"{measure}_{name}"] = measured.around(
+            *measured.pair(level.loc[(measure, c), ["value", "half_width"]]), form
+        )
     for name, other in (("all", "none"), ("middle", "none"), ("middle", "all")):
         one, two = (rows[rows["floor"] == floors[end]] for end in (name, other))
         apart = less(one, two, by=["data", "teacher"], on=["data", "teacher"]).set_index("measure")
         for measure, form in FORMS.items():
             reach = apart.loc[measure, ["difference", "half_width"]]
-            numbers[f"{measure}_{name}_less_{other}"] = measured.around(*reach, f"+{form.lstrip('+')}")
+            numbers[f"{measure}_{name}_less_{other}"] = measured.around(*measured.pair(reach), f"+{form.lstrip('+')}")
     return numbers
 
 

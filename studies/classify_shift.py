@@ -180,12 +180,12 @@ def answer(found: pd.DataFrame) -> Answer | None:
             count, low, high = counted(rows, sign)
             counts[f"{short}_{measure}_{sign}"] = Number.measured(count, low, high, ".0f")
         if measure == "accuracy" and len(rows):
-            worst = rows.loc[rows["difference"].idxmin()]
+            worst = rows.iloc[rows["difference"].argmin()]
             loss, reach = -100 * worst["difference"], 100 * worst["half_width"]
             numbers[f"{short}_loss"] = measured.within(loss, loss - reach, loss + reach, ".1f", shows="reach")
         for kind in ("better", "worse"):
             if method in by_class.index:
-                low, count, high = (int(by_class.loc[(method, level), kind]) for level in (WIDE, LEVEL, NARROW))
+                low, count, high = (int(by_class[kind].xs((method, level))) for level in (WIDE, LEVEL, NARROW))
                 numbers[f"{short}_classes_{kind}"] = Number.measured(count, low, high, ".0f")
 
     def sure(

@@ -121,7 +121,7 @@ def main(options: Options, run: Run) -> None:
 
 def answer(table: pd.DataFrame) -> Answer | None:
     """Both estimates over the truth, with the fewest and the most answers, on the data set where the plug-in errs most."""
-    worst = table.loc[table["own_over_truth"].idxmax(), "data"]
+    worst = table["data"].iloc[table["own_over_truth"].argmax()]
     first: Any = table[table["data"] == worst].set_index(["estimator", "responses"])
     few, many = table["responses"].min(), table["responses"].max()
     unbiased = table[table["estimator"] == "unbiased"]

@@ -131,7 +131,8 @@ def answer(table: pd.DataFrame, k: int) -> Answer | None:
         "z": z,
         "n": Number.exact(int(table["z"].notna().sum()), "d"),
     }
-    for head, shows in (("targets", "limits"), ("carried", "value")):
+    known: dict[str, measured.Shows] = {"targets": "limits", "carried": "value"}
+    for head, shows in known.items():
         numbers[f"{head}_kept"] = measured.positive(
             *measured.pair(rows.loc["intra-student variance", head]), ".0%", shows=shows
         )
