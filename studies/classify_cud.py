@@ -158,7 +158,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
                 d, reach = measured.pair(rows.loc[(name, method, measure), ["difference", "half_width"]] * unit)
             numbers[f"{part}_{measure}_{n}"] = measured.within(d, d - reach, d + reach, form, shows="reach")
             if known and measure == "accuracy":
-                fired = float(rows["fired"].xs((name, method, measure)))
+                fired = float(rows["fired"].to_dict()[name, method, measure])
                 numbers[f"{part}_fired_{n}"] = measured.within(fired, 0.8 * fired, 1.2 * fired, ".0%")
 
     def on(part: str, measure: str, side: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import pydantic

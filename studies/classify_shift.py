@@ -185,7 +185,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
             numbers[f"{short}_loss"] = measured.within(loss, loss - reach, loss + reach, ".1f", shows="reach")
         for kind in ("better", "worse"):
             if method in by_class.index:
-                low, count, high = (int(by_class[kind].xs((method, level))) for level in (WIDE, LEVEL, NARROW))
+                low, count, high = (int(by_class[kind].to_dict()[method, level]) for level in (WIDE, LEVEL, NARROW))
                 numbers[f"{short}_classes_{kind}"] = Number.measured(count, low, high, ".0f")
 
     def sure(

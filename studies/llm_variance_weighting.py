@@ -1,10 +1,10 @@
 """Which weighting of sampled responses brings a language-model student nearest to its teacher?
 
-Students train on k responses with weight 1/k each ("multi"; at k = 1 "single"), on the one nearest the mean embedding
-("medoid", the published averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an
-undistilled student's responses ("reranked", the published variance weighting), or on the teacher's responses together with
-those of students that were trained on the same k responses to other prompts, weighted by estimated errors ("precision").
-All spend k responses of the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher are computed.
+Students train on k responses with weight 1/k each ("multi"; at k = 1 "single"), on the one nearest the mean embedding ("medoid",
+the published averaging of texts), on the one nearest an inverse-variance weighted centre of the teacher's and an undistilled
+student's responses ("reranked", the published variance weighting), or on the teacher's responses together with those of students
+that were trained on the same k responses to other prompts, weighted by estimated errors ("precision"). All spend k responses of
+the teacher; "multi" with 2k is the rival that spends more. Distances to the teacher are computed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """When does weighting a network's answers against the teacher's by inverse variance help, and when does it hurt?
 
-Labels blend the mean of k responses with a second source: the teacher's noise-free mean (the published scripts: an
-oracle), a network distilled from k fresh responses (cross-fitted), or one distilled from the very same responses. The
-variance of the second source is estimated from a pilot of independent networks; a network is biased too, which its
-weights may count or ignore. Judged by the mean squared error of the label and of the network distilled from it, around
-the teacher's mean and relative to plain averaging of k. A cross-fitted source costs k more responses, so averaging 2k is
-the fair rival.
+Labels blend the mean of k responses with a second source: the teacher's noise-free mean (the published scripts: an oracle), a
+network distilled from k fresh responses (cross-fitted), or one distilled from the very same responses. The variance of the second
+source is estimated from a pilot of independent networks; a network is biased too, which its weights may count or ignore. Judged by
+the mean squared error of the label and of the network distilled from it, around the teacher's mean and relative to plain averaging
+of k. A cross-fitted source costs k more responses, so averaging 2k is the fair rival.
 """
 
 from __future__ import annotations
@@ -224,9 +223,8 @@ def answer(first: pd.DataFrame) -> Answer | None:
     for end, k in (("few", first["k"].min()), ("last", first["k"].max())):
         numbers[f"k_{end}"] = Number.exact(int(k), "d")
         for name, method in names.items():
-            numbers[f"{name}_{end}"] = measured.positive(
-                *measured.pair(at.loc[("student error", method, k)]), shows="reach"
-            )
+            found = measured.pair(at.loc[("student error", method, k)])
+            numbers[f"{name}_{end}"] = measured.positive(*found, shows="reach")
     labels = [measured.positive(*measured.pair(row)) for _, row in at.loc[("label error", names["counted"])].iterrows()]
     numbers["label"] = measured.changed(measured.least(labels), lambda v: 1.0 / v, ".1f")
     said = {"below": "helps", "above": "hurts", "open": "makes no sure difference"}

@@ -70,6 +70,6 @@ def shares_text(by: pd.DataFrame) -> str:
         reach = float(variance_half_widths(value, error, students).max())
         digits = max(2, -int(np.floor(np.log10(reach)))) if reach > 0 else 2  # so that ± says which digits count
         total = captions.plus_minus(value, error, f".{digits}f", variance_of=students)
-        intra, inter = (float(one) for one in by.loc[where, "simulated"][["intra", "inter"]])
+        intra, inter = (float(by["simulated"].to_dict()[where, quantity]) for quantity in ("intra", "inter"))
         texts.append(f"{intra:.2f} / {inter:.2f} / {total}")
     return f"{texts[0]} at training and {texts[1]} at test prompts"
