@@ -189,7 +189,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
     numbers: dict[str, Number] = {}
     for (end, part), (truth, to), (short, method) in product(ends.items(), TRUTHS.items(), TOLD.items()):
         own = part[(part["method"] == method) & (part["truth"] == truth)]
-        numbers[f"settings_{end}"] = Number.exact(len(own), "d")
+        numbers[f"settings{to}_{end}"] = Number.exact(len(own), "d")
         for sign, word in (("below", f"nearer{to}"), ("above", f"farther{to}")):
             count, low, high = counted(own, sign)
             numbers[f"{short}_{word}_{end}"] = Number.measured(count, low, high, ".0f")
