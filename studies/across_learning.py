@@ -119,7 +119,7 @@ def answered(table: pd.DataFrame) -> Answer:
         grown, reach = last["simulated"] - best["simulated"], float(difference_half_width(*sides))
         name = f"of_{k or 'all'}"
         numbers[name] = Number.measured(grown, grown - reach, grown + reach, "+.2f", shows="reach")
-        numbers[f"best_{name}"] = Number.exact(int(rows.index[rows["simulated"].argmin()]), "d")
+        numbers[f"best_{name}"] = Number.exact(rows.index.tolist()[int(rows["simulated"].argmin())], "d")
         words.append(f"{'one label per text' if k else 'the distribution itself'} {{{name}}} nats")
     return Answer(
         f"from their best step on to the last students move away from their teacher on unseen texts: of {words[0]}, of {words[1]}",

@@ -190,8 +190,7 @@ def plot(table: pd.DataFrame) -> Figure:
             else:
                 axis.axhline(0.0, color="0.4", linewidth=1, zorder=1)
         line[0].set_ylabel(f"{meaning}:\nshare of $G_p$")
-    for axis in axes[1]:
-        axis.set_xlabel("responses per prompt, k")
+    figures.outer_labels(axes, x="responses per prompt, k")
     note = f"points {captions.BARS}, exact answer distributions; line: 1/k, of k responses (T4)"
     figures.legend_below(figure, axes[0, 0], note, columns=4)
     return figure
