@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from uqkd.classify import METHODS, Distillation, distill
 from uqkd.errors import one_of
 from uqkd.estimators import negative_log_likelihood
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, evaluate, network, published_recipe, task_cells

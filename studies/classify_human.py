@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from uqkd.classify import METHODS, ClassTargets, Distillation, Mixing, SeedDesign, TargetFactory, by_name, distill
 from uqkd.data import load_ratings
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, Fraction, PositiveFloat, PositiveInt, Run, here_or_bundled
 from uqkd.run import Options as Base
 from uqkd.testbeds import rated

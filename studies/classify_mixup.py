@@ -27,8 +27,8 @@ from uqkd.classify import (
     weigh,
 )
 from uqkd.estimators import by_share
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network

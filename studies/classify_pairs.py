@@ -16,8 +16,8 @@ import pydantic
 from matplotlib.figure import Figure
 
 from uqkd.classify import Distillation, Mixing, against_teacher, distill, measure_mixup, mixed_rows
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network

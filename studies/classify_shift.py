@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from uqkd import data
 from uqkd.classify import Classifiers, Distillation, Mixing, distill
 from uqkd.estimators import LEVEL, adjusted_p_values, out_of_distribution_auroc
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, cell_recipe, network, performance, task_cells

@@ -20,8 +20,8 @@ from uqkd import data
 from uqkd.classify import METHODS, BagOfWords, Recipe, TargetFactory, pretrained
 from uqkd.classify.networks.plain import Factory
 from uqkd.estimators import half_width, kl_divergence
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.teachers import counted, decided

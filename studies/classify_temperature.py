@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from uqkd.classify import Distillation, Mixing, SeedDesign, distill, weigh
 from uqkd.estimators import half_width, mean_and_error
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network

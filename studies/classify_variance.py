@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from uqkd.classify import METHODS, Distillation, Mixing, distill, weigh
 from uqkd.estimators import decompose_categorical, gini, two_way_mean, uncertainty_shares, variance_half_widths
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, Run
 from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, cell_recipe, evaluate, network, task_cells

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from uqkd.estimators import LEVEL
 from uqkd.estimators.comparing.crossed import Side, Spread
 from uqkd.estimators.comparing.deciding import power_of
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.theory.coverage.comparing import PROMPT_BY_METHOD, Cell, simulated

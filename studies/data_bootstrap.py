@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from uqkd import data
 from uqkd.estimators import Moments, comparison, variance_half_widths
 from uqkd.linear import Teacher, bootstrap_students
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of

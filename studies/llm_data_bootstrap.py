@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from uqkd.estimators import comparison, decompose_categorical, gini, uncertainty_shares
 from uqkd.llm import SeedDesign, Testbed, weigh
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, elsewhere, measured
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 

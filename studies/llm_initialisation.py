@@ -20,8 +20,8 @@ from uqkd.llm.students.models import Together
 from uqkd.llm.students.networks.initializer import Initializer
 from uqkd.llm.students.training.ways_to_train import stacked_of
 from uqkd.llm.synthetic.questions import uncertain_prompts
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, elsewhere, measured
 from uqkd.run import PositiveFloat, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from uqkd.llm.measuring.tables.coded import numbered
 from uqkd.llm.measuring.tables.side_by_side import Compared, beside_undistilled, judged, name_of, summary, values_of
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, elsewhere, measured
 from uqkd.run import AtLeastTwo, PositiveInt, Run, here_or_bundled
 from uqkd.testbeds.cells import file_fingerprint
 from uqkd.testbeds.options import ModelOptions

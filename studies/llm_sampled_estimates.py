@@ -24,8 +24,8 @@ from uqkd.llm.measuring.errors import grade
 from uqkd.llm.synthetic.exact import consecutive
 from uqkd.llm.synthetic.questions import uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import elsewhere, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import figures
+from uqkd.report.answers import Answer, Number, elsewhere, measured
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions

@@ -25,8 +25,8 @@ from uqkd.llm.models.revision import model_revision
 from uqkd.llm.synthetic.questions import answer_ids, first_words, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
 from uqkd.llm.teachers import Request, complete
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, elsewhere, measured
 from uqkd.report.page import threshold
 from uqkd.run import AtLeastTwo, PositiveInt, Run
 from uqkd.run import Options as Base

@@ -33,8 +33,8 @@ from uqkd.llm import Prompts, SeedDesign, Testbed, answer_classes, answer_shares
 from uqkd.llm import Responses as Drawn
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, of_relation, uncertain_prompts
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, elsewhere, measured
 from uqkd.report.shares import SHARES, memorised_lines, share_points
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions

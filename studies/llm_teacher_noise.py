@@ -22,8 +22,8 @@ from uqkd.estimators import comparison, decompose_categorical, gini, kl_divergen
 from uqkd.llm import Prompts, SeedDesign, Testbed, answer_shares, weigh
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import uncertain_prompts
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, elsewhere, measured
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.theory.statements.memorising import compare_memorised

@@ -23,8 +23,8 @@ from uqkd.llm import Sampling, SeedDesign, Students, Testbed, answer_shares, cro
 from uqkd.llm.synthetic.exact import ROUNDING
 from uqkd.llm.synthetic.questions import UNCERTAIN, uncertain_prompts
 from uqkd.llm.synthetic.testbed import MAX_TOKENS
-from uqkd.report import captions, elsewhere, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, elsewhere, measured
 from uqkd.run import PositiveInt, Run
 from uqkd.testbeds.options import EmbeddedOptions
 from uqkd.testbeds.tables import square

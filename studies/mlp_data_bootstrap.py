@@ -18,8 +18,8 @@ from uqkd import data
 from uqkd.estimators import variance_half_widths
 from uqkd.linear import fit_ols
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, measured
 from uqkd.run import AtLeastTwo, Fraction, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions

@@ -18,8 +18,8 @@ from uqkd import data
 from uqkd.estimators import variance_half_widths
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, initialisation, weigh
 from uqkd.mlp.network import answers
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import PositiveFloat, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions

@@ -19,8 +19,8 @@ from uqkd import data
 from uqkd.errors import OptionError, ShapeError
 from uqkd.estimators import fit_averaging_law
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
 from uqkd.testbeds.options import NetworkOptions

@@ -21,8 +21,8 @@ from uqkd import data, seeds
 from uqkd.errors import FewResponsesWarning, one_of
 from uqkd.estimators import Moments, comparison
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, NonNegativeFloat, Run
 from uqkd.run import Options as Base
 from uqkd.targets import NumberTargets

@@ -17,8 +17,8 @@ from scipy import stats
 from uqkd import data, seeds
 from uqkd.estimators import Moments, comparison, fit_averaging_law, fit_power_law, normal_quantile
 from uqkd.linear import Design, Teacher, distill, weigh
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from uqkd import data
 from uqkd.estimators import LEVEL
 from uqkd.mlp import ClassTargets, Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.report.shares import SHARES, answers_axis, memorised_lines, places_of, share_points, shares_text
 from uqkd.run import Fraction, PositiveFloat, PositiveInt, Run
 from uqkd.run import Options as Base

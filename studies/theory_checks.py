@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uqkd.estimators import comparison
-from uqkd.report import figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import figures
+from uqkd.report.answers import Answer, Number, measured
 from uqkd.run import Options as Base
 from uqkd.run import Run
 from uqkd.theory import checks

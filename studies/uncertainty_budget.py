@@ -27,8 +27,9 @@ from uqkd.estimators import (
     variance_half_widths,
 )
 from uqkd.mlp import Recipe, SeedDesign, Teacher, distill, weigh
-from uqkd.report import captions, figures, measured
-from uqkd.report.answers import Answer, Number
+from uqkd.report import captions, figures
+from uqkd.report.answers import Answer, Number, measured
+from uqkd.report.answers.involved import involved
 from uqkd.run import AtLeastTwo, NonNegativeFloat, PositiveInt, Run
 from uqkd.run import Options as Base
 from uqkd.testbeds.cells import data_label, regression_cell, regression_of
@@ -232,7 +233,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
     parts = parts[parts["alpha"] == parts["alpha"].iloc[-1]]
     numbers: dict[str, Number | None] = {}
     for end, k in (("", int(parts["k"].min())), ("_many", int(parts["k"].max()))):
-        found = measured.involved(parts[parts["k"] == k], SOURCES)
+        found = involved(parts[parts["k"] == k], SOURCES)
         numbers |= {f"k{end}": Number.exact(k, "d"), **{f"{name}{end}": number for name, number in found.items()}}
     sentence = "at k = {k} the teacher's answers are part of {responses} of it, the rows of {bootstrap}, the start of "
     sentence += "{initialisation}, the batches of {order}; they overlap, for interactions are {interactions}"

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LONGEST_FILE, LONGEST_STUDY, MEDIAN_STUDY = 320, 240, 170  # lines; of a study some twenty state its answer
+LONGEST_FILE, LONGEST_STUDY, MEDIAN_STUDY = 320, 240, 190  # lines; of a study some forty state its answer
 LARGEST_ROOM = 13  # entries: some twelve, and `__init__`
 PRIVATE_WORDS = {  # what was said before → the field's term, as in CONTRIBUTING
     "Bed": "Testbed", "bed": "testbed", "clan": "group", "clans": "groups", "members": "entities",

@@ -9,8 +9,8 @@ import pytest
 
 from tests.report.test_figures import publish, table
 from uqkd.cli import main
-from uqkd.report import claims, readme
-from uqkd.report.answers import Answer, Number
+from uqkd.report import claims
+from uqkd.report.answers import Answer, Number, readme
 from uqkd.report.claims import CLAIMS, VERDICTS, Claim, Condition, above, below
 from uqkd.store import Store
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from uqkd import seeds
-from uqkd.report import measured
-from uqkd.report.answers import Answer
+from uqkd.report.answers import Answer, measured
+from uqkd.report.answers.involved import share
 from uqkd.run import load_study
 from uqkd.theory import checks
 
@@ -289,9 +289,9 @@ def test_an_answer_without_a_needed_number_is_none():
 
 def test_shares_of_a_sum_cover_what_their_parts_allow():
     """Parts known to ± 10 % of themselves: the share of one of two equal parts lies between 0.9/2 and 1.1/2."""
-    found = measured.share([1.0, 1.0], [0.9, 0.9], [1.1, 1.1], [True, False])
+    found = share([1.0, 1.0], [0.9, 0.9], [1.1, 1.1], [True, False])
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.9 / 2.0, 1.1 / 2.0))
-    assert measured.share([1.0, -1.0], [0.9, -1.1], [1.1, -0.9], [True, False]) is None
+    assert share([1.0, -1.0], [0.9, -1.1], [1.1, -0.9], [True, False]) is None
 
 
 @pytest.mark.parametrize("n", [1, 7, 126])

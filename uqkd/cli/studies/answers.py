@@ -21,7 +21,8 @@ def answers(
     write: Annotated[Path | None, typer.Option(help="file whose table of answers is written from the results")] = None,
 ) -> None:
     """Print the answers of all studies, made from their tables; or check or write those and the verdicts on claims in a README."""
-    from uqkd.report import claims, readme
+    from uqkd.report import claims
+    from uqkd.report.answers import readme
     from uqkd.store import Store
     from uqkd.store.durable import open_folder
 

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from uqkd.report import readme
+from uqkd.report.answers import readme
 from uqkd.report.claims.published import CLAIMS
 from uqkd.report.claims.rule import Claim, Found
 from uqkd.store import Store

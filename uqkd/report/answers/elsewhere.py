@@ -11,8 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from uqkd.estimators import normal_quantile
-from uqkd.report import measured
-from uqkd.report.answers import Number, Shows
+from uqkd.report.answers import Number, Shows, measured
 
 TWO_RUNS = np.sqrt(2.0)  # standard error of the difference of two runs, in those of one
 

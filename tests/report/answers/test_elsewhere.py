@@ -6,8 +6,8 @@ import pytest
 
 from uqkd import seeds
 from uqkd.estimators import LEVEL, normal_quantile
-from uqkd.report import elsewhere
-from uqkd.report.elsewhere import count_beyond, counts, difference, estimate, inflation, named, rows_of
+from uqkd.report.answers import elsewhere
+from uqkd.report.answers.elsewhere import count_beyond, counts, difference, estimate, inflation, named, rows_of
 
 RUNS = 1_000  # a share of .95 is seen to ± .034 with five of its standard errors; one run's limits hold .83
 FIVE = 5 * np.sqrt(LEVEL * (1 - LEVEL) / RUNS)

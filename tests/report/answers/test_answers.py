@@ -8,8 +8,7 @@ import pytest
 from tests.report.test_figures import publish, table
 from uqkd.cli import main
 from uqkd.errors import DataError, OptionError
-from uqkd.report import readme
-from uqkd.report.answers import Answer, Number
+from uqkd.report.answers import Answer, Number, readme
 from uqkd.store import Store
 
 ANSWER = Answer(
