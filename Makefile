@@ -30,8 +30,10 @@ models: .real/ready
 real: .real/ready
 	$(BIN)/uqkd study llm_real --preset real --out $(OUT)
 
+# The README's answers and verdicts are those of preset quick: every number is held against this run's.
 figures: $(READY)
 	$(BIN)/uqkd study all --preset $(PRESET) --out $(OUT)
+	$(if $(filter quick,$(PRESET)),$(BIN)/uqkd answers $(OUT) --check README.md)
 
 # Files go to two processes whole, for what their tests share; the longest first (tests/markers.py).
 test: $(READY) .real/ready

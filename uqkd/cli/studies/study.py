@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uqkd.cli.app import STUDIES, USAGE, app, stoppable
-from uqkd.errors import DataError, LibraryError, OptionError, UqkdError, WorkerError
+from uqkd.errors import DataError, LibraryError, OptionError, SeedReuseError, UqkdError, WorkerError
 
 if TYPE_CHECKING:
     from uqkd.run import Options, Study
@@ -52,7 +52,7 @@ def study(
             run = Run(loaded, store, workers=pool, settings=about)
             try:
                 loaded.main(options, run)
-            except WorkerError as problem:  # one study's cells failed: the others still run
+            except (WorkerError, SeedReuseError) as problem:  # one study's cells failed: the others still run
                 failed[loaded.name] = "error: " + " ".join(str(problem).split())
                 print(failed[loaded.name], file=sys.stderr, flush=True)
                 continue
