@@ -151,6 +151,7 @@ def judge_claim(differences: Mapping[str, ArrayLike], *, says: str, level: float
 
     Examples
     --------
+    >>> import numpy as np
     >>> lower = np.array([[-1.0, -1.2, -0.9], [-1.1, -1.3, -0.9], [-1.0, -1.2, -0.8], [-1.1, -1.2, -0.9]])
     >>> judge_claim({"averaging": lower, "weighting": 0.9 * lower}, says="lower").verdict
     'holds'
