@@ -122,7 +122,7 @@ def answered(table: pd.DataFrame) -> Answer:
         numbers[f"best_{name}"] = Number.exact(rows.index.tolist()[int(rows["simulated"].argmin())], "d")
         words.append(f"{'one label per text' if k else 'the distribution itself'} {{{name}}} nats")
     return Answer(
-        f"from its least to its last, the distance of students to their teacher on unseen texts changes: of {words[0]}, of {words[1]}",
+        f"from its least to its last, students' distance to their teacher on unseen texts changes: of {words[0]}, of {words[1]}",
         numbers,
     )
 
