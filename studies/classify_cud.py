@@ -169,7 +169,7 @@ def answer(found: pd.DataFrame) -> Answer | None:
 
     gained = sorted({*on("clip", "accuracy", "above"), *on("cud", "accuracy", "above")})
     lost = on("cud", "nll_scaled", "above")
-    sentence = f"accuracy on {' and '.join(gained)}" if gained else "no accuracy that is told from zero"
+    sentence = f"accuracy on {' and '.join(gained)}" if gained else "no gain in accuracy that is told from zero"
     sentence += (
         f": clipping changes {listed('clip_fired')} of the rows of {' and '.join(names)}, accuracy by {listed('clip_accuracy')} "
         f"points; with shaping (CUD) {listed('cud_accuracy')} points, and NLL at a temperature by {listed('cud_nll_scaled')}"

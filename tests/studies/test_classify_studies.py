@@ -314,7 +314,7 @@ def test_the_answer_on_cud_follows_the_sign_of_its_gains():
     texts = {gain: cud.answer(cud.means(cud.chosen(cud_table(gain)))).text for gain in (0.02, -0.02)}
     assert texts[0.02].startswith("accuracy on d: clipping changes 7 % of the rows of d, accuracy by +2.0 ± 0.1 points")
     assert texts[-0.02].startswith(
-        "no accuracy that is told from zero: clipping changes 7 % of the rows of d, accuracy by −2.0 ± 0.1"
+        "no gain in accuracy that is told from zero: clipping changes 7 % of the rows of d, accuracy by −2.0 ± 0.1"
     )
     assert all(text.endswith("a loss on d") for text in texts.values())
 
