@@ -171,7 +171,7 @@ def answered(ratios: pd.DataFrame) -> Answer:
     return Answer(
         f"{most} responses instead of one leave {{squares_left}} of the variance between students in least squares "
         f"(1/{most} = {1 / most:.1%}), {{networks_left}} in networks, {{classifiers_left}} in classifiers and {{models_left}} in "
-        "language models; what no response removes, as all learn the same, is {squares_floor}, {networks_floor}, "
+        "language models; what no number of responses removes, as all learn the same, is {squares_floor}, {networks_floor}, "
         "{classifiers_floor} and {models_floor}".replace("%)", " %)"),
         numbers,
     )

@@ -180,7 +180,8 @@ def answer(found: pd.DataFrame) -> Answer | None:
             count, low, high = counted(rows, sign)
             counts[f"{short}_{measure}_{sign}"] = Number.measured(count, low, high, ".0f")
         if measure == "accuracy" and len(rows):
-            worst = rows.iloc[rows["difference"].argmin()]
+            decided = rows[rows["difference"] < -rows["half_width"]]  # if any is told from zero, the worst of these
+            worst = (decided if len(decided) else rows).sort_values("difference").iloc[0]
             loss, reach = -100 * worst["difference"], 100 * worst["half_width"]
             numbers[f"{short}_loss"] = measured.within(loss, loss - reach, loss + reach, ".1f", shows="reach")
         for kind in ("better", "worse"):

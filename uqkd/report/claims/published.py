@@ -88,8 +88,9 @@ _PROPAGATION = (
     ),
     Claim(
         "averaging and weighting reduce systematic noise", PROPAGATED, "llm_real",
-        "the teacher's own mistakes by {trained_repeated_medoid_less_single} with the medoid, by "
-        "{trained_repeated_reranked_less_single} with reranking",
+        "the teacher's own mistakes by {trained_repeated_medoid_less_single} with the medoid (the published averaging of texts), "
+        "by {trained_repeated_reranked_less_single} with reranking (the published weighting), by "
+        "{trained_repeated_multi_less_single} with weight 1/k on all responses",
         _lower("repeated"),
     ),
     Claim(

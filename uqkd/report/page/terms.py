@@ -107,6 +107,11 @@ WORDS = (
     Term("projection", "projection", "The distribution nearest the teacher's that keeps stated bounds on groups of classes "
          "and on entropy; solved exactly.", r"projections?", (CUD,)),
     Term("medoid", "medoid", "Of k responses the one whose meaning is nearest the average of all.", papers=(PROPAGATED,)),
+    Term("multi", "multi", "Training on all k responses with weight 1/k each; with k = 1 it is called single."),
+    Term("reranked", "reranked", "Of k responses the one nearest a centre that weights teacher and student by inverse variance: "
+         "the published weighting of texts.", papers=(PROPAGATED,)),
+    Term("precision", "precision", "The teacher's responses together with those of cross-fitted students, weighted by inverse "
+         "variance."),
     Term("plugin", "plug-in", "An estimate that puts sample moments into a formula as they are, and is biased for it."),
     Term("ECE", "ECE", "Expected calibration error: how far confidence is from accuracy, averaged over groups of like "
          "confidence. Also above 0 for calibrated classifiers on finite data.", papers=(CALIBRATION,)),
