@@ -114,7 +114,7 @@ def test_a_readme_is_written_and_held_against_a_run():
     wrong = claims.differences(text, {"demo": Answer("", flipped)}, some)
     assert wrong == [
         'claim "it falls | far" (demo): *confirmed* is said, *refuted* is found',
-        'claim "it falls | far" (demo): gain: −0.3 is said, +0.3 is found, +0.2 to +0.4 are allowed',
+        'claim "it falls | far" (demo): gain: −0.3 is said, +0.3 is found, +0.1 to +0.5 are allowed',
     ]
     assert claims.differences(text, {"demo": HOLDS}, some[:1]) == [
         'claim "it rises" (): it has a row, but is not among the claims'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from string import Formatter
 from typing import Any, Literal, Self
 
@@ -83,6 +83,19 @@ class Number:
         around = {"value": "", "limits": rf" \[{number}, {number}\]", "reach": f" ± {number}"}
         return f"({number}){around[self.shows]}"
 
+    def widened(self, by: float) -> Number:
+        """The number with limits so many times as far from its value; exact ones stay.
+
+        Examples
+        --------
+        >>> Number.measured(1.0, 0.5, 2.0).widened(2.0)
+        Number(value=1.0, low=0.0, high=3.0, form='.2f', shows='value')
+        """
+        if self.low == self.high:
+            return self
+        low, high = (self.value + by * (end - self.value) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
     def holds(self, said: str) -> bool:
         """Whether a written estimate lies within the limits, give or take half a unit of its last digit.
 
@@ -139,8 +152,8 @@ class Answer:
         """The sentence with its numbers."""
         return self.sentence.format_map({name: str(number) for name, number in self.numbers.items()})
 
-    def differences(self, said: str) -> list[str]:
-        """What a sentence says that these results do not; emphasis by `**` does not count."""
+    def differences(self, said: str, *, widened: float = 1.0) -> list[str]:
+        """What a sentence says that these results do not; emphasis by `**` does not count, and limits may be widened."""
         pattern = "".join(
             re.escape(words) + (self.numbers[name].pattern if name is not None else "")
             for words, name, _, _ in Formatter().parse(self.sentence.replace("**", ""))
@@ -150,7 +163,7 @@ class Answer:
             return [f"the sentence is {said!r}; of these results it is {self.text!r}"]
         wrong = []
         for name, estimate in zip(self._named(), match.groups(), strict=True):
-            number = self.numbers[name]
+            number = self.numbers[name].widened(widened)
             if not number.holds(estimate):
                 low, found, high = (_written(one, number.form) for one in (number.low, number.value, number.high))
                 allowed = f"{low} to {high} are allowed" if low != high else "nothing else is allowed"

@@ -6,8 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 
+from scipy import stats
+
 from uqkd.errors import DataError
+from uqkd.estimators import normal_quantile
 from uqkd.report.answers import Answer
+from uqkd.report.answers.measured import FAMILY
 from uqkd.store import Store
 
 _ROW = re.compile(r"^\| `(?P<study>\w+)` \|(?P<question>(?:[^|\\]|\\.)*)\|(?P<answer>(?:[^|\\]|\\.)*)\|$", re.MULTILINE)
@@ -30,8 +34,26 @@ def answers(store: Store) -> dict[str, Answer | None]:
     return found
 
 
+def widening(found: Mapping[str, Answer | None]) -> float:
+    """How many times as wide limits are that hold for all numbers of all answers at once, with probability `FAMILY`.
+
+    A page of some hundred numbers from another machine would be false somewhere if each had its own limits only.
+
+    Examples
+    --------
+    >>> from uqkd.report.answers import Number
+    >>> one = {"noise": Answer("", {"v": Number.measured(0.5, 0.4, 0.6)})}
+    >>> round(widening(one), 2), round(widening({"noise": Answer("", {f"v{i}": Number.exact(1.0) for i in range(200)})}), 2)
+    (1.68, 2.33)
+    """
+    count = sum(len(answer.numbers) for answer in found.values() if answer is not None)
+    return float(stats.norm.isf((1.0 - FAMILY) / max(count, 1) / 2)) / normal_quantile()
+
+
 def differences(text: str, found: Mapping[str, Answer | None]) -> list[str]:
     """Every sentence of a README's table of answers that a run does not carry, with the reason; one line each.
+
+    Limits are those of all numbers at once, by `widening`.
 
     Parameters
     ----------
@@ -52,9 +74,9 @@ def differences(text: str, found: Mapping[str, Answer | None]) -> list[str]:
     >>> differences("| `noise` | how much? | it is 0.6 |", found)
     []
     >>> differences("| `noise` | how much? | it is 0.9 |", found)
-    ['noise: v: 0.9 is said, 0.5 is found, 0.4 to 0.6 are allowed']
+    ['noise: v: 0.9 is said, 0.5 is found, 0.3 to 0.7 are allowed']
     """
-    said = {row["study"]: _plain(row["answer"]) for row in _rows(text)}
+    said, far = {row["study"]: _plain(row["answer"]) for row in _rows(text)}, widening(found)
     wrong = [f"{study}: it has a row, but these results hold no such study" for study in said if study not in found]
     wrong += [f"{study}: it is published, but has no row" for study in found if study not in said]
     for study in (study for study in said if study in found):
@@ -62,7 +84,7 @@ def differences(text: str, found: Mapping[str, Answer | None]) -> list[str]:
         if answer is None:
             wrong.append(f"{study}: its row has an answer, but the study states none")
         else:
-            wrong += [f"{study}: {difference}" for difference in answer.differences(said[study])]
+            wrong += [f"{study}: {difference}" for difference in answer.differences(said[study], widened=far)]
     return wrong
 
 

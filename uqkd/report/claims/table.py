@@ -85,7 +85,7 @@ def differences(text: str, found: Found, claims: Sequence[Claim] = CLAIMS) -> li
     lines = [_CELL.split(line)[1:-1] for line in block.group().splitlines()[2:]]
     rows = [[cell.strip().replace("\\|", "|") for cell in cells] for cells in lines]
     said = {(row[0], row[3].strip("`–")): row for row in rows if len(row) == len(COLUMNS)}
-    wrong = []
+    wrong, far = [], readme.widening(found)
     for claim in claims:
         about, row = f'claim "{claim.text}" ({claim.study or "no study"})', said.pop((claim.text, claim.study), None)
         if row is None:
@@ -95,5 +95,5 @@ def differences(text: str, found: Found, claims: Sequence[Claim] = CLAIMS) -> li
             wrong.append(f"{about}: {row[4]} is said, {verdict} is found")
         answer = claim.answer(found)
         if answer is not None:
-            wrong += [f"{about}: {one}" for one in answer.differences(row[2])]
+            wrong += [f"{about}: {one}" for one in answer.differences(row[2], widened=far)]
     return wrong + [f'claim "{text}" ({study}): it has a row, but is not among the claims' for text, study in said]
