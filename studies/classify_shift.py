@@ -197,13 +197,13 @@ def answer(found: pd.DataFrame) -> Answer | None:
 
     good = [captions.method_name(method) for short, method in TOLD.items() if sure(short)]
     lead = f"{' and '.join(good)} without a sure price" if good else "none without a price"
-    told = [
-        f"{name} has a lower ECE than plain distillation in {{{short}_ece_below}} of {{{short}_ece_of}} parts (higher in "
-        f"{{{short}_ece_above}}), is nearer to the truth on ambiguous rows in {{{short}_kl_below}} of {{{short}_kl_of}} "
-        f"({{{short}_kl_above}} farther), less accurate in {{{short}_accuracy_below}}, by {{{short}_loss}} points at most"
-        for short, name in (("bounded", "the projection with bounded entropy"), ("cud", "CUD"))
-    ]
-    return measured.stated(f"{lead}: {'; '.join(told)}", {**numbers, **counts})
+    sentence = (
+        f"{lead}: against plain distillation ECE falls in {{bounded_ece_below}} of {{bounded_ece_of}} parts (rises in "
+        "{bounded_ece_above}) with the projection of bounded entropy and in {cud_ece_below} ({cud_ece_above}) with CUD, KL to the "
+        "truth on ambiguous rows in {bounded_kl_below} of {bounded_kl_of} ({bounded_kl_above}) and {cud_kl_below} "
+        "({cud_kl_above}), accuracy in {bounded_accuracy_below}, by {bounded_loss} points at most, and {cud_accuracy_below}, by {cud_loss}"
+    )
+    return measured.stated(sentence, {**numbers, **counts})
 
 
 def caption(found: pd.DataFrame, options: Options) -> str:

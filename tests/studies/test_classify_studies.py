@@ -238,11 +238,11 @@ def test_shifts_are_told_beyond_intervals_over_teachers_only():
     assert "'groups, entropy' 0 better and 1 worse" in told
     text = shift.answer(found).text
     assert text.startswith("groups, bounded entropy without a sure price")
-    assert "lower ECE than plain distillation in 1 of 2 parts (higher in 0)" in text
+    assert "ECE falls in 1 of 2 parts (rises in 0)" in text
     other = shift.answer(shift.means(shift_rows(better=-1.0))).text
     assert other.startswith("none without a price")
-    assert "lower ECE than plain distillation in 0 of 2 parts (higher in 1)" in other
-    assert "less accurate in 1" in other
+    assert "ECE falls in 0 of 2 parts (rises in 1)" in other
+    assert "accuracy in 1, by " in other
 
 
 def test_a_gap_that_is_inherited_has_slope_one_and_one_that_is_halved_has_not():
