@@ -201,7 +201,8 @@ def answer(found: pd.DataFrame) -> Answer | None:
         f"{lead}: against plain distillation ECE falls in {{bounded_ece_below}} of {{bounded_ece_of}} parts (rises in "
         "{bounded_ece_above}) with the projection of bounded entropy and in {cud_ece_below} ({cud_ece_above}) with CUD, KL to the "
         "truth on ambiguous rows in {bounded_kl_below} of {bounded_kl_of} ({bounded_kl_above}) and {cud_kl_below} "
-        "({cud_kl_above}), accuracy in {bounded_accuracy_below}, by {bounded_loss} points at most, and {cud_accuracy_below}, by {cud_loss}"
+        "({cud_kl_above}), accuracy in {bounded_accuracy_below}, by {bounded_loss} points at most, and "
+        "{cud_accuracy_below}, by {cud_loss}"
     )
     return measured.stated(sentence, {**numbers, **counts})
 
