@@ -118,8 +118,8 @@ def plot(found: pd.DataFrame) -> Figure:
             rows = found[(found["data"] == name) & (found["measure"] == measure)]
             shown = {"xerr": rows["value_half_width"], "label": "students", **style}
             figures.intervals(axis, rows["value"], rows["method"].map(place), **shown)
-            plain = rows.loc[rows["method"] == PLAIN, "value"].iloc[0]
-            axis.axvline(plain, color="0.5", linewidth=0.8, label="plain distillation")
+            for plain in rows.loc[rows["method"] == PLAIN, "value"]:  # none where no temperature could be fitted
+                axis.axvline(plain, color="0.5", linewidth=0.8, label="plain distillation")
             axis.set_title(f"{name}: {label}" if measure == "accuracy" else label)
             axis.tick_params(axis="x", labelrotation=30)
         fired = found[found["data"] == name].drop_duplicates("method")
