@@ -134,6 +134,17 @@ def test_responses_are_those_of_the_rows_one_by_one(bank):
     assert again.fingerprint == found.fingerprint
 
 
+def test_units_that_hold_no_used_response_change_nothing(tmp_path):
+    """As small units of a slow machine do: of responses set aside for a student, for k = 1, all are behind the first."""
+    rows = sorted(random_rows("set aside", count=4), key=lambda row: (row[0].response_index, row[0].prompt_id))
+    whole, cut = bank_of(tmp_path / "whole", rows, cut=len(rows)), bank_of(tmp_path / "cut", rows, cut=4)
+    for k in (1, 3):
+        one, other = (bank.responses(prompts(4), students=2, k=k, per_student=4) for bank in (whole, cut))
+        assert one.index.shape == (2, 4, k)
+        np.testing.assert_array_equal(one.index, other.index)
+        assert list(one.distinct) == list(other.distinct)
+
+
 def test_what_the_audit_collects_is_that_of_the_rows_one_by_one(bank):
     rows = value_by_value(bank)
     draws = collect(bank, prompts(), K)

@@ -167,8 +167,8 @@ def digests(head: NDArray[np.uint8], *columns: Rows) -> list[bytes]:
 
 
 def head_of(columns: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
-    """(n, w) bytes: the values of some columns of fixed width side by side."""
-    parts = [np.ascontiguousarray(one).view(np.uint8).reshape(len(one), -1) for one in columns]
+    """(n, w) bytes: the values of some columns of fixed width side by side; n may be 0."""
+    parts = [np.ascontiguousarray(one).view(np.uint8).reshape(len(one), one.itemsize) for one in columns]
     return np.concatenate(parts, axis=1)
 
 
