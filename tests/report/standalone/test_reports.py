@@ -41,13 +41,13 @@ def test_a_results_folder_is_one_page_of_questions_answers_and_figures(tmp_path)
         store, "mlp_first", answer=answer, group="mlp", settings={"preset": "quick", "options": {}, "version": "1.2"}
     )
     publish(store, "older")
-    publish(store, "llm_none", answer=None, place=0)
+    publish(store, "none", answer=None, place=0, group="llm")
     text = results_report(store).decode()
     assert '<p class="answer">It is 0.5 [0.4, 0.6] &lt;b&gt;.</p>' in text
     assert "Seen &lt;i&gt;here&lt;/i&gt;." in text
     assert "preset quick, uqkd 1.2; 2 rows in tables/mlp_first.csv" in text
     heads = re.findall(r"<h2>(.*?)</h2>", text)
-    assert heads == ["Networks", "Language models", "Others"]
+    assert heads == ["Networks", "Language models", "Other studies"]
     images = re.findall(r"<img [^>]*>", text)
     assert len(images) == 3
     for image in images:

@@ -12,12 +12,14 @@ from typing import Any
 
 import pandas as pd
 
+from uqkd.errors import DataError
 from uqkd.report.figures import GROUPS
 from uqkd.report.page.audit import Comparisons, compared, comparisons, numbers
 from uqkd.report.page.tables import Table, first_rows
 from uqkd.store import Store
 
 OTHER = "own"  # group of studies that name no group, or one that is not known
+LAST = 1_000  # place of studies that name none
 PNG_HEADER = 24  # bytes, to the end of width and height
 LEAD = 320  # characters of a caption that stand open; what follows is folded
 STATEMENT = re.compile(r"(?<!\w)T(?:1[0-2]|[1-9])(?!\w)")
@@ -89,10 +91,21 @@ class Published:
 
 
 def published(store: Store) -> list[Published]:
-    """Every figure in the store: by layer, and in a layer in the order of the gallery."""
+    """Every figure in the store: by layer, and in a layer in the order of the gallery.
+
+    Raises
+    ------
+    DataError
+        What a study wrote cannot be read; names the file.
+    """
     files = [f"{room}/{file}" for room in ("figures", "tables") for file in store.folder.names(room)]
     abouts = [path for path in files if path.startswith("figures/") and path.endswith(".json")]
-    found = [_published(store, path.removeprefix("figures/").removesuffix(".json"), files) for path in abouts]
+    found = []
+    for path in abouts:
+        try:
+            found.append(_published(store, path.removeprefix("figures/").removesuffix(".json"), files))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as problem:
+            raise DataError(f"{path} of {store.root!r} cannot be read: {problem!r}. Run the study again.") from None
     layers = list(GROUPS)
     return sorted(found, key=lambda item: (layers.index(item.group), item.place, item.name))
 
@@ -164,9 +177,9 @@ def _published(store: Store, name: str, files: list[str]) -> Published:
         name,
         about["title"],
         about["caption"],
-        pd.read_csv(io.BytesIO(data[f"tables/{name}.csv"])),
+        pd.read_csv(io.BytesIO(data[main])) if (main := f"tables/{name}.csv") in data else pd.DataFrame(),
         tuple(sorted(own)),
-        about["place"],
+        about.get("place", LAST),
         group=group if group in GROUPS else OTHER,
         answer=said((about.get("answer") or {}).get("text") or ""),
         settings=about.get("settings") or {},
