@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -168,7 +169,7 @@ def digests(head: NDArray[np.uint8], *columns: Rows) -> list[bytes]:
 
 def head_of(columns: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
     """(n, w) bytes: the values of some columns of fixed width side by side; n may be 0."""
-    parts = [np.ascontiguousarray(one).view(np.uint8).reshape(len(one), one.itemsize) for one in columns]
+    parts = [np.ascontiguousarray(one).reshape(len(one), math.prod(one.shape[1:])).view(np.uint8) for one in columns]
     return np.concatenate(parts, axis=1)
 
 
