@@ -197,8 +197,7 @@ def test_numpy_numbers_are_the_same_parameters_as_python_numbers():
 def test_commit_costs_little_more_than_the_synced_writes(tmp_path):
     # Goal: 200 kB in at most 5 ms at the 99th percentile (make bench). Disks and processors differ, so what is checked is
     # our share over a bare write, sync, rename, sync of the same size: at most what pandas alone needs to make the Parquet
-    # bytes on this machine (0.65 of it seen, hashes and lock included); at the lower quartile, so that other work on the
-    # machine is not counted as ours.
+    # bytes on this machine (0.65 of it seen, hashes and lock included); the least of a hundred, for other work only ever adds.
     store = Store(tmp_path / "store")
     table = pd.DataFrame(seeds.generator("store", "commit").normal(size=(5000, 5)))
     table.columns = list("abcde")
@@ -215,7 +214,7 @@ def test_commit_costs_little_more_than_the_synced_writes(tmp_path):
         started = time.perf_counter()
         table.to_parquet(io.BytesIO(), compression="zstd", index=False)
         parquet.append(time.perf_counter() - started)
-    ours, bare, parquet = (np.quantile(times, 0.25) for times in (ours, bare, parquet))
+    ours, bare, parquet = map(min, (ours, bare, parquet))
     assert ours < bare + parquet
 
 
