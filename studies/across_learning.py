@@ -100,7 +100,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    about: Any = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 50}
+    about: Any = {"answer": answer(table), "caption": caption(table), "group": "across", "place": 50}
     figures.publish(run, plot(table), table=table, **about)
 
 
@@ -110,7 +110,7 @@ def distance(table: pd.DataFrame, k: int) -> pd.DataFrame:
     return rows.set_index("steps").sort_index()
 
 
-def answered(table: pd.DataFrame) -> Answer:
+def answer(table: pd.DataFrame) -> Answer:
     numbers, words = {}, []
     for k in (table.loc[table["k"] > 0, "k"].min(), SOFT):
         rows = distance(table, k)

@@ -146,7 +146,7 @@ def plot(found: pd.DataFrame) -> Figure:
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
     found = compared(table)
-    about: Any = {"answer": answered(found), "caption": caption(found, options), "group": "across", "place": 20}
+    about: Any = {"answer": answer(found), "caption": caption(found, options), "group": "across", "place": 20}
     figures.publish(run, plot(found), table=found, more={"teachers": table}, **about)
 
 
@@ -157,7 +157,7 @@ def tally(found: pd.DataFrame) -> pd.DataFrame:
     ).reindex(columns=list(SHOWN), fill_value=0)
 
 
-def answered(found: pd.DataFrame) -> Answer:
+def answer(found: pd.DataFrame) -> Answer:
     counts = tally(found)
     free = [m for m in counts.index if counts.loc[m, "hurts"] == 0 and counts.loc[m, "helps"] > 0]
     whole = found.groupby("method").size().max()

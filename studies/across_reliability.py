@@ -16,14 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uqkd.classify import Distillation, SeedDesign, distill, weigh
-from uqkd.estimators import (
-    half_width,
-    mean_and_error,
-    percent,
-    reliability_band,
-    reliability_curve,
-    signed_gap,
-)
+from uqkd.estimators import half_width, mean_and_error, percent, reliability_band, reliability_curve, signed_gap
 from uqkd.estimators.calibration.binned import ReliabilityCurve
 from uqkd.report import captions, figures
 from uqkd.report.answers import Answer, Number
@@ -105,9 +98,8 @@ def _curve(axis: Axes, rows: pd.DataFrame, style: dict, *, label: str, shaded: b
     whole = rows.assign(bin=np.digitize(rows["confidence"], edges), c=rows["confidence"] * rows["rows"],
                         a=rows["accuracy"] * rows["rows"])  # fmt: skip
     sums = whole.groupby("bin")[["c", "a", "rows"]].sum()
-    counts = np.maximum(1, np.round(sums["rows"] / rows["students"].iloc[0])).astype(
-        int
-    )  # students share their test rows
+    shared = np.round(sums["rows"] / rows["students"].iloc[0])  # students share their test rows
+    counts = np.maximum(1, shared).astype(int)
     sums, counts = sums[counts >= FEWEST_ROWS], counts[counts >= FEWEST_ROWS]
     said, right = ((sums[of] / sums["rows"]).to_numpy() for of in "ca")
     curve = ReliabilityCurve(said, right, counts.to_numpy())
@@ -124,7 +116,7 @@ def _curve(axis: Axes, rows: pd.DataFrame, style: dict, *, label: str, shaded: b
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    about: Any = {"answer": answered(table), "caption": caption(table), "group": "across", "place": 40}
+    about: Any = {"answer": answer(table), "caption": caption(table), "group": "across", "place": 40}
     figures.publish(run, plot(table), table=table, **about)
 
 
@@ -137,7 +129,7 @@ def gap(table: pd.DataFrame, name: str, who: str) -> tuple[float, float]:
     return mean, float(half_width(error, len(values)))
 
 
-def answered(table: pd.DataFrame) -> Answer:
+def answer(table: pd.DataFrame) -> Answer:
     numbers, told = {}, []
     for i, name in enumerate(table["data"].unique()):
         for who, short in ((PLAIN, "plain"), (SAMPLED, "sampled"), (LABELS, "labels")):

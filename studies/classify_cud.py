@@ -26,7 +26,7 @@ from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_target_factory, evaluate, network, published_recipe, task_cells
 from uqkd.testbeds.options import TaskOptions
 from uqkd.testbeds.tables import students_and_teacher
-from uqkd.testbeds.teachers import alike, by_teacher, less, over_teachers, side_by_side
+from uqkd.testbeds.teachers import alike, by_teacher, less, most_frequent, over_teachers, side_by_side
 
 SETTING = ("temperature", "weight")
 BY = ("data", "method")
@@ -45,12 +45,12 @@ class Options(TaskOptions):
     students: PositiveInt = 2  # of each teacher and setting
 
 
+PUBLISHED = ("banking77", "clinc150", "massive", "trec", "ag_news")
 BERT, SMALL = "google-bert/bert-base-uncased", "google/bert_uncased_L-4_H-256_A-4"  # 12L-768D and 4L-256D, as published
 
 PRESETS = {
     "quick": Options(),
-    "paper": Options(tasks=("banking77", "clinc150", "massive", "trec", "ag_news"), texts=(BERT, SMALL), rates=(3e-3, 5e-5),
-                     tokenizer=BERT, steps=9_000),
+    "paper": Options(tasks=PUBLISHED, texts=(BERT, SMALL), rates=(3e-3, 5e-5), tokenizer=BERT, steps=9_000),
     "full": Options(tasks=("digits", "intents:30", "intents:150"), temperatures=(1.0, 2.0, 4.0, 8.0), weights=(0.5, 0.8, 1.0),
                     replicates=20, steps=3_000),
 }  # fmt: skip
@@ -65,11 +65,8 @@ def cells(options: Options) -> list[dict]:
 def measure(cell: dict) -> pd.DataFrame:
     """All students of one teacher: at each temperature and weight those of every method in one pass."""
     task, (of_teacher, of_students), replicate = task_of(cell), cell["networks"], cell["replicate"]
-    recipe, each, methods = (
-        published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"]),
-        cell["students"],
-        cell["methods"],
-    )
+    recipe = published_recipe(steps=cell["steps"], batch=cell["batch"], lr=cell["lr"])
+    each, methods = cell["students"], cell["methods"]
     views = cached_target_factory(task, network=of_teacher, recipe=recipe, replicate=replicate)
     right = float((views.probabilities.argmax(axis=1) == views.labels).mean())
     targets = side_by_side([views.targets(method) for method in methods], each)
@@ -105,7 +102,7 @@ def means(best: pd.DataFrame) -> pd.DataFrame:
     found = over_teachers(each, BY).rename(columns={"half_width": "value_half_width"})
     apart = less(each, each[each["method"] == PLAIN], by=BY, on=["data"]).drop(columns=["standard_error", "teachers"])
     settings = best.drop_duplicates([*BY, "replicate"]).groupby(list(BY), sort=False)
-    about = settings[["fired", "training_accuracy"]].mean().join(settings[list(SETTING)].agg(_most_frequent))
+    about = settings[["fired", "training_accuracy"]].mean().join(settings[list(SETTING)].agg(most_frequent))
     return found.merge(apart, on=[*BY, "measure"]).merge(about.reset_index(), on=list(BY))
 
 
@@ -138,20 +135,14 @@ def main(options: Options, run: Run) -> None:
     figures.publish(run, plot(found), table=found, **said, more={"grid": table}, group="classify", place=410)
 
 
-def _most_frequent(values: pd.Series) -> Any:
-    return values.mode().iloc[0]
-
-
-PARTS = {"clip": "W-Clip", "shape": "DUS", "cud": "DUS + W-Clip", "scale": "teacher, temperature"}
-MEASURES = {"accuracy": ("+.1f", 100.0), "nll": ("+.3f", 1.0), "nll_scaled": ("+.3f", 1.0), "ece": ("+.3f", 1.0)}
-
-
 def answer(found: pd.DataFrame) -> Answer | None:
     """Of each part its accuracy (in points) and likelihood less plain distillation's, on each task."""
+    parts = {"clip": "W-Clip", "shape": "DUS", "cud": "DUS + W-Clip", "scale": "teacher, temperature"}
+    forms = {"accuracy": ("+.1f", 100.0), "nll": ("+.3f", 1.0), "nll_scaled": ("+.3f", 1.0), "ece": ("+.3f", 1.0)}
     names, rows = found["data"].unique(), found.set_index(["data", "method", "measure"])
     numbers: dict[str, Number | None] = {}
-    for (n, name), (part, method) in product(enumerate(names), PARTS.items()):
-        for measure, (form, unit) in MEASURES.items():
+    for (n, name), (part, method) in product(enumerate(names), parts.items()):
+        for measure, (form, unit) in forms.items():
             known = (name, method, measure) in rows.index
             d, reach = (np.nan, np.nan)
             if known:

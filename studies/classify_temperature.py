@@ -25,6 +25,7 @@ from uqkd.testbeds.cells import data_label, task_of
 from uqkd.testbeds.classification import cached_teacher, cell_recipe, evaluate, image_cell, network
 from uqkd.testbeds.options import PUBLISHED_IMAGES, ImageOptions
 from uqkd.testbeds.tables import students_and_teacher
+from uqkd.testbeds.teachers import by_teacher, over_teachers
 
 # mixed, weight of the teacher
 METHODS = {"KD": (False, 1.0), "KD + mixup": (True, 1.0), "KD + mixup + CE": (True, 0.8)}
@@ -69,20 +70,6 @@ def measure(cell: dict) -> pd.DataFrame:
     return students_and_teacher(evaluate(students, task), evaluate(teacher, task), **about)
 
 
-def by_teacher(table: pd.DataFrame) -> pd.DataFrame:
-    """Each teacher's own numbers, and the means of its students."""
-    return table.groupby([*BY, "measure", "who", "replicate"], sort=False)["value"].mean().reset_index()
-
-
-def means(each: pd.DataFrame) -> pd.DataFrame:
-    """Means over teachers of their students, with intervals, and of the teachers themselves."""
-    keys = [*BY, "measure"]
-    students = each[each["who"] == "student"].groupby(keys, sort=False)["value"]
-    found = students.agg(value="mean", teachers="count", standard_error="sem")
-    found["of_teacher"] = each[each["who"] == "teacher"].groupby(keys, sort=False)["value"].mean()
-    return found.assign(half_width=half_width(found["standard_error"], found["teachers"])).reset_index()
-
-
 SHOWN = {"ece": "ECE", "nll_scaled": "NLL, own temperature", "signed_gap": "confidence − accuracy"}
 
 
@@ -111,7 +98,7 @@ def plot(found: pd.DataFrame) -> Figure:
 def trends(each: pd.DataFrame) -> pd.DataFrame:
     """Change per doubling of T, from T = 1 on, of each teacher's students: mean and interval over teachers."""
     rows = []
-    students = each[(each["who"] == "student") & (each["temperature"] >= 1)]
+    students = each[each["temperature"] >= 1]
     for (method, measure), part in students.groupby(["method", "measure"], sort=False):
         slopes = [np.polyfit(np.log2(one["temperature"]), one["value"], 1)[0] for _, one in part.groupby("replicate")]
         slope, error = mean_and_error(slopes)
@@ -122,8 +109,8 @@ def trends(each: pd.DataFrame) -> pd.DataFrame:
 
 def main(options: Options, run: Run) -> None:
     table = run.cells(cells(options), measure)
-    each = by_teacher(table)
-    found, slopes = means(each), trends(each)
+    each = by_teacher(table, BY)
+    found, slopes = over_teachers(each, BY), trends(each)
     more = {"trends": slopes, "students": table}
     said: Any = {"caption": caption(found, slopes, options), "answer": answer(each)}
     figures.publish(run, plot(found), table=found, **said, more=more, group="classify", place=440)
@@ -138,11 +125,7 @@ def answer(each: pd.DataFrame) -> Answer | None:
     each = with_confidence(each)
     numbers: dict[str, Number | None] = {}
     of, temperatures = trends(each).set_index(["method", "measure"]), sorted(each["temperature"].unique())
-    students = (
-        each[each["who"] == "student"]
-        .set_index(["method", "measure", "temperature", "replicate"])["value"]
-        .sort_index()
-    )
+    students = each.set_index(["method", "measure", "temperature", "replicate"])["value"].sort_index()
     above = [t for t in temperatures if t > 1]
     if 1.0 not in temperatures or not above:
         return None
@@ -179,7 +162,7 @@ def answer(each: pd.DataFrame) -> Answer | None:
 def with_confidence(each: pd.DataFrame) -> pd.DataFrame:
     """Beside confidence − accuracy and accuracy their sum."""
     gap, right = (each[each["measure"] == name] for name in ("signed_gap", "accuracy"))
-    both = gap.merge(right, on=[*BY, "who", "replicate"], suffixes=("", "_right"))
+    both = gap.merge(right, on=[*BY, "replicate"], suffixes=("", "_right"))
     both = both.assign(measure="confidence", value=both["value"] + both["value_right"])
     return pd.concat([each, both[each.columns]], ignore_index=True)
 

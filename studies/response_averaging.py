@@ -75,9 +75,7 @@ def fits(table: pd.DataFrame) -> pd.DataFrame:
     for (name, alpha), group in table.groupby(["data", "alpha"], sort=False):
         numbers = group["k"].to_numpy(), group["simulated"].to_numpy(), group["standard_error"].to_numpy()
         power = fit_power_law(*numbers)
-        law = fit_averaging_law(
-            *numbers, proportional=True
-        )  # every k has students of its own, so their variances are independent
+        law = fit_averaging_law(*numbers, proportional=True)  # every k has students of its own: independent variances
         unit = float(group["predicted"].iloc[0] * group["k"].iloc[0])  # the slope that T1 predicts
         values = {"exponent": (power.exponent_interval, 1.0), "floor": (law.floor_interval, unit)}
         values |= {"slope": (law.slope_interval, unit)}

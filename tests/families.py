@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SHARED = {
     "vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64,
     "initializer_range": 0.2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3,
@@ -44,6 +46,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "Mamba-2": ("Mamba2", {**STATES, "num_heads": 4, "head_dim": 32, "n_groups": 1, "chunk_size": 8}),
 }
 
+
+# One of each kind of code that a family goes through: plain attention with other names and shapes, windows and capped logits, a
+# class of transformers inside vLLM, states in place of attention, and what vLLM refuses. `make test-wide` takes the others too.
+REPRESENTATIVE = ("GPT-2", "Gemma 2", "SmolLM3", "Mamba-2", "Mamba")
+CASES = [pytest.param(name, marks=() if name in REPRESENTATIVE else pytest.mark.wide) for name in FAMILIES]
 
 _CONFIGS = {"Gemma3": "Gemma3TextConfig"}  # where it is not `<stem>Config`
 

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LONGEST_FILE, LONGEST_STUDY, MEDIAN_STUDY = 320, 240, 190  # lines; of a study some forty state its answer
+LONGEST_FILE, LONGEST_STUDY, MEDIAN_STUDY = 320, 240, 140  # lines; the last without those that state answer and caption
 LARGEST_ROOM = 13  # entries: some twelve, and `__init__`
 PRIVATE_WORDS = {  # what was said before → the field's term, as in CONTRIBUTING
     "Bed": "Testbed", "bed": "testbed", "clan": "group", "clans": "groups", "members": "entities",
@@ -42,6 +42,12 @@ def tracked(*patterns: str) -> list[Path]:
 
 def lines(file: Path) -> int:
     return len(file.read_text(encoding="utf-8").splitlines())
+
+
+def stated(study: Path) -> int:
+    """Lines of the functions that put a study's table into words: some forty in most."""
+    functions = [one for one in ast.parse(study.read_text(encoding="utf-8")).body if isinstance(one, ast.FunctionDef)]
+    return sum(f.end_lineno - f.lineno + 1 for f in functions if f.name in ("answer", "caption"))  # type: ignore[operator]
 
 
 def defined(tree: ast.Module) -> list[tuple[str, int, bool]]:
@@ -103,7 +109,7 @@ def test_no_file_is_longer_than_a_sitting():
 def test_a_study_reads_like_a_page():
     studies = [file for file in tracked("studies/*.py") if file.parent.name == "studies"]
     assert [f"{f.name}: {lines(f)}" for f in studies if lines(f) > LONGEST_STUDY] == []
-    assert median(lines(f) for f in studies) <= MEDIAN_STUDY
+    assert median(lines(f) - stated(f) for f in studies) <= MEDIAN_STUDY
 
 
 def test_a_room_holds_some_twelve_entries():

@@ -26,7 +26,7 @@ def temperatures(sign):
         found = {"accuracy": right, "signed_gap": sure - right, "ece": 0.1 + part, "ece_scaled": 0.05 + 0.001 * e * t}
         for measure, value in found.items():
             about = {"data": "d", "method": method, "temperature": t, "measure": measure, "replicate": replicate}
-            rows += [{**about, "who": who, "value": value} for who in ("student", "teacher")]
+            rows.append({**about, "value": value})
     return pd.DataFrame(rows)
 
 

@@ -8,6 +8,7 @@ needs. Methods are compared teacher by teacher, and their students begin alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,17 @@ def by_teacher(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     found = students.agg(value="mean", students="count").reset_index()
     teachers = table[table["who"] == "teacher"].groupby(keys, sort=False)["value"].first().rename("of_teacher")
     return found.merge(teachers.reset_index(), on=keys, how="left")
+
+
+def most_frequent(values: pd.Series) -> Any:
+    """The value that most rows have, as the setting that most teachers choose.
+
+    Examples
+    --------
+    >>> most_frequent(pd.Series(["soft", "hard", "soft"]))
+    'soft'
+    """
+    return values.mode().iloc[0]
 
 
 def over_teachers(each: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

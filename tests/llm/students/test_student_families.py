@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, PARTS, check_docs, save_family
+from families import CASES, FAMILIES, PARTS, check_docs, save_family
 from safetensors import safe_open
 
 from uqkd.errors import OptionError
@@ -208,7 +208,7 @@ def outcomes(tiny, make_model, tmp_path_factory) -> Outcomes:
 
 @pytest.mark.parametrize("kind", TAUGHT)
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CASES)
 def test_each_family_learns_is_saved_and_read_again_or_is_refused_in_one_line(outcomes, family, tied, kind):
     seen = outcomes.trained(family, tied, kind)
     if seen.refused:
@@ -228,7 +228,7 @@ def test_each_family_learns_is_saved_and_read_again_or_is_refused_in_one_line(ou
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CASES)
 def test_vllm_answers_as_transformers_does_or_refuses_in_one_line(outcomes, family):
     for kind, seen in outcomes.served(family).items():
         if seen.refused:
@@ -259,7 +259,7 @@ def table(outcomes) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 @pytest.mark.engine
 def test_the_table_in_the_docs_is_what_is_seen(outcomes):
     check_docs(table(outcomes))

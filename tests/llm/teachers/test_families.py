@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, PARTS, check_docs, save_family
+from families import CASES, FAMILIES, PARTS, check_docs, save_family
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -144,7 +144,7 @@ def outcome(make_model, tmp_path_factory) -> Callable[[str, str], Seen]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CASES)
 def test_each_family_draws_what_its_model_says_or_is_refused_in_one_line(outcome, family, engine):
     seen = outcome(family, engine)
     if seen.refused:
@@ -192,7 +192,7 @@ def architecture(stem: str) -> str:
     return "GPT2LMHeadModel" if stem == "GPT2" else f"{stem}ForCausalLM"
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 @pytest.mark.engine
 def test_the_table_in_the_docs_is_what_is_seen(outcome):
     check_docs(table(outcome))

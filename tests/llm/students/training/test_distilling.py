@@ -318,7 +318,14 @@ def contents(root):
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("trainer", "lora"),
-    [("sequential", "no"), ("sequential", "all"), ("sequential", "last"), ("stacked", "all"), ("stacked", "last")],
+    [
+        ("sequential", "no"),
+        ("stacked", "last"),
+        *(
+            pytest.param(*both, marks=pytest.mark.wide)
+            for both in (("sequential", "all"), ("sequential", "last"), ("stacked", "all"))
+        ),
+    ],
 )
 def test_ten_kills_end_with_the_same_bytes(base, bank, tmp_path, trainer, lora):
     """SIGKILL after one to three steps, ten times; what is finished is not trained again, and nothing differs in the end."""

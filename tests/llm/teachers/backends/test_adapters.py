@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, save_family
+from families import CASES, save_family
 
 from uqkd import seeds
 from uqkd.errors import DataError, OptionError, WorkerError
@@ -88,7 +88,7 @@ def architecture(path):
 
 @pytest.mark.slow
 @pytest.mark.engine
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CASES)
 def test_adapters_and_their_model_answer_through_one_engine(family, make_model, tmp_path, starts):
     """R9: adapters could not be measured with vLLM at all."""
     base = save_family(family, tmp_path / "base", make_model)
