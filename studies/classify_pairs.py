@@ -7,7 +7,7 @@ a teacher; between them the teacher is corrected where it is lost, and heard whe
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import cycle, product
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -83,12 +83,14 @@ def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(2, 3, height=2.1, sharex=True)
     teachers = found["teacher"].unique()
     for axis, (measure, label) in zip(axes.ravel(), SHOWN.items(), strict=True):
-        for teacher, style in zip(teachers, figures.series_styles(len(teachers)), strict=True):
+        for teacher, style, line in zip(
+            teachers, figures.series_styles(len(teachers)), cycle((":", "--", "-.")), strict=False
+        ):
             rows = found[(found["measure"] == measure) & (found["teacher"] == teacher)].sort_values("floor")
             name, of_teacher = PurePath(teacher).name, rows["of_teacher"].iloc[0]
             figures.points(axis, rows, "floor", y="value", students="teachers", label=f"students of {name}", **style)
             axis.plot(rows["floor"], rows["value"], color=style["color"], linewidth=0.8, alpha=0.6)
-            axis.axhline(of_teacher, color=style["color"], linestyle=":", linewidth=1.2, label=f"{name} itself")
+            axis.axhline(of_teacher, color=style["color"], linestyle=line, linewidth=1.2, label=f"{name} itself")
         axis.set_title(label)
     for axis in axes[-1]:
         axis.set_xlabel("c")

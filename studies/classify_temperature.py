@@ -77,16 +77,16 @@ def plot(found: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(1, len(SHOWN), height=3.0, sharex=True)
     wide = found.pivot(index=["method", "temperature"], columns="measure", values=["value", "half_width", "of_teacher"])
     for axis, (measure, label) in zip(axes[0], SHOWN.items(), strict=True):
-        for method, colour in zip(METHODS, figures.colours(len(METHODS)), strict=True):
+        for method, style in zip(METHODS, figures.series_styles(len(METHODS)), strict=True):
             rows = wide.loc[method].sort_index()
             x, y = rows["value", "accuracy"], rows["value", measure]
             bars = {"xerr": rows["half_width", "accuracy"], "yerr": rows["half_width", measure]}
-            joined = {"fmt": "o-", "linewidth": 0.8, "elinewidth": 0.8, "capsize": None}
-            figures.intervals(axis, x, y, **bars, **joined, color=colour, label=method)
+            joined = {"fmt": f"{style['fmt']}-", "linewidth": 0.8, "elinewidth": 0.8, "capsize": None}
+            figures.intervals(axis, x, y, **bars, **{**style, **joined}, label=method)
             if method == "KD":  # the order along the others is the same
                 for at, aside in ((0, (-4, -9)), (-1, (4, 3))):
                     text, where = f"T={rows.index[at]:g}", (x.iloc[at], y.iloc[at])
-                    axis.annotate(text, where, aside, textcoords="offset points", fontsize=7, color=colour)
+                    axis.annotate(text, where, aside, textcoords="offset points", fontsize=7, color=style["color"])
         teacher = wide["of_teacher"].iloc[0]
         axis.plot(teacher["accuracy"], teacher[measure], "k*", ms=7, label="the teachers")
         axis.set(xlabel="accuracy", title=label)

@@ -111,10 +111,9 @@ def plot(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
         axis.plot(curve["temperature"], curve["G_p"], ":", color="0.3", label="teacher, $G_p(T)$", zorder=4)
         axis.set(title=f"k = {k}", ylim=(-0.04, 1.0))
     axes[0, 0].set_ylabel("Gini variance")
-    for (target, label), colour in zip(
-        (("its temperature", "teacher as sampled"), ("temperature 1", "teacher at T = 1")), colours[2:], strict=True
-    ):
-        for k, marker in zip((ks[0], ks[-1]), "os", strict=True):
+    targets = (("its temperature", "teacher as sampled"), ("temperature 1", "teacher at T = 1"))
+    for ((target, label), colour), markers in zip(zip(targets, colours[2:], strict=True), ("os", "^D"), strict=True):
+        for k, marker in zip((ks[0], ks[-1]), markers, strict=True):
             _points(axes[1, 0], table, f"{KL} {target}", k=k, color=colour, fmt=marker, label=f"k = {k}: {label}")
     axes[1, 0].set(ylabel="KL(teacher‖student), nats")
     axes[1, 0].set_ylim(bottom=0.0)

@@ -152,13 +152,13 @@ def groups(parts: pd.DataFrame) -> dict[str, float]:
 def bars(axis: Axes, table: pd.DataFrame) -> None:
     """One stacked bar per setting; a negative estimate hangs below zero."""
     settings = list(table.groupby(["alpha", "k"], sort=False))
-    kinds = list(groups(settings[0][1]))
-    palette = dict(zip(kinds, [*figures.colours(4), "0.45", "0.75"], strict=True))
+    shades = dict(zip(groups(settings[0][1]), [*figures.colours(4), "0.45", "0.75"], strict=True))
+    hatches = dict(zip(shades, ("", "////", "....", "xxxx", "", ""), strict=True))  # told apart in grey too
     for place, (_, parts) in enumerate(settings):
         up = down = 0.0
         for kind, value in groups(parts).items():
-            label = kind if place == 0 else None
-            axis.bar(place, value, bottom=up if value >= 0 else down, color=palette[kind], width=0.7, label=label)
+            look = {"color": shades[kind], "hatch": hatches[kind], "edgecolor": "white", "width": 0.7}
+            axis.bar(place, value, bottom=up if value >= 0 else down, label=kind if place == 0 else None, **look)
             up, down = up + max(value, 0.0), down + min(value, 0.0)
     axis.set_xticks(range(len(settings)), labels=[str(k) for (_, k), _ in settings])
     alphas = [alpha for (alpha, _), _ in settings]
