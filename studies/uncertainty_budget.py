@@ -157,7 +157,7 @@ def bars(axis: Axes, table: pd.DataFrame) -> None:
     for place, (_, parts) in enumerate(settings):
         up = down = 0.0
         for kind, value in groups(parts).items():
-            look = {"color": shades[kind], "hatch": hatches[kind], "edgecolor": "white", "width": 0.7}
+            look: dict[str, Any] = {"color": shades[kind], "hatch": hatches[kind], "edgecolor": "white", "width": 0.7}
             axis.bar(place, value, bottom=up if value >= 0 else down, label=kind if place == 0 else None, **look)
             up, down = up + max(value, 0.0), down + min(value, 0.0)
     axis.set_xticks(range(len(settings)), labels=[str(k) for (_, k), _ in settings])
