@@ -144,7 +144,7 @@ def answer(table: pd.DataFrame) -> Answer | None:
         "count": Number.exact(count, "d"), "correlation": Number.exact(float(correlation), "g"),
         "difference": Number.exact(close, "g"), "times": measured.ratio(pairs, apart, ".1f", shows="limits"),
     }  # fmt: skip
-    more = {"above": "more", "below": "less than they do", "open": "nothing that is sure"}[
+    more = {"above": "smaller differences", "below": "less than they do", "open": "nothing that is sure"}[
         measured.side(numbers["gain"])
     ]
     sentence = (

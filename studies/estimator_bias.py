@@ -137,7 +137,11 @@ def answer(table: pd.DataFrame) -> Answer | None:
         numbers[name] = measured.positive(row["simulated"], row["standard_error"], ".0f" if at == few else ".1f")
     mean = measured.pooled(unbiased["simulated"], unbiased["standard_error"])
     numbers["unbiased"] = measured.mean(*mean, ".3f", shows="limits")
-    above = {"above": "no: it reports", "below": "no, it is too small:", "open": "it cannot be told from the truth:"}
+    above = {
+        "above": "no: student means vary by",
+        "below": "no, student means vary too little:",
+        "open": "student means cannot be told from the truth:",
+    }
     right = "is right on average" if measured.agree(numbers["z"]) else "is not right either"
     sentence = (
         f"{above[measured.side(numbers['times'], 1.0)]} {{times}} times the truth from {{few}} answers per prompt on {worst}, "

@@ -43,10 +43,12 @@ def test_the_examples_run_and_measure_what_theory_says(capsys):
     assert 0 < found.inter < found.intra  # all learn from one distribution: most of their doubt is their own
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(
+    scope="module", params=["smollm2-6layers", pytest.param("smollm2-135m-instruct", marks=pytest.mark.wide)]
+)
+def folder(request, tmp_path_factory):
     """A folder as a reader of the README has it, with images and texts of one's own."""
-    folder = reader_folder(tmp_path_factory.mktemp("readme"))
+    folder = reader_folder(tmp_path_factory.mktemp("readme"), model=request.param)
     save_images_and_texts(folder)
     return folder
 
@@ -109,12 +111,14 @@ def test_a_student_is_used_as_the_readme_says(folder, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("study", re.findall(r"\]\(docs/(\w+)\.png\)", TEXT))
-def test_the_picture_is_what_the_study_draws(folder, study):
+def test_the_picture_is_what_the_study_draws(tmp_path, study):
     """Pixel by pixel, under the pinned versions, to one of 256 levels: the last bit of a sum differs between processors, and
     a rounded shade with it. A stale picture moves lines and letters, by a hundred levels."""
     words = [sys.executable, "-m", "uqkd", "study", study, "--out", "picture"]
-    subprocess.run(words, cwd=folder, check=True, capture_output=True)
-    fresh, shown = (plt.imread(path) for path in (folder / f"picture/figures/{study}.png", ROOT / f"docs/{study}.png"))
+    subprocess.run(words, cwd=reader_folder(tmp_path), check=True, capture_output=True)
+    fresh, shown = (
+        plt.imread(path) for path in (tmp_path / f"picture/figures/{study}.png", ROOT / f"docs/{study}.png")
+    )
     np.testing.assert_allclose(fresh, shown, rtol=0, atol=1.01 / 255)
 
 
