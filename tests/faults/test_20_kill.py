@@ -18,7 +18,7 @@ KILLS = int(os.environ.get("UQKD_KILLS", "5"))  # of the whole command, 1-3 s ea
 STORE_KILLS = max(150, KILLS)  # of a writer alone, 20 ms each
 REAL = Path(__file__).parents[2] / "studies" / "teacher_noise.py"
 NETWORKS = REAL.with_name("mlp_response_averaging.py")
-FEW = "--set replicates=24 --set alphas=[0.1,0.5] --set ks=[1,2,4,8]".split()
+FEW = ["--set", "replicates=24", "--set", "alphas=[0.1,0.5]", "--set", "ks=[1,2,4,8]"]
 COMMANDS = {  # what is killed, and how often: a study of many quick cells, and real ones with their figures and their page
     "toy_study": (("study", TOY, "--workers", 2, "--set", "pause_s=0.02", "--out"), KILLS),
     "teacher_noise": (("study", REAL, "--workers", 2, "--out"), max(2, KILLS // 20)),
