@@ -21,6 +21,7 @@ from markers import (  # noqa: F401  hooks
     pytest_runtest_call,
     pytest_runtest_logreport,
     pytest_runtest_setup,
+    pytest_runtest_teardown,
     pytest_terminal_summary,
     pytest_unconfigure,
 )

@@ -33,6 +33,7 @@ RECORD = "UQKD_RECORD_DURATIONS"  # set by `make durations`
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _started: list[tuple[str, str]] = []  # (marker, what) of the test that runs
 _long: list[tuple[float, str]] = []
+_aside = {"modules": 0, "objects": 0}  # as of the last time that the heap was set aside
 _took: Counter[str] = Counter()  # seconds by test, with what was set up for it
 
 
@@ -145,9 +146,21 @@ def record(took: Mapping[str, float]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Set aside what was imported: a collection of garbage by statsmodels or vLLM goes through all of it otherwise, in 0.4 s."""
+    """Set aside what was imported: a collection of garbage by statsmodels or vLLM goes through all of it otherwise, in a second."""
+    _set_aside()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The same after a file of tests that imported much more, or whose engine took back what was set aside as it ended."""
+    other_file = nextitem is not None and nextitem.path != item.path
+    if other_file and (len(sys.modules) > _aside["modules"] + 100 or gc.get_freeze_count() < _aside["objects"]):
+        _set_aside()
+
+
+def _set_aside() -> None:
     gc.collect()
     gc.freeze()
+    _aside.update(modules=len(sys.modules), objects=gc.get_freeze_count())
 
 
 def pytest_unconfigure() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from uqkd.errors import DataError
-from uqkd.estimators import LEVEL, half_width, two_way_mean
+from uqkd.estimators import LEVEL, adjusted_p_values, half_width, two_way_mean
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,6 @@ def paired_differences(
     ('below', -0.5)
     """
     from scipy import stats
-    from statsmodels.stats.multitest import multipletests
 
     lines: list[dict[str, Any]] = []
     for method, table in values.items():
@@ -90,7 +89,7 @@ def paired_differences(
             if apart_error > 0:
                 line["p"] = float(2 * stats.t.sf(abs(apart) / apart_error, teachers - 1))
     counted = [line for line in lines if line["method"] in tested and np.isfinite(line["p"])]
-    adjusted = multipletests([line["p"] for line in counted], method="holm")[1] if counted else []
+    adjusted = adjusted_p_values([line["p"] for line in counted]) if counted else []
     for line, p in zip(counted, adjusted, strict=True):
         line["p_holm"] = float(p)
         if p <= 1 - level:
