@@ -91,7 +91,7 @@ paper: $(READY)
 	latexmk -cd -pdf -silent -interaction=nonstopmode -halt-on-error paper/main.tex
 
 faults: $(READY) .real/ready
-	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/test_seeds.py tests/theory/checks/test_false_alarms.py
+	UQKD_KILLS=500 UQKD_UNITS=1000000 UQKD_FAULTS=full $(BIN)/python -m pytest tests/faults tests/stacked tests/classify/projections tests/test_seeds.py tests/theory/checks/test_false_alarms.py
 
 clean:
 	rm -rf .venv .real $(OUT) site paper/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

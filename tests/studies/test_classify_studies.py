@@ -353,11 +353,11 @@ def test_trends_are_per_doubling_and_over_teachers():
     ]
     rows += [("d", "KD", t, r, "teacher", 0, "ece", 0.1 * r) for t in (0.5, 1.0, 2.0, 8.0) for r in range(2)]
     columns = ["data", "method", "temperature", "replicate", "who", "student", "measure", "value"]
-    each = temperature.by_teacher(pd.DataFrame(rows, columns=columns))
+    each = temperature.by_teacher(pd.DataFrame(rows, columns=columns), temperature.BY)
     trend = temperature.trends(each).iloc[0]
     assert trend["per_doubling"] == pytest.approx(0.015)
     assert trend["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.005)
-    found = temperature.means(each).set_index("temperature").loc[8.0]
+    found = temperature.over_teachers(each, temperature.BY).set_index("temperature").loc[8.0]
     assert (found["value"], found["teachers"]) == (pytest.approx(0.045), 2)
     assert found["of_teacher"] == pytest.approx(0.05)
     assert found["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.015)
