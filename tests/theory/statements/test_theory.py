@@ -171,6 +171,13 @@ def test_t6_t7_estimated_label_against_quadrature():
     np.testing.assert_allclose(theory.estimated_label_variance([h], k), [value], rtol=1e-5)  # 4,000 midpoints: 1.5e-6
 
 
+@pytest.mark.parametrize(("head", "k", "least"), [("carried", 1, 2), ("carried", 0, 2), ("targets", 0, 1)])
+def test_t3_coverage_of_too_few_responses_is_refused(head, k, least):
+    """One response has no spread within a prompt: there is no degree of freedom, not one."""
+    with pytest.raises(OptionError, match=f"head '{head}' needs k >= {least} responses per prompt; got k={k}"):
+        theory.interval_coverage(X, X[:1], head, k)
+
+
 def test_t9_by_hand():
     """One column of ones: the bootstrap variance of a mean is Σe²/(n·drawn)."""
     residual = np.array([1.0, -2.0, 0.5, 0.5])

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from uqkd.checking.arrays import shaped
-from uqkd.errors import one_of
+from uqkd.errors import OptionError, one_of
 from uqkd.estimators.intervals.level import LEVEL
 from uqkd.theory.statements.design import HEADS, Design
 
@@ -148,7 +148,7 @@ def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, leve
     head : str
         As in `reported_variance`.
     k : int
-        Responses averaged per prompt.
+        Responses averaged per prompt, >= 1; the head "carried" has a spread within prompts from k = 2 on.
     level : float
         Nominal level of mean ± z·√(reported variance).
 
@@ -159,17 +159,25 @@ def interval_coverage(X: ArrayLike, X_new: ArrayLike, head: str, k: int, *, leve
         head's degrees of freedom: a fresh response misses the student's mean by the teacher's noise and by the student's
         own error, and the head's variance is an estimate independent of both. Exact for Gaussian noise.
 
+    Raises
+    ------
+    OptionError
+        Too few responses for the head.
+
     Examples
     --------
     >>> X = np.ones((1000, 1))
     >>> interval_coverage(X, X[:1], "carried", 4).round(3), interval_coverage(X, X[:1], "targets", 4).round(3)
     (array([0.95]), array([0.673]))
     """
+    least = 2 if one_of("head", head, HEADS) == "carried" else 1
+    if k < least:
+        raise OptionError(f"interval_coverage of head {head!r} needs k >= {least} responses per prompt; got k={k}.")
     share, design = reported_variance(head, 1.0, k), Design.of(X)
     rows, width = design.X.shape
     dof = {"point": 1, "targets": rows - width, "responses": rows * k - width, "carried": rows * (k - 1)}[head]
     reach = stats.norm.isf((1 - level) / 2) * np.sqrt(share / (1.0 + design.leverage_at(X_new) / k))
-    return np.asarray(2 * stats.t.cdf(reach, max(dof, 1)) - 1)
+    return np.asarray(2 * stats.t.cdf(reach, dof) - 1)
 
 
 def bootstrap_variance(X: ArrayLike, residual: ArrayLike, X_new: ArrayLike, *, drawn: int) -> Array:
