@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))  # the paper is no part of the package
 from paper.__main__ import definitions, named  # noqa: E402
 from paper.cells import CELLS  # noqa: E402
 from paper.results import PaperError, Results  # noqa: E402
+from uqkd.estimators.weighting.exact_variance import graybill_deal_variance  # noqa: E402
 from uqkd.theory.statements import graybill_deal_ratio  # noqa: E402
 from uqkd.theory.statements.medoid import medoid_distribution  # noqa: E402
 
@@ -137,6 +138,30 @@ def test_without_orthonormal_embeddings_the_rarest_answer_can_gain():
 @pytest.mark.parametrize(("k", "loses"), [(8, True), (9, True), (10, True), (11, False), (12, False)])
 def test_plug_in_weights_lose_to_a_much_better_source_up_to_ten_draws(k, loses):
     assert (graybill_deal_ratio(k, 3000.0) > 1.0) == loses
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "wins"),
+    [
+        (11, 11, True), (10, 11, False), (10, 18, True), (18, 10, False), (19, 10, True), (9, 60, True), (60, 9, False),
+        (4, 25, True), (4, 24, False),
+    ],
+)  # fmt: skip
+def test_unequal_samples_win_far_out_where_t7_says(better, worse, wins):
+    """Against the better source, whose sample has size `better`, as the other's variance grows: (k1 − 3)(k2 − 9) >= 16."""
+    assert ((better - 3) * (worse - 9) >= 16) == wins
+    for ratio in (1000.0, 3000.0):  # the least departure, 8e-7, is a hundred times the error of the quadrature
+        far = graybill_deal_variance(
+            [better, worse], [better, ratio * worse]
+        )  # variances of the means: 1 and the ratio
+        assert (far < 1.0) == wins
+
+
+@pytest.mark.parametrize(("second", "always"), [(18, False), (19, True), (20, True)])
+def test_ten_draws_suffice_where_the_other_source_has_nineteen(second, always):
+    ratios = np.exp(np.linspace(-7, 7, 15))
+    variances = [graybill_deal_variance([10, second], [10.0, r * second]) / min(1.0, r) for r in ratios]
+    assert (max(variances) < 1.0) == always
 
 
 @pytest.mark.slow
