@@ -150,7 +150,7 @@ class SmallNoise:
             raise OptionError(f"inter_student_variance needs k >= 1 responses; got k={k}.")
         if not (np.isfinite(noise_var) and noise_var >= 0):
             raise VarianceError(f"noise_var must be finite and >= 0; got {noise_var}.")
-        return self.floor + noise_var / k * (self.sensitivity + self.covariance)
+        return np.asarray(self.floor + noise_var / k * (self.sensitivity + self.covariance))
 
 
 def small_noise(
