@@ -15,7 +15,7 @@ from uqkd.store.durable import LocalFolder
 from uqkd.store.unit_index import UnitIndex
 from uqkd.store.units import fault_of
 
-UNITS = int(os.environ.get("UQKD_UNITS", "100000"))  # `make faults` asks for the full million
+UNITS = int(os.environ.get("UQKD_UNITS", "30000"))  # `make faults` asks for the full million
 SECONDS_PER_MILLION = 8.0  # "in seconds"; 1.5 to 3 s seen on two busy cores, loose or packed
 
 
