@@ -43,12 +43,10 @@ def test_the_examples_run_and_measure_what_theory_says(capsys):
     assert 0 < found.inter < found.intra  # all learn from one distribution: most of their doubt is their own
 
 
-@pytest.fixture(
-    scope="module", params=["smollm2-6layers", pytest.param("smollm2-135m-instruct", marks=pytest.mark.wide)]
-)
-def folder(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A folder as a reader of the README has it, with images and texts of one's own."""
-    folder = reader_folder(tmp_path_factory.mktemp("readme"), model=request.param)
+    folder = reader_folder(tmp_path_factory.mktemp("readme"))
     save_images_and_texts(folder)
     return folder
 

@@ -52,7 +52,7 @@ def uninterrupted(arguments, command, contents, tmp_path):
 def test_command_killed_at_random_instants_ends_with_the_same_bytes(study, command, contents, tmp_path):
     arguments, wanted = COMMANDS[study]
     reference, duration_s = uninterrupted(arguments, command, contents, tmp_path)
-    assert len(reference) > 20  # the units and the table
+    assert len(reference) > 10  # the units and the table
     kills, attempt, root, seen = 0, 0, tmp_path / "0", set()
     while kills < wanted or seen:
         process = command(*arguments, root)
