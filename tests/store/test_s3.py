@@ -149,5 +149,5 @@ def test_a_store_without_conditional_writes_gets_plain_ones(s3):
     with s3.counted() as requests:
         for i in range(5):
             store.commit(inputs(i), table(i), check_twins=False)
-    assert requests == {"PUT": 6}  # the first one asked
+    assert requests == {"PUT": 6, "GET": 1}  # the first one asked
     assert store.verify().ok == 5

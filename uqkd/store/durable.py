@@ -214,6 +214,22 @@ def write_new(path: Path, data: bytes) -> None:
             raise
 
 
+def apart(file: str | Path) -> tuple[str, str]:
+    """Folder and name of a file that is to be written, given by its path or URL.
+
+    Examples
+    --------
+    >>> apart("s3://bucket/a/table.csv"), apart("/tmp/table.csv")
+    (('s3://bucket/a', 'table.csv'), ('/tmp', 'table.csv'))
+    """
+    text = os.fspath(file)
+    if "://" in text:
+        folder, _, name = text.rpartition("/")
+        return folder, name
+    path = Path(text).absolute()
+    return str(path.parent), path.name
+
+
 def open_folder(root: str | Path) -> Folder:
     """The folder at a path or URL.
 

@@ -82,6 +82,19 @@ class RemoteFolder:
         """Put an object whose name says what is in it: an equal one that is there may stay."""
         self.write(path, data)
 
+    def claim(self, path: str, data: bytes) -> bool:
+        """Put an object unless something is there; whether what is there now is `data`. Two at once may both write."""
+        try:
+            return self.read(path) == data
+        except FileNotFoundError:
+            self.write(path, data)
+            return True
+
+    def put(self, source: str, path: str) -> None:
+        """Copy a local file to an object."""
+        with open(source, "rb") as file:
+            self.write(path, file.read())
+
     def fetch(self, path: str, target: str) -> None:
         """Copy an object to a local file."""
         with open(target, "wb") as file:

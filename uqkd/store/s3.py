@@ -89,29 +89,32 @@ class S3Folder(RemoteFolder):
     def write_once(self, path: str, data: bytes) -> None:
         """Put an object whose name says what is in it, only if it is not there (If-None-Match).
 
-        Where one is there already (another writer's, or our own of which the answer was lost) it stays if it is equal. One that is
+        Where one is there already (another writer's, or our own of which the answer was lost) it stays if it is equal; one that is
         damaged is replaced. Stores that know no conditional write get a plain one.
         """
+        if not self._conditional or not self.claim(path, data):
+            self.write(path, data)
+
+    def claim(self, path: str, data: bytes) -> bool:
+        """Put an object unless something is there; whether what is there now is `data`."""
         for attempt in range(_CONFLICTS):
             if not self._conditional:
                 break
             try:
                 with self._guarded("write", path, len(data)):
                     self.filesystem.pipe_file(self._path(path), data, mode="create")
-                return
+                return True
             except StoreError as problem:
                 code = _code(problem)
                 if code in ("PreconditionFailed", "412"):
-                    if self._is(path, data):
-                        return
-                    break
+                    return super().claim(path, data)
                 if code in ("NotImplemented", "501"):
                     self._conditional = False
                 elif code in ("ConditionalRequestConflict", "409"):  # another one is under way: soon it is there or not
                     time.sleep(0.1 * 2**attempt)
                 else:
                     raise
-        self.write(path, data)
+        return super().claim(path, data)
 
     def fetch(self, path: str, target: str) -> None:
         """Copy an object to a local file, piece by piece."""
@@ -146,12 +149,6 @@ class S3Folder(RemoteFolder):
                     f"could not delete s3://{self.bucket}/{one.get('Key')} and {len(failed) - 1} more: {one.get('Code')}. "
                     f"{_RIGHTS}"
                 )
-
-    def _is(self, path: str, data: bytes) -> bool:
-        try:
-            return self.read(path) == data
-        except FileNotFoundError:
-            return False
 
     def _key(self, path: str) -> str:
         """What is listed for a folder: with a slash at the end, or nothing for a whole bucket."""
