@@ -120,9 +120,6 @@ class _Unwell:
         code = server.code or _REFUSED.get(kind, "")
         if server.unconditional and "HTTP_IF_NONE_MATCH" in environ:
             code = "NotImplemented"
-        if kind:
-            with self.lock:
-                server.faults[kind] += 1
         if code:
             return _refuse(environ, start, code)
         if kind == "slow":

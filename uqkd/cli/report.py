@@ -30,7 +30,7 @@ def report(
         place = f"{path.rstrip('/')}/report.html"
     else:
         folder, file = apart(out)
-        Store(folder).write_bytes(file, made)
+        Store(folder).write_bytes(file, made, recorded=False)
         place = out
     print(f"{place}: {kind}, {len(made) / 1000:,.0f} kB in one file")
 

@@ -87,7 +87,8 @@ class LocalFolder:
 
     def files(self) -> list[str]:
         """Every file below the root, by its path there."""
-        return [str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file()]
+        start = len(str(self.root)) + 1
+        return [f"{place}/{name}"[start:] for place, _, names in os.walk(self.root) for name in names]
 
     def read(self, path: str) -> bytes:
         """The bytes of a file; `FileNotFoundError` if there is none."""
@@ -251,9 +252,10 @@ def open_folder(root: str | Path) -> Folder:
     import fsspec
 
     is_s3 = text.startswith(("s3://", "s3a://"))
+    # Listings are always fresh: other processes write too. A request is tried so often, half a minute in all.
+    how = {"use_listings_cache": False, "config_kwargs": {"retries": {"max_attempts": 6}}} if is_s3 else {}
     try:
-        # Listings are always fresh: other processes write too.
-        filesystem, path = fsspec.core.url_to_fs(text, **({"use_listings_cache": False} if is_s3 else {}))
+        filesystem, path = fsspec.core.url_to_fs(text, **how)
     except (ValueError, ImportError) as problem:
         if is_s3 and isinstance(problem, ImportError):
             raise LibraryError(f"{text} needs s3fs, which is not installed: pip install 'uqkd[s3]'.") from None

@@ -18,6 +18,8 @@ from pathlib import Path
 from uqkd.errors import StoreError
 from uqkd.store.durable import LocalFolder, open_folder
 from uqkd.store.folders import MANIFEST, PROSE, _unfinished, faults_of_folder
+from uqkd.store.records import write_recorded
+from uqkd.store.remote import RemoteFolder
 from uqkd.store.reporting import reporting
 from uqkd.store.units import content_hash
 
@@ -100,7 +102,10 @@ class Mirror:
     def push_files(self, names: Iterable[str]) -> None:
         """Bring files beside the folders, such as what is known of all students, or what people read."""
         for name in names:
-            self.folder.put(str(self.root / name), name)
+            if name.endswith(PROSE):
+                self.folder.put(str(self.root / name), name)
+            else:
+                write_recorded(self.folder, name, (self.root / name).read_bytes())
 
     def drop(self, prefix: str) -> None:
         """Forget what is at the URL below a path; its manifests first, so that no half is left to be read."""
@@ -132,7 +137,7 @@ class Mirror:
                     self._whole[name] = manifest
                     return True
         assert manifest is not None
-        self._set_aside(name, manifest, files)
+        set_aside(self.folder, name, content_hash(manifest)[:8], files)
         print(f"{self.url}/{name}: {faults[0]}; moved to quarantine", file=sys.stderr, flush=True)
         return False
 
@@ -158,13 +163,6 @@ class Mirror:
                     continue  # gone since it was listed: the faults say so
         return faults_of_folder(folder)
 
-    def _set_aside(self, name: str, manifest: bytes, files: list[str]) -> None:
-        """The manifest first: without it the folder is not there."""
-        aside = f"quarantine/{name}-{content_hash(manifest)[:8]}"
-        for path in sorted(files, key=lambda path: path != f"{name}/{MANIFEST}"):
-            if path.startswith(f"{name}/"):
-                self.folder.move(path, f"{aside}/{path[len(name) + 1 :]}")
-
     def _manifest(self, name: str) -> bytes | None:
         try:
             return self.folder.read(f"{name}/{MANIFEST}")
@@ -189,6 +187,13 @@ class Mirror:
                 else:
                     return place
         raise StoreError(f"{self.url} has {_SLOTS} twins in use below {base}; end some of the processes.")
+
+
+def set_aside(folder: RemoteFolder, name: str, number: str, files: Iterable[str]) -> None:
+    """Move a folder at a URL to quarantine: its manifest first, without which it is not there."""
+    for path in sorted(files, key=lambda path: path != f"{name}/{MANIFEST}"):
+        if path.startswith(f"{name}/"):
+            folder.move(path, f"quarantine/{name}-{number}/{path[len(name) + 1 :]}")
 
 
 _mirrors: dict[str, Mirror] = {}  # of this process: each has its place for itself

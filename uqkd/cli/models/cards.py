@@ -64,7 +64,7 @@ def _write_card(root: Path, facts: Any, folder: str) -> bool:
         old = place.read_bytes().decode("utf-8-sig") if place.is_file() and not made_by_peft else ""
         new = merged(card_of(facts, folder), old)
         if new != old:
-            Store(root, create=False).write_bytes(f"{folder}/{place.name}", new.encode())
+            Store(root, create=False).write_bytes(f"{folder}/{place.name}", new.encode(), recorded=False)
     except (UqkdError, OSError, UnicodeDecodeError) as problem:
         note(f"the uncertainty card of {folder} was not written: {problem}")
         return False
