@@ -112,11 +112,10 @@ class _Unwell:
         server, method = self.server, environ["REQUEST_METHOD"]
         with self.lock:
             server.requests["list" if "list-type" in environ.get("QUERY_STRING", "") else method] += 1
-            kind = (
-                FAULTS[server.stream.integers(len(FAULTS))]
-                if server.share and server.stream.random() < server.share
-                else ""
-            )
+            ill = server.share > 0 and server.stream.random() < server.share
+            kind = FAULTS[server.faults.total() % len(FAULTS)] if ill else ""  # each in its turn: all of them are met
+            if kind:
+                server.faults[kind] += 1
         code = server.code or _REFUSED.get(kind, "")
         if server.unconditional and "HTTP_IF_NONE_MATCH" in environ:
             code = "NotImplemented"

@@ -84,3 +84,18 @@ def test_the_same_bytes_in_the_end_and_nothing_half_written_is_ever_read(s3, tmp
     # Packs hold what was loose when they were made; the reader moves nothing.
     found = {key[start - 1 :]: s3.keys()[key] for key in s3.keys_below(root)}
     assert found == expected
+
+
+@pytest.mark.slow
+def test_a_study_writes_the_same_bytes_as_on_disk_and_goes_on_from_them(toy_run, contents, s3, tmp_path):
+    toy_run(tmp_path)
+    with s3.faulty("study", share=0.1):
+        assert toy_run(s3.root).computed == 20
+    start = len(s3.root.removeprefix("s3://bucket/")) + 1
+    found = {key[start:]: s3.keys()[key] for key in s3.keys_below(s3.root) if ".uqkd" not in key}
+    assert found == contents(tmp_path)
+    lost = next(key for key in s3.keys_below(s3.root) if "/units/" in key)
+    s3.place(lost, found[lost[start:]][:-1])
+    again = toy_run(s3.root)
+    assert (again.computed, again.reused) == (1, 19)
+    assert s3.keys()[lost] == found[lost[start:]]

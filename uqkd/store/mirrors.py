@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from uqkd.errors import StoreError
@@ -193,7 +194,8 @@ def set_aside(folder: RemoteFolder, name: str, number: str, files: Iterable[str]
     """Move a folder at a URL to quarantine: its manifest first, without which it is not there."""
     for path in sorted(files, key=lambda path: path != f"{name}/{MANIFEST}"):
         if path.startswith(f"{name}/"):
-            folder.move(path, f"quarantine/{name}-{number}/{path[len(name) + 1 :]}")
+            with suppress(FileNotFoundError):  # moved already, by another process or as a stranger
+                folder.move(path, f"quarantine/{name}-{number}/{path[len(name) + 1 :]}")
 
 
 _mirrors: dict[str, Mirror] = {}  # of this process: each has its place for itself

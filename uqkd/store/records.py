@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from uqkd.store.durable import Folder
 from uqkd.store.units import content_hash
 
 RECORDS = ".uqkd/hashes"  # below the root
 ROOMS = ("figures", "tables")  # where every file is one of ours
+_NAME_CHARACTERS = 200  # file systems take 255 bytes
 _REMEMBERED = (
     8  # hashes of a file, the newest first: of this version and of those that a killed writer would have replaced
 )
@@ -68,7 +70,11 @@ def faults_of_files(folder: Folder) -> tuple[int, list[Fault]]:
         record = f"{RECORDS}/{name}"
         found = _parsed(name, _bytes(folder, record) or b"")
         if found is None:
+            whose = unquote(name.removesuffix(".json"))
             faults.append(Fault(record, "damaged record", record))
+            if _bytes(folder, whose) is not None:
+                known.add(whose)
+                faults.append(Fault(whose, "its record is damaged: nobody can tell whether it is what was written"))
             continue
         path, hashes = found
         known.add(path)
@@ -104,7 +110,9 @@ def _strangers(folder: Folder, known: set[str]) -> Iterator[Fault]:
 
 
 def _place(path: str) -> str:
-    return f"{RECORDS}/{content_hash(path.encode('utf-8', 'surrogatepass'))}.json"
+    """The record's own name says whose it is, even when it is damaged; a very long one by its hash."""
+    name = quote(path, safe="", errors="surrogatepass")
+    return f"{RECORDS}/{name if len(name) <= _NAME_CHARACTERS else content_hash(name.encode())}.json"
 
 
 def _write(folder: Folder, path: str, hashes: tuple[str, ...]) -> None:
