@@ -17,7 +17,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,torch,llm,$(ENGINE),embeddings,test,check,ray]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[studies,torch,llm,$(ENGINE),embeddings,test,check,ray,s3]"
 	$(UNUSED)
 	@touch $(READY)
 

@@ -36,6 +36,31 @@ WORDS = 252  # "w0" ... "w251" are tokens 4 ... 255; 0-3 are <unk>, <s>, </s>, <
 
 
 @pytest.fixture(scope="session")
+def s3_server() -> Iterator[object]:
+    """An S3 server on loopback, and an environment in which s3:// is there."""
+    for library in ("s3fs", "moto", "flask"):
+        pytest.importorskip(library, reason="pip install 'uqkd[s3,test]'")
+    from s3_server import serving
+
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    with serving() as server, pytest.MonkeyPatch.context() as environment:
+        for name, value in {**keys, "AWS_ENDPOINT_URL": server.url, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+            environment.setenv(name, value)
+        # What is refused is asked again at once: how long botocore waits is not what is tested.
+        environment.setattr("botocore.retryhandler.delay_exponential", lambda *_, **__: 0.01)
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server, request) -> Iterator[object]:
+    """The server, with a URL below which nothing is yet as `root`."""
+    s3_server.root = f"s3://{s3_server.bucket}/{request.node.nodeid.replace('/', '.').replace(':', '-')[:200]}"
+    yield s3_server
+    s3_server.code, s3_server.share, s3_server.unconditional = "", 0.0, False
+    s3_server.clear(s3_server.root)
+
+
+@pytest.fixture(scope="session")
 def make_model() -> Callable[..., Path]:
     """Save a Llama of two layers with a tokenizer of 256 words; options change what is wrong with it."""
 

@@ -223,3 +223,34 @@ def test_vllm_answers_for_all_adapters_and_their_base_through_one_engine(
     assert sorted(path.name for path in (tmp_path / "t.draws").iterdir()) == [
         "student-0", "student-1", "student-2", "undistilled"
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_students_and_what_is_measured_of_them_on_an_object_store(place, s3, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("uqkd.store.mirrors._mirrors", {})
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path / "one"))
+    made, table = f"{s3.root}/made", f"{s3.root}/table.csv"
+    words = ("--bank", place / "bank", "--student", place / "teacher", "--out", made, *TRAIN, "--checkpoint-minutes", 0)
+    assert uqkd("distill", *words) == 0
+    keys = {key.removeprefix(f"{made.removeprefix('s3://bucket/')}/") for key in s3.keys_below(made)}
+    assert {"card.json", "student-0/uqkd.json", "student-0/README.md", "student-1/model.safetensors"} <= keys
+    assert not [key for key in keys if key.startswith(".training")]
+    monkeypatch.setattr("uqkd.store.mirrors._mirrors", {})  # another machine goes on
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path / "another"))
+    assert uqkd("distill", *words) == 0
+    assert "all 2 students are there already" in capsys.readouterr().out
+    asked = ("--students", made, "--prompts", place / "prompts.jsonl", "--draws", 3, "--out", table, "--max-tokens", 4)
+    assert uqkd("measure", *asked) == 0
+    assert f"{table}, {s3.root}/table.students.csv" in capsys.readouterr().out
+    prefix = s3.root.removeprefix("s3://bucket/")
+    assert b"inter_gini" in s3.keys()[f"{prefix}/table.csv"]
+    assert b"between students" in s3.keys()[f"{prefix}/made/student-0/README.md"].lower()
+    assert uqkd("verify", s3.root) == 0
+    assert "2 trained models, 5 files, " in capsys.readouterr().out
+    key = f"{prefix}/made/student-1/model.safetensors"
+    whole = s3.keys()[key]
+    s3.place(key, whole[:-1])
+    assert uqkd("verify", s3.root, "--repair") == 1
+    assert "run again: the same uqkd distill" in capsys.readouterr().out
+    assert uqkd("distill", *words) == 0
+    assert s3.keys()[key] == whole  # trained again, the same bits

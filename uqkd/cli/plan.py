@@ -122,4 +122,4 @@ def _write(out: str, content: bytes) -> None:
     from uqkd.store import Store
 
     path = Path(out).absolute()
-    Store(path.parent).write_bytes(path.name, content)
+    Store(path.parent).write_bytes(path.name, content, recorded=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +19,7 @@ def report(
     out: Annotated[str | None, typer.Option(help="file to write: .html; default: report.html in the folder")] = None,
 ) -> None:
     """One HTML file to hand on: what a results folder, a bank or a folder of students says. It fetches and runs nothing."""
-    from uqkd.store import Store
+    from uqkd.store import Store, apart
 
     if out is not None and not out.endswith((".html", ".htm")):
         raise OptionError(f"--out got {out!r}; give a file that ends in .html.")
@@ -30,8 +29,8 @@ def report(
         store.write_bytes("report.html", made)
         place = f"{path.rstrip('/')}/report.html"
     else:
-        target = Path(out).absolute()
-        Store(target.parent).write_bytes(target.name, made)
+        folder, file = apart(out)
+        Store(folder).write_bytes(file, made, recorded=False)
         place = out
     print(f"{place}: {kind}, {len(made) / 1000:,.0f} kB in one file")
 
@@ -39,11 +38,11 @@ def report(
 def _made(path: str, store: object) -> tuple[str, bytes]:
     """What lies there, and its report."""
     from uqkd.report.standalone import bank_report, results_report, students_report
-    from uqkd.store import Store
+    from uqkd.store import Store, twin
 
     assert isinstance(store, Store)
     if any(name.startswith("student-") for name in store.folder.names("")):
-        return "a folder of students", students_report(path)
+        return "a folder of students", students_report(twin(path))
     if any(name.endswith(".json") for name in store.folder.names("figures")):
         return "a results folder", results_report(store)
     if "bank" in store.studies():

@@ -10,28 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from uqkd.errors import StoreError
+from uqkd.errors import LibraryError, StoreError
+from uqkd.store.remote import RemoteFolder
+from uqkd.store.reporting import reporting as _reporting
 
 _TEMPORARY = ".tmp"  # folder of the unfinished files, inside the root: one place to sweep, one file system
 _PREFIX = "unfinished-"
-
-
-@contextmanager
-def _reporting(action: str, path: object, size: int | None = None) -> Iterator[None]:
-    """Turn the operating system's refusals into one clear line."""
-    try:
-        yield
-    except OSError as problem:
-        what = f"{path} ({size} bytes)" if size is not None else str(path)
-        raise StoreError(
-            f"could not {action} {what}: {problem.strerror or problem}. Everything written before is intact; "
-            "make the place writable or free some space, and run again."
-        ) from problem
 
 
 def _sync_folder(path: Path) -> None:
@@ -65,6 +54,8 @@ class LocalFolder:
     (b'x', ['a.csv'])
     """
 
+    readers = 0  # threads that read ahead of who reads: a disk is fast enough without
+
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).absolute()  # workers may have another working directory
 
@@ -94,6 +85,11 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def files(self) -> list[str]:
+        """Every file below the root, by its path there."""
+        start = len(str(self.root)) + 1
+        return [f"{place}/{name}"[start:] for place, _, names in os.walk(self.root) for name in names]
+
     def read(self, path: str) -> bytes:
         """The bytes of a file; `FileNotFoundError` if there is none."""
         return (self.root / path).read_bytes()
@@ -122,6 +118,10 @@ class LocalFolder:
                 os.close(descriptor)
             _sync_folder(final.parent)
 
+    def write_once(self, path: str, data: bytes) -> None:
+        """Write a file whose name says what is in it: one of that name is replaced by its equal."""
+        self.write(path, data)
+
     def move(self, source: str, target: str) -> None:
         """Rename a file inside the root."""
         with _reporting("move", self.root / source):
@@ -132,6 +132,11 @@ class LocalFolder:
         """Delete a file."""
         with _reporting("delete", self.root / path):
             os.unlink(self.root / path)
+
+    def remove_many(self, paths: Iterable[str]) -> None:
+        """Delete several files."""
+        for path in paths:
+            self.remove(path)
 
     def sweep(self) -> int:
         """Delete the unfinished files of dead writers; return how many. Those of living writers stay."""
@@ -179,78 +184,6 @@ class LocalFolder:
             os.close(descriptor)
 
 
-class RemoteFolder:
-    """A folder of any fsspec file system; atomic where the file system's put is (object stores, memory).
-
-    Examples
-    --------
-    >>> folder = open_folder("memory://durable-doc")
-    >>> folder.write("a.csv", b"x")
-    >>> folder.read("a.csv"), folder.names(""), folder.sweep()
-    (b'x', ['a.csv'], 0)
-    """
-
-    def __init__(self, filesystem: Any, root: str) -> None:
-        self.filesystem = filesystem
-        self.root = root.rstrip("/")
-
-    def _path(self, path: str) -> str:
-        return f"{self.root}/{path}".rstrip("/")
-
-    def create(self) -> None:
-        """Object stores need no folders."""
-
-    def exists(self) -> bool:
-        """Whether anything is there."""
-        return bool(self.names(""))
-
-    def names(self, folder: str) -> list[str]:
-        """Names in `folder`, unsorted, from one fresh listing."""
-        path = self._path(folder)
-        self.filesystem.invalidate_cache(path)
-        try:
-            found = self.filesystem.ls(path, detail=False)
-        except FileNotFoundError:
-            return []
-        return [name.rstrip("/").rsplit("/", 1)[-1] for name in found]
-
-    def sizes(self, folder: str) -> list[int]:
-        """Bytes of each object in `folder`."""
-        path = self._path(folder)
-        self.filesystem.invalidate_cache(path)
-        try:
-            return [int(one["size"]) for one in self.filesystem.ls(path, detail=True) if one["type"] == "file"]
-        except FileNotFoundError:
-            return []
-
-    def read(self, path: str) -> bytes:
-        """The bytes of an object; `FileNotFoundError` if there is none."""
-        return bytes(self.filesystem.cat_file(self._path(path)))
-
-    def open(self, path: str) -> IO[bytes]:
-        """The object, to read parts of it."""
-        return self.filesystem.open(self._path(path), "rb")  # type: ignore[no-any-return]
-
-    def write(self, path: str, data: bytes) -> None:
-        """Put the whole object in one call."""
-        with _reporting("write", self._path(path), len(data)):
-            self.filesystem.pipe_file(self._path(path), data)
-
-    def move(self, source: str, target: str) -> None:
-        """Copy, then delete: object stores do not rename."""
-        with _reporting("move", self._path(source)):
-            self.filesystem.mv(self._path(source), self._path(target))
-
-    def remove(self, path: str) -> None:
-        """Delete an object."""
-        with _reporting("delete", self._path(path)):
-            self.filesystem.rm_file(self._path(path))
-
-    def sweep(self) -> int:
-        """Nothing to sweep: there are no temporary files."""
-        return 0
-
-
 Folder = LocalFolder | RemoteFolder
 
 
@@ -282,11 +215,29 @@ def write_new(path: Path, data: bytes) -> None:
             raise
 
 
+def apart(file: str | Path) -> tuple[str, str]:
+    """Folder and name of a file that is to be written, given by its path or URL.
+
+    Examples
+    --------
+    >>> apart("s3://bucket/a/table.csv"), apart("/tmp/table.csv")
+    (('s3://bucket/a', 'table.csv'), ('/tmp', 'table.csv'))
+    """
+    text = os.fspath(file)
+    if "://" in text:
+        folder, _, name = text.rpartition("/")
+        return folder, name
+    path = Path(text).absolute()
+    return str(path.parent), path.name
+
+
 def open_folder(root: str | Path) -> Folder:
     """The folder at a path or URL.
 
     Raises
     ------
+    LibraryError
+        s3://… without what the extra brings.
     StoreError
         A URL whose file system fsspec does not know or whose package is not installed.
 
@@ -300,8 +251,17 @@ def open_folder(root: str | Path) -> Folder:
         return LocalFolder(text)
     import fsspec
 
+    is_s3 = text.startswith(("s3://", "s3a://"))
+    # Listings are always fresh: other processes write too. A request is tried so often, half a minute in all.
+    how = {"use_listings_cache": False, "config_kwargs": {"retries": {"max_attempts": 6}}} if is_s3 else {}
     try:
-        filesystem, path = fsspec.core.url_to_fs(text)
+        filesystem, path = fsspec.core.url_to_fs(text, **how)
     except (ValueError, ImportError) as problem:
+        if is_s3 and isinstance(problem, ImportError):
+            raise LibraryError(f"{text} needs s3fs, which is not installed: pip install 'uqkd[s3]'.") from None
         raise StoreError(f"cannot open {text!r}: {problem}. Give a local folder or an installed fsspec URL.") from None
+    if is_s3:
+        from uqkd.store.s3 import S3Folder
+
+        return S3Folder(filesystem, path)
     return LocalFolder(path) if text.startswith(("file://", "local://")) else RemoteFolder(filesystem, path)

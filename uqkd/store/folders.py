@@ -102,6 +102,8 @@ def faults_of_folder(folder: Path) -> list[str]:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return [f"no {MANIFEST}"]
+    if not manifest or not isinstance(manifest, dict):
+        return [f"{MANIFEST} lists no files"]
     found = []
     for name, digest in manifest.items():
         path = folder / name

@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from uqkd.errors import OptionError, ProvenanceError, StoreError
 from uqkd.store.durable import LocalFolder, open_folder
+from uqkd.store.records import write_recorded
 from uqkd.store.unit_index import UnitIndex
 from uqkd.store.units import Inputs, Unit, concatenate, encode
 
 __all__ = ["Inputs", "Report", "Stock", "Store", "Unit", "refuse_unsafe"]
 
-_RESERVED = ("units", "quarantine", ".tmp")  # folders of the root that write_bytes leaves alone
+_RESERVED = ("units", "quarantine", ".tmp", ".uqkd")  # folders of the root that write_bytes leaves alone
 _SAFE_FORM = {
     ".pkl": "Parquet, CSV or .npz", ".pickle": "Parquet, CSV or .npz", ".joblib": "Parquet, CSV or .npz",
     ".bin": "safetensors", ".pt": "safetensors", ".pth": "safetensors", ".ckpt": "safetensors",
@@ -155,8 +156,15 @@ class Store:
             self._only_name(inputs, self.committed(inputs.study))
         return name
 
-    def write_bytes(self, relative_path: str, data: bytes) -> None:
+    def write_bytes(self, relative_path: str, data: bytes, *, recorded: bool = True) -> None:
         """Write a figure, table or page below the root, atomically; an older one of that name is replaced.
+
+        Parameters
+        ----------
+        relative_path : str
+        data : bytes
+        recorded : bool
+            Keep its hash, so that `uqkd verify` finds what becomes of it; not of what people are meant to change.
 
         Raises
         ------
@@ -166,7 +174,10 @@ class Store:
         path = PurePosixPath(relative_path)
         if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] in _RESERVED:
             raise StoreError(f"write_bytes got {relative_path!r}; give a path below the root, outside {_RESERVED}.")
-        self.folder.write(str(path), data)
+        if recorded:
+            write_recorded(self.folder, str(path), data)
+        else:
+            self.folder.write(str(path), data)
 
     def sweep(self) -> int:
         """Delete the temporary files of dead writers; return how many."""

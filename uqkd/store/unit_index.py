@@ -46,7 +46,7 @@ class UnitIndex:
 
     def write(self, name: str, data: bytes) -> None:
         """Write one loose unit."""
-        self.folder.write(f"{self.path}/{name}", data)
+        self.folder.write_once(f"{self.path}/{name}", data)
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """Unit names by key, from one listing (and the index of each pack not seen before)."""
@@ -92,7 +92,7 @@ class UnitIndex:
         for _ in range(2):
             loose, packed = self._listing()
             here = pending.intersection(loose)
-            for name, unit, full in _ahead(read, sorted(here), threads):
+            for name, unit, full in _ahead(read, sorted(here), max(threads, self.folder.readers)):
                 if isinstance(unit, Unit):
                     pending.discard(name)
                     yield name, unit
@@ -116,7 +116,9 @@ class UnitIndex:
             reason = fault_of(name, self._bytes(path))
             return name, not reason, reason
 
-        for name, good, reason in _ahead(checked, sorted(self.folder.names(self.path)), _VERIFYING):
+        for name, good, reason in _ahead(
+            checked, sorted(self.folder.names(self.path)), max(_VERIFYING, self.folder.readers)
+        ):
             path = f"{self.path}/{name}"
             ok += good
             if reason:
@@ -137,7 +139,7 @@ class UnitIndex:
             left -= done
         for batch in self._batches(sorted(left)):
             name, data = packs.encode_pack(batch)
-            self.folder.write(f"{self.path}/{name}", data)
+            self.folder.write_once(f"{self.path}/{name}", data)
             packs.check_written(self.folder, f"{self.path}/{name}", batch)
             self._remove(batch)
         return len(left)
@@ -195,14 +197,13 @@ class UnitIndex:
         )
 
     def _remove(self, names: Iterable[str]) -> None:
-        for name in names:
-            self.folder.remove(f"{self.path}/{name}")
+        self.folder.remove_many(f"{self.path}/{name}" for name in names)
 
     def _batches(self, names: Sequence[str]) -> Iterator[dict[str, bytes]]:
         batch: dict[str, bytes] = {}
         size = 0
-        for name in names:
-            data = self._bytes(f"{self.path}/{name}")
+        read = lambda name: (name, self._bytes(f"{self.path}/{name}"))  # noqa: E731
+        for name, data in _ahead(read, names, self.folder.readers):
             if fault_of(name, data):
                 self._set_aside(name, "found while packing")
                 continue

@@ -52,6 +52,21 @@ def test_the_teacher_knows_its_world(testbed):
         assert np.abs(p - truth).sum(axis=1).mean() < 0.2
 
 
+@pytest.mark.slow
+def test_at_a_url_the_models_are_trained_once_for_all_machines(quick, s3, monkeypatch, tmp_path):
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path / "one"))
+    first = embedded.Testbed.open(s3.root, groups=2, entities=4)
+    monkeypatch.setenv("UQKD_CACHE", str(tmp_path / "another machine"))
+    monkeypatch.setattr(embedded, "commit_folder", None)
+    second = embedded.Testbed.open(s3.root, groups=2, entities=4)
+    for part in ("teacher", "base"):
+        name = f"{part}/model.safetensors"
+        assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
+    assert second.folder != first.folder
+    assert second.bank().root == f"{s3.root}/embedded/{second.folder.name}/bank-1"
+    assert embedded.Testbed.at(second.folder).bank().root == second.bank().root
+
+
 def test_opened_again_nothing_is_trained_and_a_damaged_model_is_trained_anew(testbed, root, monkeypatch, capsys):
     commit = embedded.commit_folder
     monkeypatch.setattr(embedded, "commit_folder", None)

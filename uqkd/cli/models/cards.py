@@ -35,16 +35,23 @@ def write_cards(
 
     A folder that cannot be written, or a README that cannot be read, is a note: students and tables are there without it.
     """
-    from uqkd.report.card import keep_facts, read_facts
+    from uqkd.report.card import FACTS, keep_facts, read_facts
+    from uqkd.store import mirrored
 
     try:
+        mirror = mirrored(root)
+        root = root if mirror is None else str(mirror.root)
         if trained is not None or measured is not None:
             keep_facts(root, trained=trained, measured=measured)
         facts = read_facts(root)
     except UqkdError as problem:
         note(f"no uncertainty card was written: {problem}")
         return 0
-    return sum(_write_card(Path(root), facts, folder) for folder in facts.folders)
+    written = [folder for folder in facts.folders if _write_card(Path(root), facts, folder)]
+    if mirror is not None:
+        kept = [FACTS] if (mirror.root / FACTS).is_file() else []
+        mirror.push_files([*kept, *(f"{folder}/README.md" for folder in written)])
+    return len(written)
 
 
 def _write_card(root: Path, facts: Any, folder: str) -> bool:
@@ -57,7 +64,7 @@ def _write_card(root: Path, facts: Any, folder: str) -> bool:
         old = place.read_bytes().decode("utf-8-sig") if place.is_file() and not made_by_peft else ""
         new = merged(card_of(facts, folder), old)
         if new != old:
-            Store(root, create=False).write_bytes(f"{folder}/{place.name}", new.encode())
+            Store(root, create=False).write_bytes(f"{folder}/{place.name}", new.encode(), recorded=False)
     except (UqkdError, OSError, UnicodeDecodeError) as problem:
         note(f"the uncertainty card of {folder} was not written: {problem}")
         return False

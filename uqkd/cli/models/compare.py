@@ -202,4 +202,4 @@ def _write(out: str, results: list[tuple[str, Comparison]]) -> None:
         for quantity, one in results
     ]  # fmt: skip
     path = Path(out).absolute()
-    Store(path.parent).write_bytes(path.name, pd.DataFrame(rows).to_csv(index=False).encode())
+    Store(path.parent).write_bytes(path.name, pd.DataFrame(rows).to_csv(index=False).encode(), recorded=False)

@@ -27,7 +27,7 @@ def distill(
     context: typer.Context,
     bank: Annotated[str, typer.Option(help="responses drawn by uqkd sample")],
     student: Annotated[str, typer.Option(help="folder of a model, or its name on the hub")],
-    out: Annotated[str, typer.Option(help="folder of the students")],
+    out: Annotated[str, typer.Option(help="folder or fsspec URL of the students")],
     students: Annotated[int, typer.Option(help="how many; each gets responses of its own")] = 4,
     weights: Annotated[
         str, typer.Option(help="single, multi, medoid, reranked, precision, or a method's file")
@@ -79,6 +79,7 @@ def distill(
     from uqkd.llm.students.second_source import targets_of
     from uqkd.llm.students.training.resuming import Keep
     from uqkd.llm.targets import method_names, responses_kept
+    from uqkd.store import mirrored
 
     one_of("weights", weights, method_names())
     adapters = _adapters(lora, lora_layers)
@@ -107,7 +108,8 @@ def distill(
         "seed_key": seed_key, "bank": held.fingerprint, "model": model_revision(check_model(student)),
     }  # fmt: skip
     about = {**options, "inputs": _digest(options), "base": student, "sampling": _sampling_of(identity)}
-    keep = Keep(Path(out), about, every_s=60.0 * checkpoint_minutes)
+    mirror = mirrored(out)
+    keep = Keep(Path(out) if mirror is None else mirror.root, about, every_s=60.0 * checkpoint_minutes, mirror=mirror)
     if len(keep.finished()) >= students:
         print(f"{out}: all {students} students are there already")
         write_cards(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ _TEACHERS = "the teacher's: default"
 @stoppable
 def measure(
     context: typer.Context,
-    students: Annotated[str, typer.Option(help="folder of uqkd distill")],
+    students: Annotated[str, typer.Option(help="folder or fsspec URL of uqkd distill")],
     prompts: Annotated[str, typer.Option(help=".jsonl, .csv or .parquet with 'prompt' (id, answers); or a data set")],
     out: Annotated[
         str,
@@ -68,10 +67,11 @@ def measure(
     from uqkd.llm import estimate, read_prompts
     from uqkd.llm.measuring.answers.recorded import recorded
     from uqkd.llm.measuring.tables.printing import lines
+    from uqkd.store import twin
 
     if not out.endswith(".csv"):
         raise OptionError(f"--out got {out!r}; give a file that ends in .csv.")
-    there = recorded(students)
+    there = recorded(twin(students))
     wanted = read_prompts(prompts, split=split, system=system, columns=pairs("--column", column), note=note)
     sampling, line = there.sampled(
         temperature=temperature, max_tokens=max_tokens, top_p=top_p, top_k=top_k, min_p=min_p,
@@ -113,9 +113,10 @@ def _cards(root: str, found: Any, wanted: Any, said: dict[str, Any], **about: An
     """Write what was measured into the students' cards."""
     from uqkd.llm.measuring.facts import measuring_facts
     from uqkd.report.card import read_facts
+    from uqkd.store import twin
 
     try:
-        learnt = read_facts(root).bank.get("prompt_keys")
+        learnt = read_facts(twin(root)).bank.get("prompt_keys")
     except DataError as problem:
         note(f"no uncertainty card was written: {problem}")
         return
@@ -210,12 +211,12 @@ def _write(out: str, found: Any, bank: str) -> list[str]:
     """Four CSV files; a text that a spreadsheet would take for a formula is quoted with an apostrophe."""
     import pandas as pd
 
-    from uqkd.store import Store
+    from uqkd.store import Store, apart
 
-    path = Path(out).absolute()
-    store, names = Store(path.parent), []
+    folder, file = apart(out)
+    store, names = Store(folder), []
     for part in ("quantities", "students", "prompts", "cells"):
-        name = path.name if part == "quantities" else f"{path.stem}.{part}.csv"
+        name = file if part == "quantities" else f"{file.removesuffix('.csv')}.{part}.csv"
         table = pd.DataFrame(getattr(found, part))
         if part == "cells":
             table.insert(2, "teacher", bank)  # whose answers distances are from
@@ -225,5 +226,5 @@ def _write(out: str, found: Any, bank: str) -> list[str]:
                 for v in table[column]
             ]
         store.write_bytes(name, table.to_csv(index=False).encode("utf-8", "surrogatepass"))
-        names.append(str(Path(out).parent / name) if Path(out).parent != Path() else name)
+        names.append(f"{out.removesuffix(file)}{name}")
     return names

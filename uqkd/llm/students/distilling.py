@@ -273,7 +273,7 @@ class _Job:
         models = Together(model)
         if self.keep is not None:
             for s in np.flatnonzero(done.healthy).tolist():
-                save_student(self.keep.root, s, models.alone(s), self.encoder, float(done.loss[s]), self.keep.about)
+                self.keep.save(s, models.alone(s), self.encoder, loss=float(done.loss[s]))
             self.keep.clear()
         return models, done
 
@@ -291,8 +291,8 @@ class _Job:
             if self.keep is not None and done.failed_at < 0:
                 places[s] = self.keep.root / f"student-{s}"
                 if writes:
-                    about = {**self.keep.about, "steps_made": done.made, "validation": done.validation}
-                    save_student(self.keep.root, s, student.model, self.encoder, done.loss, about)
+                    ended_at = {"steps_made": done.made, "validation": done.validation}
+                    self.keep.save(s, student.model, self.encoder, loss=done.loss, **ended_at)
                     self.keep.checkpoint(f"{s}").clear()
             else:
                 places[s] = {n: p.detach().cpu().clone() for n, p in student.named_parameters() if p.requires_grad}

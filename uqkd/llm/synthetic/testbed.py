@@ -28,6 +28,7 @@ from uqkd.llm.responses import TextTargets
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.students.distilling import Students, distill
 from uqkd.llm.synthetic.exact import answer_probabilities
+from uqkd.llm.synthetic.placing import Place, bank_of
 from uqkd.llm.synthetic.world import World
 from uqkd.llm.teachers import open_teacher
 from uqkd.llm.teachers.teacher import Teacher
@@ -140,7 +141,7 @@ class Testbed:
         Parameters
         ----------
         root : path or URL
-            Results folder. Models need a local folder: those of a URL are kept in the user's cache.
+            Results folder. Models need a local folder: those of a URL have twins in the user's cache, its banks have not.
         groups, entities : int
             Size of the world.
         """
@@ -148,9 +149,11 @@ class Testbed:
 
         world = World.make(groups=groups, entities=entities, key=("llm", "world"))
         name = f"embedded/world-{groups}x{entities}-{_fingerprint(world)}"
-        place = _local(root)
+        shared = Place(root)
+        place = shared.root
         for part, size, recipe, ways in _MODELS:
             known = range(world.phrasings) if ways is None else ways
+            shared.bring(name, part)
             if verified_folder(place, f"{name}/{part}") is None:
                 begun = time.monotonic()
                 with _all_threads():
@@ -165,6 +168,7 @@ class Testbed:
                     coder.save_pretrained(folder)
 
                 commit_folder(place, f"{name}/{part}", write)
+            shared.push(name, part)
         return cls(place / name, world)
 
     @classmethod
@@ -217,7 +221,7 @@ class Testbed:
 
     def bank(self, temperature: float = 1.0) -> Bank:
         """The sample bank of a temperature."""
-        return Bank(self.folder / f"bank-{temperature:g}")
+        return Bank(bank_of(self.folder, f"bank-{temperature:g}"))
 
     def draw(
         self, prompts: Prompts, *, students: int, per_student: int, temperature: float = 1.0, backend: str = "vllm"
@@ -268,13 +272,6 @@ def _all_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _local(root: str | Path) -> Path:
-    if "://" not in str(root):
-        return Path(root).absolute()
-    base = os.environ.get("UQKD_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "uqkd"
 
 
 def _fingerprint(world: World) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from uqkd.store import commit_folder, verified_folder
+from uqkd.store import Mirror, commit_folder, verified_folder
 
 EVERY_S = 300.0  # seconds between checkpoints, if writing one takes little
 SHARE = 0.05  # of the time that may be spent on writing them
@@ -19,7 +19,7 @@ _TENSORS, _ABOUT = "state.safetensors", "about.json"
 
 
 class FolderCheckpoint:
-    """Checkpoints below a local folder: one folder each, of which the newest whole one counts.
+    """Checkpoints below a folder: one folder each, of which the newest whole one counts.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ class FolderCheckpoint:
         Fingerprint of all that decides the training: a checkpoint of another one is not begun from.
     every_s : float
         Seconds between two; longer where writing takes more than a twentieth of the time. Zero writes after every step.
+    mirror : Mirror, optional
+        Of the URL where they are kept; `root` is its twin here.
 
     Examples
     --------
@@ -43,9 +45,11 @@ class FolderCheckpoint:
     (({'w': tensor([1., 1.])}, {'made': 7}), None)
     """
 
-    def __init__(self, root: str | Path, name: str, *, inputs: str, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, root: str | Path, name: str, *, inputs: str, every_s: float = EVERY_S, mirror: Mirror | None = None
+    ) -> None:
         self._root, self._name, self._inputs, self._every = Path(root), f".training/{name}", inputs, every_s
-        self._last, self._took = time.monotonic(), 0.0
+        self._last, self._took, self._mirror = time.monotonic(), 0.0, mirror
 
     def due(self) -> bool:
         """Whether it is time to write one."""
@@ -65,6 +69,10 @@ class FolderCheckpoint:
             (folder / _ABOUT).write_text(json.dumps({"inputs": self._inputs, "about": dict(about)}))
 
         commit_folder(self._root, f"{self._name}/{number:06d}", write)
+        if self._mirror is not None:
+            self._mirror.push(f"{self._name}/{number:06d}")
+            for path in before:
+                self._mirror.drop(f"{self._name}/{path.name}/")
         for path in before:
             shutil.rmtree(path, ignore_errors=True)
         self._last = time.monotonic()
@@ -74,6 +82,8 @@ class FolderCheckpoint:
         """The newest state that is whole and of the same training."""
         from safetensors.torch import load_file
 
+        if self._mirror is not None:
+            self._mirror.pull(f"{self._name}/")
         for path in reversed(self._written()):
             folder = verified_folder(self._root, f"{self._name}/{path.name}")
             if folder is None:
@@ -86,6 +96,8 @@ class FolderCheckpoint:
     def clear(self) -> None:
         """Forget all: the training is finished and its result committed."""
         shutil.rmtree(self._root / self._name, ignore_errors=True)
+        if self._mirror is not None:
+            self._mirror.drop(f"{self._name}/")
 
     def _written(self) -> list[Path]:
         """The folders of checkpoints, oldest first."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from uqkd.errors import ProvenanceError
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.students.training.checkpoints import EVERY_S, FolderCheckpoint
-from uqkd.store import commit_folder, verified_folder
+from uqkd.store import Mirror, commit_folder, verified_folder
 
 ABOUT = "distilled.json"
 
@@ -30,6 +30,8 @@ class Keep:
         What decided these students, among it "inputs", the fingerprint of it all; stands in every student's folder.
     every_s : float
         Seconds between checkpoints.
+    mirror : Mirror, optional
+        Of the URL where students and checkpoints are kept; `root` is its twin here.
 
     Examples
     --------
@@ -40,20 +42,31 @@ class Keep:
     root: Path
     about: Mapping[str, Any] = field(default_factory=dict)
     every_s: float = EVERY_S
+    mirror: Mirror | None = None
 
     def below(self, part: str) -> Keep:
         """The place of a training that this one needs first."""
-        return replace(self, root=self.root / ".training" / part)
+        below = None if self.mirror is None else self.mirror.below(f".training/{part}")
+        return replace(self, root=self.root / ".training" / part, mirror=below)
 
     def checkpoint(self, name: str, *, write: bool = True) -> FolderCheckpoint:
         """Where the state of one training is kept; `write=False` only begins from it."""
         inputs = str(self.about.get("inputs", ""))
-        made = FolderCheckpoint(self.root, name, inputs=inputs, every_s=self.every_s)
+        made = FolderCheckpoint(self.root, name, inputs=inputs, every_s=self.every_s, mirror=self.mirror)
         return made if write else ReadOnly(made)  # type: ignore[return-value]
 
     def clear(self) -> None:
         """Forget the checkpoints: all is finished and saved."""
         shutil.rmtree(self.root / ".training", ignore_errors=True)
+        if self.mirror is not None:
+            self.mirror.drop(".training/")
+
+    def save(self, s: int, model: Any, encoder: Encoder, *, loss: float, **more: Any) -> Path:
+        """Save one student, here and at the URL; `more` stands with what decided it."""
+        made = save_student(self.root, s, model, encoder, loss, {**self.about, **more})
+        if self.mirror is not None:
+            self.mirror.push(made.name)
+        return made
 
     def finished(self) -> dict[int, dict[str, Any]]:
         """What is written of every student that is there, by its number.
@@ -64,6 +77,8 @@ class Keep:
             Students of other inputs: they must not be mixed with these.
         """
         found = {}
+        if self.mirror is not None:
+            self.mirror.pull("student-")
         for folder in sorted(self.root.glob("student-*")):
             if verified_folder(self.root, folder.name) is None:
                 continue
