@@ -38,6 +38,8 @@ class Workers:
         Workers at a time. One means in this process. The results do not depend on it.
     executor : str
         "local" (processes of this machine) or "ray".
+    address : str, optional
+        Of a Ray cluster; see `uqkd.run.cluster.connect`.
 
     Examples
     --------
@@ -46,19 +48,24 @@ class Workers:
     1
     """
 
-    def __init__(self, count: int = 1, *, executor: str = "local") -> None:
+    def __init__(self, count: int = 1, *, executor: str = "local", address: str | None = None) -> None:
         if count < 1:
             raise OptionError(f"workers must be at least 1; got {count}.")
         self.count = count
         self.executor = one_of("executor", executor, EXECUTORS)
+        self.address = address
         self._started: Executor | None = None
 
     def get(self, tasks: int, *, root: str = "") -> Executor:
         """The executor for that many tasks; one task is not worth a process, and memory:// lives in this one."""
-        if self.executor == "local" and (min(self.count, tasks) == 1 or root.startswith("memory://")):
+        if (
+            self.executor == "local"
+            and self.address is None
+            and (min(self.count, tasks) == 1 or root.startswith("memory://"))
+        ):
             return Inline()
         if self._started is None:
-            self._started = make_executor(self.executor, self.count)
+            self._started = make_executor(self.executor, self.count, address=self.address)
         return self._started
 
     def close(self, *, now: bool = False) -> None:
