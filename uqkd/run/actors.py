@@ -49,6 +49,8 @@ class Actors:
         See `connect`.
     gpu : bool
         Each actor gets a GPU, where the cluster has any.
+    what : str
+        What messages call the units.
     say : callable
         Told when an actor is lost.
 
@@ -65,11 +67,12 @@ class Actors:
         workers: int | None = None,
         address: str | None = None,
         gpu: bool = False,
+        what: str = "units",
         say: Callable[[str], None] = lambda line: print(f"note: {line}", file=sys.stderr, flush=True),
     ) -> None:
         if workers is not None and workers < 1:
             raise OptionError(f"workers must be at least 1; got {workers}.")
-        self._make, self._say = make, say
+        self._make, self._say, self._what = make, say, what
         self._cluster = connect(None if workers is None else max(workers, _cores()), address=address)
         gpus = self._cluster.gpus() if gpu else 0
         self.workers = workers or gpus or len(self._cluster.cpus())
@@ -162,7 +165,9 @@ class Actors:
         for stream in lost:
             del running[stream]
         queue.give_back({number: unit for piece in lost.values() for number, unit in piece.left.items()})
-        self._say(f"a worker was lost: {problem}; another one starts, {begun} units that it had begun are done again")
+        self._say(
+            f"a worker was lost: {problem}; another one starts, {begun} {self._what} that it had begun are done again"
+        )
 
 
 class _Queue:

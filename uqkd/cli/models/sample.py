@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
+from uqkd.cli.models.executing import Address, EngineCount, Executor, actors
 from uqkd.errors import OptionError
 
 MAX_TOKENS = 256  # of an answer of a chat model; what is longer is cut, flagged and counted
@@ -62,17 +63,20 @@ def sample(
     seeds: Annotated[str | None, typer.Option(help="sent, or none for an API that refuses seeds")] = None,
     logprobs: Annotated[str | None, typer.Option(help="of backend server: raw or processed")] = None,
     max_tokens_field: Annotated[str | None, typer.Option(help="max_tokens or max_completion_tokens")] = None,
+    executor: Executor = "local",
+    address: Address = None,
+    workers: EngineCount = None,
 ) -> None:
     """Draw a teacher's responses into a bank; only those that it lacks."""
     from uqkd.llm.bank import Bank
     from uqkd.llm.prompts import read_prompts
     from uqkd.llm.sampling import Sampling
-    from uqkd.llm.teachers import open_teacher
 
     sampling = Sampling(temperature, top_p, top_k, min_p, repetition_penalty, max_tokens)
     wanted = read_prompts(prompts, split=split, system=system, columns=pairs("--column", column), note=note)
-    opened = open_teacher(
-        teacher, backend=backend, dtype=dtype, device=device, chat=chat, url=url, model=model, api_key_env=api_key_env,
+    engines = {"executor": executor, "address": address, "workers": workers}
+    opened = _opened(
+        teacher, engines, chunk, backend=backend, dtype=dtype, device=device, chat=chat, url=url, model=model, api_key_env=api_key_env,
         template_args=typed(pairs("--template-arg", template_arg)), headers=pairs("--header", header) or None,
         concurrency=concurrency, retries=retries, requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute, timeout_s=timeout_s, seeds=seeds, logprobs=logprobs, max_tokens_field=max_tokens_field,
@@ -84,6 +88,22 @@ def sample(
         opened.close()
         if spent := getattr(opened, "spent", None):
             print(f"spent: {spent}", flush=True)
+
+
+def _opened(teacher: str, engines: dict[str, Any], chunk: int, **options: Any) -> Any:
+    """The teacher in this process, or in engines on Ray."""
+    from uqkd.llm.teachers import open_teacher
+    from uqkd.llm.teachers.distributed import DistributedTeacher, Drawing
+
+    make = (lambda: None) if engines["executor"] == "local" else Drawing(teacher, options)
+    pool = actors(make, device=options["device"], what="responses", **engines)
+    if pool is None:
+        return open_teacher(teacher, **options)
+    try:
+        return DistributedTeacher(pool, at_once=chunk)
+    except BaseException:
+        pool.close()
+        raise
 
 
 def _draw(
