@@ -34,9 +34,7 @@ def reference(tiny, prompts, tmp_path_factory):
     """The bank of one engine in this process."""
     bank = Bank(tmp_path_factory.mktemp("reference") / "bank")
     teacher = open_teacher(tiny, backend="transformers", dtype="float32", device="cpu")
-    fill_bank(
-        teacher, read_prompts(prompts), K, bank=bank, sampling=Sampling(max_tokens=TOKENS), key=("llm", "bank")
-    )
+    fill_bank(teacher, read_prompts(prompts), K, bank=bank, sampling=Sampling(max_tokens=TOKENS), key=("llm", "bank"))
     return bank
 
 
@@ -57,7 +55,7 @@ def committed(root: Path) -> int:
 
 
 def wait_for_units(process, root, *, at_least):
-    until = time.monotonic() + 200.0
+    until = time.monotonic() + 400.0
     while committed(root) < at_least:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until, "the command commits nothing"
@@ -102,7 +100,7 @@ def test_an_engine_killed_in_the_middle_is_replaced_and_the_bank_is_the_same(sam
     both = engines(process)
     assert len(both) == 2
     os.kill(both[0], signal.SIGKILL)
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     [lost] = re.findall(r"note: a worker was lost: .*; another one starts, (\d+) responses that it had", errors)
     assert 0 < int(lost) <= CHUNK  # one piece of one worker
@@ -126,7 +124,7 @@ def test_stopped_on_ray_says_how_to_go_on_and_goes_on(sample, reference, tmp_pat
     state = f"{there} of {COUNT} responses are committed, {COUNT - there} remain"
     assert lines == [f"interrupted: {state}; run the same again to draw those."]
     again = sample()
-    output, errors = again.communicate(timeout=300)
+    output, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert f"{COUNT - there} responses drawn, {there} reused" in output
     same(root, reference)

@@ -96,7 +96,9 @@ def test_an_actor_and_an_engine_that_die_are_replaced_and_every_unit_is_answered
 @pytest.mark.slow
 def test_work_that_kills_every_engine_is_an_error_and_so_is_what_an_engine_refuses(run):
     found, said, _, problem, worked, _ = run("always")
-    assert problem.startswith("WorkerError: 3 engines in a row were lost before one gave a result: killed, by hand or out")
+    assert problem.startswith(
+        "WorkerError: 3 engines in a row were lost before one gave a result: killed, by hand or out"
+    )
     assert found == []
     assert len(said) == 2
     assert len(worked) <= 4
@@ -120,5 +122,7 @@ def test_pieces_are_large_at_first_and_small_at_the_end_and_what_comes_back_goes
 
 
 def test_an_address_where_nothing_listens_is_one_line_at_once():
-    with pytest.raises(OptionError, match=r"no Ray cluster answers at 127.0.0.1:1 \(.*refused.*begin one with ray start"):
+    with pytest.raises(
+        OptionError, match=r"no Ray cluster answers at 127.0.0.1:1 \(.*refused.*begin one with ray start"
+    ):
         connect(address="127.0.0.1:1")

@@ -6,13 +6,13 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from uqkd.errors import OptionError, UqkdError, WorkerError
-from uqkd.run.cluster import connect
+from uqkd.run.cluster import Machine, connect
 
 Parts = Iterator[list[tuple[int, Any]]]  # (place of a unit among those given, its result), as they come
 Engine = Callable[[list[Any]], Parts]
@@ -49,6 +49,8 @@ class Actors:
         See `connect`.
     gpu : bool
         Each actor gets a GPU, where the cluster has any.
+    memory : int
+        Bytes that an engine needs beside a GPU; machines that have no room for it get none.
     what : str
         What messages call the units.
     say : callable
@@ -57,7 +59,7 @@ class Actors:
     Raises
     ------
     OptionError
-        No cluster, or one with fewer GPUs than engines.
+        No cluster, or one with fewer GPUs, or less room, than so many engines need.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Actors:
         workers: int | None = None,
         address: str | None = None,
         gpu: bool = False,
+        memory: int = 0,
         what: str = "units",
         say: Callable[[str], None] = lambda line: print(f"note: {line}", file=sys.stderr, flush=True),
     ) -> None:
@@ -75,12 +78,12 @@ class Actors:
         self._make, self._say, self._what = make, say, what
         self._cluster = connect(None if workers is None else max(workers, _cores()), address=address)
         gpus = self._cluster.gpus() if gpu else 0
-        self.workers = workers or gpus or len(self._cluster.cpus())
-        self._options = _placing(self.workers, self._cluster.cpus(), gpus)
+        self.workers = workers or gpus or len(self._cluster.machines())
+        self._options = _placing(self.workers, self._cluster.machines(), gpus, memory=memory)
         self._actors: list[Any] = []
         self._losses = 0
 
-    def results(self, units: Iterable[Any], *, at_once: int = 1) -> Iterator[tuple[int, Any]]:
+    def results(self, units: Iterable[Any], *, at_once: int = 1) -> Generator[tuple[int, Any], None, None]:
         """The number of each unit and its result, as they come; every unit once.
 
         Parameters
@@ -194,12 +197,13 @@ class _Actor:
     """In a process of its own: makes its engine when it is first asked. Errors that are meant for people come back as values."""
 
     def __init__(self, make: Callable[[], Engine]) -> None:
-        self._make, self._engine = make, None
+        self._make = make
+        self._engine: Engine | None = None
 
     def work(self, units: list[Any]) -> Iterator[tuple[list[tuple[int, Any]], UqkdError | None]]:
         """Results in parts, each with None; at the end an error, if there was one."""
         try:
-            self._engine = self._engine or self._make()  # type: ignore[func-returns-value]
+            self._engine = self._engine or self._make()
             for part in self._engine(units):
                 yield part, None
         except UqkdError as problem:
@@ -210,24 +214,34 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _placing(workers: int, cpus: list[float], gpus: int) -> dict[str, Any]:
+def _placing(workers: int, machines: list[Machine], gpus: int, *, memory: int = 0) -> dict[str, Any]:
     """Options of each actor: a GPU where there is one; of the cores as many as all actors can have, its threads.
 
     Examples
     --------
-    >>> placing = _placing(3, [4.0, 4.0], 0)
-    >>> placing["num_cpus"], placing["runtime_env"]["env_vars"]["OMP_NUM_THREADS"]
-    (2, '2')
+    >>> placing = _placing(3, [Machine(4, 2**33), Machine(4, 2**33)], 0, memory=2**31)
+    >>> placing["num_cpus"], placing["memory"], placing["runtime_env"]["env_vars"]["OMP_NUM_THREADS"]
+    (2, 2147483648, '2')
+    >>> _placing(3, [Machine(4, 2**33)], 0, memory=2**32)
+    Traceback (most recent call last):
+    uqkd.errors.OptionError: workers got 3, each with 4.3 GB of memory, and the cluster has room for 2; ask for fewer.
     """
     if gpus and workers > gpus:
         raise OptionError(f"workers got {workers}, and the cluster has {gpus} GPUs, one for each; ask for fewer.")
-    fitting = (n for n in range(int(max(cpus)), 0, -1) if sum(one // n for one in cpus) >= workers)
-    cores = next(fitting, 0)
+
+    def room(cores: int) -> int:
+        fitting = (min(one.cores // cores, one.memory // memory if memory else workers) for one in machines)
+        return int(sum(fitting))
+
+    most = max(one.cores for one in machines)
+    cores = next((n for n in range(most, 0, -1) if room(n) >= workers), 0)
     if not cores:
-        raise OptionError(f"workers got {workers}, and the cluster has {sum(cpus):.0f} cores; ask for fewer.")
+        each = f", each with {memory / 1e9:.1f} GB of memory," if memory else ""
+        raise OptionError(f"workers got {workers}{each} and the cluster has room for {room(1)}; ask for fewer.")
     return {
         "num_cpus": cores,
         "num_gpus": 1 if gpus else 0,
+        "memory": memory or None,
         "max_restarts": 0,
         "max_task_retries": 0,
         "runtime_env": {"env_vars": dict.fromkeys(_THREADS, str(cores))},

@@ -12,11 +12,19 @@ from typing import Any
 from uqkd.errors import OptionError
 
 _ANSWER_SECONDS = 5.0  # for a cluster's head to take a connection; Ray itself would wait for it without an end
-_SILENT = {
+_SILENT: dict[str, Any] = {
     "include_dashboard": False,
     "log_to_driver": False,
     "logging_level": logging.CRITICAL,  # a worker that is lost is told by whoever handed out its work
 }
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine of a cluster gives to engines: cores, and bytes of memory."""
+
+    cores: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,10 @@ class Cluster:
     ray: ModuleType
     own: bool
 
-    def cpus(self) -> list[float]:
-        """Cores of each machine that is alive."""
+    def machines(self) -> list[Machine]:
+        """Those that are alive."""
         alive = (node["Resources"] for node in self.ray.nodes() if node["Alive"])
-        return [float(one.get("CPU", 0.0)) for one in alive]
+        return [Machine(int(one.get("CPU", 0)), int(one.get("memory", 0))) for one in alive]
 
     def gpus(self) -> int:
         """GPUs of all machines together."""

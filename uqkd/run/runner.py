@@ -14,6 +14,7 @@ from typing import Any, Self
 import pandas as pd
 
 from uqkd.errors import OptionError, SeedReuseError, StoreError, WorkerError, one_of
+from uqkd.run import predictions
 from uqkd.run.progress import Progress
 from uqkd.run.provenance.fingerprint import method_fingerprint
 from uqkd.run.study import Study
@@ -107,6 +108,8 @@ class Run:
         What it asks.
     reused, computed : int
         Units read from the store, and units measured, by the calls of `cells` so far.
+    seconds : float
+        From the beginning of the run to the end of its last call of `cells`.
     """
 
     def __init__(
@@ -125,6 +128,8 @@ class Run:
         self.settings = dict(settings or {})
         self.reused = 0
         self.computed = 0
+        self.seconds = 0.0
+        self._began = predictions.clock()
         self._module = study.module
         self._users: dict[bytes, str] = {}  # digest of a seed key -> unit that used it
         self._cells: dict[str, str] = {}  # unit -> its cell, for messages
@@ -164,6 +169,7 @@ class Run:
             fresh = self.store.read_units([tasks[place].inputs for place in missing])
             for place, unit in zip(missing, fresh, strict=True):
                 units[place] = unit
+        self.seconds = predictions.clock() - self._began
         return concatenate(self._complete(units))
 
     def _tasks(self, cells: Sequence[Cell], measure: Measure) -> list[Task]:

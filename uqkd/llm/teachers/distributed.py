@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from uqkd.errors import OptionError
-from uqkd.llm.requests import Answers, Completion, Refusal, Request
+from uqkd.llm.requests import Answers, Request
 from uqkd.llm.sampling import Sampling
 from uqkd.llm.teachers.opening import backend_module, open_teacher
 from uqkd.llm.teachers.responding import Responding
@@ -26,11 +26,22 @@ Part = list[tuple[int, Any]]
 class Pool(Protocol):
     """What hands out units to engines: `uqkd.run.actors.Actors`."""
 
-    def results(self, units: Iterable[Any], *, at_once: int = 1) -> Iterator[tuple[int, Any]]:
+    def results(self, units: Iterable[Any], *, at_once: int = 1) -> Generator[tuple[int, Any], None, None]:
         """The number of each unit and its result, as they come."""
 
     def close(self) -> None:
         """Let the engines go."""
+
+
+def from_anywhere(model: str) -> str:
+    """A model's name, or its folder as it is called whatever the working directory is.
+
+    Examples
+    --------
+    >>> from_anywhere("somebody/a-model")
+    'somebody/a-model'
+    """
+    return str(Path(model).absolute()) if Path(model).exists() else model
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,7 @@ class Drawing:
                 f"backend {backend!r} asks a server, whose engines are where it runs; leave executor out, and ask it with "
                 "more requests at a time (concurrency)."
             )
-        if Path(self.teacher).exists():
-            object.__setattr__(self, "teacher", str(Path(self.teacher).absolute()))
+        object.__setattr__(self, "teacher", from_anywhere(self.teacher))
 
     def __call__(self) -> DrawingEngine:
         """Open the teacher."""
@@ -110,9 +120,7 @@ class DistributedTeacher(Responding):
 
     def stream(self, requests: Iterable[Request], sampling: Sampling) -> Answers:
         """See `Teacher.stream`."""
-        answer: Completion | Refusal
-        for place, answer in self._pool.results(((one, sampling) for one in requests), at_once=self._at_once):
-            yield place, answer
+        yield from self._pool.results(((one, sampling) for one in requests), at_once=self._at_once)
 
     def close(self) -> None:
         """See `Teacher.close`."""

@@ -30,6 +30,8 @@ class Keep:
         What decided these students, among it "inputs", the fingerprint of it all; stands in every student's folder.
     every_s : float
         Seconds between checkpoints.
+    group : range, optional
+        The students that are trained here, of those that the folder is for; others train the others.
 
     Examples
     --------
@@ -40,6 +42,11 @@ class Keep:
     root: Path
     about: Mapping[str, Any] = field(default_factory=dict)
     every_s: float = EVERY_S
+    group: range | None = None
+
+    def number(self, s: int) -> int:
+        """The number among all students of student s of those trained here."""
+        return s if self.group is None else self.group[s]
 
     def below(self, part: str) -> Keep:
         """The place of a training that this one needs first."""
@@ -52,11 +59,13 @@ class Keep:
         return made if write else ReadOnly(made)  # type: ignore[return-value]
 
     def clear(self) -> None:
-        """Forget the checkpoints: all is finished and saved."""
+        """Forget the checkpoints: all is finished and saved. Those of others' students stay."""
+        if self.group is not None:
+            return
         shutil.rmtree(self.root / ".training", ignore_errors=True)
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """What is written of every student that is there, by its number.
+        """What is written of every student that is there, by its number among those trained here.
 
         Raises
         ------
@@ -65,6 +74,9 @@ class Keep:
         """
         found = {}
         for folder in sorted(self.root.glob("student-*")):
+            number = int(folder.name.split("-")[1])
+            if self.group is not None and number not in self.group:
+                continue
             if verified_folder(self.root, folder.name) is None:
                 continue
             known = json.loads((folder / ABOUT).read_text())
@@ -75,7 +87,7 @@ class Keep:
                     if name != "inputs" and known.get(name) != value
                 )
                 raise ProvenanceError(f"{self.root} holds students of other inputs ({what}); use another folder.")
-            found[int(folder.name.split("-")[1])] = known
+            found[number if self.group is None else self.group.index(number)] = known
         return found
 
 
