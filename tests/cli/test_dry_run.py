@@ -19,12 +19,12 @@ import numpy as np, pandas as pd
 from uqkd import run, seeds
 
 class Options(run.Options):
-    replicates: int = 12
+    replicates: int = 16
 
 PRESETS = {"quick": Options(), "paper": Options(), "full": Options()}
 
 def cells(options):
-    return [{"replicate": r, "size": size} for r in range(options.replicates) for size in (20_000, 200_000, 600_000)]
+    return [{"replicate": r, "size": size} for r in range(options.replicates) for size in (100_000, 1_000_000, 3_000_000)]
 
 def measure(cell):
     draws = seeds.generator("dry run", cell["replicate"], cell["size"]).normal(size=cell["size"])
@@ -59,15 +59,15 @@ def test_a_study_takes_what_was_predicted(tmp_path, clock, capsys):
     capsys.readouterr()
     assert uqkd(*words, "--dry-run", "--price-hour", 3) == 0
     said = capsys.readouterr().out
-    assert "36 cells are missing; 5 were measured" in said
+    assert "48 cells are missing; 6 were measured" in said
     assert "at 3 an hour of a worker" in said
     assert "open " not in said
     assert files(tmp_path / "out") == ["predictions.jsonl"]
     assert uqkd(*words) == 0
-    assert "36 units computed" in (said := capsys.readouterr().out)
+    assert "48 units computed" in (said := capsys.readouterr().out)
     assert "predicted " in said
     predicted, happened = predictions.rows(Store(tmp_path / "out"))
-    assert predicted["count"] == happened["count"] == 36
+    assert predicted["count"] == happened["count"] == 48
     assert 0.75 < happened["ratio"] < 1.25, (predicted, happened)
     assert uqkd(*words, "--dry-run") == 0
     assert "no cells are missing" in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_a_sample_takes_what_was_predicted(tiny, tmp_path, clock, capsys):
     there = files(tmp_path)
     assert uqkd(*words, "--k", 30, "--bank", tmp_path / "bank", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "1,200 responses are missing; 200 were measured" in said
+    assert "1,200 responses are missing; 197 were measured" in said  # 37 of 37 prompts, then 4 of each of 40
     assert " tokens" in said
     assert files(tmp_path) == sorted([*there, "bank/predictions.jsonl"])
     assert uqkd(*words, "--k", 30, "--bank", tmp_path / "bank") == 0

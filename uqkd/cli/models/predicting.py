@@ -13,8 +13,12 @@ _UNIT = 2048  # responses of a file, at most
 def predict_drawing(
     teacher: Any, wanted: Any, missing: int, *, sampling: Any, where: Executor, before_s: float, what: str = "responses"
 ) -> Any:
-    """What drawing so many responses takes: a batch costs something by itself, and each of its rows more."""
+    """What drawing so many responses takes: a batch costs something by itself, and each of its rows more.
+
+    A teacher in several engines is measured in all of them together.
+    """
     from uqkd.llm.bank.pilot import measured_batches, rows_at_once
+    from uqkd.llm.teachers.distributed import DistributedTeacher
     from uqkd.run import predictions
 
     if not missing:
@@ -23,6 +27,8 @@ def predict_drawing(
     own, each = predictions.affine([(one.count, one.seconds) for one in batches])
     file, row = predictions.affine([(one.count, one.bytes) for one in batches])
     at_once = rows_at_once(teacher, wanted, sampling) or missing
+    workers = where.workers or 1
+    pooled = isinstance(teacher, DistributedTeacher)
     measured = sum(one.count for one in batches)
     tokens = sum(one.tokens for one in batches) / measured
     return predictions.Prediction(
@@ -30,8 +36,8 @@ def predict_drawing(
         missing,
         measured,
         before_s=before_s + max(first.seconds - own - each * first.count, 0.0),
-        each_s=each + own * math.ceil(missing / at_once) / missing,
-        workers=1 if where.is_local else where.workers or 1,
+        each_s=(each + own * math.ceil(missing / at_once) / missing) * (workers if pooled else 1),
+        workers=workers,
         bytes=file * math.ceil(missing / _UNIT) + row * missing,
         tokens=tokens * missing,
     )
@@ -53,7 +59,7 @@ def predict_training(targets: Any, *, where: Executor, before_s: float, left: in
         found.measured,
         before_s=before_s + found.before_s,
         each_s=found.each_s + found.save_s / steps,
-        workers=1 if where.is_local else min(where.workers or 1, left),
+        workers=min(where.workers or 1, left),
         bytes=found.bytes * left,
         tokens=found.tokens * left * steps,
     )
