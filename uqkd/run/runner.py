@@ -14,6 +14,7 @@ from typing import Any, Self
 import pandas as pd
 
 from uqkd.errors import OptionError, SeedReuseError, StoreError, WorkerError, one_of
+from uqkd.run import predictions
 from uqkd.run.progress import Progress
 from uqkd.run.provenance.fingerprint import method_fingerprint
 from uqkd.run.study import Study
@@ -38,6 +39,8 @@ class Workers:
         Workers at a time. One means in this process. The results do not depend on it.
     executor : str
         "local" (processes of this machine) or "ray".
+    address : str, optional
+        Of a Ray cluster; see `uqkd.run.cluster.connect`.
 
     Examples
     --------
@@ -46,19 +49,24 @@ class Workers:
     1
     """
 
-    def __init__(self, count: int = 1, *, executor: str = "local") -> None:
+    def __init__(self, count: int = 1, *, executor: str = "local", address: str | None = None) -> None:
         if count < 1:
             raise OptionError(f"workers must be at least 1; got {count}.")
         self.count = count
         self.executor = one_of("executor", executor, EXECUTORS)
+        self.address = address
         self._started: Executor | None = None
 
     def get(self, tasks: int, *, root: str = "") -> Executor:
         """The executor for that many tasks; one task is not worth a process, and memory:// lives in this one."""
-        if self.executor == "local" and (min(self.count, tasks) == 1 or root.startswith("memory://")):
+        if (
+            self.executor == "local"
+            and self.address is None
+            and (min(self.count, tasks) == 1 or root.startswith("memory://"))
+        ):
             return Inline()
         if self._started is None:
-            self._started = make_executor(self.executor, self.count)
+            self._started = make_executor(self.executor, self.count, address=self.address)
         return self._started
 
     def close(self, *, now: bool = False) -> None:
@@ -100,6 +108,8 @@ class Run:
         What it asks.
     reused, computed : int
         Units read from the store, and units measured, by the calls of `cells` so far.
+    seconds : float
+        From the beginning of the run to the end of its last call of `cells`.
     """
 
     def __init__(
@@ -118,6 +128,8 @@ class Run:
         self.settings = dict(settings or {})
         self.reused = 0
         self.computed = 0
+        self.seconds = 0.0
+        self._began = predictions.clock()
         self._module = study.module
         self._users: dict[bytes, str] = {}  # digest of a seed key -> unit that used it
         self._cells: dict[str, str] = {}  # unit -> its cell, for messages
@@ -157,6 +169,7 @@ class Run:
             fresh = self.store.read_units([tasks[place].inputs for place in missing])
             for place, unit in zip(missing, fresh, strict=True):
                 units[place] = unit
+        self.seconds = predictions.clock() - self._began
         return concatenate(self._complete(units))
 
     def _tasks(self, cells: Sequence[Cell], measure: Measure) -> list[Task]:

@@ -7,7 +7,6 @@ when the parent dies. Outcomes come back as plain values, in the order in which 
 from __future__ import annotations
 
 import ctypes
-import logging
 import multiprocessing
 import os
 import signal
@@ -27,6 +26,7 @@ from typing import Any, Protocol
 
 from uqkd import seeds
 from uqkd.errors import OptionError, ProvenanceError, SeedReuseError, UqkdError, WorkerError, missing_library, one_of
+from uqkd.run.cluster import connect
 from uqkd.run.provenance.fingerprint import method_fingerprint
 from uqkd.run.study import load_study
 from uqkd.store import Inputs, Store
@@ -192,26 +192,19 @@ class RayTasks:
     ----------
     workers : int
         Tasks at a time.
+    address : str, optional
+        See `connect`.
 
     Raises
     ------
     OptionError
-        Ray is not installed.
+        Ray is not installed, or no cluster answers.
     """
 
-    def __init__(self, workers: int) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no report is sent anywhere
-        try:
-            import ray
-        except ImportError:
-            raise OptionError(
-                "executor 'ray' needs the package ray, which is not installed: pip install 'uqkd[ray]', or use 'local'."
-            ) from None
+    def __init__(self, workers: int, *, address: str | None = None) -> None:
         self.workers = workers
-        self._ray = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        self._cluster = connect(workers, address=address)
+        self._ray = ray = self._cluster.ray
         remote = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD})
         self._perform = remote(perform)
 
@@ -232,11 +225,10 @@ class RayTasks:
 
     def close(self, *, now: bool = False) -> None:
         """Disconnect, if this executor connected."""
-        if self._own and self._ray.is_initialized():
-            self._ray.shutdown()
+        self._cluster.close()
 
 
-def make_executor(name: str, workers: int) -> Executor:
+def make_executor(name: str, workers: int, *, address: str | None = None) -> Executor:
     """The executor of that name.
 
     Examples
@@ -250,7 +242,9 @@ def make_executor(name: str, workers: int) -> Executor:
     if workers < 1:
         raise OptionError(f"workers must be at least 1; got {workers}.")
     if one_of("executor", name, EXECUTORS) == "ray":
-        return RayTasks(workers)
+        return RayTasks(workers, address=address)
+    if address is not None:
+        raise OptionError(f"address got {address!r}, which is of a Ray cluster; say executor='ray' too.")
     return LocalPool(workers) if workers > 1 else Inline()
 
 

@@ -8,13 +8,25 @@ import math
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
+from uqkd.cli.executing import (
+    AddressOption,
+    DryRunOption,
+    Executor,
+    ExecutorOption,
+    PriceOption,
+    WorkersOption,
+    compare,
+    show,
+)
 from uqkd.cli.models.cards import words_of, write_cards
+from uqkd.cli.models.predicting import predict_training
 from uqkd.errors import OptionError, one_of
 
 _KEY = ("llm", "distill")
@@ -65,22 +77,28 @@ def distill(
     chat: Annotated[bool | None, typer.Option("--chat/--no-chat", help="default: if there is a template")] = None,
     seed_key: Annotated[str, typer.Option(help="another text gives independent students")] = "students",
     exclude_failed: Annotated[bool, typer.Option("--exclude-failed", help="go on without diverged ones")] = False,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    dry_run: DryRunOption = False,
+    price_hour: PriceOption = None,
 ) -> None:
     """Distil students from a bank; those that are there already are kept, one under way goes on from its checkpoint.
 
     Each student's README.md is an uncertainty card: what it was made of, and, after uqkd measure, what it does not know.
     """
     from uqkd.llm import Encoder, Recipe, Sampling, SeedDesign
-    from uqkd.llm import distill as train
     from uqkd.llm.bank import Bank
     from uqkd.llm.models.revision import check_model, model_revision
     from uqkd.llm.students.facts import bank_facts, training_facts
     from uqkd.llm.students.rows.tokenising import student_tokens
     from uqkd.llm.students.second_source import targets_of
     from uqkd.llm.students.training.resuming import Keep
-    from uqkd.llm.targets import method_names, responses_kept
-    from uqkd.store import mirrored
+    from uqkd.llm.targets import method_names, responses_kept, second_source, weigh
+    from uqkd.run.predictions import clock, key_of
+    from uqkd.store import Store, mirrored
 
+    began, where = clock(), Executor(executor, address, workers)
     one_of("weights", weights, method_names())
     adapters = _adapters(lora, lora_layers)
     held = Bank(bank, create=False)
@@ -110,7 +128,7 @@ def distill(
     about = {**options, "inputs": _digest(options), "base": student, "sampling": _sampling_of(identity)}
     mirror = mirrored(out)
     keep = Keep(Path(out) if mirror is None else mirror.root, about, every_s=60.0 * checkpoint_minutes, mirror=mirror)
-    if len(keep.finished()) >= students:
+    if (left := students - len(keep.finished())) <= 0:
         print(f"{out}: all {students} students are there already")
         write_cards(out)
         return
@@ -122,23 +140,50 @@ def distill(
     }  # fmt: skip
     key = (*_KEY, seed_key)
     sampling = Sampling(max_tokens=said.longest + 1)
+    known_by = key_of(inputs=about["inputs"], executor=executor, workers=workers)
+    passes = 2 if second_source(weights) == "cross-fitted" else 1  # students of half of the prompts come first
+    if dry_run:
+        how |= {"student": student, "key": key}
+        found = predict_training(
+            weigh(responses, "multi"), where=where, before_s=clock() - began, left=left * passes, how=how
+        )
+        show(found, Store(out), known_by, price_hour)
+        return
     targets = targets_of(responses, weights, student=student, sampling=sampling, key=key, keep=keep, **how)
     print(f"distilling {students} students of {len(prompts)} prompts, k = {responses.shape[2]}, {weights}", flush=True)
-    made = train(
-        targets,
-        student=student,
-        key=key,
-        exclude_failed=exclude_failed,
-        keep=keep,
-        watch=_Watch(students, count),
-        **how,
-    )
+    made = _trained(targets, where, count, student=student, key=key, exclude_failed=exclude_failed, keep=keep, **how)
     mean = float(made.loss[made.kept].mean())
     print(f"{out}: {len(made.kept)} students saved, mean loss {mean:.4g} nats a token, trained {made.engine}")
+    compare(Store(out), known_by, count=left * passes * count, seconds=clock() - began)
     known = bank_facts(held, prompts, drawn, place=bank, fingerprint=options["bank"])
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one saves
         write_cards(out, trained=training_facts(about, made, known, command=words_of(context)))
     print(f"next: uqkd measure --students {out} --prompts FILE --out FILE.csv")
+
+
+def _trained(targets: Any, where: Executor, steps: int, *, keep: Any, exclude_failed: bool, **how: Any) -> Any:
+    """Students trained in this process, or in groups on Ray."""
+    from uqkd.llm import distill as train
+    from uqkd.llm.students.groups import Distilling, groups_of, train_in_groups, training_bytes
+    from uqkd.llm.teachers.distributed import from_anywhere
+    from uqkd.run.progress import Progress
+
+    students, student, device = how["seed_design"].students, how["student"], how["device"]
+    if where.is_local:
+        return train(targets, keep=keep, exclude_failed=exclude_failed, watch=_Watch(students, steps), **how)
+    compute = tuple(how.pop(name) for name in ("device", "dtype", "micro_batch", "recompute"))
+    keep = replace(keep, root=keep.root.absolute())
+    make = Distilling(targets, compute, {**how, "student": from_anywhere(student), "keep": keep})
+    needed = training_bytes(student, adapters=how["lora"] is not None)
+    pool = where.actors(make, device=device, what="groups of students", memory=needed)
+    try:
+        with Progress("distill", total=students, what="students") as progress:
+            return train_in_groups(
+                pool, groups_of(students, pool.workers), keep=keep, exclude_failed=exclude_failed,
+                progress=lambda count: [progress.advance() for _ in range(count)],
+            )  # fmt: skip
+    finally:
+        pool.close()
 
 
 def _per_student(bank: str, drawn: int, students: int, k: int | None) -> int:

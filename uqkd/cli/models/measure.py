@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
+from uqkd.cli.executing import (
+    AddressOption,
+    DryRunOption,
+    Executor,
+    ExecutorOption,
+    PriceOption,
+    WorkersOption,
+    compare,
+    show,
+)
 from uqkd.cli.models.cards import words_of, write_cards
+from uqkd.cli.models.predicting import predict_drawing
 from uqkd.cli.models.sample import note, pairs, typed
 from uqkd.errors import DataError, OptionError
 
@@ -59,6 +70,11 @@ def measure(
     nli: Annotated[str | None, typer.Option(help="model of clusters nli")] = None,
     embedding: Annotated[str, typer.Option(help="builtin, or a sentence-transformers model")] = "builtin",
     max_flagged: Annotated[float, typer.Option(help="greatest share of flagged responses")] = 1.0,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    dry_run: DryRunOption = False,
+    price_hour: PriceOption = None,
 ) -> None:
     """Draw answers of every student and of the undistilled one, kept beside the table; measure what they do not know.
 
@@ -66,11 +82,14 @@ def measure(
     """
     from uqkd.llm import estimate, read_prompts
     from uqkd.llm.measuring.answers.recorded import recorded
+    from uqkd.llm.measuring.losses import HeldOut
     from uqkd.llm.measuring.tables.printing import lines
-    from uqkd.store import twin
+    from uqkd.run.predictions import clock, key_of
+    from uqkd.store import Store, twin
 
     if not out.endswith(".csv"):
         raise OptionError(f"--out got {out!r}; give a file that ends in .csv.")
+    began, where = clock(), Executor(executor, address, workers)
     there = recorded(twin(students))
     wanted = read_prompts(prompts, split=split, system=system, columns=pairs("--column", column), note=note)
     sampling, line = there.sampled(
@@ -82,12 +101,27 @@ def measure(
     undistilled = None if no_base else _base(there, base)
     teacher, day, bank = (None, None, "") if teacher_bank is None else _teacher(teacher_bank, wanted, there)
     prompting = {"chat": chat, "template_args": typed(pairs("--template-arg", template_arg)), "device": device}
-    answers = _answers(
-        [*models, *([("undistilled", undistilled)] if undistilled else [])], wanted, draws, out, sampling=sampling,
-        max_flagged=max_flagged, backend=backend, **prompting,
+    every, count = [*models, *([("undistilled", undistilled)] if undistilled else [])], len(models)
+    how = {"sampling": sampling, "max_flagged": max_flagged, "backend": backend, **prompting}
+    known_by = key_of(
+        prompts=wanted.fingerprint, draws=draws, sampling=sampling.columns(), models=[name for name, _ in every],
+        learnt=there.bank, executor=executor, workers=workers,
     )  # fmt: skip
-    losses = None if teacher is None else _losses(models, undistilled, teacher, day=day, **prompting)
-    count = len(models)
+    missing = _missing(every, wanted, draws, out)
+    if dry_run:
+        predicted = _predicted(every, wanted, missing, where, clock() - began, how)
+        show(predicted, Store(_root(out)), known_by, price_hour)
+        return
+    lost = (
+        None
+        if where.is_local
+        else _elsewhere(where, every, wanted, draws, out, teacher, how, {**prompting, "day": day})
+    )
+    answers = _answers(every, wanted, draws, out, **how)
+    compare(Store(_root(out)), known_by, count=missing, seconds=clock() - began)
+    if teacher is not None and lost is None:
+        lost = _losses(every, teacher, day=day, **prompting)
+    losses = None if teacher is None or lost is None else HeldOut.concatenate(lost[:count], *lost[count:])
     banks = [*(name for name, _ in models), *(["undistilled"] if undistilled else [])]
     found = estimate(
         answers.of_students(range(count)), teacher, held_out=losses, embedding=embedding, clusters=clusters, model=nli,
@@ -182,6 +216,31 @@ def _answers(models: Any, wanted: Any, draws: int, out: str, **how: Any) -> Any:
         return draw_students(models, wanted, draws, root=root, say=say, progress=advance, **how)
 
 
+def _missing(models: Any, wanted: Any, draws: int, out: str) -> int:
+    """Answers that are not there."""
+    from uqkd.llm.bank import Bank
+
+    banks = (Bank(f"{_root(out)}/{name}") for name, _ in models)
+    return sum(len(bank.inventory(wanted, draws).missing) for bank in banks)
+
+
+def _predicted(models: Any, wanted: Any, missing: int, where: Executor, before_s: float, how: Any) -> Any:
+    """What drawing takes, by the first of the models; losses and the table are not counted."""
+    from uqkd.llm.teachers import open_teacher
+    from uqkd.run.predictions import clock
+
+    asked = {name: value for name, value in how.items() if name not in ("sampling", "max_flagged")}
+    began = clock()
+    opened = open_teacher(models[0][1], **asked)
+    try:
+        opening = (clock() - began) * len(models) / (where.workers or 1)
+        return predict_drawing(
+            opened, wanted, missing, sampling=how["sampling"], where=where, before_s=before_s + opening, what="answers"
+        )
+    finally:
+        opened.close()
+
+
 def _root(out: str) -> str:
     """Folder of the answers' banks."""
     return f"{out.removesuffix('.csv')}.draws"
@@ -195,16 +254,34 @@ def _likelihoods(names: list[str], wanted: Any, draws: int, out: str) -> Any:
     return likelihoods_of([Bank(f"{_root(out)}/{name}") for name in names], wanted, draws)
 
 
-def _losses(models: Any, base: str | None, teacher: Any, **how: Any) -> Any:
+def _losses(models: Any, teacher: Any, **how: Any) -> list[Any]:
     """Losses on the teacher's responses, one model after another."""
     from uqkd.llm.measuring.held_out import loss_of_folder
-    from uqkd.llm.measuring.losses import HeldOut
 
     found = []
-    for name, path in [*models, *([("undistilled", base)] if base else [])]:
+    for name, path in models:
         print(f"{name}: loss on the teacher's responses", flush=True)
         found.append(loss_of_folder(path, teacher, **how))
-    return HeldOut.concatenate(found[: len(models)], found[len(models)] if base else None)
+    return found
+
+
+def _elsewhere(
+    where: Executor, models: Any, wanted: Any, draws: int, out: str, teacher: Any, how: Any, prompting: Any
+) -> list[Any]:
+    """Answers of all models, drawn on Ray into their banks, and their losses."""
+    from uqkd.llm.measuring.answers.distributed import Asking, ask_elsewhere
+    from uqkd.llm.teachers.distributed import from_anywhere
+    from uqkd.run.progress import Progress
+
+    root = _root(out) if "://" in out else str(Path(_root(out)).absolute())
+    make = Asking(wanted, draws, root, how, teacher, prompting)
+    pool = where.actors(make, device=how["device"], what="models")
+    try:
+        with Progress("measure", total=len(models), what="models") as progress:
+            named = [(name, from_anywhere(str(path))) for name, path in models]
+            return ask_elsewhere(pool, named, progress=progress.advance)
+    finally:
+        pool.close()
 
 
 def _write(out: str, found: Any, bank: str) -> list[str]:

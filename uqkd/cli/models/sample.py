@@ -9,6 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from uqkd.cli.app import MODELS, app, stoppable
+from uqkd.cli.executing import (
+    AddressOption,
+    DryRunOption,
+    Executor,
+    ExecutorOption,
+    PriceOption,
+    WorkersOption,
+    compare,
+    show,
+)
+from uqkd.cli.models.predicting import predict_drawing
 from uqkd.errors import OptionError
 
 MAX_TOKENS = 256  # of an answer of a chat model; what is longer is cut, flagged and counted
@@ -62,34 +73,66 @@ def sample(
     seeds: Annotated[str | None, typer.Option(help="sent, or none for an API that refuses seeds")] = None,
     logprobs: Annotated[str | None, typer.Option(help="of backend server: raw or processed")] = None,
     max_tokens_field: Annotated[str | None, typer.Option(help="max_tokens or max_completion_tokens")] = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    dry_run: DryRunOption = False,
+    price_hour: PriceOption = None,
 ) -> None:
     """Draw a teacher's responses into a bank; only those that it lacks."""
     from uqkd.llm.bank import Bank
     from uqkd.llm.prompts import read_prompts
     from uqkd.llm.sampling import Sampling
-    from uqkd.llm.teachers import open_teacher
+    from uqkd.run.predictions import clock, key_of
 
+    began, where = clock(), Executor(executor, address, workers)
     sampling = Sampling(temperature, top_p, top_k, min_p, repetition_penalty, max_tokens)
     wanted = read_prompts(prompts, split=split, system=system, columns=pairs("--column", column), note=note)
-    opened = open_teacher(
-        teacher, backend=backend, dtype=dtype, device=device, chat=chat, url=url, model=model, api_key_env=api_key_env,
+    opened = _opened(
+        teacher, where, chunk,
+        backend=backend, dtype=dtype, device=device, chat=chat, url=url, model=model, api_key_env=api_key_env,
         template_args=typed(pairs("--template-arg", template_arg)), headers=pairs("--header", header) or None,
         concurrency=concurrency, retries=retries, requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute, timeout_s=timeout_s, seeds=seeds, logprobs=logprobs, max_tokens_field=max_tokens_field,
     )  # fmt: skip
     try:
-        _draw(opened, wanted, Bank(bank), sampling, students, k, ("llm", seed_key), max_flagged=max_flagged, too_long=too_long,
-              chunk=chunk)  # fmt: skip
+        there, key = Bank(bank), key_of(
+            prompts=wanted.fingerprint, k=students * k, sampling=sampling.columns(), teacher=opened.about.revision,
+            executor=executor, workers=workers,
+        )  # fmt: skip
+        if dry_run:
+            missing = len(there.inventory(wanted, students * k).missing)
+            found = predict_drawing(opened, wanted, missing, sampling=sampling, where=where, before_s=clock() - began)
+            show(found, there.store, key, price_hour)
+            return
+        drawn = _draw(opened, wanted, there, sampling, students, k, ("llm", seed_key), max_flagged=max_flagged,
+                      too_long=too_long, chunk=chunk)  # fmt: skip
+        compare(there.store, key, count=drawn, seconds=clock() - began)
     finally:
         opened.close()
         if spent := getattr(opened, "spent", None):
             print(f"spent: {spent}", flush=True)
 
 
+def _opened(teacher: str, where: Executor, chunk: int, **options: Any) -> Any:
+    """The teacher in this process, or in engines on Ray."""
+    from uqkd.llm.teachers import open_teacher
+    from uqkd.llm.teachers.distributed import DistributedTeacher, Drawing
+
+    if where.is_local:
+        return open_teacher(teacher, **options)
+    pool = where.actors(Drawing(teacher, options), device=options["device"], what="responses")
+    try:
+        return DistributedTeacher(pool, at_once=chunk)
+    except BaseException:
+        pool.close()
+        raise
+
+
 def _draw(
     teacher: Any, wanted: Any, bank: Any, sampling: Any, students: int, k: int, key: tuple[str, ...], **options: Any
-) -> None:
-    """Draw with a progress bar, audit what students would get, and say what there is."""
+) -> int:
+    """Draw with a progress bar, audit what students would get, and say what there is; how many were drawn."""
     from uqkd.llm.bank.auditing import audit
     from uqkd.llm.bank.filling import fill_bank, flags_line
     from uqkd.run.progress import Progress
@@ -127,6 +170,7 @@ def _draw(
             f"note: {share:.1%} of the responses were cut at {sampling.max_tokens} tokens; raise --max-tokens in another bank"
         )
     print(f"look into it with: uqkd show {bank.root}")
+    return drawn
 
 
 def note(line: str) -> None:

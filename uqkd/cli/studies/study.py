@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uqkd.cli.app import STUDIES, USAGE, app, stoppable
+from uqkd.cli.executing import AddressOption, DryRunOption, PriceOption, compare, show
 from uqkd.errors import DataError, LibraryError, OptionError, SeedReuseError, UqkdError, WorkerError
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ def study(
     target: Annotated[str | None, typer.Option(help="column of the data to predict")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one option")] = None,
+    address: AddressOption = None,
+    dry_run: DryRunOption = False,
+    price_hour: PriceOption = None,
 ) -> None:
     """Run studies: measure what is missing, then draw the figures."""
     from uqkd import __version__
     from uqkd.report import claims
     from uqkd.report import page as gallery
     from uqkd.run import Run, Workers
+    from uqkd.run.dry_run import predict, study_key
     from uqkd.store import Store
 
     overrides = {**_from_file(config), **_from_flags(settings or [])}
@@ -45,9 +50,13 @@ def study(
     if data is not None:
         _describe(data, target)
     failed: dict[str, str] = {}
-    with Workers(workers if workers is not None else _cores(), executor=executor) as pool:
+    with Workers(workers if workers is not None else _cores(), executor=executor, address=address) as pool:
         store = Store(out)
         for loaded, options in plan:
+            if dry_run:
+                print(f"{loaded.name}:")
+                show(predict(loaded, options, store, pool), store, study_key(loaded, options, pool), price_hour)
+                continue
             about = {"preset": preset, "options": options.model_dump(mode="json"), "version": __version__}
             run = Run(loaded, store, workers=pool, settings=about)
             try:
@@ -56,6 +65,7 @@ def study(
                 failed[loaded.name] = "error: " + " ".join(str(problem).split())
                 print(failed[loaded.name], file=sys.stderr, flush=True)
                 continue
+            compare(store, study_key(loaded, options, pool), count=run.computed, seconds=run.seconds)
             claims.write(store)
             gallery.write(store)
             print(f"{loaded.name}: {run.computed} units computed, {run.reused} read from {store.root}", flush=True)
@@ -63,7 +73,8 @@ def study(
         if len(plan) > 1:  # said once more at the end, where it is seen
             print("\n".join([f"{len(failed)} of {len(plan)} studies failed:", *failed.values()]), file=sys.stderr)
         raise typer.Exit(USAGE)
-    print(f"open {store.root}/index.html")
+    if not dry_run:
+        print(f"open {store.root}/index.html")
 
 
 def _planned(names: Sequence[str], preset: str, overrides: dict[str, Any]) -> list[tuple[Study, Options]]:

@@ -106,6 +106,13 @@ class Encoder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_decode", lru_cache(maxsize=2**16)(self._text))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_decode": None}  # a cache of this process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
     @property
     def eos_id(self) -> int:
         """The token that ends a response in training."""

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uqkd import seeds
-from uqkd.errors import OptionError, one_of
+from uqkd.errors import OptionError
 from uqkd.llm.models.encoding import Encoder
 from uqkd.llm.responses import Prompts, Response, Responses, TextTargets
 from uqkd.llm.sampling import Sampling
-from uqkd.llm.students.models import Apart, Models, Together
+from uqkd.llm.students.models import Apart, Models
 from uqkd.llm.students.networks.initializer import Initializer, Lora
-from uqkd.llm.students.networks.likelihood import SequenceLikelihood
-from uqkd.llm.students.rows.tokenising import check_embedding
-from uqkd.llm.students.rows.training_rows import training_rows
-from uqkd.llm.students.training.engine_choice import ENGINES, chosen_engine
+from uqkd.llm.students.training.job import Job
 from uqkd.llm.students.training.resuming import Keep, save_student
-from uqkd.llm.students.training.ways_to_train import Compute, Split, Watch, stacked_of, train_sequential, train_stacked
-from uqkd.stacked import Recipe, SeedDesign, Training
-from uqkd.stacked.engines.one_module import Outcome
+from uqkd.llm.students.training.ways_to_train import Compute, Watch
+from uqkd.stacked import Recipe, SeedDesign
 
 Array = NDArray[np.float64]
 
@@ -206,104 +201,10 @@ def distill(
     The loss of a student is the weighted negative log-likelihood of its responses, their ends included, averaged over
     prompts: with weights 1/k of k responses, the cross-entropy to their empirical distribution (T4).
     """
-    one_of("engine", engine, ENGINES)
-    how = Compute(device, dtype, micro_batch, recompute, chunk)
-    initializer = Initializer.of(student, fresh=fresh, lora=lora, perturbation=perturbation)
-    seed_design.refuse_others("llm.distill", ("responses", "initialisation", "order", "bootstrap"))
-    split = _split(targets, validation, encoder=encoder, recipe=recipe, seed_design=seed_design, key=key)
-    check_embedding(split.rows.tokens, initializer.template.model)
-    own = np.asarray(seed_design.initialisation * (perturbation is None) if adapter is None else adapter)
-    masks = seed_design.order if dropout is None else np.asarray(dropout)
-    job = _Job(
-        initializer, split, recipe, encoder, key,
-        levels=[(int(a), int(b), int(c)) for a, b, c in zip(seed_design.initialisation, own, masks, strict=True)],
-        recurs=seed_design.recurs("initialisation") or (not perturbation and not fresh and lora is None),
-        compute=how, keep=keep, watch=watch,
-    )  # fmt: skip
-    way = chosen_engine(engine, initializer, how)
-    models, training = job.stacked() if way == "stacked" else job.sequential()
+    models, training, notes = Job.of(
+        targets, student=student, encoder=encoder, fresh=fresh, lora=lora, recipe=recipe, seed_design=seed_design, key=key,
+        perturbation=perturbation, adapter=adapter, dropout=dropout, validation=validation,
+        compute=Compute(device, dtype, micro_batch, recompute, chunk), engine=engine, keep=keep, watch=watch,
+    ).run()  # fmt: skip
     training.refuse_failed(exclude_failed=exclude_failed, stacklevel=3)
-    return Students(models, encoder, training.failed_at, training.loss, training.engine, split.rows.notes)
-
-
-def _split(targets: TextTargets, validation: float, *, recipe: Recipe, key: tuple[Any, ...], **how: Any) -> Split:
-    """Rows of the prompts that are trained on, and of those held out."""
-    if (validation > 0) != (recipe.patience is not None) or not 0.0 <= validation < 1.0:
-        raise OptionError(
-            f"early stopping needs a share of the prompts, 0 < validation < 1, and a recipe with patience; got "
-            f"validation={validation} and patience={recipe.patience}."
-        )
-    if not validation:
-        return Split(training_rows(targets, recipe=recipe, key=key, **how))
-    prompts = len(targets.responses.prompts)
-    held = min(max(round(validation * prompts), 1), prompts - 1)
-    order = seeds.generator(*key, "validation").permutation(prompts)
-    out, kept = (targets.of_prompts(sorted(part.tolist())) for part in (order[:held], order[held:]))
-    rows = training_rows(kept, recipe=recipe, key=key, **how)
-    how["seed_design"] = replace(how["seed_design"], bootstrap=None)
-    return Split(rows, training_rows(out, recipe=replace(recipe, batch=None), key=key, **how))
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One call of `distill`."""
-
-    initializer: Initializer
-    split: Split
-    recipe: Recipe
-    encoder: Encoder
-    key: tuple[Any, ...]
-    levels: list[tuple[int, int, int]]
-    recurs: bool
-    compute: Compute
-    keep: Keep | None
-    watch: Watch | None
-
-    def stacked(self) -> tuple[Models, Training]:
-        """All students in one pass."""
-        begin = [
-            self.initializer.parameters(level, key=self.key, adapter=own, shared=self.recurs)
-            for level, own, _ in self.levels
-        ]
-        masks = [mask for *_, mask in self.levels]
-        model = stacked_of(
-            self.initializer, begin, key=(*self.key, "dropout"), dropout=masks, device=self.compute.device
-        )
-        done = train_stacked(model, self.split, self.recipe, chunk=self.compute.chunk, keep=self.keep, watch=self.watch)
-        models = Together(model)
-        if self.keep is not None:
-            for s in np.flatnonzero(done.healthy).tolist():
-                self.keep.save(s, models.alone(s), self.encoder, loss=float(done.loss[s]))
-            self.keep.clear()
-        return models, done
-
-    def sequential(self) -> tuple[Models, Training]:
-        """One student after another."""
-        places: dict[int, Any] = {}
-        ended: dict[int, Outcome] = {}
-        for s, known in (self.keep.finished() if self.keep else {}).items():
-            assert self.keep is not None
-            made = int(known.get("steps_made", self.recipe.steps))
-            places[s], ended[s] = self.keep.root / f"student-{s}", Outcome(known["loss"], made=made)
-
-        def finish(s: int, student: SequenceLikelihood, done: Outcome, writes: bool) -> None:
-            ended[s] = done
-            if self.keep is not None and done.failed_at < 0:
-                places[s] = self.keep.root / f"student-{s}"
-                if writes:
-                    ended_at = {"steps_made": done.made, "validation": done.validation}
-                    self.keep.save(s, student.model, self.encoder, loss=done.loss, **ended_at)
-                    self.keep.checkpoint(f"{s}").clear()
-            else:
-                places[s] = {n: p.detach().cpu().clone() for n, p in student.named_parameters() if p.requires_grad}
-
-        train_sequential(
-            self.initializer, self.split, self.recipe, levels=self.levels, key=self.key, compute=self.compute,
-            finish=finish, keep=self.keep, shared=self.recurs, watch=self.watch, skip=tuple(places),
-        )  # fmt: skip
-        every = [ended[s] for s in range(len(self.levels))]
-        of_all = {name: np.array([getattr(one, name) for one in every]) for name in ("loss", "failed_at", "made")}
-        if self.keep is not None:
-            self.keep.clear()
-        models = Apart(self.initializer, [places[s] for s in range(len(every))])
-        return models, Training(of_all["loss"], of_all["failed_at"], of_all["made"], "sequential")
+    return Students(models, encoder, training.failed_at, training.loss, training.engine, notes)

@@ -9,6 +9,7 @@ from typing import Any
 from uqkd.llm.bank.bank import Bank
 from uqkd.llm.prompts.prompts import Prompts, chat_json
 from uqkd.llm.students.distilling import Students
+from uqkd.llm.students.groups import Trained
 
 TRACED = 20_000  # prompts, at most, of which it is written which they were: 17 bytes each
 
@@ -58,7 +59,7 @@ def bank_facts(bank: Bank, prompts: Prompts, k: int, *, place: str, fingerprint:
 
 
 def training_facts(
-    about: Mapping[str, Any], made: Students, bank: Mapping[str, Any], *, command: Sequence[str]
+    about: Mapping[str, Any], made: Students | Trained, bank: Mapping[str, Any], *, command: Sequence[str]
 ) -> dict[str, Any]:
     """All that a card says of how its students came to be.
 
@@ -66,7 +67,7 @@ def training_facts(
     ----------
     about : mapping
         What stands in every student's folder.
-    made : Students
+    made : Students or Trained
     bank : mapping
         Of `bank_facts`.
     command : sequence of str

@@ -30,6 +30,18 @@ def backend_names() -> tuple[str, ...]:
     return _FILES.names()
 
 
+def backend_module(backend: str) -> ModuleType:
+    """The module of a backend, imported.
+
+    Examples
+    --------
+    >>> backend_module("transformer")
+    Traceback (most recent call last):
+    uqkd.errors.OptionError: backend got 'transformer'; did you mean 'transformers'? Valid: ...
+    """
+    return _FILES.named(backend)
+
+
 def open_teacher(
     name_or_path: str | Path,
     *,
@@ -121,7 +133,7 @@ def _backend(backend: str, dtype: str, device: str, options: dict[str, Any]) -> 
     """A backend's module, and those of its options that were given."""
     one_of("dtype", dtype, DTYPES)
     one_of("device", device, ("auto", "cpu", "cuda"))
-    module = _FILES.named(backend)
+    module = backend_module(backend)
     given = {name: value for name, value in options.items() if value is not None}
     known = [
         name for name in inspect.signature(module.open_backend).parameters if name not in ("dtype", "device", "chat")

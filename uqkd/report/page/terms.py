@@ -30,8 +30,12 @@ class Term:
 
 
 PROPAGATED = Paper("Cui & Pei, How Is Uncertainty Propagated in Knowledge Distillation?", "2601.18909")
-CUD = Paper("Kim et al., Trust the Uncertain Teacher: Distilling Dark Knowledge via Calibrated Uncertainty", "2602.12687")
-MIXUP_KD = Paper("Medina et al., Beyond Dark Knowledge: Mixup-Based Distillation for Reliable Predictions", "2606.12171")
+CUD = Paper(
+    "Kim et al., Trust the Uncertain Teacher: Distilling Dark Knowledge via Calibrated Uncertainty", "2602.12687"
+)
+MIXUP_KD = Paper(
+    "Medina et al., Beyond Dark Knowledge: Mixup-Based Distillation for Reliable Predictions", "2606.12171"
+)
 DISTILLING = Paper("Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network", "1503.02531")
 MIXUP = Paper("Zhang et al. (2018), mixup: Beyond Empirical Risk Minimization", "1710.09412")
 CALIBRATION = Paper("Guo et al. (2017), On Calibration of Modern Neural Networks", "1706.04599")

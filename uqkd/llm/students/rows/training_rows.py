@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,11 @@ class TrainingRows:
     def learnt_tokens(self) -> Index:
         """(N,) tokens of each row that are learnt."""
         return np.asarray(self.lengths - self.learnt)
+
+    def of_students(self, group: range) -> TrainingRows:
+        """Of the same rows what some students take: shares, weights and orders."""
+        own = slice(group.start, group.stop)
+        return replace(self, shares=self.shares[own], weights=self.weights[own], orders=self.orders[own])
 
     def table(self, rows: ArrayLike | None = None, *, width: int | None = None) -> NDArray[np.int32]:
         """These rows, all if not given, as a table (n, 2, L) padded on the right, at least as wide as asked; see `row_table`."""

@@ -32,6 +32,8 @@ class Keep:
         Seconds between checkpoints.
     mirror : Mirror, optional
         Of the URL where students and checkpoints are kept; `root` is its twin here.
+    group : range, optional
+        The students that are trained here, of those that the folder is for; others train the others.
 
     Examples
     --------
@@ -43,6 +45,11 @@ class Keep:
     about: Mapping[str, Any] = field(default_factory=dict)
     every_s: float = EVERY_S
     mirror: Mirror | None = None
+    group: range | None = None
+
+    def number(self, s: int) -> int:
+        """The number among all students of student s of those trained here."""
+        return s if self.group is None else self.group[s]
 
     def below(self, part: str) -> Keep:
         """The place of a training that this one needs first."""
@@ -56,20 +63,22 @@ class Keep:
         return made if write else ReadOnly(made)  # type: ignore[return-value]
 
     def clear(self) -> None:
-        """Forget the checkpoints: all is finished and saved."""
+        """Forget the checkpoints: all is finished and saved. Those of others' students stay."""
+        if self.group is not None:
+            return
         shutil.rmtree(self.root / ".training", ignore_errors=True)
         if self.mirror is not None:
             self.mirror.drop(".training/")
 
     def save(self, s: int, model: Any, encoder: Encoder, *, loss: float, **more: Any) -> Path:
-        """Save one student, here and at the URL; `more` stands with what decided it."""
-        made = save_student(self.root, s, model, encoder, loss, {**self.about, **more})
+        """Save one student of those trained here, here and at the URL; `more` stands with what decided it."""
+        made = save_student(self.root, self.number(s), model, encoder, loss, {**self.about, **more})
         if self.mirror is not None:
             self.mirror.push(made.name)
         return made
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """What is written of every student that is there, by its number.
+        """What is written of every student that is there, by its number among those trained here.
 
         Raises
         ------
@@ -80,6 +89,9 @@ class Keep:
         if self.mirror is not None:
             self.mirror.pull("student-")
         for folder in sorted(self.root.glob("student-*")):
+            number = int(folder.name.split("-")[1])
+            if self.group is not None and number not in self.group:
+                continue
             if verified_folder(self.root, folder.name) is None:
                 continue
             known = json.loads((folder / ABOUT).read_text())
@@ -90,7 +102,7 @@ class Keep:
                     if name != "inputs" and known.get(name) != value
                 )
                 raise ProvenanceError(f"{self.root} holds students of other inputs ({what}); use another folder.")
-            found[int(folder.name.split("-")[1])] = known
+            found[number if self.group is None else self.group.index(number)] = known
         return found
 
 

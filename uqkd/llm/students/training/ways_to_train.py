@@ -98,6 +98,10 @@ class Split:
     rows: TrainingRows
     held_out: TrainingRows | None = None
 
+    def of_students(self, group: range) -> Split:
+        """Of the same rows what some students take."""
+        return Split(self.rows.of_students(group), None if self.held_out is None else self.held_out.of_students(group))
+
 
 def stacked_of(
     initializer: Initializer, begin: Sequence[Parameters], *, key: tuple[Any, ...], dropout: Sequence[int], device: str
@@ -153,7 +157,7 @@ def train_stacked(
         done = train(
             model, table, rows.weights, recipe, loss=weighted_loss, orders=rows.orders, chunk=chunk,
             validation=held_out, watch=tell,
-            checkpoints=None if keep is None else lambda start, count: keep.checkpoint(f"{start}-{count}"),
+            checkpoints=None if keep is None else lambda start, count: keep.checkpoint(f"{keep.number(start)}-{count}"),
             engine="auto" if _trained(model) < LARGE else "eager",  # adapters: in one pass over their base, however many
         )  # fmt: skip
     return replace(done, loss=rows.nats_a_token(done.loss, np.maximum(done.stopped_at - 1, 0)))
@@ -207,7 +211,7 @@ def train_sequential(
                 order = rows.orders[s, step % rows.orders.shape[1]]
                 return _parts(student, rows, order, rows.weights[s], rows_at_most=compute.micro_batch)
 
-            checkpoint = None if keep is None else keep.checkpoint(f"{s}", write=processes.number == 0)
+            checkpoint = None if keep is None else keep.checkpoint(f"{keep.number(s)}", write=processes.number == 0)
             done = train_alone(
                 student, recipe, parts, precision=compute.dtype, checkpoint=checkpoint, processes=processes,
                 evaluate=_evaluation(student, split.held_out, s, compute),

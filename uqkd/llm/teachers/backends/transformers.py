@@ -133,6 +133,10 @@ class TransformersTeacher(Responding):
             start += len(batch)
             yield batch
 
+    def rows_at_once(self, longest: int, max_tokens: int) -> int:
+        """Requests that are decoded together, the longest prompt of so many tokens."""
+        return self._rows(longest, max_tokens)
+
     def _rows(self, longest: int, max_tokens: int) -> int:
         """Rows of a batch: as many as fit the memory, at most `batch`."""
         config = self._model.config.get_text_config()
