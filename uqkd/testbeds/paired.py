@@ -89,7 +89,7 @@ def paired_differences(
             if apart_error > 0:
                 line["p"] = float(2 * stats.t.sf(abs(apart) / apart_error, teachers - 1))
     counted = [line for line in lines if line["method"] in tested and np.isfinite(line["p"])]
-    adjusted = adjusted_p_values([line["p"] for line in counted]) if counted else []
+    adjusted: Any = adjusted_p_values([line["p"] for line in counted]) if counted else []
     for line, p in zip(counted, adjusted, strict=True):
         line["p_holm"] = float(p)
         if p <= 1 - level:
