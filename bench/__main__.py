@@ -1,4 +1,4 @@
-"""Print the bench's table; `python -m bench linear` for one part."""
+"""Print the bench's table, part by part as they are measured; `python -m bench linear` for one part."""
 
 import sys
 
@@ -37,4 +37,5 @@ PARTS = {
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(PARTS)
-    show([row for name in wanted for row in PARTS[name]()])
+    for name in wanted:
+        show(PARTS[name](), name)

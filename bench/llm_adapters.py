@@ -29,7 +29,7 @@ def bare(model: Any, rows: TrainingRows, s: int) -> None:
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0)
     for order in rows.orders[s]:
-        table = torch.from_numpy(rows.table(order))
+        table = torch.from_numpy(rows.table(order)).long()  # the loss of transformers takes no int32
         labels = torch.where(table[:, 1].bool(), table[:, 0], -100)
         optimiser.zero_grad()
         model(input_ids=table[:, 0], labels=labels).loss.backward()

@@ -55,7 +55,7 @@ def bare(rows: TrainingRows) -> None:
     model = AutoModelForCausalLM.from_pretrained(CUT, dtype=torch.float32).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=RECIPE.lr, weight_decay=0.0)
     for order in rows.orders[0]:
-        table = torch.from_numpy(rows.table(order))
+        table = torch.from_numpy(rows.table(order)).long()  # the loss of transformers takes no int32
         labels = torch.where(table[:, 1].bool(), table[:, 0], -100)
         optimiser.zero_grad()
         model(input_ids=table[:, 0], labels=labels).loss.backward()

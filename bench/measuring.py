@@ -45,10 +45,10 @@ def paired(first: Callable[[], object], second: Callable[[], object], *, rounds:
     return statistics.median(ones), statistics.median(twos), ratio
 
 
-def show(rows: list[Row]) -> None:
-    """Print rows as an aligned table."""
-    head = ("what", "uqkd", "against", "figure", "goal", "met")
+def show(rows: list[Row], part: str) -> None:
+    """Print the rows of a part as an aligned table, at once: the next part takes minutes."""
+    head = (part, "uqkd", "against", "figure", "goal", "met")
     cells = [(r.what, r.ours, r.against, f"{r.figure:.3g}", r.goal, "yes" if r.met else "NO") for r in rows]
     widths = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head))]
     for line in [head, tuple("-" * w for w in widths), *cells]:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)

@@ -206,7 +206,7 @@ def test_the_architectures_that_vllm_is_not_asked_about_are_those_that_pass(outc
 
 
 def test_every_architecture_that_vllm_is_not_asked_about_is_of_a_family_here():
-    assert SERVED <= {architecture(stem) for stem, _ in FAMILIES.values()}
+    assert {architecture(stem) for stem, _ in FAMILIES.values()} >= SERVED
 
 
 @pytest.mark.engine
