@@ -230,7 +230,7 @@ def test_students_and_what_is_measured_of_them_on_an_object_store(place, s3, mon
     monkeypatch.setattr("uqkd.store.mirrors._mirrors", {})
     monkeypatch.setenv("UQKD_CACHE", str(tmp_path / "one"))
     made, table = f"{s3.root}/made", f"{s3.root}/table.csv"
-    words = ("--bank", place / "bank", "--student", place / "teacher", "--out", made, *TRAIN, "--checkpoint-minutes", 0)
+    words = ("--bank", place / "bank", "--student", place / "teacher", "--out", made, *TRAIN)
     assert uqkd("distill", *words) == 0
     keys = {key.removeprefix(f"{made.removeprefix('s3://bucket/')}/") for key in s3.keys_below(made)}
     assert {"card.json", "student-0/uqkd.json", "student-0/README.md", "student-1/model.safetensors"} <= keys

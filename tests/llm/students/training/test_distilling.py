@@ -27,6 +27,7 @@ from uqkd.llm.synthetic.testbed import Size, tokenizer
 from uqkd.stacked import Stacked, train
 from uqkd.stacked.engines.one_module import train_alone
 from uqkd.stacked.engines.sequential import in_place
+from uqkd.store import Mirror
 
 SIZE = Size(16, 32, 2, 2)
 RECIPE = Recipe(steps=24, batch=5, optimiser="adamw", lr=5e-3, clip_norm=1.0, schedule="cosine")
@@ -447,3 +448,17 @@ def test_what_cannot_be_stacked_names_a_trainer_that_there_is():
         know_leaves(torch.nn.Sequential(odd()))
     (named,) = re.findall(r"engine='(\w+)'", str(told.value))
     assert named in ENGINES
+
+
+@pytest.mark.slow
+def test_a_checkpoint_at_a_url_is_begun_from_by_another_machine(s3, tmp_path):
+    places = [Mirror(s3.root, tmp_path / name) for name in ("one", "two")]
+    one, two = (FolderCheckpoint(m.root, "0", inputs="a", every_s=0.0, mirror=m) for m in places)
+    for made in (1, 2):
+        one.save({"w": torch.full((3,), float(made))}, {"made": made})
+    tensors, about = two.load()
+    assert (tensors["w"].tolist(), about) == ([2.0, 2.0, 2.0], {"made": 2})
+    assert len({key.rsplit("/", 1)[0] for key in s3.keys_below(s3.root)}) == 1  # the one before is gone there too
+    two.clear()
+    assert s3.keys_below(s3.root) == []
+    assert one.load() is None
