@@ -178,10 +178,13 @@ def _trained(targets: Any, where: Executor, steps: int, *, keep: Any, exclude_fa
     pool = where.actors(make, device=device, what="groups of students", memory=needed)
     try:
         with Progress("distill", total=students, what="students") as progress:
-            return train_in_groups(
-                pool, groups_of(students, pool.workers), keep=keep, exclude_failed=exclude_failed,
-                progress=lambda count: [progress.advance() for _ in range(count)],
-            )  # fmt: skip
+
+            def advance(count: int) -> None:
+                for _ in range(count):
+                    progress.advance()
+
+            groups = groups_of(students, pool.workers)
+            return train_in_groups(pool, groups, keep=keep, exclude_failed=exclude_failed, progress=advance)
     finally:
         pool.close()
 
