@@ -122,7 +122,7 @@ def test_every_damage_is_found_put_aside_and_made_anew(place, capsys):
         assert {thing(path) for path in [*paths, stranger]} - listed <= lost
         harmed = {thing(path) for path in [*paths, stranger]}
         assert all(one in harmed or _place(one) in harm for one in listed)
-        verify_all(root, repair=True)
+        verify_all(root, quarantine=True)
         assert verify_all(root).bad == ()
         write_missing(root, twins)
         assert contents(store) == before

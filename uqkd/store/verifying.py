@@ -43,14 +43,14 @@ class Verdict:
         return not (self.units or self.files or self.folders or self.bad)
 
 
-def verify_all(root: str, *, repair: bool = False) -> Verdict:
+def verify_all(root: str, *, quarantine: bool = False) -> Verdict:
     """Check everything below a results folder, a bank, or a folder of students, and of what lies inside it.
 
     Parameters
     ----------
     root : str
         Folder or fsspec URL.
-    repair : bool
+    quarantine : bool
         Move what is damaged or foreign to quarantine, so that the next run makes it anew; otherwise nothing is touched.
 
     Examples
@@ -64,7 +64,7 @@ def verify_all(root: str, *, repair: bool = False) -> Verdict:
     files = [path for path in store.folder.files() if not _ASIDE.search(path)]
     units, good, whole, bad = 0, 0, 0, list[tuple[str, str]]()
     for place in _places(files, "units"):
-        report = Store(_join(store.root, place), create=False).verify(move=repair)
+        report = Store(_join(store.root, place), create=False).verify(move=quarantine)
         units += report.ok
         bad += [(f"{place}{path}", reason) for path, reason in report.bad]
     for place in sorted(
@@ -73,12 +73,12 @@ def verify_all(root: str, *, repair: bool = False) -> Verdict:
         below = open_folder(_join(store.root, place))
         sound, found = faults_of_files(below)
         good += sound
-        bad += [(f"{place}{one.path}", one.reason) for one in (repair_files(below) if repair else found)]
+        bad += [(f"{place}{one.path}", one.reason) for one in (repair_files(below) if quarantine else found)]
     for name in sorted(_folders(files)):
         faults = faults_of_committed(store.folder, name, files)
         whole += not faults
         bad += [(path, reason) for path, reason in faults]
-        if faults and repair:
+        if faults and quarantine:
             _repair_folder(store.folder, name, faults, files)
     return Verdict(units, good, whole, tuple(bad))
 

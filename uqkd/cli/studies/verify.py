@@ -19,7 +19,7 @@ _AGAIN = {"units/bank/": "the uqkd sample or uqkd import that filled the bank", 
 def verify(
     results: Annotated[str, typer.Argument(help="results folder, bank, folder of students, or fsspec URL")] = "results",
     quarantine: Annotated[bool, typer.Option("--quarantine", help="move the bad files to quarantine/")] = False,
-    repair: Annotated[
+    run_again: Annotated[
         bool, typer.Option("--repair", help="move them there, and run again the studies that they were of")
     ] = False,
 ) -> None:
@@ -27,16 +27,16 @@ def verify(
     from uqkd.llm.prompts.cells import counted
     from uqkd.store.verifying import verify_all
 
-    verdict = verify_all(results, repair=quarantine or repair)
+    verdict = verify_all(results, quarantine=quarantine or run_again)
     if verdict.nothing:
         raise OptionError(f"{results!r} holds no units, figures or students; give the --out of an earlier run.")
     for path, reason in verdict.bad:
         print(f"bad: {path}: {reason}")
     counts = [(verdict.folders, "trained model"), (verdict.files, "file")]
     said = ", ".join([*(counted(n, what) for n, what in counts if n), f"{verdict.units} units"])
-    moved = ", moved to quarantine" if (quarantine or repair) and verdict.bad else ""
+    moved = ", moved to quarantine" if (quarantine or run_again) and verdict.bad else ""
     print(f"{said} verified, {len(verdict.bad)} bad{moved}")
-    if verdict.bad and not (repair and _repaired(results, [path for path, _ in verdict.bad])):
+    if verdict.bad and not (run_again and _repaired(results, [path for path, _ in verdict.bad])):
         raise typer.Exit(1)
 
 
