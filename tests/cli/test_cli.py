@@ -96,7 +96,7 @@ def test_study_by_name_then_again_then_verify(call, elsewhere):
         assert (code, errors) == (0, "")
         assert output.startswith(said)
     code, output, _ = call("verify", "results")
-    assert (code, output) == (0, "1 file, 20 units verified, 0 bad\n")
+    assert (code, output) == (0, "3 files, 20 units verified, 0 bad\n")
 
 
 def test_verify_lists_and_moves_only_when_asked(call, elsewhere):
@@ -105,7 +105,7 @@ def test_verify_lists_and_moves_only_when_asked(call, elsewhere):
     unit.write_bytes(b"")
     code, output, _ = call("verify", "results")
     assert code == 1
-    assert output.splitlines() == [f"bad: units/toy_study/{unit.name}: empty file", "1 file, 19 units verified, 1 bad"]
+    assert output.splitlines() == [f"bad: units/toy_study/{unit.name}: empty file", "3 files, 19 units verified, 1 bad"]
     assert unit.exists()
     assert call("verify", "results", "--quarantine")[0] == 1
     assert not unit.exists()
@@ -188,7 +188,7 @@ def test_compact_says_what_it_did_and_loses_nothing(call, elsewhere):
     assert (code, errors) == (0, "")
     assert output == f"toy_study: 20 units in 20 files, {loose:,} bytes -> {packed}\n"
     assert call("compact", "results")[:2] == (0, f"toy_study: {packed}, compact already\n")
-    assert call("verify")[1] == "1 file, 20 units verified, 0 bad\n"
+    assert call("verify")[1] == "3 files, 20 units verified, 0 bad\n"
     pd.testing.assert_frame_equal(Store("results").read_study("toy_study"), before, check_exact=True)
     assert call("study", TOY, "--workers", "1")[1].startswith("toy_study: 0 units computed, 20 read")
 
@@ -279,15 +279,15 @@ def test_workers_are_one_per_core_unless_said_and_of_the_kind_asked_for(call, ec
     asked = []
 
     class Recorded(Workers):
-        def __init__(self, count, *, executor):
-            asked.append((count, executor))
+        def __init__(self, count, *, executor, address):
+            asked.append((count, executor, address))
             super().__init__(1)
 
     monkeypatch.setattr("uqkd.run.Workers", Recorded)
     monkeypatch.setattr("uqkd.cli.studies.study._cores", lambda: 7)
-    for options in ((), ("--workers", 3), ("--executor", "ray")):
+    for options in ((), ("--workers", 3), ("--executor", "ray", "--address", "auto")):
         assert call("study", echo, *options)[0] == 0
-    assert asked == [(7, "local"), (3, "local"), (7, "ray")]
+    assert asked == [(7, "local", None), (3, "local", None), (7, "ray", "auto")]
 
 
 def test_the_signal_handler_of_the_caller_comes_back(call, echo):

@@ -208,9 +208,9 @@ def test_a_readme_that_cannot_be_merged_is_left_alone_with_a_line(place, capsys)
 
 def test_one_student_of_three_diverges(place, capsys, monkeypatch):
     """Its targets are NaN from its second step on; the others' cards and the report count it."""
-    from uqkd.llm.students import distilling
+    from uqkd.llm.students.training import job
 
-    real = distilling.training_rows
+    real = job.training_rows
 
     def poisoned(targets, **how):
         rows = real(targets, **how)
@@ -218,7 +218,7 @@ def test_one_student_of_three_diverges(place, capsys, monkeypatch):
         weights[1, rows.orders[1, 1, 0]] = np.nan
         return replace(rows, weights=weights)
 
-    monkeypatch.setattr(distilling, "training_rows", poisoned)
+    monkeypatch.setattr(job, "training_rows", poisoned)
     with pytest.warns(UqkdWarning, match="2 of 3 students are kept"):
         assert distilled(place, "three", "--exclude-failed", students=3) == 0
     assert sorted(path.name for path in (place / "three").glob("student-*")) == ["student-0", "student-2"]

@@ -91,6 +91,7 @@ def same(root, reference):
     assert Store(root).verify().bad == ()
 
 
+@pytest.mark.wide
 @pytest.mark.slow
 @pytest.mark.process
 def test_an_engine_killed_in_the_middle_is_replaced_and_the_bank_is_the_same(sample, reference, tmp_path):
