@@ -28,6 +28,10 @@ _REFUSED = {"503": "SlowDown", "429": "TooManyRequests"}
 _SLOW_S = 0.05
 
 
+def _has_none(_proxy: Any, name: str) -> Any:
+    raise AttributeError(name)
+
+
 @dataclass
 class Server:
     """A running server."""
@@ -157,7 +161,11 @@ def serving() -> Iterator[Server]:
     """A server with one bucket, on a free port of this machine."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from moto.s3.models import s3_backends
+    from werkzeug.local import LocalProxy
     from werkzeug.serving import WSGIRequestHandler, make_server
+
+    # vLLM, as it starts, asks every value of every module of the process whether it has a __dict__: Flask's would end it.
+    vars(LocalProxy)["__getattr__"].fallback = _has_none
 
     class Quiet(WSGIRequestHandler):
         protocol_version = "HTTP/1.1"  # connections are kept, as those of a real store are

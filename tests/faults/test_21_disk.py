@@ -143,9 +143,15 @@ def test_a_write_is_synced_then_renamed_and_every_folder_it_changed_is_synced(tm
     assert calls == [("sync", ".")]  # the new root is in its parent
     calls.clear()
     store.write_bytes("figures/a.csv", b"x")
+    record = "results/.uqkd/hashes/figures%2Fa.csv.json"
     assert calls == [
-        ("sync", "results"),  # holds figures/
+        ("sync", "results"),  # holds .uqkd/
+        ("sync", "results/.uqkd"),  # holds hashes/
         ("sync", "results"),  # holds .tmp/
+        ("sync", "unfinished"),
+        ("rename", record),
+        ("sync", "results/.uqkd/hashes"),
+        ("sync", "results"),  # holds figures/
         ("sync", "unfinished"),
         ("rename", "results/figures/a.csv"),
         ("sync", "results/figures"),
@@ -183,7 +189,7 @@ def test_a_failed_replacement_leaves_the_older_figure(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(StoreError, match=r"figures/a\.csv \(5 bytes\): No space left on device"):
+    with pytest.raises(StoreError, match=r"a\.csv.* \(\d+ bytes\): No space left on device"):
         store.write_bytes("figures/a.csv", b"newer")
     assert (tmp_path / "figures" / "a.csv").read_bytes() == b"older"
     assert os.listdir(tmp_path / ".tmp") == []
