@@ -284,7 +284,7 @@ def test_workers_are_one_per_core_unless_said_and_of_the_kind_asked_for(call, ec
             super().__init__(1)
 
     monkeypatch.setattr("uqkd.run.Workers", Recorded)
-    monkeypatch.setattr("uqkd.cli.studies.study._cores", lambda: 7)
+    monkeypatch.setattr("uqkd.run.cluster.usable_cores", lambda: 7)
     for options in ((), ("--workers", 3), ("--executor", "ray", "--address", "auto")):
         assert call("study", echo, *options)[0] == 0
     assert asked == [(7, "local", None), (3, "local", None), (7, "ray", "auto")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from uqkd.errors import OptionError, UqkdError, WorkerError
-from uqkd.run.cluster import Machine, connect
+from uqkd.run.cluster import Machine, connect, usable_cores
 
 Parts = Iterator[list[tuple[int, Any]]]  # (place of a unit among those given, its result), as they come
 Engine = Callable[[list[Any]], Parts]
@@ -76,7 +75,7 @@ class Actors:
         if workers is not None and workers < 1:
             raise OptionError(f"workers must be at least 1; got {workers}.")
         self._make, self._say, self._what = make, say, what
-        self._cluster = connect(None if workers is None else max(workers, _cores()), address=address)
+        self._cluster = connect(None if workers is None else max(workers, usable_cores()), address=address)
         gpus = self._cluster.gpus() if gpu else 0
         self.workers = workers or gpus or len(self._cluster.machines())
         self._options = _placing(self.workers, self._cluster.machines(), gpus, memory=memory)
@@ -208,10 +207,6 @@ class _Actor:
                 yield part, None
         except UqkdError as problem:
             yield [], problem
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _placing(workers: int, machines: list[Machine], gpus: int, *, memory: int = 0) -> dict[str, Any]:

@@ -57,6 +57,17 @@ class Cluster:
             self.ray.shutdown()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use.
+
+    Examples
+    --------
+    >>> usable_cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def connect(cpus: int | None = None, *, address: str | None = None) -> Cluster:
     """Connect to the cluster at an address, to the one that is connected already, or to a new one on this machine.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import numpy as np
 from uqkd import seeds
 from uqkd.errors import WorkerError
 from uqkd.run import predictions
+from uqkd.run.cluster import usable_cores
 from uqkd.run.predictions import Prediction, spread_of
 from uqkd.run.runner import Cell, Measure, Run, Workers
 from uqkd.run.study import Options, Study
@@ -64,7 +64,7 @@ class _DryRun(Run):
             if len(took) < 2 or sum(took.values()) < PILOT_SECONDS:
                 took[turn] = self._seconds(missing[places[turn]])
         seconds = [took[turn] for turn in sorted(took)]
-        at_once = min(self.workers.count, len(missing), _cores())
+        at_once = min(self.workers.count, len(missing), usable_cores())
         return Prediction(
             "cells",
             len(missing),
@@ -87,7 +87,7 @@ class _DryRun(Run):
         """Until a worker process has read the study."""
         code = f"from uqkd.run.workers import load_study; load_study({str(self.file)!r})"
         began = predictions.clock()
-        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
         return predictions.clock() - began
 
 
@@ -142,7 +142,3 @@ def study_key(study: Study, options: Options, workers: Workers) -> str:
     """Of the predictions of a study with these options, by these workers."""
     how = {"executor": workers.executor, "workers": workers.count}
     return predictions.key_of(study=study.name, options=options.model_dump(mode="json"), **how)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

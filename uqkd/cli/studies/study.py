@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ def study(
     from uqkd.report import claims
     from uqkd.report import page as gallery
     from uqkd.run import Run, Workers
+    from uqkd.run.cluster import usable_cores
     from uqkd.run.dry_run import predict, study_key
     from uqkd.store import Store
 
@@ -50,7 +50,7 @@ def study(
     if data is not None:
         _describe(data, target)
     failed: dict[str, str] = {}
-    with Workers(workers if workers is not None else _cores(), executor=executor, address=address) as pool:
+    with Workers(workers if workers is not None else usable_cores(), executor=executor, address=address) as pool:
         store = Store(out)
         for loaded, options in plan:
             if dry_run:
@@ -139,10 +139,6 @@ def _describe(name: str, target: str | None) -> None:
     for column, values in zip(dataset.columns, dataset.X.T, strict=True):
         if len(set(values.tolist())) == len(values) and (values == values.round()).all():
             print(f"note: {column!r} holds a different whole number in every row; drop it if it only numbers the rows")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
