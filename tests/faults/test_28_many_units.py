@@ -175,6 +175,34 @@ def test_parts_stay_when_the_pack_reads_back_differently(store, inputs, monkeypa
     assert _values(Store(tmp_path), inputs) == list(range(600))
 
 
+INDEXED = """
+import sys
+from pathlib import Path
+import pandas as pd
+from uqkd.store import Inputs, Store, packs
+
+def threads():  # but for the one in which the allocator tidies up, whenever it likes
+    return sum("jemalloc" not in one.read_text() for one in Path("/proc/self/task").glob("*/comm"))
+
+store = Store(sys.argv[1])
+for i in range(20):
+    store.commit(Inputs("few", {"i": i}, method="m"), pd.DataFrame({"x": [i]}))
+store.compact("few")
+(pack,) = [name for name in store.folder.names("units/few") if name.startswith("pack-")]
+before = threads()
+assert len(packs.index(store.folder, f"units/few/{pack}")) == 20
+print(before, threads())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_the_index_of_a_pack_is_read_by_one_thread(script, tmp_path):
+    """A command that ended just after Arrow's threads had begun was aborted (SIGABRT), once in forty times on a busy machine."""
+    before, after = script(INDEXED, tmp_path).stdout.split()
+    assert before == after
+
+
 @pytest.mark.parametrize("kill_after_s", [0.0, 0.05, 0.2])
 def test_a_killed_command_loses_nothing_and_the_next_finishes_its_work(store, inputs, tmp_path, command, kill_after_s):
     """Killed so long after the first pack, or a part of it, is on its way."""

@@ -60,7 +60,8 @@ def index(folder: Folder, path: str) -> list[str]:
     """Names of the units in a pack, in row order; empty if the pack cannot be read."""
     try:
         with folder.open(path) as source:
-            names = pq.ParquetFile(source).read(columns=["name"]).column("name").to_pylist()
+            # By this thread alone: a process that ends just after Arrow's threads have begun is aborted, its work done.
+            names = pq.ParquetFile(source).read(columns=["name"], use_threads=False).column("name").to_pylist()
             return [name or "" for name in names]
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, TypeError):
         return []
