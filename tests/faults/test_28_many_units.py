@@ -187,9 +187,9 @@ def threads():  # but for the one in which the allocator tidies up, whenever it 
 store = Store(sys.argv[1])
 for i in range(20):
     store.commit(Inputs("few", {"i": i}, method="m"), pd.DataFrame({"x": [i]}))
+before = threads()
 store.compact("few")
 (pack,) = [name for name in store.folder.names("units/few") if name.startswith("pack-")]
-before = threads()
 assert len(packs.index(store.folder, f"units/few/{pack}")) == 20
 print(before, threads())
 """
@@ -197,7 +197,7 @@ print(before, threads())
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_the_index_of_a_pack_is_read_by_one_thread(script, tmp_path):
+def test_packs_are_written_and_read_by_one_thread(script, tmp_path):
     """A command that ended just after Arrow's threads had begun was aborted (SIGABRT), once in forty times on a busy machine."""
     before, after = script(INDEXED, tmp_path).stdout.split()
     assert before == after

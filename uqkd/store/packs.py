@@ -61,7 +61,12 @@ def index(folder: Folder, path: str) -> list[str]:
     try:
         with folder.open(path) as source:
             # By this thread alone: a process that ends just after Arrow's threads have begun is aborted, its work done.
-            names = pq.ParquetFile(source).read(columns=["name"], use_threads=False).column("name").to_pylist()
+            names = (
+                pq.ParquetFile(source, pre_buffer=False)
+                .read(columns=["name"], use_threads=False)
+                .column("name")
+                .to_pylist()
+            )
             return [name or "" for name in names]
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, TypeError):
         return []
@@ -73,7 +78,7 @@ def units_of(source: object, *, rows: Iterable[int] | None = None) -> Iterator[t
     A row group that cannot be decoded is passed over: its units count as missing, the others are still read.
     """
     try:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(source, pre_buffer=False)
     except (pa.ArrowException, OSError):
         return
     sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]

@@ -257,7 +257,7 @@ def decode(name: str, data: bytes, *, columns: Collection[str] | None = None, co
         raise StoreError(f"{name}: {reason}.")
     there = footer.schema.to_arrow_schema().names
     dictionary = [column for column in coded if column in there and (columns is None or column in columns)]
-    file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=dictionary or None)
+    file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=dictionary or None, pre_buffer=False)
     wanted = None if columns is None else [column for column in columns if column in there]
     table = file.read(columns=wanted, use_threads=False)
     metadata = footer.metadata
